@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+)
+
+// databaseFlags say which database a command works on.
+type databaseFlags struct {
+	DatabaseURL string `help:"Postgres connection URL." env:"DATABASE_URL" placeholder:"URL"`
+}
+
+func (f databaseFlags) check() error {
+	if f.DatabaseURL == "" {
+		return errors.New("DATABASE_URL (or --database-url) is required: this command never falls back to a database of its own")
+	}
+	return nil
+}
+
+// instanceFlags configure an instance of the service. They are texts until parse has read them all, so that
+// every problem of a configuration is reported at once.
+type instanceFlags struct {
+	ListenAddr           string `help:"Address of the API; port 0 picks a free one and logs it." env:"LISTEN_ADDR" default:"127.0.0.1:8080"`
+	IdempotencyRetention string `help:"How long an answer is replayed to retries. (Its key is kept for ever.)" env:"IDEMPOTENCY_RETENTION" default:"720h"`
+	RequestTimeout       string `help:"Longest time that a request may take." env:"REQUEST_TIMEOUT" default:"15s"`
+	ShutdownTimeout      string `help:"Longest time that accepted requests get to finish after SIGTERM." env:"SHUTDOWN_TIMEOUT" default:"25s"`
+	CommitWorkers        string `help:"Money transactions in flight at once, a connection each." env:"COMMIT_WORKERS" default:"2"`
+	CommitBatchSizeMax   string `help:"Most charges in one transaction." env:"COMMIT_BATCH_SIZE_MAX" default:"512"`
+	CommitQueueSizeMax   string `help:"Most requests that may wait for a transaction; more are told to come back." env:"COMMIT_QUEUE_SIZE_MAX" default:"10000"`
+	ReadConnections      string `help:"Database connections for everything that is not a money transaction." env:"READ_CONNECTIONS" default:"8"`
+	LogLevel             string `help:"debug, info, warn or error." env:"LOG_LEVEL" default:"info"`
+	AllowDataLoss        bool   `help:"Run even on a database that may lose what it has committed (fsync or synchronous_commit not on)." env:"ALLOW_DATA_LOSS"`
+}
+
+// instanceConfig is a configuration that has been read and makes sense.
+type instanceConfig struct {
+	listenAddr      string
+	retention       time.Duration
+	requestTimeout  time.Duration
+	shutdownTimeout time.Duration
+	workers         int
+	batchSizeMax    int
+	queueSizeMax    int
+	readConnections int
+	logLevel        slog.Level
+	allowDataLoss   bool
+}
+
+// parse reads every setting, and returns all that is wrong with them at once.
+func (f instanceFlags) parse() (instanceConfig, error) {
+	var p problems
+	config := instanceConfig{
+		listenAddr:      p.address("LISTEN_ADDR", f.ListenAddr),
+		retention:       p.duration("IDEMPOTENCY_RETENTION", f.IdempotencyRetention, time.Second),
+		requestTimeout:  p.duration("REQUEST_TIMEOUT", f.RequestTimeout, time.Second),
+		shutdownTimeout: p.duration("SHUTDOWN_TIMEOUT", f.ShutdownTimeout, time.Second),
+		workers:         p.number("COMMIT_WORKERS", f.CommitWorkers, 1, 64),
+		batchSizeMax:    p.number("COMMIT_BATCH_SIZE_MAX", f.CommitBatchSizeMax, 1, 4096),
+		queueSizeMax:    p.number("COMMIT_QUEUE_SIZE_MAX", f.CommitQueueSizeMax, 1, 1_000_000),
+		readConnections: p.number("READ_CONNECTIONS", f.ReadConnections, 1, 1000),
+		allowDataLoss:   f.AllowDataLoss,
+	}
+	if err := config.logLevel.UnmarshalText([]byte(f.LogLevel)); err != nil {
+		p.add("LOG_LEVEL", f.LogLevel, "is not debug, info, warn or error")
+	}
+	return config, errors.Join(p...)
+}
+
+// problems collects what is wrong with a configuration.
+type problems []error
+
+func (p *problems) add(name, value, complaint string) {
+	*p = append(*p, fmt.Errorf("%s: %q %s", name, value, complaint))
+}
+
+func (p *problems) duration(name, value string, least time.Duration) time.Duration {
+	d, err := time.ParseDuration(value)
+	switch {
+	case err != nil:
+		p.add(name, value, `is not a duration such as "30s" or "720h"`)
+	case d < least:
+		p.add(name, value, "is below "+least.String())
+	}
+	return d
+}
+
+func (p *problems) number(name, value string, least, most int) int {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < least || n > most {
+		p.add(name, value, fmt.Sprintf("is not a number from %d to %d", least, most))
+	}
+	return n
+}
+
+func (p *problems) address(name, value string) string {
+	_, port, err := net.SplitHostPort(value)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		p.add(name, value, "is not an address such as 127.0.0.1:8080 or :8080")
+	}
+	return value
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/postgres/embedded"
+	"github.com/paymentsvc/paymentsvc/migrations"
+)
+
+const databaseStopTimeout = 20 * time.Second
+
+// devCommand is paymentsvc dev: everything on one machine, for trying and developing. Its Postgres is a real and
+// durable one; it ends with this process, and its data stays.
+type devCommand struct {
+	DatabaseURL      string `help:"Use this database instead of an embedded one." env:"DATABASE_URL" placeholder:"URL"`
+	DataDir          string `help:"Where the embedded database keeps its data." env:"PAYMENTSVC_DATA_DIR" placeholder:"DIR"`
+	PrintDatabaseURL bool   `help:"Print the URL of the embedded database of a dev that is running, for psql, and exit."`
+	instanceFlags
+}
+
+// Run serves until it is told to stop.
+func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
+	config, err := c.instanceFlags.parse()
+	if err != nil {
+		return err
+	}
+	dataDir := c.DataDir
+	if dataDir == "" && c.DatabaseURL == "" {
+		if dataDir, err = embedded.DefaultDataDir(); err != nil {
+			return err
+		}
+	}
+	if c.PrintDatabaseURL {
+		return printDatabaseURL(term, dataDir, c.DatabaseURL)
+	}
+	logger := newLogger(term, config.logLevel)
+	url := c.DatabaseURL
+	if url == "" {
+		server, err := startDatabase(ctx, dataDir, logger)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, stopDatabase(server, dataDir)) }()
+		url = server.URL()
+	}
+	if err := migrations.Up(ctx, url); err != nil {
+		return err
+	}
+	in, err := startInstance(ctx, config, url, logger)
+	if err != nil {
+		return err
+	}
+	apiKey, err := furnish(ctx, in)
+	if err != nil {
+		in.close()
+		return fmt.Errorf("preparing the demo merchant: %w", err)
+	}
+	greet(term, in.address(), apiKey)
+	return in.serve(ctx)
+}
+
+func startDatabase(ctx context.Context, dataDir string, logger *slog.Logger) (*embedded.Server, error) {
+	server, err := embedded.Start(ctx, embedded.Options{
+		DataDir:    dataDir,
+		Durable:    true,
+		Parameters: map[string]string{"max_connections": "100"},
+		Logger:     logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("starting a Postgres for dev (set DATABASE_URL to use another): %w", err)
+	}
+	if err := os.WriteFile(urlFile(dataDir), []byte(server.URL()+"\n"), 0o600); err != nil {
+		return nil, errors.Join(err, stopDatabase(server, dataDir))
+	}
+	return server, nil
+}
+
+func stopDatabase(server *embedded.Server, dataDir string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), databaseStopTimeout)
+	defer cancel()
+	if err := os.Remove(urlFile(dataDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(err, server.Stop(ctx))
+	}
+	return server.Stop(ctx)
+}
+
+// urlFile holds the database's URL while dev runs; only its owner may read it.
+func urlFile(dataDir string) string { return filepath.Join(dataDir, "database-url") }
+
+func printDatabaseURL(term terminal, dataDir, given string) error {
+	if given != "" {
+		_, err := fmt.Fprintln(term.out, given)
+		return err
+	}
+	url, err := os.ReadFile(urlFile(dataDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("no dev is running here: start it with `make run`, or set DATABASE_URL")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = term.out.Write(url)
+	return err
+}
+
+// The demo merchant's accounts: money comes from world, and alice has some to spend at shop.
+const (
+	demoMerchant    = "demo"
+	demoCurrency    = "USD"
+	demoAllowance   = 1_000_000_00 // cents
+	demoFundingKey  = "demo-funding"
+	demoFundingFrom = "world"
+)
+
+// furnish makes the demo merchant and its accounts, unless an earlier dev has, and a new API key for it. It goes through the
+// same doors as everybody: the accounts are upserts, and alice's allowance is a charge under a fixed key, so it is
+// paid once however often dev is started.
+func furnish(ctx context.Context, in *instance) (apiKey string, err error) {
+	merchantID, apiKey, err := merchants.CreateNamedOnce(ctx, in.pools.General, demoMerchant)
+	if err != nil {
+		return "", err
+	}
+	if err := putDemoAccounts(ctx, in.pools.General, merchantID); err != nil {
+		return "", err
+	}
+	caller := payments.Caller{
+		Key:       idempotency.Key{MerchantID: merchantID, Scope: idempotency.ScopeClient, Value: demoFundingKey},
+		RequestID: uuid.Must(uuid.NewV7()),
+	}
+	_, err = in.payments.Charge(ctx, caller, payments.Charge{
+		Amount:             ledger.Money{Minor: demoAllowance, Currency: demoCurrency},
+		SourceAccount:      demoFundingFrom,
+		DestinationAccount: "alice",
+		Description:        "alice's allowance",
+	})
+	var refusal *payments.Refusal
+	if errors.As(err, &refusal) && refusal.Code == payments.CodeKeyExpired {
+		return apiKey, nil // paid long ago
+	}
+	return apiKey, err
+}
+
+func putDemoAccounts(ctx context.Context, pool *pgxpool.Pool, merchantID int64) error {
+	var noOverdraft int64
+	for id, limit := range map[string]*int64{demoFundingFrom: nil, "alice": &noOverdraft, "bob": &noOverdraft, "shop": &noOverdraft} {
+		ref := ledger.Ref{MerchantID: merchantID, AccountID: id}
+		terms := ledger.Terms{Currency: demoCurrency, Metadata: map[string]string{}, OverdraftLimit: limit}
+		if _, _, err := ledger.Put(ctx, pool, ref, terms, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func greet(term terminal, address, apiKey string) {
+	_, _ = fmt.Fprintf(term.out, `
+paymentsvc is serving at http://%[1]s
+API key: %[2]s
+
+Charge once, then send the very same line again: the same payment, and Idempotent-Replayed: true.
+
+curl -i http://%[1]s/payments -H 'Authorization: Bearer %[2]s' -H 'Idempotency-Key: %[3]s' -H 'Content-Type: application/json' -d '{"amount":4999,"currency":"USD","source_account":"alice","destination_account":"shop"}'
+
+`, address, apiKey, "order-"+strings.ToLower(rand.Text()[:8]))
+}

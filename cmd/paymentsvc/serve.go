@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/migrations"
+)
+
+// serveCommand is paymentsvc serve.
+type serveCommand struct {
+	databaseFlags
+	MigrateDatabaseURL string `help:"The owner's login, for migrations only; the same database. (default: the database URL)" env:"MIGRATE_DATABASE_URL" placeholder:"URL"`
+	NoMigrate          bool   `help:"Leave the schema as it is." env:"NO_MIGRATE"`
+	instanceFlags
+}
+
+// Run serves until it is told to stop.
+func (c *serveCommand) Run(ctx context.Context, term terminal) error {
+	config, err := c.instanceFlags.parse()
+	if err := errors.Join(c.databaseFlags.check(), err); err != nil {
+		return err
+	}
+	logger := newLogger(term, config.logLevel)
+	if !c.NoMigrate {
+		owner := c.MigrateDatabaseURL
+		if owner == "" {
+			owner = c.DatabaseURL
+		}
+		if err := migrateWhenReachable(ctx, owner, logger); err != nil {
+			return err
+		}
+	}
+	in, err := startInstance(ctx, config, c.DatabaseURL, logger)
+	if err != nil {
+		return err
+	}
+	return in.serve(ctx)
+}
+
+// migrateWhenReachable migrates, and gives a database that is on its way up a moment.
+func migrateWhenReachable(ctx context.Context, url string, logger *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, databaseWait)
+	defer cancel()
+	for {
+		err := migrations.Up(ctx, url)
+		if !errors.Is(err, migrations.ErrUnreachable) {
+			return err
+		}
+		logger.Warn("waiting for the database to migrate", "error", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(probeInterval):
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package httpapi
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+)
+
+// nameLengthMax is the longest name of an account, in characters.
+const nameLengthMax = 200
+
+// serviceAccountPrefix marks the accounts that the service itself keeps, such as a processor's clearing account.
+const serviceAccountPrefix = "processor:"
+
+// accountRequest is the body of PUT /accounts/{id}, which replaces the account's terms as a whole.
+type accountRequest struct {
+	Currency       *text           `json:"currency"`
+	OverdraftLimit overdraftLimit  `json:"overdraft_limit"`
+	Name           *text           `json:"name"`
+	Metadata       map[string]text `json:"metadata"`
+}
+
+// overdraftLimit is absent (0), null (unlimited) or an amount in minor units.
+type overdraftLimit struct {
+	unlimited bool
+	minor     integer
+}
+
+func (o *overdraftLimit) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() == 'n' {
+		o.unlimited = true
+		return dec.SkipValue()
+	}
+	return o.minor.UnmarshalJSONFrom(dec)
+}
+
+func (a *api) putAccount(w http.ResponseWriter, r *http.Request) error {
+	id := chi.URLParam(r, "id")
+	if !ledger.ValidAccountID(id) {
+		return &invalidRequest{detail: "an account id is 1 to 64 of A-Z a-z 0-9 _ . : - and begins with a letter, a digit or _"}
+	}
+	if strings.HasPrefix(id, serviceAccountPrefix) {
+		return &payments.Refusal{Code: payments.CodeUnprocessable, Detail: "ids that begin with " + serviceAccountPrefix + " are the service's own"}
+	}
+	var body accountRequest
+	if err := decode(w, r, &body); err != nil {
+		return err
+	}
+	terms, err := body.terms()
+	if err != nil {
+		return err
+	}
+	ifMatch, err := ifMatchOf(r)
+	if err != nil {
+		return err
+	}
+	ref := ledger.Ref{MerchantID: requestOf(r).identity.MerchantID, AccountID: id}
+	account, created, err := ledger.Put(r.Context(), a.Accounts, ref, terms, ifMatch)
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+		w.Header().Set("Location", "/accounts/"+id)
+	}
+	return writeAccount(w, status, &account)
+}
+
+// terms checks and converts the body. The schema knows the same limits.
+func (b *accountRequest) terms() (ledger.Terms, error) {
+	if err := required(b.Currency, "/currency"); err != nil {
+		return ledger.Terms{}, err
+	}
+	metadata, err := texts(b.Metadata)
+	if err != nil {
+		return ledger.Terms{}, err
+	}
+	terms := ledger.Terms{Currency: ledger.Currency(*b.Currency), Name: b.Name.or(""), Metadata: metadata}
+	if !b.OverdraftLimit.unlimited {
+		minor := int64(b.OverdraftLimit.minor)
+		terms.OverdraftLimit = &minor
+	}
+	if fields := checkTerms(terms); len(fields) > 0 {
+		return ledger.Terms{}, &payments.Refusal{
+			Code: payments.CodeUnprocessable, Detail: fields[0].Pointer[1:] + " " + fields[0].Detail, Fields: fields,
+		}
+	}
+	return terms, nil
+}
+
+func checkTerms(terms ledger.Terms) []payments.FieldError {
+	var fields []payments.FieldError
+	if !terms.Currency.Known() {
+		fields = append(fields, payments.FieldError{Pointer: "/currency", Detail: "must be an ISO 4217 code in upper case, for example USD"})
+	}
+	if limit := terms.OverdraftLimit; limit != nil && (*limit < 0 || *limit > ledger.AmountMax) {
+		fields = append(fields, payments.FieldError{
+			Pointer: "/overdraft_limit", Detail: "must be null or from 0 to " + strconv.FormatInt(ledger.AmountMax, 10),
+		})
+	}
+	if len([]rune(terms.Name)) > nameLengthMax {
+		fields = append(fields, payments.FieldError{Pointer: "/name", Detail: "must have at most " + strconv.Itoa(nameLengthMax) + " characters"})
+	}
+	return append(fields, payments.CheckMetadata(terms.Metadata)...)
+}
+
+// ifMatchOf reads the version that a conditional request expects; nil if it expects none.
+func ifMatchOf(r *http.Request) (*int64, error) {
+	values := r.Header["If-Match"]
+	if len(values) == 0 {
+		return nil, nil //nolint:nilnil // no header: no condition
+	}
+	tag := strings.TrimSpace(strings.Join(values, ","))
+	version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
+	if err != nil || tag != etag(version) {
+		return nil, errPreconditionFailed // not a tag that the service has given out, so it cannot match
+	}
+	return &version, nil
+}
+
+func (a *api) getAccount(w http.ResponseWriter, r *http.Request) error {
+	ref := ledger.Ref{MerchantID: requestOf(r).identity.MerchantID, AccountID: chi.URLParam(r, "id")}
+	if !ledger.ValidAccountID(ref.AccountID) {
+		return ledger.ErrAccountNotFound
+	}
+	account, err := ledger.Get(r.Context(), a.Accounts, ref)
+	if err != nil {
+		return err
+	}
+	return writeAccount(w, http.StatusOK, &account)
+}
+
+type accountJSON struct {
+	ID             string            `json:"id"`
+	Currency       string            `json:"currency"`
+	Balance        int64             `json:"balance"`
+	Held           int64             `json:"held"`
+	Available      *int64            `json:"available"`       // null: unlimited
+	OverdraftLimit *int64            `json:"overdraft_limit"` // null: unlimited
+	Status         ledger.Status     `json:"status"`
+	Name           string            `json:"name"`
+	Metadata       map[string]string `json:"metadata"`
+	CreatedAt      string            `json:"created_at"`
+	Version        int64             `json:"version"`
+}
+
+func writeAccount(w http.ResponseWriter, status int, account *ledger.Account) error {
+	w.Header().Set("ETag", etag(account.Version))
+	return writeJSON(w, status, &accountJSON{
+		ID:             account.AccountID,
+		Currency:       string(account.Currency),
+		Balance:        account.Posted,
+		Held:           account.Held,
+		Available:      account.Available(),
+		OverdraftLimit: account.OverdraftLimit,
+		Status:         account.Status,
+		Name:           account.Name,
+		Metadata:       account.Metadata,
+		CreatedAt:      account.CreatedAt.UTC().Format(payments.TimeFormat),
+		Version:        account.Version,
+	})
+}

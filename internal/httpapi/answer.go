@@ -1,0 +1,67 @@
+package httpapi
+
+import (
+	"encoding/hex"
+	"net/http"
+	"strconv"
+
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+)
+
+const (
+	jsonType    = "application/json"
+	problemType = "application/problem+json"
+)
+
+// Render turns what a charge came to into the answer that is stored with it, and replayed byte for byte. It is pure.
+func Render(outcome payments.Outcome) idempotency.Answer {
+	payment := outcome.Payment
+	if payment.Status == payments.StatusDeclined {
+		p := newProblem(payment.DeclineCode, "the payment was declined; another attempt is a new payment, with a new key")
+		p.RequestID = formatRequestID(outcome.RequestID)
+		p.PaymentID = payments.FormatID(payment.ID)
+		return idempotency.Answer{Status: p.Status, Body: p.json()}
+	}
+	return idempotency.Answer{
+		Status:   http.StatusCreated,
+		Location: "/payments/" + payments.FormatID(payment.ID),
+		Body:     payment.JSON(),
+	}
+}
+
+// writeReply answers a keyed request. An answer that was made for another request is a replay, and says so.
+func writeReply(w http.ResponseWriter, own uuid.UUID, reply payments.Reply) {
+	header := w.Header()
+	if reply.Location != "" {
+		header.Set("Location", reply.Location)
+	}
+	if reply.RequestID != own {
+		header.Set("Idempotent-Replayed", "true")
+		header.Set("Original-Request-Id", formatRequestID(reply.RequestID))
+	}
+	contentType := jsonType
+	if reply.Status >= http.StatusBadRequest {
+		contentType = problemType
+	}
+	writeBody(w, reply.Status, contentType, reply.Body)
+}
+
+// writeBody answers with a body whose length is announced, so that one cut short is seen to be.
+func writeBody(w http.ResponseWriter, status int, contentType string, body []byte) {
+	header := w.Header()
+	header.Set("Content-Type", contentType)
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a caller that has gone will ask again
+}
+
+func writeText(w http.ResponseWriter, status int, text string) {
+	writeBody(w, status, "text/plain; charset=utf-8", []byte(text))
+}
+
+func formatRequestID(id uuid.UUID) string { return "req_" + hex.EncodeToString(id[:]) }

@@ -1,0 +1,169 @@
+// Package httpapi is the door through which callers come: it reads requests, calls the services, and writes answers.
+//
+// A handler decodes, calls and writes; it returns an error instead of writing one. There is one place where an error
+// becomes a problem document (problem.go), and one where an outcome becomes the answer that is stored and replayed
+// (answer.go). What a caller sees is described in api/openapi.yaml.
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+)
+
+// Config of the API. Every field is required.
+type Config struct {
+	Payments      *payments.Service
+	Accounts      ledger.Querier // where accounts are kept
+	Authenticator *merchants.Authenticator
+	Ready         func() error // nil while the instance can charge
+	// Unavailable tells whether an error means that the database cannot be used right now, and not that something is wrong.
+	Unavailable    func(error) bool
+	RequestTimeout time.Duration // after which a caller is told that the outcome is not known yet
+	Logger         *slog.Logger
+}
+
+type api struct{ Config }
+
+// New returns the handler of every public path.
+func New(config Config) http.Handler {
+	a := &api{config}
+	r := chi.NewRouter()
+	r.Use(a.identify, a.recoverPanic, middleware.GetHead)
+	r.NotFound(a.handle(func(http.ResponseWriter, *http.Request) error { return errNotFound }))
+	r.MethodNotAllowed(a.methodNotAllowed(r))
+	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
+	r.Get("/readyz", a.readyz)
+	r.Group(func(r chi.Router) {
+		r.Use(a.echoKey, a.authenticate)
+		r.Put("/accounts/{id}", a.handle(a.putAccount))
+		r.Get("/accounts/{id}", a.handle(a.getAccount))
+		r.Post("/payments", a.handle(a.postPayment))
+		r.Get("/payments", a.handle(a.listPayments))
+		r.Get("/payments/{id}", a.handle(a.getPayment))
+	})
+	return r
+}
+
+// handler is a request handler that leaves errors to one place.
+type handler func(http.ResponseWriter, *http.Request) error
+
+func (a *api) handle(h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			a.writeProblem(w, r, err)
+		}
+	}
+}
+
+// request is what the service knows about a request beside the request itself. One is made per request and filled by
+// the middleware, in one allocation and one context value.
+type request struct {
+	id       uuid.UUID
+	identity merchants.Identity
+}
+
+type requestKey struct{}
+
+func requestOf(r *http.Request) *request { return r.Context().Value(requestKey{}).(*request) }
+
+// identify gives the request its id, which every answer carries, and its time limit.
+func (a *api) identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		req := &request{id: uuid.Must(uuid.NewV7())}
+		w.Header().Set("Request-Id", formatRequestID(req.id))
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestKey{}, req), a.RequestTimeout)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// echoKey returns the Idempotency-Key as it was received, on every answer to a keyed request.
+func (a *api) echoKey(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if keys := r.Header["Idempotency-Key"]; len(keys) == 1 {
+			w.Header()["Idempotency-Key"] = keys
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// authenticate finds out whose request it is, before anything else is looked at: also before a stored answer is replayed.
+func (a *api) authenticate(next http.Handler) http.Handler {
+	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
+		token, ok := bearerToken(r.Header["Authorization"])
+		if !ok {
+			return merchants.ErrUnauthorized
+		}
+		identity, err := a.Authenticator.Authenticate(r.Context(), token)
+		if err != nil {
+			return err
+		}
+		if identity.ReadOnly && r.Method != http.MethodGet && r.Method != http.MethodHead {
+			return errReadOnlyKey
+		}
+		requestOf(r).identity = identity
+		next.ServeHTTP(w, r)
+		return nil
+	})
+}
+
+// bearerToken reads the one Authorization header (RFC 6750, section 2.1; the scheme's case does not matter).
+func bearerToken(values []string) (string, bool) {
+	if len(values) != 1 {
+		return "", false
+	}
+	scheme, token, ok := strings.Cut(values[0], " ")
+	return token, ok && strings.EqualFold(scheme, "bearer")
+}
+
+// methodNotAllowed answers 405 with the methods that the path does have, whatever its id.
+func (a *api) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
+	methods := []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete}
+	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
+		var allowed []string
+		for _, method := range methods {
+			if method == http.MethodHead && len(allowed) > 0 || routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
+				allowed = append(allowed, method)
+			}
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		return errMethodNotAllowed
+	})
+}
+
+// recoverPanic turns a panic into a 500. What was locked or opened on the way is given back by the owners' own defers.
+func (a *api) recoverPanic(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			switch value := recover(); value {
+			case nil:
+			case http.ErrAbortHandler: // net/http's own way to cut an answer short
+				panic(value)
+			default:
+				a.writeProblem(w, r, panicError{value})
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// readyz tells whether this instance can charge right now. It asks nobody: the answer is kept up to date in the background.
+func (a *api) readyz(w http.ResponseWriter, _ *http.Request) {
+	if err := a.Ready(); err != nil {
+		w.Header().Set("Retry-After", "1")
+		writeText(w, http.StatusServiceUnavailable, "not ready\n")
+		return
+	}
+	writeText(w, http.StatusOK, "ready\n")
+}

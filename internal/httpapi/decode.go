@@ -1,0 +1,141 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// bodySizeMax is the largest request body, in bytes.
+const bodySizeMax = 64 << 10
+
+// decode reads the request's JSON body into value, strictly: no unknown member, no duplicate, no other case, nothing after
+// the value, valid UTF-8. What it returns is an error that the caller can act on.
+func decode(w http.ResponseWriter, r *http.Request, value any) error {
+	if r.Header.Get("Content-Encoding") != "" {
+		return errMediaType
+	}
+	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != jsonType {
+		return errMediaType
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodySizeMax))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return errBodyTooLarge
+		}
+		return &invalidRequest{detail: "the body ended early"}
+	}
+	if err := json.Unmarshal(body, value, json.RejectUnknownMembers(true)); err != nil {
+		return explain(err)
+	}
+	return nil
+}
+
+// explain says in the caller's terms why a body could not be decoded.
+func explain(err error) error {
+	var syntactic *jsontext.SyntacticError
+	var semantic *json.SemanticError
+	var invalid *invalidRequest
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntactic):
+		return &invalidRequest{detail: "the member occurs twice", pointer: string(syntactic.JSONPointer)}
+	case errors.As(err, &syntactic):
+		return &invalidRequest{detail: fmt.Sprintf("the body is not valid JSON at byte %d", syntactic.ByteOffset)}
+	case errors.As(err, &semantic):
+		pointer := string(semantic.JSONPointer)
+		switch {
+		case errors.Is(err, json.ErrUnknownName):
+			return &invalidRequest{detail: "there is no such member", pointer: pointer}
+		case errors.As(err, &invalid):
+			return &invalidRequest{detail: invalid.detail, pointer: pointer}
+		}
+		return &invalidRequest{detail: "the value has the wrong type", pointer: pointer}
+	}
+	return &invalidRequest{detail: "the body cannot be read"}
+}
+
+// integer is a JSON number that is written as an integer: 1.0, 1e3 and "5" are not. One that does not fit 64 bits becomes the
+// nearest that does. It is outside every range that the service allows, so it is refused for its value and not misread.
+type integer int64
+
+func (n *integer) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	value, err := dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	if value.Kind() != '0' || strings.ContainsAny(string(value), ".eE") {
+		return &invalidRequest{detail: "must be a JSON integer"}
+	}
+	*n = saturate(string(value))
+	return nil
+}
+
+func saturate(digits string) integer {
+	negative := strings.HasPrefix(digits, "-")
+	var n uint64
+	for _, digit := range strings.TrimPrefix(digits, "-") {
+		n = n*10 + uint64(digit-'0')
+		if n > math.MaxInt64 {
+			n = math.MaxInt64
+			break
+		}
+	}
+	if negative {
+		return -integer(n)
+	}
+	return integer(n)
+}
+
+// text is a JSON string that can be stored: any Unicode text without U+0000, which Postgres does not take.
+type text string
+
+func (t *text) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() != '"' {
+		return errors.Join(dec.SkipValue(), &invalidRequest{detail: "must be a string"})
+	}
+	token, err := dec.ReadToken()
+	if err != nil {
+		return err
+	}
+	*t = text(token.String())
+	if strings.ContainsRune(string(*t), 0) {
+		return &invalidRequest{detail: "must not contain U+0000"}
+	}
+	return nil
+}
+
+// or returns the text, or what an absent one stands for.
+func (t *text) or(absent string) string {
+	if t == nil {
+		return absent
+	}
+	return string(*t)
+}
+
+// texts are the pairs of a metadata object.
+func texts(pairs map[string]text) (map[string]string, error) {
+	plain := make(map[string]string, len(pairs))
+	for key, value := range pairs {
+		if strings.ContainsRune(key, 0) {
+			return nil, &invalidRequest{detail: "names must not contain U+0000", pointer: "/metadata"}
+		}
+		plain[key] = string(value)
+	}
+	return plain, nil
+}
+
+// required refuses an absent or null member.
+func required[T any](value *T, pointer string) error {
+	if value == nil {
+		return &invalidRequest{detail: "the member is required", pointer: pointer}
+	}
+	return nil
+}

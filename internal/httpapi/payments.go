@@ -1,0 +1,142 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+)
+
+// chargeRequest is the body of POST /payments. A pointer tells an absent or null member from an empty one.
+type chargeRequest struct {
+	Amount             *integer        `json:"amount"`
+	Currency           *text           `json:"currency"`
+	SourceAccount      *text           `json:"source_account"`
+	PaymentMethod      *text           `json:"payment_method"`
+	DestinationAccount *text           `json:"destination_account"`
+	Reference          *text           `json:"reference"`
+	Description        *text           `json:"description"`
+	Metadata           map[string]text `json:"metadata"`
+	Capture            *bool           `json:"capture"`
+}
+
+// postPayment charges, once per key.
+func (a *api) postPayment(w http.ResponseWriter, r *http.Request) error {
+	caller, err := callerOf(r)
+	if err != nil {
+		return err
+	}
+	var body chargeRequest
+	if err := decode(w, r, &body); err != nil {
+		return err
+	}
+	charge, err := body.charge()
+	if err != nil {
+		return err
+	}
+	reply, err := a.Payments.Charge(r.Context(), caller, charge)
+	if err != nil {
+		return err
+	}
+	writeReply(w, caller.RequestID, reply)
+	return nil
+}
+
+// callerOf reads under which key a request comes.
+func callerOf(r *http.Request) (payments.Caller, error) {
+	value, err := idempotency.ParseKey(r.Header["Idempotency-Key"])
+	if err != nil {
+		return payments.Caller{}, err
+	}
+	req := requestOf(r)
+	key := idempotency.Key{MerchantID: req.identity.MerchantID, Scope: idempotency.ScopeClient, Value: value}
+	return payments.Caller{Key: key, RequestID: req.id}, nil
+}
+
+func (c *chargeRequest) charge() (payments.Charge, error) {
+	if err := errors.Join(
+		required(c.Amount, "/amount"),
+		required(c.Currency, "/currency"),
+		required(c.DestinationAccount, "/destination_account"),
+	); err != nil {
+		return payments.Charge{}, err
+	}
+	if (c.SourceAccount == nil) == (c.PaymentMethod == nil) {
+		return payments.Charge{}, &invalidRequest{detail: "give exactly one of source_account and payment_method"}
+	}
+	metadata, err := texts(c.Metadata)
+	if err != nil {
+		return payments.Charge{}, err
+	}
+	return payments.Charge{
+		Amount:             ledger.Money{Minor: int64(*c.Amount), Currency: ledger.Currency(*c.Currency)},
+		SourceAccount:      c.SourceAccount.or(""),
+		PaymentMethod:      c.PaymentMethod.or(""),
+		DestinationAccount: c.DestinationAccount.or(""),
+		Reference:          c.Reference.or(""),
+		Description:        c.Description.or(""),
+		Metadata:           metadata,
+		AuthorizeOnly:      c.Capture != nil && !*c.Capture,
+	}, nil
+}
+
+func (a *api) getPayment(w http.ResponseWriter, r *http.Request) error {
+	id, err := payments.ParseID(chi.URLParam(r, "id"))
+	if err != nil {
+		return payments.ErrNotFound
+	}
+	payment, err := a.Payments.Get(r.Context(), requestOf(r).identity.MerchantID, id)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("ETag", etag(payment.Version))
+	writeBody(w, http.StatusOK, jsonType, payment.JSON())
+	return nil
+}
+
+// list is one page of things.
+type list struct {
+	Data       []jsontext.Value `json:"data"`
+	NextCursor *string          `json:"next_cursor"`
+}
+
+// listPayments finds the payment that a key stands for: the question of a caller who has lost everything but the key.
+func (a *api) listPayments(w http.ResponseWriter, r *http.Request) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil || len(query) != 1 || len(query["idempotency_key"]) != 1 {
+		return &invalidRequest{detail: "give the query parameter idempotency_key, once, and no other: the rest is not available in this release"}
+	}
+	key, err := idempotency.ParseKey(query["idempotency_key"])
+	if err != nil {
+		return &invalidRequest{detail: "idempotency_key cannot be any request's key"}
+	}
+	page := list{Data: []jsontext.Value{}}
+	payment, err := a.Payments.GetByKey(r.Context(), requestOf(r).identity.MerchantID, key)
+	switch {
+	case err == nil:
+		page.Data = append(page.Data, payment.JSON())
+	case !errors.Is(err, payments.ErrNotFound):
+		return err
+	}
+	return writeJSON(w, http.StatusOK, &page)
+}
+
+func writeJSON(w http.ResponseWriter, status int, value any) error {
+	body, err := json.Marshal(value, json.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	writeBody(w, status, jsonType, body)
+	return nil
+}
+
+// etag is a version as a strong entity tag (RFC 9110, section 8.8.3).
+func etag(version int64) string { return strconv.Quote(strconv.FormatInt(version, 10)) }

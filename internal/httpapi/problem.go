@@ -1,0 +1,204 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+)
+
+// Errors that arise here and not in a service.
+var (
+	errNotFound           = errors.New("there is nothing here")
+	errMethodNotAllowed   = errors.New("this resource does not have that method")
+	errReadOnlyKey        = errors.New("this API key may only read")
+	errBodyTooLarge       = fmt.Errorf("the body may have at most %d bytes", bodySizeMax)
+	errMediaType          = errors.New("the body must be application/json, and not compressed")
+	errPreconditionFailed = errors.New("the resource has changed since the version in If-Match")
+)
+
+// invalidRequest is a request that cannot be read.
+type invalidRequest struct {
+	detail  string
+	pointer string // of the member that is wrong; "" if none is to blame
+}
+
+func (e *invalidRequest) Error() string { return e.detail }
+
+type panicError struct{ value any }
+
+func (e panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// retry tells a program what to do with its idempotency key.
+type retry string
+
+const (
+	sameKey retry = "same_key" // not used up: send again with it, later or corrected
+	newKey  retry = "new_key"  // decided and stored: another attempt is a new intent
+	never   retry = "never"    // the key or the reference belongs to something done
+)
+
+// kind is everything about a problem that its code decides.
+type kind struct {
+	status int
+	title  string
+	retry  retry
+}
+
+// kinds are the problems of the API (RFC 9457), by their stable codes.
+var kinds = map[string]kind{
+	"idempotency_key_missing": {http.StatusBadRequest, "The Idempotency-Key header is missing", sameKey},
+	"idempotency_key_invalid": {http.StatusBadRequest, "The Idempotency-Key header cannot be read", sameKey},
+	"invalid_request":         {http.StatusBadRequest, "The request cannot be read", sameKey},
+	"unauthorized":            {http.StatusUnauthorized, "A valid API key is required", sameKey},
+	"insufficient_funds":      {http.StatusPaymentRequired, "The source account cannot pay", newKey},
+	"forbidden":               {http.StatusForbidden, "This API key may not do that", sameKey},
+	"not_found":               {http.StatusNotFound, "There is no such thing", sameKey},
+	"method_not_allowed":      {http.StatusMethodNotAllowed, "The resource does not have that method", sameKey},
+	"idempotency_key_expired": {http.StatusConflict, "The key was used, and its answer is no longer kept", never},
+	"duplicate_reference":     {http.StatusConflict, "Another payment has this reference", never},
+	"account_currency_fixed":  {http.StatusConflict, "An account's currency never changes", sameKey},
+	"overdraft_in_use":        {http.StatusConflict, "The overdraft is in use", sameKey},
+	"precondition_failed":     {http.StatusPreconditionFailed, "The resource has changed", sameKey},
+	"payload_too_large":       {http.StatusRequestEntityTooLarge, "The body is too large", sameKey},
+	"unsupported_media_type":  {http.StatusUnsupportedMediaType, "The body's type is not supported", sameKey},
+	"idempotency_key_reused":  {http.StatusUnprocessableEntity, "The key belongs to another request", never},
+	"unprocessable":           {http.StatusUnprocessableEntity, "The request is refused", sameKey},
+	"account_not_found":       {http.StatusUnprocessableEntity, "There is no such account", sameKey},
+	"account_closed":          {http.StatusUnprocessableEntity, "The account is closed", sameKey},
+	"currency_mismatch":       {http.StatusUnprocessableEntity, "The currencies differ", sameKey},
+	"internal_error":          {http.StatusInternalServerError, "Something went wrong here", sameKey},
+	"outcome_unknown":         {http.StatusServiceUnavailable, "The outcome is not known yet", sameKey},
+	"overloaded":              {http.StatusServiceUnavailable, "Too many requests are waiting", sameKey},
+	"unavailable":             {http.StatusServiceUnavailable, "The service cannot work right now", sameKey},
+}
+
+// problem is an RFC 9457 problem document.
+type problem struct {
+	Type      string         `json:"type"`
+	Title     string         `json:"title"`
+	Status    int            `json:"status"`
+	Detail    string         `json:"detail"`
+	Code      string         `json:"code"`
+	Retry     retry          `json:"retry"`
+	RequestID string         `json:"request_id"`
+	PaymentID string         `json:"payment_id,omitzero"`
+	Errors    []problemField `json:"errors,omitzero"`
+}
+
+type problemField struct {
+	Pointer string `json:"pointer"`
+	Detail  string `json:"detail"`
+}
+
+func newProblem(code, detail string) *problem {
+	k := kinds[code]
+	return &problem{Type: "/docs/errors/" + code, Title: k.title, Status: k.status, Detail: detail, Code: code, Retry: k.retry}
+}
+
+func (p *problem) json() []byte {
+	text, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // texts and numbers only
+	}
+	return text
+}
+
+// problemOf is the only translation of errors into problems. What it does not know is a 500 without details.
+func (a *api) problemOf(err error) *problem {
+	var refusal *payments.Refusal
+	var invalid *invalidRequest
+	switch {
+	case errors.As(err, &refusal):
+		return problemOfRefusal(refusal)
+	case errors.As(err, &invalid):
+		p := newProblem("invalid_request", invalid.detail)
+		if invalid.pointer != "" {
+			p.Errors = []problemField{{invalid.pointer, invalid.detail}}
+		}
+		return p
+	}
+	for _, known := range translations {
+		if errors.Is(err, known.err) {
+			p := newProblem(known.code, known.err.Error())
+			if known.status != 0 {
+				p.Status = known.status
+			}
+			return p
+		}
+	}
+	if a.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return newProblem("unavailable", "the database cannot be used right now")
+	}
+	return newProblem("internal_error", "the details are in the service's log, under the request_id")
+}
+
+var translations = []struct {
+	err    error
+	code   string
+	status int // where it differs from the code's own
+}{
+	{err: idempotency.ErrKeyMissing, code: "idempotency_key_missing"},
+	{err: idempotency.ErrKeyInvalid, code: "idempotency_key_invalid"},
+	{err: merchants.ErrUnauthorized, code: "unauthorized"},
+	{err: errReadOnlyKey, code: "forbidden"},
+	{err: errNotFound, code: "not_found"},
+	{err: payments.ErrNotFound, code: "not_found"},
+	{err: ledger.ErrAccountNotFound, code: "not_found"},
+	{err: errMethodNotAllowed, code: "method_not_allowed"},
+	{err: ledger.ErrCurrencyFixed, code: "account_currency_fixed"},
+	{err: ledger.ErrOverdraftInUse, code: "overdraft_in_use"},
+	{err: ledger.ErrAccountClosed, code: "account_closed", status: http.StatusConflict},
+	{err: ledger.ErrVersionMismatch, code: "precondition_failed"},
+	{err: errPreconditionFailed, code: "precondition_failed"},
+	{err: errBodyTooLarge, code: "payload_too_large"},
+	{err: errMediaType, code: "unsupported_media_type"},
+	{err: payments.ErrOverloaded, code: "overloaded"},
+	{err: payments.ErrOutcomeUnknown, code: "outcome_unknown"},
+	{err: payments.ErrUnavailable, code: "unavailable"},
+	{err: payments.ErrUnknownFingerprint, code: "unavailable"},
+}
+
+func problemOfRefusal(refusal *payments.Refusal) *problem {
+	p := newProblem(string(refusal.Code), refusal.Detail)
+	if refusal.PaymentID != (uuid.UUID{}) {
+		p.PaymentID = payments.FormatID(refusal.PaymentID)
+	}
+	for _, field := range refusal.Fields {
+		p.Errors = append(p.Errors, problemField{field.Pointer, field.Detail})
+	}
+	return p
+}
+
+// writeProblem answers with the problem that err is, and logs what is the service's own fault.
+func (a *api) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
+	p := a.problemOf(err)
+	p.RequestID = formatRequestID(requestOf(r).id)
+	header := w.Header()
+	switch p.Status {
+	case http.StatusUnauthorized:
+		header.Set("WWW-Authenticate", "Bearer")
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		header.Set("Retry-After", "1")
+	case http.StatusRequestEntityTooLarge:
+		header.Set("Connection", "close") // the rest of the body is not read
+	}
+	if p.Status >= http.StatusInternalServerError {
+		attributes := []any{"request_id", p.RequestID, "route", r.Pattern, "code", p.Code, "error", err}
+		var panicked panicError
+		if errors.As(err, &panicked) {
+			attributes = append(attributes, "stack", string(debug.Stack()))
+		}
+		a.Logger.ErrorContext(r.Context(), "request failed", attributes...)
+	}
+	writeBody(w, p.Status, problemType, p.json())
+}

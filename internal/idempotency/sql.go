@@ -1,0 +1,193 @@
+package idempotency
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// The Queue functions queue a statement on a pipelined batch of somebody's transaction; they never commit.
+
+// QueueClaims inserts the claims and hands over the request ids of those that got their key. A claim whose key
+// another, unfinished transaction has claimed waits for that transaction; a claim whose key is taken is left out.
+//
+// The keys of one call must differ. They are claimed in the order of the key, so that two batches that share keys queue
+// up behind each other instead of deadlocking.
+func QueueClaims(b *pgx.Batch, claims []Claim, claimed func(map[uuid.UUID]bool)) {
+	c := columnsOf(claims)
+	b.Queue(`
+		INSERT INTO idempotency_keys
+			(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id)
+		SELECT c.merchant_id, c.scope, c.key, c.operation, c.fingerprint, c.fingerprint_version, c.request_id, c.payment_id
+		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::smallint[], $7::uuid[], $8::uuid[])
+			AS c (merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id)
+		ORDER BY c.merchant_id, c.scope COLLATE "C", c.key COLLATE "C"
+		ON CONFLICT (merchant_id, scope, key) DO NOTHING
+		RETURNING request_id`,
+		c.merchants, c.scopes, c.keys, c.operations, c.fingerprints, c.versions, c.requests, c.payments,
+	).Query(func(rows pgx.Rows) error {
+		ids := make(map[uuid.UUID]bool, len(claims))
+		var id uuid.UUID
+		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
+			ids[id] = true
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("claiming keys: %w", err)
+		}
+		claimed(ids)
+		return nil
+	})
+}
+
+// QueueRelease takes back claims of this same transaction, because their requests are refused and their keys stay
+// free. Rivals that wait for a key then claim it themselves.
+func QueueRelease(b *pgx.Batch, claims []Claim) {
+	c := columnsOf(claims)
+	b.Queue(`
+		DELETE FROM idempotency_keys k
+		USING unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[]) AS c (merchant_id, scope, key, request_id)
+		WHERE k.merchant_id = c.merchant_id AND k.scope = c.scope AND k.key = c.key AND k.request_id = c.request_id
+			AND k.merchant_id = ANY ($1)`,
+		c.merchants, c.scopes, c.keys, c.requests)
+}
+
+// QueueRecords reads what the keys stand for. It must come after the claims, as a statement of its own: a statement
+// that had to wait for a rival does not see the rival's row, but the next one does.
+func QueueRecords(b *pgx.Batch, keys []Key, found func(map[Key]*Record)) {
+	merchants, scopes, values := make([]int64, len(keys)), make([]string, len(keys)), make([]string, len(keys))
+	for i, key := range keys {
+		merchants[i], scopes[i], values[i] = key.MerchantID, string(key.Scope), key.Value
+	}
+	b.Queue(recordsSQL, merchants, scopes, values).Query(func(rows pgx.Rows) error {
+		records, err := collectRecords(rows)
+		if err != nil {
+			return fmt.Errorf("reading the records of taken keys: %w", err)
+		}
+		found(records)
+		return nil
+	})
+}
+
+const recordsSQL = `
+	SELECT k.merchant_id, k.scope, k.key, k.operation, k.fingerprint, k.fingerprint_version, k.request_id, k.payment_id,
+		a.status, a.location, a.body, a.created_at
+	FROM unnest($1::bigint[], $2::text[], $3::text[]) AS wanted (merchant_id, scope, key)
+	JOIN idempotency_keys k ON k.merchant_id = wanted.merchant_id AND k.scope = wanted.scope AND k.key = wanted.key
+	LEFT JOIN idempotency_answers a ON a.merchant_id = k.merchant_id AND a.request_id = k.request_id
+	WHERE k.merchant_id = ANY ($1)`
+
+func collectRecords(rows pgx.Rows) (map[Key]*Record, error) {
+	records := map[Key]*Record{}
+	defer rows.Close()
+	for rows.Next() {
+		var r Record
+		var sum, body []byte
+		var status *int
+		var location *string
+		var answeredAt *time.Time
+		if err := rows.Scan(&r.MerchantID, &r.Scope, &r.Value, &r.Operation, &sum, &r.Fingerprint.Version, &r.RequestID,
+			&r.PaymentID, &status, &location, &body, &answeredAt); err != nil {
+			return nil, err
+		}
+		copy(r.Fingerprint.Sum[:], sum)
+		if status != nil {
+			r.Answer = &Answer{Status: *status, Location: *location, Body: body}
+			r.AnsweredAt = *answeredAt
+		}
+		records[r.Key] = &r
+	}
+	return records, rows.Err()
+}
+
+// QueueAnswers stores the answers of claims that this transaction holds. at is the transaction's now, from which the
+// retention is counted.
+func QueueAnswers(b *pgx.Batch, records []Record, at time.Time) {
+	n := len(records)
+	merchants, requests := make([]int64, n), make([]uuid.UUID, n)
+	statuses, locations, bodies := make([]int16, n), make([]string, n), make([][]byte, n)
+	for i, r := range records {
+		merchants[i], requests[i] = r.MerchantID, r.RequestID
+		statuses[i], locations[i], bodies[i] = int16(r.Answer.Status), r.Answer.Location, r.Answer.Body //nolint:gosec // an HTTP status
+	}
+	b.Queue(`
+		INSERT INTO idempotency_answers (merchant_id, request_id, status, location, body, created_at)
+		SELECT a.merchant_id, a.request_id, a.status, a.location, a.body, $6
+		FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::text[], $5::bytea[])
+			AS a (merchant_id, request_id, status, location, body)`,
+		merchants, requests, statuses, locations, bodies, at)
+}
+
+// Querier is a pool, a connection or a transaction.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// Find reads what one key stands for, and the database's clock. The record is nil if the key is free.
+func Find(ctx context.Context, db Querier, key Key) (record *Record, now time.Time, err error) {
+	rows, err := db.Query(ctx, recordsSQL, []int64{key.MerchantID}, []string{string(key.Scope)}, []string{key.Value})
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("looking up a key: %w", err)
+	}
+	records, err := collectRecords(rows)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("looking up a key: %w", err)
+	}
+	if err := db.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
+		return nil, time.Time{}, fmt.Errorf("reading the database's clock: %w", err)
+	}
+	return records[key], now, nil
+}
+
+// Reap deletes up to limit answers that are older than retention by the database's clock, and returns how many; fewer
+// than limit means that none is left. Keys stay. It notes how far it came, so that the audit knows the difference
+// between an answer that was reaped and one that was never written.
+func Reap(ctx context.Context, db Querier, retention time.Duration, limit int) (int64, error) {
+	tag, err := db.Exec(ctx, `
+		WITH bound AS (
+			UPDATE idempotency_reaper
+			SET answers_before = greatest(answers_before, clock_timestamp() - $1::interval)
+			RETURNING answers_before
+		)
+		DELETE FROM idempotency_answers
+		WHERE (merchant_id, request_id) IN (
+			SELECT a.merchant_id, a.request_id
+			FROM idempotency_answers a, bound
+			WHERE a.created_at < bound.answers_before
+			LIMIT $2)`, retention, limit)
+	if err != nil {
+		return 0, fmt.Errorf("reaping answers: %w", err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+// columns are claims turned sideways, as unnest takes them.
+type columns struct {
+	merchants          []int64
+	scopes, keys       []string
+	operations         []string
+	fingerprints       [][]byte
+	versions           []int16
+	requests, payments []uuid.UUID
+}
+
+func columnsOf(claims []Claim) columns {
+	n := len(claims)
+	c := columns{
+		make([]int64, n), make([]string, n), make([]string, n), make([]string, n),
+		make([][]byte, n), make([]int16, n), make([]uuid.UUID, n), make([]uuid.UUID, n),
+	}
+	for i := range claims {
+		claim := &claims[i]
+		c.merchants[i], c.scopes[i], c.keys[i] = claim.MerchantID, string(claim.Scope), claim.Value
+		c.operations[i], c.fingerprints[i], c.versions[i] = claim.Operation, claim.Fingerprint.Sum[:], claim.Fingerprint.Version
+		c.requests[i], c.payments[i] = claim.RequestID, claim.PaymentID
+	}
+	return c
+}

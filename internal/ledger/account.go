@@ -1,0 +1,138 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Status of an account. A closed one takes part in no new payment.
+type Status string
+
+// The statuses that the schema knows.
+const (
+	StatusOpen   Status = "open"
+	StatusClosed Status = "closed"
+)
+
+// Reasons for which an account is not changed.
+var (
+	ErrAccountNotFound = errors.New("there is no such account")
+	ErrCurrencyFixed   = errors.New("an account's currency never changes")
+	ErrOverdraftInUse  = errors.New("the account is further below zero than the new overdraft limit allows")
+	ErrAccountClosed   = errors.New("the account is closed")
+	ErrVersionMismatch = errors.New("the account has changed since the given version")
+)
+
+// accountIDForm is the form of an id that a caller chooses. The schema checks the same (accounts_id_form).
+var accountIDForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$`)
+
+// ValidAccountID tells whether id could name an account.
+func ValidAccountID(id string) bool { return accountIDForm.MatchString(id) }
+
+// Account is an account as its owner sees it.
+type Account struct {
+	Balance
+	Name      string
+	Metadata  map[string]string
+	Version   int64 // moved by the owner's edits, never by a posting
+	CreatedAt time.Time
+}
+
+// Terms are what an account's owner decides about it. PUT replaces all of them.
+type Terms struct {
+	Currency       Currency
+	Name           string
+	Metadata       map[string]string
+	OverdraftLimit *int64 // minor units; nil: unlimited
+}
+
+// Querier is a pool, a connection or a transaction.
+type Querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// Put creates the account under the id that its owner chose, or replaces its terms: the same call again has no further
+// effect, and does not move the version. ifMatch, if not nil, is the version that the caller has seen. One upsert
+// decides; the row is read again only to say why it was refused.
+func Put(ctx context.Context, db Querier, ref Ref, terms Terms, ifMatch *int64) (account Account, created bool, err error) {
+	row := db.QueryRow(ctx, `
+		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit, name, metadata)
+		SELECT $1, $2, $3, $4, $5, $6
+		WHERE $7::bigint IS NULL OR EXISTS (SELECT FROM accounts WHERE merchant_id = $1 AND id = $2)
+		ON CONFLICT (merchant_id, id) DO UPDATE
+		SET overdraft_limit = excluded.overdraft_limit,
+			name = excluded.name,
+			metadata = excluded.metadata,
+			version = accounts.version
+				+ ((accounts.overdraft_limit, accounts.name, accounts.metadata)
+					IS DISTINCT FROM (excluded.overdraft_limit, excluded.name, excluded.metadata))::int
+		WHERE accounts.currency = excluded.currency
+			AND accounts.status = 'open'
+			AND (excluded.overdraft_limit IS NULL OR accounts.balance - accounts.held >= -excluded.overdraft_limit)
+			AND ($7::bigint IS NULL OR accounts.version = $7)
+		RETURNING merchant_id, id, currency, status, overdraft_limit, balance, held, last_sequence, last_entry_at,
+			name, metadata, version, created_at, xmax = 0`, // xmax is 0 on a row that this statement inserted
+		ref.MerchantID, ref.AccountID, terms.Currency, terms.OverdraftLimit, terms.Name, terms.Metadata, ifMatch)
+	err = scanAccount(row, &account, &created)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Account{}, false, whyNotPut(ctx, db, ref, terms, ifMatch)
+	}
+	if err != nil {
+		return Account{}, false, fmt.Errorf("putting account: %w", err)
+	}
+	return account, created, nil
+}
+
+func whyNotPut(ctx context.Context, db Querier, ref Ref, terms Terms, ifMatch *int64) error {
+	account, err := Get(ctx, db, ref)
+	switch {
+	case errors.Is(err, ErrAccountNotFound):
+		return ErrVersionMismatch // only a conditional PUT does not create
+	case err != nil:
+		return err
+	case account.Currency != terms.Currency:
+		return ErrCurrencyFixed
+	case account.Status == StatusClosed:
+		return ErrAccountClosed
+	case ifMatch != nil && account.Version != *ifMatch:
+		return ErrVersionMismatch
+	default:
+		return ErrOverdraftInUse
+	}
+}
+
+// Get reads an account, or returns ErrAccountNotFound.
+func Get(ctx context.Context, db Querier, ref Ref) (Account, error) {
+	row := db.QueryRow(ctx, `
+		SELECT merchant_id, id, currency, status, overdraft_limit, balance, held, last_sequence, last_entry_at,
+			name, metadata, version, created_at
+		FROM accounts
+		WHERE merchant_id = $1 AND id = $2`, ref.MerchantID, ref.AccountID)
+	var account Account
+	err := scanAccount(row, &account)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Account{}, ErrAccountNotFound
+	}
+	if err != nil {
+		return Account{}, fmt.Errorf("reading account: %w", err)
+	}
+	return account, nil
+}
+
+func scanAccount(row pgx.Row, a *Account, more ...any) error {
+	var lastEntryAt *time.Time
+	columns := []any{&a.MerchantID, &a.AccountID, &a.Currency, &a.Status, &a.OverdraftLimit, &a.Posted, &a.Held,
+		&a.LastSequence, &lastEntryAt, &a.Name, &a.Metadata, &a.Version, &a.CreatedAt}
+	if err := row.Scan(append(columns, more...)...); err != nil {
+		return err
+	}
+	if lastEntryAt != nil {
+		a.LastEntryAt = *lastEntryAt
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Reasons for which a journal is refused. Nothing has been changed when one of them is returned.
+var (
+	ErrInsufficientFunds = errors.New("insufficient funds")
+	ErrBalanceTooLarge   = errors.New("balance would exceed 64 bits")
+	ErrUnbalanced        = errors.New("journal is not two or more different accounts' lines that sum to zero")
+	ErrNotLocked         = errors.New("account is not among the locked ones")
+	ErrCurrencyMismatch  = errors.New("account is in another currency")
+)
+
+// Ref names one account of one merchant.
+type Ref struct {
+	MerchantID int64
+	AccountID  string
+}
+
+// Balance is what decides about an account: the columns of its row that a posting reads or moves.
+type Balance struct {
+	Ref
+	Currency       Currency
+	Status         Status
+	OverdraftLimit *int64 // minor units below zero that are allowed; nil: no limit
+	Posted         int64  // the sum of the account's entries, in minor units
+	Held           int64  // set aside by authorizations, in minor units
+	LastSequence   int64  // of its last entry; 0: none yet
+	LastEntryAt    time.Time
+}
+
+// Available is what the account can pay, in minor units: posted − held + overdraft limit; nil if there is no limit. It
+// is never negative, because the schema keeps posted − held ≥ −limit, and at most the largest int64.
+func (b *Balance) Available() *int64 {
+	if b.OverdraftLimit == nil {
+		return nil
+	}
+	available, fits := add(b.Posted-b.Held, *b.OverdraftLimit)
+	if !fits {
+		available = math.MaxInt64
+	}
+	return &available
+}
+
+// Covers tells whether the account can pay minor more than it has paid.
+func (b *Balance) Covers(minor int64) bool {
+	available := b.Available()
+	return available == nil || *available >= minor
+}
+
+// Journal is one movement of money for one payment. Its lines sum to zero.
+type Journal struct {
+	MerchantID int64
+	ID         uuid.UUID
+	PaymentID  uuid.UUID
+	Currency   Currency
+	Lines      []Line
+}
+
+// Line is one account's side of a journal: a negative amount leaves the account.
+type Line struct {
+	AccountID string
+	Minor     int64
+}
+
+// Entry is a line after it was posted: the Sequence-th entry of its account, which left it with BalanceAfter.
+type Entry struct {
+	Ref
+	Sequence     int64
+	JournalID    uuid.UUID
+	PaymentID    uuid.UUID
+	Currency     Currency
+	Minor        int64
+	BalanceAfter int64
+}
+
+// Book is the accounts that one transaction holds locked, in the state that its decisions so far have left them in,
+// together with the entries that they made. It belongs to that transaction's goroutine.
+type Book struct {
+	balances map[Ref]*Balance
+	moved    map[Ref]*Balance // those with a new entry: each is written back once, however many entries it got
+	entries  []Entry
+}
+
+// NewBook opens a book on the locked accounts.
+func NewBook(locked []Balance) *Book {
+	book := &Book{
+		balances: make(map[Ref]*Balance, len(locked)),
+		moved:    make(map[Ref]*Balance, len(locked)),
+		entries:  make([]Entry, 0, len(locked)),
+	}
+	for i := range locked {
+		book.balances[locked[i].Ref] = &locked[i]
+	}
+	return book
+}
+
+// Account returns a locked account as it stands now, or false if the merchant has no such account.
+func (b *Book) Account(ref Ref) (Balance, bool) {
+	account, ok := b.balances[ref]
+	if !ok {
+		return Balance{}, false
+	}
+	return *account, true
+}
+
+// LastEntryAt is the time of the latest entry of any locked account. A transaction's now must not be earlier, or an
+// account's history would run backwards after a clock was set back.
+func (b *Book) LastEntryAt() time.Time {
+	var latest time.Time
+	for _, account := range b.balances {
+		if account.LastEntryAt.After(latest) {
+			latest = account.LastEntryAt
+		}
+	}
+	return latest
+}
+
+// Post applies a journal: either all of its lines, or none and the reason.
+func (b *Book) Post(journal Journal) error {
+	if err := b.check(journal); err != nil {
+		return err
+	}
+	for _, line := range journal.Lines {
+		account := b.balances[Ref{journal.MerchantID, line.AccountID}]
+		account.Posted += line.Minor
+		account.LastSequence++
+		b.moved[account.Ref] = account
+		b.entries = append(b.entries, Entry{
+			Ref:          account.Ref,
+			Sequence:     account.LastSequence,
+			JournalID:    journal.ID,
+			PaymentID:    journal.PaymentID,
+			Currency:     journal.Currency,
+			Minor:        line.Minor,
+			BalanceAfter: account.Posted,
+		})
+	}
+	return nil
+}
+
+// check refuses what Post must not apply. It changes nothing.
+func (b *Book) check(journal Journal) error {
+	var total int64
+	seen := make(map[string]bool, len(journal.Lines))
+	for _, line := range journal.Lines {
+		account, ok := b.balances[Ref{journal.MerchantID, line.AccountID}]
+		switch {
+		case !ok:
+			return fmt.Errorf("posting to account %s: %w", line.AccountID, ErrNotLocked)
+		case account.Currency != journal.Currency:
+			return fmt.Errorf("posting %s to account %s: %w", journal.Currency, line.AccountID, ErrCurrencyMismatch)
+		case line.Minor == 0, seen[line.AccountID]:
+			return fmt.Errorf("posting to account %s: %w", line.AccountID, ErrUnbalanced)
+		case line.Minor < 0 && !account.Covers(-line.Minor):
+			return ErrInsufficientFunds
+		}
+		seen[line.AccountID] = true
+		if _, fits := add(account.Posted, line.Minor); !fits {
+			return ErrBalanceTooLarge
+		}
+		if total, ok = add(total, line.Minor); !ok {
+			return ErrUnbalanced
+		}
+	}
+	if total != 0 || len(journal.Lines) < 2 {
+		return ErrUnbalanced
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package payments
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+)
+
+// decideCharge decides a charge on the books as they stand. It is pure: no I/O, no clock but the books'.
+//
+// What depends on things that may change (an account that does not exist yet, a reference that another payment holds) is
+// refused, and the key stays free. A source that cannot pay is declined: that is an answer to keep, or a retry could succeed
+// behind the back of a caller who was told no.
+func decideCharge(b *books, claim idempotency.Claim, charge Charge) decision {
+	if refusal := refuseCharge(b, claim, charge); refusal != nil {
+		return decision{refusal: refusal}
+	}
+	payment := &Payment{
+		MerchantID:         claim.MerchantID,
+		ID:                 claim.PaymentID,
+		Status:             StatusSucceeded,
+		Amount:             charge.Amount,
+		SourceAccount:      charge.SourceAccount,
+		DestinationAccount: charge.DestinationAccount,
+		AmountCaptured:     charge.Amount.Minor,
+		Reference:          charge.Reference,
+		Description:        charge.Description,
+		Metadata:           charge.Metadata,
+		Version:            1,
+		CreatedAt:          b.now,
+	}
+	switch err := b.ledger.Post(journalOf(payment)); {
+	case errors.Is(err, ledger.ErrInsufficientFunds):
+		payment.Status = StatusDeclined
+		payment.DeclineCode = DeclineInsufficientFunds
+		payment.AmountCaptured = 0
+		return decision{payment: payment, event: "payment.declined"}
+	case err != nil:
+		return decision{refusal: refuse(CodeUnprocessable, err.Error())}
+	}
+	if charge.Reference != "" {
+		b.references[reference{claim.MerchantID, charge.Reference}] = payment.ID
+	}
+	return decision{payment: payment, event: "payment.succeeded"}
+}
+
+// refuseCharge looks for what forbids the charge, before any money is looked at.
+func refuseCharge(b *books, claim idempotency.Claim, charge Charge) *Refusal {
+	sides := []struct{ pointer, id string }{
+		{"/source_account", charge.SourceAccount},
+		{"/destination_account", charge.DestinationAccount},
+	}
+	for _, side := range sides {
+		account, found := b.ledger.Account(ledger.Ref{MerchantID: claim.MerchantID, AccountID: side.id})
+		switch {
+		case !found:
+			return refuseField(CodeAccountNotFound, side.pointer, "there is no such account")
+		case account.Status != ledger.StatusOpen:
+			return refuseField(CodeAccountClosed, side.pointer, "the account is closed")
+		case account.Currency != charge.Amount.Currency:
+			return refuseField(CodeCurrencyMismatch, side.pointer,
+				fmt.Sprintf("the account is in %s, the charge in %s", account.Currency, charge.Amount.Currency))
+		}
+	}
+	if holder, taken := b.references.holder(reference{claim.MerchantID, charge.Reference}); taken {
+		refusal := refuseField(CodeDuplicateReference, "/reference", "another payment already has this reference")
+		refusal.PaymentID = holder
+		return refusal
+	}
+	return nil
+}
+
+// journalOf is how a captured payment moves money: out of its source, into its destination.
+func journalOf(p *Payment) ledger.Journal {
+	return ledger.Journal{
+		MerchantID: p.MerchantID,
+		ID:         p.ID,
+		PaymentID:  p.ID,
+		Currency:   p.Amount.Currency,
+		Lines: []ledger.Line{
+			{AccountID: p.SourceAccount, Minor: -p.AmountCaptured},
+			{AccountID: p.DestinationAccount, Minor: p.AmountCaptured},
+		},
+	}
+}

@@ -1,0 +1,68 @@
+package payments
+
+import (
+	"github.com/go-json-experiment/json"
+)
+
+// paymentJSON is a payment as the world sees it: in answers, in events and in lists. It stands here and not with the
+// HTTP handlers because an answer is stored with the payment, in its transaction, whichever door the request came through.
+type paymentJSON struct {
+	ID                 string            `json:"id"`
+	Status             Status            `json:"status"`
+	Amount             int64             `json:"amount"`
+	Currency           string            `json:"currency"`
+	SourceAccount      string            `json:"source_account"`
+	DestinationAccount string            `json:"destination_account"`
+	AmountCaptured     int64             `json:"amount_captured"`
+	AmountRefunded     int64             `json:"amount_refunded"`
+	Reference          *string           `json:"reference"`
+	Description        string            `json:"description"`
+	Metadata           map[string]string `json:"metadata"`
+	DeclineCode        string            `json:"decline_code,omitzero"`
+	CreatedAt          string            `json:"created_at"`
+	Version            int64             `json:"version"`
+}
+
+// TimeFormat is RFC 3339 with microseconds, which is what Postgres keeps. Times are UTC.
+const TimeFormat = "2006-01-02T15:04:05.000000Z"
+
+// JSON writes the payment as callers see it. Members of metadata are sorted, so equal payments are equal bytes.
+func (p *Payment) JSON() []byte {
+	view := paymentJSON{
+		ID:                 FormatID(p.ID),
+		Status:             p.Status,
+		Amount:             p.Amount.Minor,
+		Currency:           string(p.Amount.Currency),
+		SourceAccount:      p.SourceAccount,
+		DestinationAccount: p.DestinationAccount,
+		AmountCaptured:     p.AmountCaptured,
+		AmountRefunded:     p.AmountRefunded,
+		Description:        p.Description,
+		Metadata:           p.Metadata,
+		DeclineCode:        p.DeclineCode,
+		CreatedAt:          p.CreatedAt.UTC().Format(TimeFormat),
+		Version:            p.Version,
+	}
+	if p.Reference != "" {
+		view.Reference = &p.Reference
+	}
+	return mustMarshal(&view)
+}
+
+// metadataJSON writes metadata as it is stored.
+func metadataJSON(metadata map[string]string) string {
+	if len(metadata) == 0 {
+		return "{}"
+	}
+	return string(mustMarshal(metadata))
+}
+
+// mustMarshal is for values that cannot fail to marshal: they hold nothing but numbers and texts that were decoded from
+// valid UTF-8.
+func mustMarshal(value any) []byte {
+	text, err := json.Marshal(value, json.Deterministic(true))
+	if err != nil {
+		panic(err)
+	}
+	return text
+}

@@ -1,0 +1,44 @@
+package payments
+
+import (
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// Code says why a request is refused. Codes are part of the contract and never change.
+type Code string
+
+// The codes of refusals. Each is described in the contract.
+const (
+	CodeUnprocessable      Code = "unprocessable"
+	CodeAccountNotFound    Code = "account_not_found"
+	CodeAccountClosed      Code = "account_closed"
+	CodeCurrencyMismatch   Code = "currency_mismatch"
+	CodeDuplicateReference Code = "duplicate_reference"
+	CodeKeyReused          Code = "idempotency_key_reused"
+	CodeKeyExpired         Code = "idempotency_key_expired"
+)
+
+// Refusal is a definite no that is not stored: nothing was done, and the key is as free or as taken as it was before. (A
+// decline is not a refusal: it is an answer, with a payment, and stored.)
+type Refusal struct {
+	Code      Code
+	Detail    string    // for people
+	PaymentID uuid.UUID // the payment that stands in the way; zero: none
+	Fields    []FieldError
+}
+
+// FieldError says what is wrong with one member of a request.
+type FieldError struct {
+	Pointer string // JSON pointer (RFC 6901), for example "/amount"
+	Detail  string
+}
+
+func (r *Refusal) Error() string { return fmt.Sprintf("%s: %s", r.Code, r.Detail) }
+
+func refuse(code Code, detail string) *Refusal { return &Refusal{Code: code, Detail: detail} }
+
+func refuseField(code Code, pointer, detail string) *Refusal {
+	return &Refusal{Code: code, Detail: detail, Fields: []FieldError{{Pointer: pointer, Detail: detail}}}
+}

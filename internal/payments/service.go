@@ -1,0 +1,184 @@
+package payments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+)
+
+// Errors of the service. With each of them the same key is safe to send again, and finds out.
+var (
+	ErrOverloaded         = errors.New("too many charges are waiting")
+	ErrUnavailable        = errors.New("the charge was not made, because the database cannot be used right now")
+	ErrOutcomeUnknown     = errors.New("it is not known yet whether the charge was made")
+	ErrUnknownFingerprint = errors.New("the key was taken by a newer release of the service")
+)
+
+// Config of a Service. Every field is required.
+type Config struct {
+	Pools *postgres.Pools
+	// Render turns an outcome into the answer that callers get. It is pure, and runs inside the transaction, because the
+	// answer is stored with the payment.
+	Render    func(Outcome) idempotency.Answer
+	Retention time.Duration // how long answers are replayed
+
+	Workers      int           // money transactions in flight; no more than Pools.Money has connections
+	BatchSizeMax int           // charges in one transaction
+	QueueSizeMax int           // callers that may wait
+	Timeout      time.Duration // after which a transaction's outcome is called unknown
+	Logger       *slog.Logger
+}
+
+// Outcome is what a charge came to, for rendering.
+type Outcome struct {
+	Payment   *Payment
+	RequestID uuid.UUID // of the request that is answered
+}
+
+// Service charges. Its methods may be called from any goroutine, of any number of instances on one database.
+type Service struct {
+	pool      *pgxpool.Pool
+	committer *postgres.Committer
+	group     *groupcommit.Group[idempotency.Key, *operation, ruling]
+	render    func(Outcome) idempotency.Answer
+	retention time.Duration
+}
+
+// New starts a service. Close ends it.
+func New(c Config) *Service {
+	s := &Service{
+		pool:      c.Pools.General,
+		committer: postgres.NewCommitter(c.Pools.Money, c.Logger),
+		render:    c.Render,
+		retention: c.Retention,
+	}
+	s.group = groupcommit.New[idempotency.Key](groupcommit.Config[*operation, ruling]{
+		Commit:       s.transact,
+		Splittable:   splittable,
+		Workers:      c.Workers,
+		BatchSizeMax: c.BatchSizeMax,
+		QueueSizeMax: c.QueueSizeMax,
+		Timeout:      c.Timeout,
+	})
+	return s
+}
+
+// Close commits the charges that wait, and ends the service.
+func (s *Service) Close() { s.group.Close() }
+
+// splittable tells whether a batch failed for what may be one operation's fault, and not for want of a database.
+func splittable(err error) bool {
+	return !errors.Is(err, postgres.ErrUnavailable) && !errors.Is(err, postgres.ErrOutcomeUnknown)
+}
+
+// Caller says under which key a request came.
+type Caller struct {
+	Key       idempotency.Key
+	RequestID uuid.UUID // of this very request: a retry has another
+}
+
+// Reply is an answer to a keyed request.
+type Reply struct {
+	idempotency.Answer
+	// RequestID names the request that was executed. If it is not the caller's own, the answer is a replay.
+	RequestID uuid.UUID
+	PaymentID uuid.UUID
+}
+
+// Charge charges once under the caller's key, and answers. The same request under the same key gets the same answer
+// however often it comes and wherever it goes. A *Refusal is a definite no; any other error leaves it to the same key to
+// find out.
+func (s *Service) Charge(ctx context.Context, caller Caller, charge Charge) (Reply, error) {
+	op := &operation{
+		claim: idempotency.Claim{
+			Key:         caller.Key,
+			Operation:   operationCharge,
+			Fingerprint: charge.fingerprint(),
+			RequestID:   caller.RequestID,
+			PaymentID:   newID(),
+		},
+		accounts: []ledger.Ref{
+			{MerchantID: caller.Key.MerchantID, AccountID: charge.SourceAccount},
+			{MerchantID: caller.Key.MerchantID, AccountID: charge.DestinationAccount},
+		},
+		reference: charge.Reference,
+	}
+	op.decide = func(b *books) decision { return decideCharge(b, op.claim, charge) }
+	if refusal := charge.check(); refusal != nil {
+		return s.replayOrRefuse(ctx, op, refusal)
+	}
+	return s.execute(ctx, op)
+}
+
+// execute waits for the ruling on the operation's key. If another request took this one's place in the queue under
+// the same key, and was refused, that refusal says nothing about this request, and it asks again.
+func (s *Service) execute(ctx context.Context, op *operation) (Reply, error) {
+	for {
+		ruling, ours, err := s.group.Do(ctx, op.claim.Key, op)
+		switch {
+		case err != nil:
+			return Reply{}, translate(err)
+		case ruling.record != nil:
+			return s.reply(ruling.record, op.claim.Fingerprint, ruling.now)
+		case ours || ruling.fingerprint == op.claim.Fingerprint:
+			return Reply{}, ruling.refusal
+		}
+	}
+}
+
+// replayOrRefuse handles a request that breaks a rule. If its key has been answered already it gets that answer: the rule may be
+// younger than the answer.
+func (s *Service) replayOrRefuse(ctx context.Context, op *operation, refusal *Refusal) (Reply, error) {
+	record, now, err := idempotency.Find(ctx, s.pool, op.claim.Key)
+	switch {
+	case err != nil:
+		return Reply{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case record == nil:
+		return Reply{}, refusal
+	}
+	return s.reply(record, op.claim.Fingerprint, now)
+}
+
+// reply is what a record means for one request under its key.
+func (s *Service) reply(record *idempotency.Record, request idempotency.Fingerprint, now time.Time) (Reply, error) {
+	answer, err := record.AnswerTo(request, now, s.retention)
+	refusal := &Refusal{PaymentID: record.PaymentID}
+	switch {
+	case errors.Is(err, idempotency.ErrKeyReused):
+		refusal.Code, refusal.Detail = CodeKeyReused, "this key was used for another request; a new request takes a new key"
+		return Reply{}, refusal
+	case errors.Is(err, idempotency.ErrKeyExpired):
+		refusal.Code, refusal.Detail = CodeKeyExpired, "this key was used, and its answer is no longer kept; look at the payment"
+		return Reply{}, refusal
+	case err != nil:
+		return Reply{}, fmt.Errorf("%w: %w", ErrUnknownFingerprint, err)
+	}
+	return Reply{Answer: *answer, RequestID: record.RequestID, PaymentID: record.PaymentID}, nil
+}
+
+// translate says in the service's own terms why there is no ruling.
+func translate(err error) error {
+	switch {
+	case errors.Is(err, groupcommit.ErrQueueFull):
+		return fmt.Errorf("%w: %w", ErrOverloaded, err)
+	case errors.Is(err, groupcommit.ErrStarted), errors.Is(err, postgres.ErrOutcomeUnknown):
+		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	case errors.Is(err, groupcommit.ErrNotStarted), errors.Is(err, postgres.ErrUnavailable):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}
+
+// newID makes an id that sorts by time. It comes from a clock and a random source and never from a counter of this process:
+// two instances must not make the same one.
+func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }

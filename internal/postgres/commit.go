@@ -1,0 +1,210 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Unit is the work of one money transaction, which must end with tx.Commit. It may be run several times, so it must
+// begin from nothing each time, and must decide the same way when it finds that its own earlier run took effect.
+type Unit func(ctx context.Context, tx *Tx) error
+
+// Committer runs money transactions until their outcome is known.
+//
+// The hard part is a COMMIT whose answer does not arrive. The change may be durable or lost, and the connection that could tell is
+// gone. A committer never guesses, and never reports such a transaction as failed. It closes the connection and
+// runs the same unit again on another one. That is safe, and finds out, because the unit claims idempotency keys: if the first COMMIT
+// took effect, the second run finds its own claims and reads the answers; if it did not, the second run is the first.
+// If the first is still running somewhere in the server, the second run waits for it inside its INSERT of the same key.
+//
+// So a COMMIT counts as done only if all of this is true: its command tag is COMMIT (an aborted transaction answers COMMIT
+// with the tag ROLLBACK); no WARNING came since it was sent (a cancelled wait for a synchronous standby is success
+// with a warning); and the server is idle again. It counts as refused only if the server reported an ERROR and
+// went on living, or still holds the transaction open. Everything else is unknown: even FATAL 57P01 may follow a durable commit.
+type Committer struct {
+	pool   *pgxpool.Pool
+	logger *slog.Logger
+}
+
+// NewCommitter runs its transactions on the connections of pool.
+func NewCommitter(pool *pgxpool.Pool, logger *slog.Logger) *Committer {
+	return &Committer{pool: pool, logger: logger}
+}
+
+// Run runs the unit until it is committed, refused for its data, or ctx ends: then with ErrUnavailable if no COMMIT can
+// have taken effect, and with ErrOutcomeUnknown if one may have. ctx must not be a caller's: a client that hangs up
+// decides nothing.
+func (c *Committer) Run(ctx context.Context, unit Unit) error {
+	unknown := false
+	for attempt := 0; ; attempt++ {
+		fate, err := c.try(ctx, unit)
+		if err == nil {
+			return nil
+		}
+		unknown = unknown || fate == fateUnknown
+		giveUp := fate == fateRefused || !sleep(ctx, backoff(attempt))
+		switch {
+		case giveUp && unknown:
+			return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+		case giveUp && fate == fateRefused:
+			return err
+		case giveUp:
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		c.logger.Warn("money transaction runs again", "attempt", attempt+1, "outcome_unknown", unknown, "error", err)
+	}
+}
+
+// try runs the unit once on a connection of its own.
+func (c *Committer) try(ctx context.Context, unit Unit) (fate, error) {
+	conn, err := c.pool.Acquire(ctx)
+	if err != nil {
+		return fateOf(err), fmt.Errorf("connecting: %w", err)
+	}
+	defer conn.Release() // the pool closes a connection that is not idle
+	tx := &Tx{conn: conn.Conn()}
+	finished := false
+	defer func() {
+		if !finished { // the unit panicked
+			tx.abandon()
+		}
+	}()
+	err = unit(ctx, tx)
+	finished = true
+	if tx.committed {
+		return 0, err
+	}
+	fate, err := tx.fate(err)
+	tx.rollBack(fate)
+	return fate, err
+}
+
+// backoff grows from 10 ms to half a second, with full jitter, so that instances that failed together do not return together.
+// Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
+func backoff(attempt int) time.Duration {
+	ceiling := min(10*time.Millisecond<<min(attempt, 10), 500*time.Millisecond)
+	return rand.N(ceiling) //nolint:gosec // jitter needs no secrecy
+}
+
+// sleep waits for d, and reports false at once if ctx would end first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
+		return false
+	}
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Tx is a money transaction: a few round trips, each of which sends all of its statements at once.
+type Tx struct {
+	conn       *pgx.Conn
+	commitSent bool
+	committed  bool
+}
+
+// RoundTrip sends the statements that queue adds and handles their results. The first round trip opens the transaction.
+func (tx *Tx) RoundTrip(ctx context.Context, queue func(*pgx.Batch)) error {
+	batch := &pgx.Batch{}
+	if tx.conn.PgConn().TxStatus() == 'I' {
+		batch.Queue(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`)
+	}
+	queue(batch)
+	return tx.conn.SendBatch(ctx, batch).Close()
+}
+
+// Commit sends the last statements, and COMMIT behind them in the same round trip. If one of them fails, the server
+// skips the COMMIT. See Committer for when it counts as done.
+func (tx *Tx) Commit(ctx context.Context, queue func(*pgx.Batch)) error {
+	batch := &pgx.Batch{}
+	queue(batch)
+	var tag pgconn.CommandTag
+	batch.Queue(`COMMIT`).Exec(func(t pgconn.CommandTag) error {
+		tag = t
+		return nil
+	})
+	forgetWarning(tx.conn.PgConn())
+	tx.commitSent = true
+	if err := tx.conn.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	if tag.String() != "COMMIT" {
+		return fmt.Errorf("committing: the server answered %q", tag)
+	}
+	if warning := warningOf(tx.conn.PgConn()); warning != nil {
+		return fmt.Errorf("committing: the server warned: %s (%s)", warning.Message, warning.Code)
+	}
+	if status := tx.conn.PgConn().TxStatus(); status != 'I' {
+		return fmt.Errorf("committing: the server is in state %q", status)
+	}
+	tx.committed = true
+	return nil
+}
+
+// fate tells what an error means for a transaction that is not known to be committed.
+func (tx *Tx) fate(err error) (fate, error) {
+	switch {
+	case err == nil:
+		return fateRefused, errors.New("the unit of work ended without a commit")
+	case !tx.commitSent:
+		return fateOf(err), err
+	case tx.conn.IsClosed():
+		return fateUnknown, err
+	case tx.conn.PgConn().TxStatus() != 'I': // still open, so the COMMIT was skipped
+		return fateOf(err), err
+	}
+	var reported *pgconn.PgError
+	if errors.As(err, &reported) && reported.SeverityUnlocalized == "ERROR" {
+		return fateOf(err), err // the COMMIT itself was refused, and the server lives on
+	}
+	return fateUnknown, err
+}
+
+// rollBack frees the transaction's locks at once. A connection that may be at fault is closed instead.
+func (tx *Tx) rollBack(fate fate) {
+	open := !tx.conn.IsClosed() && tx.conn.PgConn().TxStatus() != 'I'
+	if open && (fate == fateRefused || fate == fateAgain) {
+		ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+		defer cancel()
+		if _, err := tx.conn.Exec(ctx, `ROLLBACK`); err == nil {
+			return
+		}
+	}
+	if open || fate == fateUnavailable || fate == fateUnknown {
+		tx.abandon()
+	}
+}
+
+// abandon closes the connection, which rolls back whatever is open on it.
+func (tx *Tx) abandon() {
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	_ = tx.conn.Close(ctx) // there is nothing to be done about a connection that cannot even be closed
+}
+
+// A connection's last WARNING is kept with the connection, which one goroutine uses at a time.
+const warningKey = "paymentsvc.warning"
+
+func rememberWarning(c *pgconn.PgConn, notice *pgconn.Notice) {
+	if notice.SeverityUnlocalized == "WARNING" {
+		c.CustomData()[warningKey] = notice
+	}
+}
+
+func forgetWarning(c *pgconn.PgConn) { delete(c.CustomData(), warningKey) }
+
+func warningOf(c *pgconn.PgConn) *pgconn.Notice {
+	warning, _ := c.CustomData()[warningKey].(*pgconn.Notice)
+	return warning
+}

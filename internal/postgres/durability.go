@@ -1,0 +1,46 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ErrNotDurable means that the server may acknowledge a COMMIT and lose it in a crash.
+var ErrNotDurable = errors.New("the database may lose what it has committed")
+
+// CheckDurability reads the settings that make COMMIT a promise, as the server has them by default for this login: a
+// connection that sets its own does not hide a role or a database that is set up to lose data.
+func (p *Pools) CheckDurability(ctx context.Context) error {
+	var fsync, synchronousCommit, fullPageWrites string
+	err := p.Probe.QueryRow(ctx, `
+		SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes')`,
+	).Scan(&fsync, &synchronousCommit, &fullPageWrites)
+	if err != nil {
+		return fmt.Errorf("reading the durability settings: %w", err)
+	}
+	switch {
+	case fsync != "on":
+		return fmt.Errorf("%w: fsync is %s", ErrNotDurable, fsync)
+	case synchronousCommit != "on" && synchronousCommit != "remote_apply":
+		return fmt.Errorf("%w: synchronous_commit is %s", ErrNotDurable, synchronousCommit)
+	case fullPageWrites != "on":
+		return fmt.Errorf("%w: full_page_writes is %s", ErrNotDurable, fullPageWrites)
+	}
+	return nil
+}
+
+// ErrReadOnly means that the database takes no writes: it is a standby, or was made read-only.
+var ErrReadOnly = errors.New("the database is read-only")
+
+// CheckWritable returns ErrReadOnly if a transaction could not write.
+func (p *Pools) CheckWritable(ctx context.Context) error {
+	var readOnly string
+	if err := p.Probe.QueryRow(ctx, `SELECT current_setting('transaction_read_only')`).Scan(&readOnly); err != nil {
+		return fmt.Errorf("asking whether the database takes writes: %w", err)
+	}
+	if readOnly != "off" {
+		return ErrReadOnly
+	}
+	return nil
+}

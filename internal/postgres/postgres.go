@@ -1,0 +1,158 @@
+// Package postgres connects to the database and runs money transactions on it.
+//
+// It knows three things that are easy to get wrong. What a connection must be like before money may run over it: acting as
+// the restricted role, with COMMIT waiting for the disk, and with every wait bounded (pools, in this file). What an error
+// means for the transaction that met it: refused, worth another try, or unknown (errors.go). And when a COMMIT may be
+// believed: see [Committer].
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Role is what every pooled connection acts as. It may not alter, drop or truncate a table, nor change a ledger entry.
+const Role = "paymentsvc_app"
+
+// How long anything may take on a connection. The order matters: a rival that is stopped while it holds locks is ended
+// by the server (idleInTransactionTimeout, or the keep-alives if its host is gone) before those that wait for it
+// give up (lockTimeout).
+const (
+	connectTimeout           = 2 * time.Second
+	idleInTransactionTimeout = 2 * time.Second
+	lockTimeout              = 4 * time.Second
+	statementTimeout         = 5 * time.Second
+)
+
+// Pools are the connections of one instance.
+type Pools struct {
+	// General serves reads and everything that is not a money transaction.
+	General *pgxpool.Pool
+	// Money belongs to the committers, a connection each, so that nothing else can use them up.
+	Money *pgxpool.Pool
+	// Probe is one connection for questions about the database's health, which must be answered when every other is taken.
+	Probe *pgxpool.Pool
+}
+
+// Options of the pools.
+type Options struct {
+	URL         string // a connection string or URL, as libpq knows them
+	GeneralSize int    // connections for reads
+	MoneySize   int    // connections for money transactions
+}
+
+// Open prepares the pools. It does not connect yet; use CheckDurability to learn whether the database can be used.
+func Open(ctx context.Context, o Options) (*Pools, error) {
+	pools := &Pools{}
+	for _, pool := range []struct {
+		target **pgxpool.Pool
+		size   int
+		params map[string]string
+	}{
+		{&pools.General, o.GeneralSize, nil},
+		{&pools.Money, o.MoneySize, moneyParams},
+		{&pools.Probe, 1, nil},
+	} {
+		opened, err := openPool(ctx, o.URL, pool.size, pool.params)
+		if err != nil {
+			pools.Close()
+			return nil, err
+		}
+		*pool.target = opened
+	}
+	return pools, nil
+}
+
+// Close waits for the connections that are in use and closes all.
+func (p *Pools) Close() {
+	for _, pool := range []*pgxpool.Pool{p.Money, p.General, p.Probe} {
+		if pool != nil {
+			pool.Close()
+		}
+	}
+}
+
+// moneyParams hold for money transactions only.
+var moneyParams = map[string]string{
+	// Set here whatever the role or the database says, and checked on each new connection.
+	"synchronous_commit": "on",
+	// A plan that was cached while the tables were empty stays in use until they are analysed, and scans them whole
+	// until then. These few statements all look rows up by key, so they are planned once, for that.
+	"plan_cache_mode":  "force_generic_plan",
+	"enable_seqscan":   "off",
+	"enable_hashjoin":  "off",
+	"enable_mergejoin": "off",
+}
+
+func openPool(ctx context.Context, url string, size int, params map[string]string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("reading the database URL: %w", err)
+	}
+	config.MaxConns = int32(size) //nolint:gosec // a handful
+	config.MaxConnLifetimeJitter = time.Minute
+	config.HealthCheckPeriod = 5 * time.Second
+
+	conn := config.ConnConfig
+	conn.ConnectTimeout = connectTimeout
+	conn.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3,
+	}}).DialContext
+	conn.OnNotice = rememberWarning
+	if conn.ValidateConnect == nil { // unless the URL says otherwise, a standby is no place for money
+		conn.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	for name, value := range sessionParams() {
+		conn.RuntimeParams[name] = value
+	}
+	for name, value := range params {
+		conn.RuntimeParams[name] = value
+	}
+	if want := params["synchronous_commit"]; want != "" {
+		config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+			return requireSetting(ctx, c, "synchronous_commit", want)
+		}
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the connection pool: %w", err)
+	}
+	return pool, nil
+}
+
+// sessionParams bound every wait: on a lock, in a statement, on a client that has stopped in the middle of a transaction, and on a
+// network that no longer answers. (The TCP settings have no meaning on a Unix socket and are ignored there.)
+func sessionParams() map[string]string {
+	milliseconds := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+	return map[string]string{
+		"role":                                Role,
+		"application_name":                    "paymentsvc",
+		"timezone":                            "UTC",
+		"statement_timeout":                   milliseconds(statementTimeout),
+		"lock_timeout":                        milliseconds(lockTimeout),
+		"idle_in_transaction_session_timeout": milliseconds(idleInTransactionTimeout),
+		"client_connection_check_interval":    "1000",
+		"tcp_keepalives_idle":                 "2", // seconds
+		"tcp_keepalives_interval":             "1", // seconds
+		"tcp_keepalives_count":                "3",
+		"tcp_user_timeout":                    "3000",
+	}
+}
+
+func requireSetting(ctx context.Context, c *pgx.Conn, name, want string) error {
+	var got string
+	if err := c.QueryRow(ctx, `SELECT current_setting($1)`, name).Scan(&got); err != nil {
+		return fmt.Errorf("reading %s: %w", name, err)
+	}
+	if got != want {
+		return fmt.Errorf("%s is %s on a connection for money, where %s was asked for", name, got, want)
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+-- The promises of this schema, as questions. Each view holds the violations of one invariant, so an empty view is a kept
+-- promise; its comment says the promise. `paymentsvc audit`, the clean-up of every test and the torture run all read
+-- them through audit.violations(). To add an invariant, add a view with these columns and a comment.
+--
+-- Most of what they ask is also refused by a constraint or a trigger. They ask again, from the rows alone, because a
+-- constraint can be dropped and a backup restored.
+CREATE SCHEMA audit;
+
+-- I1
+CREATE VIEW audit.i1_journals_balance AS
+SELECT merchant_id, 'journal ' || journal_id AS subject,
+       format('%s entries in %s sum to %s', count(*), currency, sum(amount)) AS detail
+FROM entries
+GROUP BY merchant_id, journal_id, currency
+HAVING sum(amount) <> 0 OR count(*) < 2;
+COMMENT ON VIEW audit.i1_journals_balance IS 'every journal has two entries or more, which sum to zero in each currency';
+
+-- I2
+CREATE VIEW audit.i2_balances_match_entries AS
+SELECT a.merchant_id, 'account ' || a.id AS subject,
+       format('balance %s after entry %s, but %s entries up to %s sum to %s',
+              a.balance, a.last_sequence, coalesce(e.count, 0), coalesce(e.last, 0), coalesce(e.total, 0)) AS detail
+FROM accounts a
+LEFT JOIN (SELECT merchant_id, account_id, sum(amount) AS total, count(*) AS count, max(sequence) AS last
+           FROM entries GROUP BY merchant_id, account_id) e
+    ON e.merchant_id = a.merchant_id AND e.account_id = a.id
+WHERE a.balance <> coalesce(e.total, 0) OR a.last_sequence <> coalesce(e.last, 0) OR coalesce(e.count, 0) <> coalesce(e.last, 0)
+UNION ALL
+SELECT merchant_id, format('account %s, entry %s', account_id, sequence),
+       format('follows entry %s: %s and %s do not make %s, at %s', previous, balance_before, amount, balance_after, at)
+FROM (SELECT merchant_id, account_id, sequence, amount, balance_after, at,
+             coalesce(lag(sequence) OVER chain, 0) AS previous,
+             coalesce(lag(balance_after) OVER chain, 0) AS balance_before,
+             coalesce(lag(at) OVER chain, '-infinity') AS at_before
+      FROM entries
+      WINDOW chain AS (PARTITION BY merchant_id, account_id ORDER BY sequence)) links
+WHERE sequence <> previous + 1 OR balance_after <> balance_before + amount OR at < at_before;
+COMMENT ON VIEW audit.i2_balances_match_entries IS
+    'every balance is the sum of its entries, whose chain has no gap and does not go back in time';
+
+-- I3
+CREATE VIEW audit.i3_payments_are_posted AS
+WITH moved AS (
+    SELECT merchant_id, payment_id, account_id, sum(amount) AS total
+    FROM entries
+    GROUP BY merchant_id, payment_id, account_id
+)
+SELECT p.merchant_id, 'payment ' || p.id AS subject,
+       format('%s, captured %s, refunded %s, but its entries sum to %s on %s and %s on %s', p.status, p.amount_captured,
+              p.amount_refunded, coalesce(s.total, 0), p.source_account, coalesce(d.total, 0), p.destination_account) AS detail
+FROM payments p
+LEFT JOIN moved s ON s.merchant_id = p.merchant_id AND s.payment_id = p.id AND s.account_id = p.source_account
+LEFT JOIN moved d ON d.merchant_id = p.merchant_id AND d.payment_id = p.id AND d.account_id = p.destination_account
+WHERE coalesce(d.total, 0) <> p.amount_captured - p.amount_refunded
+   OR coalesce(s.total, 0) <> p.amount_refunded - p.amount_captured;
+COMMENT ON VIEW audit.i3_payments_are_posted IS
+    'the entries of a payment move what was captured less what was refunded, and a payment that captured nothing has none';
+
+-- I4
+CREATE VIEW audit.i4_no_orphans AS
+SELECT e.merchant_id, format('account %s, entry %s', e.account_id, e.sequence) AS subject,
+       CASE WHEN p.id IS NULL THEN format('there is no payment %s', e.payment_id)
+            WHEN a.id IS NULL THEN 'there is no such account'
+            ELSE format('entry in %s, account in %s, payment in %s', e.currency, a.currency, p.currency) END AS detail
+FROM entries e
+LEFT JOIN payments p ON p.merchant_id = e.merchant_id AND p.id = e.payment_id
+LEFT JOIN accounts a ON a.merchant_id = e.merchant_id AND a.id = e.account_id
+WHERE p.id IS NULL OR a.id IS NULL OR e.currency <> a.currency OR e.currency <> p.currency
+UNION ALL
+SELECT p.merchant_id, 'payment ' || p.id, format('account %s is missing or not in %s', side.account_id, p.currency)
+FROM payments p
+CROSS JOIN LATERAL (VALUES (p.source_account), (p.destination_account)) AS side (account_id)
+LEFT JOIN accounts a ON a.merchant_id = p.merchant_id AND a.id = side.account_id
+WHERE a.currency IS DISTINCT FROM p.currency;
+COMMENT ON VIEW audit.i4_no_orphans IS 'every entry belongs to a payment and an account of the same merchant and currency';
+
+-- I5
+CREATE VIEW audit.i5_one_payment_per_key AS
+SELECT merchant_id, format('payments of one key: %s', string_agg(id::text, ', ' ORDER BY id)) AS subject,
+       format('%s payments', count(*)) AS detail
+FROM payments
+GROUP BY merchant_id, idempotency_key
+HAVING count(*) > 1
+UNION ALL
+SELECT merchant_id, format('keys of one name in scope %s: %s', scope, string_agg(request_id::text, ', ' ORDER BY request_id)),
+       format('%s claims', count(*))
+FROM idempotency_keys
+GROUP BY merchant_id, scope, key
+HAVING count(*) > 1
+UNION ALL
+SELECT p.merchant_id, 'payment ' || p.id, coalesce('its key names payment ' || k.payment_id, 'its key is missing')
+FROM payments p
+LEFT JOIN idempotency_keys k ON k.merchant_id = p.merchant_id AND k.scope = 'client' AND k.key = p.idempotency_key
+WHERE k.payment_id IS DISTINCT FROM p.id
+UNION ALL
+SELECT merchant_id, format('live payments of one reference: %s', string_agg(id::text, ', ' ORDER BY id)),
+       format('%s payments', count(*))
+FROM payments
+WHERE reference IS NOT NULL AND status NOT IN ('declined', 'canceled')
+GROUP BY merchant_id, reference
+HAVING count(*) > 1
+UNION ALL
+SELECT coalesce(p.merchant_id, r.merchant_id), 'payment ' || coalesce(p.id, r.payment_id),
+       CASE WHEN p.id IS NULL THEN 'holds a reference, but is not live or has another one'
+            ELSE 'is live, but does not hold its reference' END
+FROM (SELECT merchant_id, reference, id FROM payments
+      WHERE reference IS NOT NULL AND status NOT IN ('declined', 'canceled')) p
+FULL JOIN payment_references r ON r.merchant_id = p.merchant_id AND r.reference = p.reference AND r.payment_id = p.id
+WHERE p.id IS NULL OR r.payment_id IS NULL;
+COMMENT ON VIEW audit.i5_one_payment_per_key IS 'one key makes one payment, and one reference has one live payment';
+
+-- I6
+CREATE VIEW audit.i6_answers_tell_the_truth AS
+SELECT k.merchant_id, 'request ' || k.request_id AS subject,
+       CASE WHEN p.id IS NULL THEN format('its key names payment %s, which does not exist', k.payment_id)
+            ELSE format('answered %s at %L, payment %s is %s', a.status, a.location, p.id, p.status) END AS detail
+FROM idempotency_keys k
+LEFT JOIN payments p ON p.merchant_id = k.merchant_id AND p.id = k.payment_id
+LEFT JOIN idempotency_answers a ON a.merchant_id = k.merchant_id AND a.request_id = k.request_id
+WHERE p.id IS NULL
+   OR a.status = 402 AND k.operation = 'charge' AND p.status <> 'declined'
+   OR a.status = 201 AND k.operation = 'charge' AND p.status = 'declined'
+   OR a.status NOT BETWEEN 200 AND 299 AND a.status <> 402
+   OR a.location <> '/payments/pay_' || replace(p.id::text, '-', '') AND k.operation = 'charge' AND a.status = 201
+UNION ALL
+SELECT a.merchant_id, 'request ' || a.request_id, 'an answer without a key'
+FROM idempotency_answers a
+WHERE NOT EXISTS (SELECT FROM idempotency_keys k WHERE k.merchant_id = a.merchant_id AND k.request_id = a.request_id);
+COMMENT ON VIEW audit.i6_answers_tell_the_truth IS 'every stored answer is final, belongs to a key, and says what its payment says';
+
+-- I7
+CREATE VIEW audit.i7_caps_and_floors AS
+SELECT merchant_id, 'account ' || id AS subject,
+       format('balance %s less held %s is below the floor of -%s', balance, held, overdraft_limit) AS detail
+FROM accounts
+WHERE balance - held < -overdraft_limit
+UNION ALL
+SELECT merchant_id, 'payment ' || id,
+       format('%s of %s captured, %s refunded', amount_captured, amount, amount_refunded)
+FROM payments
+WHERE amount_captured > amount OR amount_refunded > amount_captured
+UNION ALL
+SELECT a.merchant_id, 'account ' || a.id, format('held %s, but its authorized payments hold %s', a.held, coalesce(h.total, 0))
+FROM accounts a
+LEFT JOIN (SELECT merchant_id, source_account, sum(amount) AS total FROM payments
+           WHERE status = 'authorized' GROUP BY merchant_id, source_account) h
+    ON h.merchant_id = a.merchant_id AND h.source_account = a.id
+WHERE a.held <> coalesce(h.total, 0);
+COMMENT ON VIEW audit.i7_caps_and_floors IS
+    'no balance is below its floor, nothing is captured or refunded over its cap, and what is held is what was authorized';
+
+-- I8
+CREATE VIEW audit.i8_one_event_per_change AS
+SELECT p.merchant_id, 'payment ' || p.id AS subject,
+       format('is %s, with %s events that say so', p.status, count(e.id)) AS detail
+FROM payments p
+LEFT JOIN events e ON e.merchant_id = p.merchant_id AND e.payment_id = p.id AND e.type = 'payment.' || p.status
+GROUP BY p.merchant_id, p.id, p.status
+HAVING count(e.id) <> 1
+UNION ALL
+SELECT merchant_id, 'payment ' || payment_id, format('%s events %s', count(*), type)
+FROM events
+GROUP BY merchant_id, payment_id, type
+HAVING count(*) > 1;
+COMMENT ON VIEW audit.i8_one_event_per_change IS 'every change of state has exactly one event';
+
+-- I9
+CREATE VIEW audit.i9_nothing_is_stuck AS
+SELECT k.merchant_id, 'request ' || k.request_id AS subject,
+       format('claimed its key at %s and was never answered', k.created_at) AS detail
+FROM idempotency_keys k
+LEFT JOIN payments p ON p.merchant_id = k.merchant_id AND p.id = k.payment_id
+WHERE p.status IS DISTINCT FROM 'processing'
+  AND k.created_at >= (SELECT answers_before FROM idempotency_reaper)
+  AND NOT EXISTS (SELECT FROM idempotency_answers a WHERE a.merchant_id = k.merchant_id AND a.request_id = k.request_id);
+COMMENT ON VIEW audit.i9_nothing_is_stuck IS 'every claimed key has its answer, until the retention deletes it';
+
+-- I12
+CREATE VIEW audit.i12_transitions_are_legal AS
+SELECT merchant_id, 'payment ' || payment_id AS subject, format('%s after %s', type, coalesce(before, 'nothing')) AS detail
+FROM (SELECT merchant_id, payment_id, type,
+             lag(type) OVER (PARTITION BY merchant_id, payment_id ORDER BY transaction_id, id) AS before
+      FROM events WHERE type LIKE 'payment.%') steps
+WHERE (before, type) NOT IN (
+        ('payment.processing', 'payment.authorized'), ('payment.processing', 'payment.succeeded'),
+        ('payment.processing', 'payment.declined'), ('payment.authorized', 'payment.succeeded'),
+        ('payment.authorized', 'payment.canceled'))
+   OR before IS NULL AND type = 'payment.canceled'
+UNION ALL
+SELECT e.merchant_id, 'event ' || e.id, format('%s of payment %s, which does not exist', e.type, e.payment_id)
+FROM events e
+WHERE NOT EXISTS (SELECT FROM payments p WHERE p.merchant_id = e.merchant_id AND p.id = e.payment_id);
+COMMENT ON VIEW audit.i12_transitions_are_legal IS 'a payment moves only along its state machine';
+
+-- Every violation of every view of this schema, at most max_rows of each. STABLE makes all of them read the one snapshot of
+-- the calling query: without that, a charge between two views would look like a violation.
+CREATE FUNCTION audit.violations(max_rows bigint)
+RETURNS TABLE (invariant text, promise text, merchant_id bigint, subject text, detail text)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    view record;
+BEGIN
+    FOR view IN
+        SELECT c.relname::text AS name, coalesce(obj_description(c.oid, 'pg_class'), '') AS promise
+        FROM pg_class c
+        WHERE c.relnamespace = 'audit'::regnamespace AND c.relkind = 'v'
+        ORDER BY length(substring(c.relname FROM '^i[0-9]+')), c.relname COLLATE "C"
+    LOOP
+        RETURN QUERY EXECUTE format(
+            'SELECT %L::text, %L::text, merchant_id, subject::text, detail::text FROM audit.%I LIMIT $1',
+            view.name, view.promise, view.name) USING max_rows;
+    END LOOP;
+END
+$$;
+
+GRANT USAGE ON SCHEMA audit TO paymentsvc_app;
+GRANT SELECT ON ALL TABLES IN SCHEMA audit TO paymentsvc_app;
