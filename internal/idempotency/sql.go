@@ -32,7 +32,7 @@ func QueueClaims(b *pgx.Batch, claims []Claim, claimed func(map[uuid.UUID]bool))
 	).Query(func(rows pgx.Rows) error {
 		ids := make(map[uuid.UUID]bool, len(claims))
 		var id uuid.UUID
-		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{(*[16]byte)(&id)}, func() error {
 			ids[id] = true
 			return nil
 		})
@@ -108,7 +108,7 @@ func collectRecords(rows pgx.Rows) (map[Key]*Record, error) {
 // retention is counted.
 func QueueAnswers(b *pgx.Batch, records []Record, at time.Time) {
 	n := len(records)
-	merchants, requests := make([]int64, n), make([]uuid.UUID, n)
+	merchants, requests := make([]int64, n), make([][16]byte, n)
 	statuses, locations, bodies := make([]int16, n), make([]string, n), make([][]byte, n)
 	for i, r := range records {
 		merchants[i], requests[i] = r.MerchantID, r.RequestID
@@ -167,21 +167,22 @@ func Reap(ctx context.Context, db Querier, retention time.Duration, limit int) (
 	return tag.RowsAffected(), nil
 }
 
-// columns are claims turned sideways, as unnest takes them.
+// columns are claims turned sideways, as unnest takes them. (Ids are [16]byte here: pgx encodes those without a detour
+// through text.)
 type columns struct {
 	merchants          []int64
 	scopes, keys       []string
 	operations         []string
 	fingerprints       [][]byte
 	versions           []int16
-	requests, payments []uuid.UUID
+	requests, payments [][16]byte
 }
 
 func columnsOf(claims []Claim) columns {
 	n := len(claims)
 	c := columns{
 		make([]int64, n), make([]string, n), make([]string, n), make([]string, n),
-		make([][]byte, n), make([]int16, n), make([]uuid.UUID, n), make([]uuid.UUID, n),
+		make([][]byte, n), make([]int16, n), make([][16]byte, n), make([][16]byte, n),
 	}
 	for i := range claims {
 		claim := &claims[i]

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -63,7 +62,7 @@ func (b *Book) QueueWrite(batch *pgx.Batch, at time.Time) {
 func (b *Book) queueEntries(batch *pgx.Batch, at time.Time) {
 	n := len(b.entries)
 	merchants, accounts, sequences := make([]int64, n), make([]string, n), make([]int64, n)
-	journals, payments := make([]uuid.UUID, n), make([]uuid.UUID, n)
+	journals, payments := make([][16]byte, n), make([][16]byte, n)
 	currencies, amounts, balances := make([]string, n), make([]int64, n), make([]int64, n)
 	for i, e := range b.entries {
 		merchants[i], accounts[i], sequences[i] = e.MerchantID, e.AccountID, e.Sequence

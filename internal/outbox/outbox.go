@@ -23,8 +23,8 @@ type Event struct {
 // QueueInsert queues the events on a pipelined batch of somebody's transaction; at is that transaction's now.
 func QueueInsert(b *pgx.Batch, events []Event, at time.Time) {
 	n := len(events)
-	merchants, ids, types := make([]int64, n), make([]uuid.UUID, n), make([]string, n)
-	payments, data := make([]uuid.UUID, n), make([]string, n)
+	merchants, ids, types := make([]int64, n), make([][16]byte, n), make([]string, n)
+	payments, data := make([][16]byte, n), make([]string, n)
 	for i, e := range events {
 		merchants[i], ids[i], types[i], payments[i], data[i] = e.MerchantID, e.ID, e.Type, e.PaymentID, string(e.Data)
 	}

@@ -31,6 +31,26 @@ type Charge struct {
 	AuthorizeOnly      bool // hold the money, to be captured later
 }
 
+// newCharge makes the operation that executes a request: what it claims, what it locks, how it is decided.
+func newCharge(caller Caller, charge Charge) *operation {
+	claim := idempotency.Claim{
+		Key:         caller.Key,
+		Operation:   operationCharge,
+		Fingerprint: charge.fingerprint(),
+		RequestID:   caller.RequestID,
+		PaymentID:   newID(),
+	}
+	return &operation{
+		claim: claim,
+		accounts: []ledger.Ref{
+			{MerchantID: claim.MerchantID, AccountID: charge.SourceAccount},
+			{MerchantID: claim.MerchantID, AccountID: charge.DestinationAccount},
+		},
+		reference: charge.Reference,
+		decide:    func(b *books) decision { return decideCharge(b, claim, charge) },
+	}
+}
+
 // fingerprint is the canonical form of the request. Never change what it writes for a given Charge: stored fingerprints
 // are for ever. A new field is left out when it has its default, and so changes nothing for older requests.
 func (c *Charge) fingerprint() idempotency.Fingerprint {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
-	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
@@ -99,21 +98,7 @@ type Reply struct {
 // however often it comes and wherever it goes. A *Refusal is a definite no; any other error leaves it to the same key to
 // find out.
 func (s *Service) Charge(ctx context.Context, caller Caller, charge Charge) (Reply, error) {
-	op := &operation{
-		claim: idempotency.Claim{
-			Key:         caller.Key,
-			Operation:   operationCharge,
-			Fingerprint: charge.fingerprint(),
-			RequestID:   caller.RequestID,
-			PaymentID:   newID(),
-		},
-		accounts: []ledger.Ref{
-			{MerchantID: caller.Key.MerchantID, AccountID: charge.SourceAccount},
-			{MerchantID: caller.Key.MerchantID, AccountID: charge.DestinationAccount},
-		},
-		reference: charge.Reference,
-	}
-	op.decide = func(b *books) decision { return decideCharge(b, op.claim, charge) }
+	op := newCharge(caller, charge)
 	if refusal := charge.check(); refusal != nil {
 		return s.replayOrRefuse(ctx, op, refusal)
 	}

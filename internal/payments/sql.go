@@ -15,7 +15,7 @@ import (
 
 func queuePayments(b *pgx.Batch, payments []*Payment, keys []string) {
 	n := len(payments)
-	merchants, ids, statuses := make([]int64, n), make([]uuid.UUID, n), make([]string, n)
+	merchants, ids, statuses := make([]int64, n), make([][16]byte, n), make([]string, n)
 	amounts, currencies := make([]int64, n), make([]string, n)
 	sources, destinations := make([]string, n), make([]string, n)
 	captured, declines := make([]int64, n), make([]*string, n)
@@ -97,7 +97,7 @@ func queueReferenceMoves(b *pgx.Batch, moved map[reference]uuid.UUID) {
 		merchants, names)
 }
 
-func referenceColumns(names map[reference]uuid.UUID) (merchants []int64, texts []string, ids []uuid.UUID) {
+func referenceColumns(names map[reference]uuid.UUID) (merchants []int64, texts []string, ids [][16]byte) {
 	for name, id := range names {
 		merchants, texts, ids = append(merchants, name.merchantID), append(texts, name.name), append(ids, id)
 	}

@@ -83,6 +83,7 @@ func (p *Pools) Close() {
 var moneyParams = map[string]string{
 	// Set here whatever the role or the database says, and checked on each new connection.
 	"synchronous_commit": "on",
+	"application_name":   "paymentsvc-money",
 	// A plan that was cached while the tables were empty stays in use until they are analysed, and scans them whole
 	// until then. These few statements all look rows up by key, so they are planned once, for that.
 	"plan_cache_mode":  "force_generic_plan",

@@ -1,0 +1,356 @@
+package groupcommit_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var errPoison = errors.New("poison")
+
+// disk is a commit function under the test's control: each commit waits for the test to allow it.
+type disk struct {
+	allow   chan struct{}
+	mu      sync.Mutex
+	batches [][]int
+}
+
+func newDisk() *disk { return &disk{allow: make(chan struct{}, 1000)} }
+
+func (d *disk) commit(ctx context.Context, batch []int) ([]int, error) {
+	d.mu.Lock()
+	d.batches = append(d.batches, slices.Clone(batch))
+	d.mu.Unlock()
+	select {
+	case <-d.allow:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if slices.Contains(batch, -1) {
+		return nil, errPoison
+	}
+	if slices.Contains(batch, -2) {
+		panic("a bug")
+	}
+	results := make([]int, len(batch))
+	for i, value := range batch {
+		results[i] = value * 10
+	}
+	return results, nil
+}
+
+func (d *disk) committed() [][]int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.batches)
+}
+
+func newGroup(t *testing.T, d *disk, adjust func(*groupcommit.Config[int, int])) *groupcommit.Group[string, int, int] {
+	t.Helper()
+	config := groupcommit.Config[int, int]{
+		Commit:       d.commit,
+		Splittable:   func(error) bool { return true },
+		Workers:      1,
+		BatchSizeMax: 100,
+		QueueSizeMax: 100,
+		Timeout:      time.Hour,
+	}
+	if adjust != nil {
+		adjust(&config)
+	}
+	group := groupcommit.New[string](config)
+	t.Cleanup(func() {
+		close(d.allow)
+		group.Close()
+	})
+	return group
+}
+
+// call is one Do in the background.
+type call struct {
+	result    int
+	committed bool
+	err       error
+	done      chan struct{}
+}
+
+func do(ctx context.Context, group *groupcommit.Group[string, int, int], key string, value int) *call {
+	c := &call{done: make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		c.result, c.committed, c.err = group.Do(ctx, key, value)
+	}()
+	synctest.Wait()
+	return c
+}
+
+func (c *call) want(t *testing.T, result int, committed bool, err error) {
+	t.Helper()
+	<-c.done
+	if c.result != result || c.committed != committed || !errors.Is(c.err, err) {
+		t.Errorf("Do = %d, %t, %v; want %d, %t, %v", c.result, c.committed, c.err, result, committed, err)
+	}
+}
+
+func wantBatches(t *testing.T, d *disk, want ...[]int) {
+	t.Helper()
+	if got := d.committed(); !slices.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("batches %v, want %v", got, want)
+	}
+}
+
+func TestAnItemThatFindsAnIdleWorkerIsCommittedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		group := newGroup(t, d, nil)
+		a := do(t.Context(), group, "a", 1)
+		wantBatches(t, d, []int{1})
+		d.allow <- struct{}{}
+		a.want(t, 10, true, nil)
+	})
+}
+
+func TestItemsThatWaitForABusyWorkerShareTheNextCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		group := newGroup(t, d, nil)
+		a := do(t.Context(), group, "a", 1)
+		b := do(t.Context(), group, "b", 2)
+		c := do(t.Context(), group, "c", 3)
+		d.allow <- struct{}{}
+		d.allow <- struct{}{}
+		a.want(t, 10, true, nil)
+		b.want(t, 20, true, nil)
+		c.want(t, 30, true, nil)
+		wantBatches(t, d, []int{1}, []int{2, 3})
+	})
+}
+
+func TestNobodyHearsBeforeTheCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		group := newGroup(t, d, nil)
+		a := do(t.Context(), group, "a", 1)
+		select {
+		case <-a.done:
+			t.Error("Do returned while its commit was running")
+		default:
+		}
+		d.allow <- struct{}{}
+		a.want(t, 10, true, nil)
+	})
+}
+
+func TestCallersOfOneKeyShareOneItem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		group := newGroup(t, d, nil)
+		first := do(t.Context(), group, "busy", 0)
+		leader := do(t.Context(), group, "k", 1)
+		followers := []*call{do(t.Context(), group, "k", 2), do(t.Context(), group, "k", 3)}
+		d.allow <- struct{}{}
+		d.allow <- struct{}{}
+		first.want(t, 0, true, nil)
+		leader.want(t, 10, true, nil)
+		for _, follower := range followers {
+			follower.want(t, 10, false, nil)
+		}
+		wantBatches(t, d, []int{0}, []int{1})
+	})
+}
+
+func TestACallerOfAKeyThatIsBeingCommittedWaitsForTheNextCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		group := newGroup(t, d, nil)
+		first := do(t.Context(), group, "k", 1)
+		second := do(t.Context(), group, "k", 2)
+		d.allow <- struct{}{}
+		d.allow <- struct{}{}
+		first.want(t, 10, true, nil)
+		second.want(t, 20, true, nil) // decided by a commit that began after the call
+	})
+}
+
+func TestACallerWhoLeavesBeforeTheCommitHasNoEffect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		group := newGroup(t, d, nil)
+		busy := do(t.Context(), group, "busy", 0)
+		ctx, leave := context.WithCancel(t.Context())
+		left := do(ctx, group, "left", 1)
+		leave()
+		left.want(t, 0, false, groupcommit.ErrNotStarted)
+		d.allow <- struct{}{}
+		busy.want(t, 0, true, nil)
+		wantBatches(t, d, []int{0})
+		if group.Waiting() != 0 {
+			t.Errorf("%d callers wait", group.Waiting())
+		}
+	})
+}
+
+func TestTheNextCallerTakesTheKeyOfOneWhoLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		group := newGroup(t, d, nil)
+		busy := do(t.Context(), group, "busy", 0)
+		ctx, leave := context.WithCancel(t.Context())
+		left := do(ctx, group, "k", 1)
+		stays := do(t.Context(), group, "k", 2)
+		leave()
+		left.want(t, 0, false, groupcommit.ErrNotStarted)
+		d.allow <- struct{}{}
+		d.allow <- struct{}{}
+		busy.want(t, 0, true, nil)
+		stays.want(t, 20, true, nil)
+	})
+}
+
+func TestACallerWhoLeavesDuringTheCommitDoesNotStopIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		group := newGroup(t, d, nil)
+		ctx, leave := context.WithCancel(t.Context())
+		left := do(ctx, group, "k", 1)
+		leave()
+		left.want(t, 0, false, groupcommit.ErrStarted)
+		again := do(t.Context(), group, "k", 2)
+		d.allow <- struct{}{}
+		d.allow <- struct{}{}
+		again.want(t, 20, true, nil)
+		wantBatches(t, d, []int{1}, []int{2})
+	})
+}
+
+func TestAFullQueueRefusesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		group := newGroup(t, d, func(c *groupcommit.Config[int, int]) { c.QueueSizeMax = 2 })
+		calls := []*call{
+			do(t.Context(), group, "in flight", 1), do(t.Context(), group, "waits", 2), do(t.Context(), group, "waits", 3),
+		}
+		do(t.Context(), group, "one too many", 4).want(t, 0, false, groupcommit.ErrQueueFull)
+		d.allow <- struct{}{}
+		d.allow <- struct{}{}
+		for _, c := range calls {
+			<-c.done
+		}
+	})
+}
+
+func TestABatchIsNoLargerThanItsLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		group := newGroup(t, d, func(c *groupcommit.Config[int, int]) { c.BatchSizeMax = 2 })
+		calls := []*call{
+			do(t.Context(), group, "a", 1), do(t.Context(), group, "b", 2), do(t.Context(), group, "c", 3), do(t.Context(), group, "d", 4),
+		}
+		for range calls {
+			d.allow <- struct{}{}
+		}
+		for _, c := range calls {
+			<-c.done
+		}
+		wantBatches(t, d, []int{1}, []int{2, 3}, []int{4})
+	})
+}
+
+func TestOnePoisonousItemFailsAlone(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		poison int
+		check  func(error) bool
+	}{
+		{"an error", -1, func(err error) bool { return errors.Is(err, errPoison) }},
+		{"a panic", -2, func(err error) bool {
+			var panicked *groupcommit.PanicError
+			return errors.As(err, &panicked) && panicked.Value == "a bug" && len(panicked.Stack) > 0
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDisk()
+				group := newGroup(t, d, nil)
+				calls := []*call{do(t.Context(), group, "busy", 0)}
+				for i := range 7 {
+					calls = append(calls, do(t.Context(), group, string(rune('a'+i)), i+1))
+				}
+				poison := do(t.Context(), group, "p", test.poison)
+				for range 20 {
+					d.allow <- struct{}{}
+				}
+				for i, c := range calls {
+					c.want(t, i*10, true, nil)
+				}
+				<-poison.done
+				if !test.check(poison.err) {
+					t.Errorf("the poisonous item got %v", poison.err)
+				}
+				// One commit for "busy", and for the eight others: 8, 4+4, 2+2, 1+1.
+				if commits := len(d.committed()); commits != 1+7 {
+					t.Errorf("%d commits, want 8", commits)
+				}
+			})
+		})
+	}
+}
+
+func TestAnErrorThatIsNobodysFaultFailsTheBatchWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		group := newGroup(t, d, func(c *groupcommit.Config[int, int]) {
+			c.Splittable = func(error) bool { return false }
+		})
+		busy := do(t.Context(), group, "busy", 0)
+		a, b := do(t.Context(), group, "a", -1), do(t.Context(), group, "b", 2)
+		d.allow <- struct{}{}
+		d.allow <- struct{}{}
+		busy.want(t, 0, true, nil)
+		a.want(t, 0, true, errPoison)
+		b.want(t, 0, true, errPoison)
+		wantBatches(t, d, []int{0}, []int{-1, 2})
+	})
+}
+
+func TestACommitHasATimeLimitOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		group := newGroup(t, d, func(c *groupcommit.Config[int, int]) { c.Timeout = time.Second })
+		start := time.Now()
+		do(t.Context(), group, "a", 1).want(t, 0, true, context.DeadlineExceeded)
+		if waited := time.Since(start); waited != time.Second {
+			t.Errorf("the commit ended after %v, want 1s", waited)
+		}
+	})
+}
+
+func TestCloseCommitsWhatWaitsAndTakesNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		group := newGroup(t, d, nil)
+		a, b := do(t.Context(), group, "a", 1), do(t.Context(), group, "b", 2)
+		closed := make(chan struct{})
+		go func() {
+			group.Close()
+			close(closed)
+		}()
+		synctest.Wait()
+		do(t.Context(), group, "late", 3).want(t, 0, false, groupcommit.ErrNotStarted)
+		d.allow <- struct{}{}
+		d.allow <- struct{}{}
+		<-closed
+		a.want(t, 10, true, nil)
+		b.want(t, 20, true, nil)
+	})
+}

@@ -1,0 +1,139 @@
+package ledger_test
+
+import (
+	"errors"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
+
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+)
+
+func ref(id string) ledger.Ref { return ledger.Ref{MerchantID: 1, AccountID: id} }
+
+// account is a locked account with a balance and an overdraft limit of 0.
+func account(id string, balance int64) ledger.Balance {
+	var noOverdraft int64
+	return ledger.Balance{Ref: ref(id), Currency: "USD", Status: ledger.StatusOpen, Posted: balance, OverdraftLimit: &noOverdraft}
+}
+
+func journal(lines ...ledger.Line) ledger.Journal {
+	return ledger.Journal{MerchantID: 1, ID: uuid.New(), PaymentID: uuid.New(), Currency: "USD", Lines: lines}
+}
+
+func TestWhatAJournalMayDo(t *testing.T) {
+	limited := account("limited", 100)
+	limit := int64(50)
+	limited.OverdraftLimit = &limit
+	held := account("held", 100)
+	held.Held = 30
+	unlimited := account("world", -1000)
+	unlimited.OverdraftLimit = nil
+	euros := account("euros", 100)
+	euros.Currency = "EUR"
+	full := account("full", math.MaxInt64-5)
+
+	for _, test := range []struct {
+		name  string
+		lines []ledger.Line
+		err   error
+	}{
+		{"moves what is there", []ledger.Line{{"a", -100}, {"b", 100}}, nil},
+		{"has as many sides as it needs", []ledger.Line{{"a", -100}, {"b", 97}, {"held", 3}}, nil},
+		{"uses an overdraft to its limit", []ledger.Line{{"limited", -150}, {"b", 150}}, nil},
+		{"takes anything from an account without a limit", []ledger.Line{{"world", -ledger.AmountMax}, {"b", ledger.AmountMax}}, nil},
+
+		{"never takes more than is there", []ledger.Line{{"a", -101}, {"b", 101}}, ledger.ErrInsufficientFunds},
+		{"never takes more than the overdraft allows", []ledger.Line{{"limited", -151}, {"b", 151}}, ledger.ErrInsufficientFunds},
+		{"never takes what is held", []ledger.Line{{"held", -71}, {"b", 71}}, ledger.ErrInsufficientFunds},
+		{"never makes money", []ledger.Line{{"a", -100}, {"b", 101}}, ledger.ErrUnbalanced},
+		{"never loses money", []ledger.Line{{"a", -100}, {"b", 99}}, ledger.ErrUnbalanced},
+		{"has two sides", []ledger.Line{{"b", 100}}, ledger.ErrUnbalanced},
+		{"has sides", nil, ledger.ErrUnbalanced},
+		{"does not move nothing", []ledger.Line{{"a", 0}, {"b", 0}}, ledger.ErrUnbalanced},
+		{"names an account once", []ledger.Line{{"a", -100}, {"a", 100}}, ledger.ErrUnbalanced},
+		{"does not overflow a balance", []ledger.Line{{"a", -6}, {"full", 6}}, ledger.ErrBalanceTooLarge},
+		{"does not overflow its own sum", []ledger.Line{{"b", math.MaxInt64}, {"a", 1}}, ledger.ErrUnbalanced},
+		{"keeps currencies apart", []ledger.Line{{"a", -100}, {"euros", 100}}, ledger.ErrCurrencyMismatch},
+		{"touches only what is locked", []ledger.Line{{"a", -100}, {"stranger", 100}}, ledger.ErrNotLocked},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			accounts := []ledger.Balance{account("a", 100), account("b", 0), limited, held, unlimited, euros, full}
+			book := ledger.NewBook(accounts)
+			before := total(book)
+			if err := book.Post(journal(test.lines...)); !errors.Is(err, test.err) {
+				t.Fatalf("Post = %v, want %v", err, test.err)
+			}
+			if after := total(book); test.err != nil && after != before {
+				t.Errorf("a refused journal changed the books from %v to %v", before, after)
+			}
+		})
+	}
+}
+
+// total is every balance of the fixed accounts, for comparison.
+func total(book *ledger.Book) (balances [7]int64) {
+	for i, id := range []string{"a", "b", "limited", "held", "world", "euros", "full"} {
+		account, _ := book.Account(ref(id))
+		balances[i] = account.Posted
+	}
+	return balances
+}
+
+func TestABalanceIsWhatItsEntriesSay(t *testing.T) {
+	ids := []string{"a", "b", "c"}
+	rapid.Check(t, func(t *rapid.T) {
+		var accounts []ledger.Balance
+		for _, id := range ids {
+			a := account(id, rapid.Int64Range(0, 20).Draw(t, id))
+			a.LastSequence = 7
+			accounts = append(accounts, a)
+		}
+		sum := accounts[0].Posted + accounts[1].Posted + accounts[2].Posted
+		book := ledger.NewBook(accounts)
+		for range rapid.IntRange(0, 30).Draw(t, "journals") {
+			from := rapid.SampledFrom(ids).Draw(t, "from")
+			to := rapid.SampledFrom(ids).Draw(t, "to")
+			minor := rapid.Int64Range(-2, 10).Draw(t, "minor")
+			err := book.Post(journal(ledger.Line{AccountID: from, Minor: -minor}, ledger.Line{AccountID: to, Minor: minor}))
+			if from == to && err == nil {
+				t.Fatalf("an account paid itself")
+			}
+		}
+		for _, id := range ids {
+			account, _ := book.Account(ref(id))
+			if account.Posted < 0 {
+				t.Errorf("account %s is at %d", id, account.Posted)
+			}
+			sum -= account.Posted
+		}
+		if sum != 0 {
+			t.Errorf("%d minor units were lost", sum)
+		}
+	})
+}
+
+func TestTimeNeverRunsBackwardsOnAnAccount(t *testing.T) {
+	late := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	accounts := []ledger.Balance{account("a", 1), account("b", 1)}
+	accounts[1].LastEntryAt = late
+	if got := ledger.NewBook(accounts).LastEntryAt(); !got.Equal(late) {
+		t.Errorf("LastEntryAt = %v, want the latest of all, %v", got, late)
+	}
+}
+
+func TestCurrenciesHaveTheExponentsOfISO4217(t *testing.T) {
+	for currency, want := range map[ledger.Currency]int{"USD": 2, "EUR": 2, "JPY": 0, "KRW": 0, "KWD": 3, "BHD": 3, "CLF": 4} {
+		if got := currency.MinorUnitDigits(); got != want || !currency.Known() {
+			t.Errorf("%s: %d digits, known %t; want %d, true", currency, got, currency.Known(), want)
+		}
+	}
+	for _, currency := range []ledger.Currency{"usd", "US", "", "XXX", "XTS", "DEM", "US D"} {
+		if currency.Known() {
+			t.Errorf("%q is known", currency)
+		}
+	}
+}

@@ -1,0 +1,306 @@
+package payments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"pgregory.net/rapid"
+
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// renderPlain stands for the HTTP rendering, which this package does not know.
+func renderPlain(o Outcome) idempotency.Answer {
+	if o.Payment.Status == StatusDeclined {
+		return idempotency.Answer{Status: 402, Body: []byte(o.Payment.DeclineCode)}
+	}
+	return idempotency.Answer{Status: 201, Location: "/payments/" + FormatID(o.Payment.ID), Body: o.Payment.JSON()}
+}
+
+// newService is an instance of the engine on the database.
+func newService(t testing.TB, url string) *Service {
+	t.Helper()
+	pools, err := postgres.Open(context.Background(), postgres.Options{URL: url, GeneralSize: 4, MoneySize: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := New(Config{
+		Pools: pools, Render: renderPlain, Retention: time.Hour, Workers: 2, BatchSizeMax: 512, QueueSizeMax: 10_000,
+		Timeout: 10 * time.Second, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	t.Cleanup(func() {
+		service.Close()
+		pools.Close()
+	})
+	return service
+}
+
+// newMerchant makes a merchant with an unlimited account "world", and accounts with the given balances.
+func newMerchant(t testing.TB, s *Service, balances map[string]int64) (merchantID int64) {
+	t.Helper()
+	ctx := context.Background()
+	if err := s.pool.QueryRow(ctx, `
+		INSERT INTO merchants (id, name) VALUES ((SELECT coalesce(max(id), 0) + 1 FROM merchants), 'test')
+		RETURNING id`).Scan(&merchantID); err != nil {
+		t.Fatal(err)
+	}
+	putAccount(t, s.pool, merchantID, "world", nil)
+	for id, balance := range balances {
+		var limit int64
+		putAccount(t, s.pool, merchantID, id, &limit)
+		if balance > 0 {
+			charge(t, s, merchantID, "funding "+id, Charge{Amount: usd(balance), SourceAccount: "world", DestinationAccount: id})
+		}
+	}
+	return merchantID
+}
+
+func putAccount(t testing.TB, pool *pgxpool.Pool, merchantID int64, id string, limit *int64) {
+	t.Helper()
+	ref := ledger.Ref{MerchantID: merchantID, AccountID: id}
+	terms := ledger.Terms{Currency: "USD", Metadata: map[string]string{}, OverdraftLimit: limit}
+	if _, _, err := ledger.Put(context.Background(), pool, ref, terms, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func callerWith(merchantID int64, key string) Caller {
+	return Caller{Key: idempotency.Key{MerchantID: merchantID, Scope: idempotency.ScopeClient, Value: key}, RequestID: newID()}
+}
+
+// charge charges, and fails the test unless the charge is executed or replayed.
+func charge(t testing.TB, s *Service, merchantID int64, key string, c Charge) Reply {
+	t.Helper()
+	reply, err := s.Charge(context.Background(), callerWith(merchantID, key), c)
+	if err != nil {
+		t.Fatalf("charging under %q: %v", key, err)
+	}
+	return reply
+}
+
+func balanceOf(t testing.TB, s *Service, merchantID int64, id string) int64 {
+	t.Helper()
+	account, err := ledger.Get(context.Background(), s.pool, ledger.Ref{MerchantID: merchantID, AccountID: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return account.Posted
+}
+
+// result is what a caller can see of an attempt, without ids and times.
+func result(reply Reply, err error, own Caller) string {
+	var refusal *Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return "refused: " + string(refusal.Code)
+	case err != nil:
+		return "error: " + err.Error()
+	case reply.RequestID == own.RequestID:
+		return fmt.Sprintf("%d", reply.Status)
+	}
+	return fmt.Sprintf("%d replayed", reply.Status)
+}
+
+// model is what the contract says, in a few lines and without a database.
+type model struct {
+	balances map[string]int64
+	keys     map[string]answered
+	names    map[string]bool
+}
+
+type answered struct {
+	charge string
+	status int
+}
+
+func (m *model) charge(key string, c Charge) string {
+	text := fmt.Sprintf("%+v", c)
+	if before, taken := m.keys[key]; taken {
+		if before.charge != text {
+			return "refused: idempotency_key_reused"
+		}
+		return fmt.Sprintf("%d replayed", before.status)
+	}
+	switch _, sourceExists := m.balances[c.SourceAccount]; {
+	case c.Amount.Minor < 1, c.SourceAccount == c.DestinationAccount:
+		return "refused: unprocessable"
+	case !sourceExists && c.SourceAccount != "world":
+		return "refused: account_not_found"
+	case c.Reference != "" && m.names[c.Reference]:
+		return "refused: duplicate_reference"
+	}
+	status := 201
+	if c.SourceAccount != "world" && m.balances[c.SourceAccount] < c.Amount.Minor {
+		status = 402
+	} else {
+		m.balances[c.SourceAccount] -= c.Amount.Minor
+		m.balances[c.DestinationAccount] += c.Amount.Minor
+		m.names[c.Reference] = true
+	}
+	m.keys[key] = answered{text, status}
+	return fmt.Sprint(status)
+}
+
+func drawCharge(t *rapid.T) (key string, c Charge) {
+	key = rapid.SampledFrom([]string{"k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8"}).Draw(t, "key")
+	return key, Charge{
+		Amount:             usd(rapid.Int64Range(0, 12).Draw(t, "amount")),
+		SourceAccount:      rapid.SampledFrom([]string{"world", "a", "b", "nobody"}).Draw(t, "source"),
+		DestinationAccount: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "destination"),
+		Reference:          rapid.SampledFrom([]string{"", "", "r1", "r2"}).Draw(t, "reference"),
+	}
+}
+
+func TestTheEngineDoesWhatTheModelSays(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	instances := []*Service{newService(t, db.URL), newService(t, db.URL)}
+	rapid.Check(t, func(rt *rapid.T) {
+		merchantID := newMerchant(t, instances[0], map[string]int64{"a": 20, "b": 0})
+		m := &model{balances: map[string]int64{"a": 20, "b": 0}, keys: map[string]answered{}, names: map[string]bool{}}
+		for range rapid.IntRange(1, 20).Draw(rt, "charges") {
+			key, c := drawCharge(rt)
+			caller := callerWith(merchantID, key)
+			reply, err := rapid.SampledFrom(instances).Draw(rt, "instance").Charge(context.Background(), caller, c)
+			if got, want := result(reply, err, caller), m.charge(key, c); got != want {
+				rt.Fatalf("charging %+v under %s: %s; the contract says %s", c, key, got, want)
+			}
+		}
+		for _, id := range []string{"a", "b"} {
+			if got := balanceOf(t, instances[1], merchantID, id); got != m.balances[id] {
+				rt.Errorf("account %s is at %d; the contract says %d", id, got, m.balances[id])
+			}
+		}
+	})
+}
+
+// Many operations in one transaction end as they would have in a transaction each.
+func TestABatchOfManyIsManyBatchesOfOne(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	s := newService(t, db.URL)
+	rapid.Check(t, func(rt *rapid.T) {
+		together := newMerchant(t, s, map[string]int64{"a": 20, "b": 0})
+		alone := newMerchant(t, s, map[string]int64{"a": 20, "b": 0})
+		taken := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"k1", "k2", "k3"}), 0, 2, rapid.ID).Draw(rt, "taken keys")
+		for _, key := range taken {
+			for _, merchantID := range []int64{together, alone} {
+				charge(t, s, merchantID, key, Charge{Amount: usd(3), SourceAccount: "a", DestinationAccount: "b"})
+			}
+		}
+		var batch []*operation
+		var want []string
+		seen := map[string]bool{}
+		for range rapid.IntRange(1, 12).Draw(rt, "charges") {
+			key, c := drawCharge(rt)
+			if seen[key] || c.check() != nil {
+				continue // a batch holds a key once; the group sees to that
+			}
+			seen[key] = true
+			batch = append(batch, newCharge(callerWith(together, key), c))
+			rulings, err := s.transact(context.Background(), []*operation{newCharge(callerWith(alone, key), c)})
+			if err != nil {
+				rt.Fatal(err)
+			}
+			want = append(want, verdict(rulings[0]))
+		}
+		rulings, err := s.transact(context.Background(), batch)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		var got []string
+		for _, r := range rulings {
+			got = append(got, verdict(r))
+		}
+		if !slices.Equal(got, want) {
+			rt.Errorf("together %v, alone %v", got, want)
+		}
+		for _, id := range []string{"a", "b", "world"} {
+			if got, want := balanceOf(t, s, together, id), balanceOf(t, s, alone, id); got != want {
+				rt.Errorf("account %s is at %d together, at %d alone", id, got, want)
+			}
+		}
+	})
+}
+
+func verdict(r ruling) string {
+	if r.refusal != nil {
+		return string(r.refusal.Code)
+	}
+	return fmt.Sprint(r.record.Answer.Status)
+}
+
+func TestTransfersThatCrossNeverDeadlock(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	instances := []*Service{newService(t, db.URL), newService(t, db.URL)}
+	merchantID := newMerchant(t, instances[0], map[string]int64{"a": 1000, "b": 1000, "c": 1000})
+	pairs := [][2]string{{"a", "b"}, {"b", "a"}, {"c", "a"}, {"a", "c"}, {"b", "c"}, {"c", "b"}}
+	var callers sync.WaitGroup
+	for i := range 600 {
+		callers.Go(func() {
+			pair := pairs[i%len(pairs)]
+			charge(t, instances[i%2], merchantID, fmt.Sprint("cross ", i), Charge{
+				Amount: usd(1), SourceAccount: pair[0], DestinationAccount: pair[1], Reference: fmt.Sprint("ref ", i%300, i/300),
+			})
+		})
+	}
+	callers.Wait()
+	for _, id := range []string{"a", "b", "c"} {
+		if got := balanceOf(t, instances[0], merchantID, id); got != 1000 {
+			t.Errorf("account %s is at %d", id, got)
+		}
+	}
+	var deadlocks int64
+	if err := db.Pool.QueryRow(context.Background(),
+		`SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`).Scan(&deadlocks); err != nil {
+		t.Fatal(err)
+	}
+	if deadlocks != 0 {
+		t.Errorf("the database broke %d deadlocks", deadlocks)
+	}
+}
+
+func TestOneKeySentAtOnceToTwoInstancesChargesOnce(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{2, 10, 100, 1000} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			instances := []*Service{newService(t, db.URL), newService(t, db.URL)}
+			merchantID := newMerchant(t, instances[0], map[string]int64{"a": 1000, "b": 0})
+			replies := make([]Reply, n)
+			start := make(chan struct{})
+			var callers sync.WaitGroup
+			for i := range n {
+				callers.Go(func() {
+					<-start
+					replies[i] = charge(t, instances[i%2], merchantID, "k", Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"})
+				})
+			}
+			close(start)
+			callers.Wait()
+			for _, reply := range replies {
+				if string(reply.Body) != string(replies[0].Body) || reply.RequestID != replies[0].RequestID {
+					t.Fatalf("answers differ:\n%s\n%s", reply.Body, replies[0].Body)
+				}
+			}
+			if got := balanceOf(t, instances[0], merchantID, "b"); got != 7 {
+				t.Errorf("b got %d, want 7", got)
+			}
+		})
+	}
+}

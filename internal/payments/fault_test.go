@@ -1,0 +1,321 @@
+package payments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/test/wire"
+)
+
+// The faults of this file strike the connection between the engine and Postgres, one statement at a time. After each
+// of them the same promise holds: the caller hears the truth or "unknown", and the same key ends in one charge.
+
+// bench is an engine whose database connections go through a proxy, beside one whose connections do not.
+type bench struct {
+	proxy    *wire.Proxy
+	faulty   *Service
+	healthy  *Service
+	merchant int64
+	charged  int64 // what b has got so far
+	t        *testing.T
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	db := pgtest.New(t)
+	healthy := newService(t, db.URL)
+	merchant := newMerchant(t, healthy, map[string]int64{"a": 1000, "b": 0})
+	proxy := wire.Start(t, db.URL)
+	return &bench{proxy: proxy, faulty: newService(t, proxy.URL()), healthy: healthy, merchant: merchant, t: t}
+}
+
+var sevenCents = Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"}
+
+// committers are the connections that carry money transactions.
+func committers(m wire.Match) wire.Match { return m.From("paymentsvc-money") }
+
+// wantOneCharge checks that the key stands for one more charge of seven cents, which the request executed.
+func (b *bench) wantOneCharge(own Caller, reply Reply, err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatalf("charging: %v", err)
+	}
+	if reply.RequestID != own.RequestID || reply.Status != 201 {
+		b.t.Errorf("answer %d of request %s; want a fresh 201", reply.Status, reply.RequestID)
+	}
+	replay := charge(b.t, b.healthy, b.merchant, own.Key.Value, sevenCents)
+	if string(replay.Body) != string(reply.Body) {
+		b.t.Errorf("the replay differs:\n%s\n%s", replay.Body, reply.Body)
+	}
+	b.charged += 7
+	if got := balanceOf(b.t, b.healthy, b.merchant, "b"); got != b.charged {
+		b.t.Errorf("b got %d, want %d", got, b.charged)
+	}
+}
+
+func TestWhateverBecomesOfTheCommitTheChargeHappensOnce(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		effect wire.Effect
+	}{
+		{"COMMIT took effect and its answer was lost", wire.LoseReply},
+		{"COMMIT was lost", wire.DropBefore},
+		{"the tag arrived, but not the end of the transaction", wire.CutBeforeReady},
+		{"the connection closed just after the answer", wire.CutAfter},
+		{"COMMIT took effect, and the server said FATAL 57P01", wire.FatalAfter("57P01")},
+		{"COMMIT did not, and the server said FATAL 57P01", wire.FatalBefore("57P01")},
+		{"the server said ROLLBACK, and had rolled back", wire.RollBackInstead},
+		{"the server said ROLLBACK, and had committed", wire.Retag("ROLLBACK")},
+		{"the wait for the synchronous standby was cancelled", wire.SyncRepCancelled},
+		{"the server warned", wire.Warn("01000", "something")},
+		{"COMMIT failed to serialize", wire.FailWith("40001")},
+		{"COMMIT deadlocked", wire.FailWith("40P01")},
+		{"the server was shutting down", wire.FailWith("57P01")},
+		{"the disk was full", wire.FailWith("53100")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.proxy.On(committers(wire.Commit()), test.effect)
+			caller := callerWith(b.merchant, "k")
+			reply, err := b.faulty.Charge(t.Context(), caller, sevenCents)
+			b.wantOneCharge(caller, reply, err)
+		})
+	}
+}
+
+func TestWhicheverStatementFailsTheChargeHappensOnce(t *testing.T) {
+	t.Parallel()
+	clean := newBench(t)
+	charge(t, clean.faulty, clean.merchant, "k", sevenCents)
+	steps := clean.proxy.Transaction("INSERT INTO idempotency_keys")
+	if len(steps) < 8 {
+		t.Fatalf("a charge has %d statements: %v", len(steps), steps)
+	}
+	for name, effect := range map[string]wire.Effect{
+		"the connection is cut before it":   wire.DropBefore,
+		"the connection is cut after it":    wire.CutAfter,
+		"its answer is lost":                wire.LoseReply,
+		"it fails to serialize":             wire.FailWith("40001"),
+		"it deadlocks":                      wire.FailWith("40P01"),
+		"it waits too long for a lock":      wire.FailWith("55P03"),
+		"its transaction is read-only":      wire.FailWith("25006"),
+		"the backend is terminated at it":   wire.FatalBefore("57P01"),
+		"the backend is terminated with it": wire.FatalAfter("57P01"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			for _, step := range steps {
+				fault := b.proxy.On(committers(wire.Step(step.Step)), effect)
+				caller := callerWith(b.merchant, fmt.Sprint("k", step.Step))
+				reply, err := b.faulty.Charge(t.Context(), caller, sevenCents)
+				fault.Wait(t)
+				b.wantOneCharge(caller, reply, err)
+			}
+		})
+	}
+}
+
+func TestABatchWhoseCommitIsLostIsResolvedWhole(t *testing.T) {
+	t.Parallel()
+	const n = 50
+	for name, effect := range map[string]wire.Effect{"took effect": wire.LoseReply, "did not": wire.DropBefore} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.proxy.On(committers(wire.Commit()), effect)
+			var batch []*operation
+			for i := range n {
+				caller := callerWith(b.merchant, fmt.Sprint("k", i))
+				batch = append(batch, newCharge(caller, Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "b"}))
+			}
+			rulings, err := b.faulty.transact(t.Context(), batch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, r := range rulings {
+				if r.record == nil || r.record.RequestID != batch[i].claim.RequestID || r.record.PaymentID != batch[i].claim.PaymentID {
+					t.Errorf("charge %d does not find its own claim: %+v", i, r)
+				}
+			}
+			if got := balanceOf(t, b.healthy, b.merchant, "b"); got != n {
+				t.Errorf("b got %d, want %d", got, n)
+			}
+		})
+	}
+}
+
+// newHastyService gives up early, so that a test of giving up is quick.
+func newHastyService(t *testing.T, url string) *Service {
+	t.Helper()
+	pools, err := postgres.Open(context.Background(), postgres.Options{URL: url, GeneralSize: 2, MoneySize: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := New(Config{
+		Pools: pools, Render: renderPlain, Retention: time.Hour, Workers: 1, BatchSizeMax: 512, QueueSizeMax: 10_000,
+		Timeout: time.Second, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	t.Cleanup(func() {
+		service.Close()
+		pools.Close()
+	})
+	return service
+}
+
+func TestAnOutcomeThatStaysUnknownIsCalledUnknownAndTheRetryFindsOut(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		effect    wire.Effect
+		retrySees string
+	}{
+		"every acknowledgement is lost": {wire.LoseReply, "201 replayed"},
+		"every COMMIT is lost":          {wire.DropBefore, "201"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			hasty := newHastyService(t, b.proxy.URL())
+			fault := b.proxy.On(committers(wire.Commit()).Every(), test.effect)
+			_, err := hasty.Charge(t.Context(), callerWith(b.merchant, "k"), sevenCents)
+			if !errors.Is(err, ErrOutcomeUnknown) {
+				t.Fatalf("charging: %v, want %v", err, ErrOutcomeUnknown)
+			}
+			fault.Off()
+			b.proxy.WaitBackendsGone(t)
+			retry := callerWith(b.merchant, "k")
+			reply, err := hasty.Charge(t.Context(), retry, sevenCents)
+			if got := result(reply, err, retry); got != test.retrySees {
+				t.Errorf("the retry got %s, want %s", got, test.retrySees)
+			}
+			if got := balanceOf(t, b.healthy, b.merchant, "b"); got != 7 {
+				t.Errorf("b got %d, want 7", got)
+			}
+		})
+	}
+}
+
+func TestAnUnreachableDatabaseIsUnavailableAndNotUnknown(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	hasty := newHastyService(t, b.proxy.URL())
+	b.proxy.Refuse()
+	caller := callerWith(b.merchant, "k")
+	if _, err := hasty.Charge(t.Context(), caller, sevenCents); !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("charging: %v, want %v", err, ErrUnavailable)
+	}
+	b.proxy.Heal()
+	reply, err := hasty.Charge(t.Context(), caller, sevenCents)
+	b.wantOneCharge(caller, reply, err)
+}
+
+// FAULTS 23, at the level of the engine.
+func TestASilentDatabaseIsGivenUpInTime(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	hasty := newHastyService(t, b.proxy.URL())
+	charge(t, hasty, b.merchant, "warm", Charge{Amount: usd(1), SourceAccount: "b", DestinationAccount: "a"}) // declined: b is empty
+	b.proxy.BlackHole()
+	start := time.Now()
+	_, err := hasty.Charge(t.Context(), callerWith(b.merchant, "k"), sevenCents)
+	if waited := time.Since(start); err == nil || waited > 5*time.Second {
+		t.Errorf("charging: %v after %v; want an error within seconds", err, waited)
+	}
+	b.proxy.Heal()
+	b.proxy.Cut()
+	b.proxy.WaitBackendsGone(t)
+	charge(t, hasty, b.merchant, "k", sevenCents)
+	if got := balanceOf(t, b.healthy, b.merchant, "b"); got != 7 {
+		t.Errorf("b got %d, want 7", got)
+	}
+}
+
+// FAULTS 12: the request's context decides nothing.
+func TestACallerWhoLeavesDuringCommitStillChargesOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	held := b.proxy.On(committers(wire.Commit()), wire.HoldBefore)
+	ctx, leave := context.WithCancel(t.Context())
+	left := make(chan error)
+	go func() {
+		_, err := b.faulty.Charge(ctx, callerWith(b.merchant, "k"), sevenCents)
+		left <- err
+	}()
+	held.Wait(t)
+	leave()
+	if err := <-left; !errors.Is(err, ErrOutcomeUnknown) {
+		t.Errorf("the caller who left got %v, want %v", err, ErrOutcomeUnknown)
+	}
+	held.Release()
+	retry := callerWith(b.merchant, "k")
+	reply, err := b.healthy.Charge(t.Context(), retry, sevenCents)
+	if got := result(reply, err, retry); got != "201 replayed" {
+		t.Errorf("the retry got %s, want the answer of the charge that went on", got)
+	}
+}
+
+// FAULTS 8a: half-open between the two round trips, with every lock held.
+func TestAnInstanceThatFallsSilentHoldingLocksBlocksTheOthersForSecondsOnly(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	held := b.proxy.On(committers(wire.Statement("SELECT clock_timestamp()")), wire.HoldAfter)
+	silent := make(chan struct{})
+	go func() {
+		defer close(silent)
+		charge(t, b.faulty, b.merchant, "k", sevenCents)
+	}()
+	held.Wait(t)
+	start := time.Now()
+	charge(t, b.healthy, b.merchant, "other", Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "b"})
+	charge(t, b.healthy, b.merchant, "k", sevenCents)
+	if waited := time.Since(start); waited > 5*time.Second {
+		t.Errorf("a silent instance blocked its account and its key for %v", waited)
+	}
+	held.Cut()
+	<-silent
+	if got := balanceOf(t, b.healthy, b.merchant, "b"); got != 8 {
+		t.Errorf("b got %d, want 8", got)
+	}
+}
+
+// One charge that the database refuses for its data costs its neighbours nothing but time.
+func TestAPoisonousChargeFailsAlone(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	s := newService(t, db.URL)
+	merchant := newMerchant(t, s, map[string]int64{"a": 1000, "b": 0})
+	if _, err := db.Pool.Exec(t.Context(), `ALTER TABLE payments ADD CONSTRAINT poison CHECK (description <> 'poison')`); err != nil {
+		t.Fatal(err)
+	}
+	var callers sync.WaitGroup
+	for i := range 40 {
+		callers.Go(func() {
+			c := Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "b"}
+			if i%20 == 7 {
+				c.Description = "poison"
+			}
+			_, err := s.Charge(t.Context(), callerWith(merchant, fmt.Sprint("k", i)), c)
+			var refusal *Refusal
+			switch poisonous := c.Description == "poison"; {
+			case !poisonous && err != nil:
+				t.Errorf("charge %d suffered from its neighbour: %v", i, err)
+			case poisonous && (err == nil || errors.As(err, &refusal) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrOutcomeUnknown)):
+				t.Errorf("the poisonous charge got %v, want an internal error", err)
+			}
+		})
+	}
+	callers.Wait()
+	if got := balanceOf(t, s, merchant, "b"); got != 38 {
+		t.Errorf("b got %d, want 38", got)
+	}
+}
