@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// session is one command of a README's console block, and what it should print.
+type session struct{ command, output string }
+
+// sessions reads the ```console blocks of a text: "$ " begins a command, what follows is its output.
+func sessions(markdown string) (found []session) {
+	for _, block := range regexp.MustCompile("(?ms)^```console\n(.*?)^```").FindAllStringSubmatch(markdown, -1) {
+		for _, line := range strings.SplitAfter(block[1], "\n") {
+			if command, ok := strings.CutPrefix(line, "$ "); ok {
+				found = append(found, session{command: command})
+			} else if len(found) > 0 {
+				found[len(found)-1].output += line
+			}
+		}
+	}
+	return found
+}
+
+// vary is what differs from run to run.
+var vary = regexp.MustCompile(`pay_[0-9a-f]{32}|req_[0-9a-f]{32}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z`)
+
+// output collects what a command prints, and may be read while it runs.
+type output struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buffer.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buffer.String()
+}
+
+// startDev runs `paymentsvc dev` with fresh data until the test ends, and returns its address and API key.
+func startDev(t *testing.T) (address, apiKey string) {
+	t.Helper()
+	var out, log output
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan int, 1)
+	t.Setenv("DATABASE_URL", "")
+	dataDir := t.TempDir()
+	for _, dir := range []string{dataDir, filepath.Dir(dataDir)} { // when root runs the test, another user runs its Postgres
+		if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // it may be entered, not listed
+			t.Fatal(err)
+		}
+	}
+	go func() {
+		ended <- run(ctx, []string{"dev", "--data-dir", dataDir, "--listen-addr", "127.0.0.1:0"}, terminal{out: &out, err: &log})
+	}()
+	t.Cleanup(func() {
+		stop()
+		if code := <-ended; code != 0 {
+			t.Errorf("dev ended with %d:\n%s", code, log.String())
+		}
+	})
+	printed := regexp.MustCompile(`serving at http://(\S+)\nAPI key: (\S+)`)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if match := printed.FindStringSubmatch(out.String()); match != nil {
+			return match[1], match[2]
+		}
+		select {
+		case code := <-ended:
+			ended <- code
+			t.Fatalf("dev ended with %d:\n%s%s", code, out.String(), log.String())
+		case <-tick.C:
+		case <-time.After(time.Minute):
+			t.Fatalf("dev is not serving after a minute:\n%s", log.String())
+		}
+	}
+}
+
+func TestWhatTheReadmeShowsIsWhatHappens(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := sessions(string(readme))
+	if len(shown) < 4 {
+		t.Fatalf("the README shows %d commands", len(shown))
+	}
+	address, apiKey := startDev(t)
+	for _, s := range shown {
+		command := strings.ReplaceAll(s.command, "127.0.0.1:8080", address)
+		shell := exec.CommandContext(t.Context(), "bash", "-o", "pipefail", "-c", command)
+		shell.Env = append(os.Environ(), "API_KEY="+apiKey)
+		printed, err := shell.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v", command, err)
+		}
+		if got, want := mask(string(printed)), mask(s.output); got != want {
+			t.Errorf("%s\nprints:\n%s\nThe README says:\n%s", command, got, want)
+		}
+	}
+}
+
+func mask(text string) string {
+	return vary.ReplaceAllString(strings.ReplaceAll(text, "\r\n", "\n"), "…")
+}
