@@ -50,7 +50,8 @@ func Check(ctx context.Context, db Querier) error {
 	case version < int64(Oldest):
 		return fmt.Errorf("%w: it has version %d, and this build needs %d", ErrSchema, version, Oldest)
 	case needs > int64(Latest):
-		return fmt.Errorf("%w: it has version %d, which needs a build that knows %d, and this one knows %d", ErrSchema, version, needs, Latest)
+		return fmt.Errorf("%w: it has version %d, which needs a build that knows %d, and this one knows %d",
+			ErrSchema, version, needs, Latest)
 	}
 	found, err := guards(ctx, db)
 	if err != nil {

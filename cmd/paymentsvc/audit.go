@@ -17,7 +17,7 @@ type auditCommand struct {
 
 // Run reads every invariant and prints what violates it.
 func (c *auditCommand) Run(ctx context.Context, term terminal) error {
-	if err := c.databaseFlags.check(); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
 	pools, err := postgres.Open(ctx, postgres.Options{URL: c.DatabaseURL, GeneralSize: 1, MoneySize: 1})

@@ -58,10 +58,10 @@ func (f instanceFlags) parse() (instanceConfig, error) {
 		retention:       p.duration("IDEMPOTENCY_RETENTION", f.IdempotencyRetention, time.Second),
 		requestTimeout:  p.duration("REQUEST_TIMEOUT", f.RequestTimeout, time.Second),
 		shutdownTimeout: p.duration("SHUTDOWN_TIMEOUT", f.ShutdownTimeout, time.Second),
-		workers:         p.number("COMMIT_WORKERS", f.CommitWorkers, 1, 64),
-		batchSizeMax:    p.number("COMMIT_BATCH_SIZE_MAX", f.CommitBatchSizeMax, 1, 4096),
-		queueSizeMax:    p.number("COMMIT_QUEUE_SIZE_MAX", f.CommitQueueSizeMax, 1, 1_000_000),
-		readConnections: p.number("READ_CONNECTIONS", f.ReadConnections, 1, 1000),
+		workers:         p.number("COMMIT_WORKERS", f.CommitWorkers, 64),
+		batchSizeMax:    p.number("COMMIT_BATCH_SIZE_MAX", f.CommitBatchSizeMax, 4096),
+		queueSizeMax:    p.number("COMMIT_QUEUE_SIZE_MAX", f.CommitQueueSizeMax, 1_000_000),
+		readConnections: p.number("READ_CONNECTIONS", f.ReadConnections, 1000),
 		allowDataLoss:   f.AllowDataLoss,
 	}
 	if err := config.logLevel.UnmarshalText([]byte(f.LogLevel)); err != nil {
@@ -88,10 +88,10 @@ func (p *problems) duration(name, value string, least time.Duration) time.Durati
 	return d
 }
 
-func (p *problems) number(name, value string, least, most int) int {
+func (p *problems) number(name, value string, most int) int {
 	n, err := strconv.Atoi(value)
-	if err != nil || n < least || n > most {
-		p.add(name, value, fmt.Sprintf("is not a number from %d to %d", least, most))
+	if err != nil || n < 1 || n > most {
+		p.add(name, value, fmt.Sprintf("is not a number from 1 to %d", most))
 	}
 	return n
 }

@@ -36,7 +36,7 @@ type devCommand struct {
 
 // Run serves until it is told to stop.
 func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
-	config, err := c.instanceFlags.parse()
+	config, err := c.parse()
 	if err != nil {
 		return err
 	}
@@ -168,6 +168,17 @@ func putDemoAccounts(ctx context.Context, pool *pgxpool.Pool, merchantID int64) 
 	return nil
 }
 
+// demoCurl is a command line for the shell, which charges once however often it is sent.
+func demoCurl(address, apiKey, key string) string {
+	return strings.Join([]string{
+		"curl -i http://" + address + "/payments",
+		"-H 'Authorization: Bearer " + apiKey + "'",
+		"-H 'Idempotency-Key: " + key + "'",
+		"-H 'Content-Type: application/json'",
+		`-d '{"amount":4999,"currency":"USD","source_account":"alice","destination_account":"shop"}'`,
+	}, " ")
+}
+
 func greet(term terminal, address, apiKey string) {
 	_, _ = fmt.Fprintf(term.out, `
 paymentsvc is serving at http://%[1]s
@@ -175,7 +186,7 @@ API key: %[2]s
 
 Charge once, then send the very same line again: the same payment, and Idempotent-Replayed: true.
 
-curl -i http://%[1]s/payments -H 'Authorization: Bearer %[2]s' -H 'Idempotency-Key: %[3]s' -H 'Content-Type: application/json' -d '{"amount":4999,"currency":"USD","source_account":"alice","destination_account":"shop"}'
+%[3]s
 
-`, address, apiKey, "order-"+strings.ToLower(rand.Text()[:8]))
+`, address, apiKey, demoCurl(address, apiKey, "order-"+strings.ToLower(rand.Text()[:8])))
 }

@@ -23,7 +23,7 @@ type merchantsCreateCommand struct {
 
 // Run creates the merchant.
 func (c *merchantsCreateCommand) Run(ctx context.Context, term terminal) error {
-	if err := c.databaseFlags.check(); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
 	pools, err := postgres.Open(ctx, postgres.Options{URL: c.DatabaseURL, GeneralSize: 1, MoneySize: 1})

@@ -19,8 +19,8 @@ type serveCommand struct {
 
 // Run serves until it is told to stop.
 func (c *serveCommand) Run(ctx context.Context, term terminal) error {
-	config, err := c.instanceFlags.parse()
-	if err := errors.Join(c.databaseFlags.check(), err); err != nil {
+	config, err := c.parse()
+	if err := errors.Join(c.check(), err); err != nil {
 		return err
 	}
 	logger := newLogger(term, config.logLevel)

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-json-experiment/json/jsontext"
@@ -46,7 +47,9 @@ func (a *api) putAccount(w http.ResponseWriter, r *http.Request) error {
 		return &invalidRequest{detail: "an account id is 1 to 64 of A-Z a-z 0-9 _ . : - and begins with a letter, a digit or _"}
 	}
 	if strings.HasPrefix(id, serviceAccountPrefix) {
-		return &payments.Refusal{Code: payments.CodeUnprocessable, Detail: "ids that begin with " + serviceAccountPrefix + " are the service's own"}
+		return &payments.Refusal{
+			Code: payments.CodeUnprocessable, Detail: "ids that begin with " + serviceAccountPrefix + " are the service's own",
+		}
 	}
 	var body accountRequest
 	if err := decode(w, r, &body); err != nil {
@@ -82,33 +85,27 @@ func (b *accountRequest) terms() (ledger.Terms, error) {
 	if err != nil {
 		return ledger.Terms{}, err
 	}
-	terms := ledger.Terms{Currency: ledger.Currency(*b.Currency), Name: b.Name.or(""), Metadata: metadata}
+	terms := ledger.Terms{Currency: ledger.Currency(*b.Currency), Name: b.Name.value(), Metadata: metadata}
 	if !b.OverdraftLimit.unlimited {
 		minor := int64(b.OverdraftLimit.minor)
 		terms.OverdraftLimit = &minor
 	}
-	if fields := checkTerms(terms); len(fields) > 0 {
-		return ledger.Terms{}, &payments.Refusal{
-			Code: payments.CodeUnprocessable, Detail: fields[0].Pointer[1:] + " " + fields[0].Detail, Fields: fields,
-		}
+	if refusal := checkTerms(terms); refusal != nil {
+		return ledger.Terms{}, refusal
 	}
 	return terms, nil
 }
 
-func checkTerms(terms ledger.Terms) []payments.FieldError {
-	var fields []payments.FieldError
-	if !terms.Currency.Known() {
-		fields = append(fields, payments.FieldError{Pointer: "/currency", Detail: "must be an ISO 4217 code in upper case, for example USD"})
-	}
-	if limit := terms.OverdraftLimit; limit != nil && (*limit < 0 || *limit > ledger.AmountMax) {
-		fields = append(fields, payments.FieldError{
-			Pointer: "/overdraft_limit", Detail: "must be null or from 0 to " + strconv.FormatInt(ledger.AmountMax, 10),
-		})
-	}
-	if len([]rune(terms.Name)) > nameLengthMax {
-		fields = append(fields, payments.FieldError{Pointer: "/name", Detail: "must have at most " + strconv.Itoa(nameLengthMax) + " characters"})
-	}
-	return append(fields, payments.CheckMetadata(terms.Metadata)...)
+func checkTerms(terms ledger.Terms) *payments.Refusal {
+	var complaints payments.Complaints
+	complaints.RequireCurrency(terms.Currency)
+	limit := terms.OverdraftLimit
+	complaints.Require(limit == nil || *limit >= 0 && *limit <= ledger.AmountMax, "/overdraft_limit",
+		"must be null or from 0 to 9007199254740991")
+	complaints.Require(utf8.RuneCountInString(terms.Name) <= nameLengthMax, "/name",
+		"must have at most 200 characters")
+	complaints.RequireMetadata(terms.Metadata)
+	return complaints.Refusal()
 }
 
 // ifMatchOf reads the version that a conditional request expects; nil if it expects none.

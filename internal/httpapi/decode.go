@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -27,8 +27,7 @@ func decode(w http.ResponseWriter, r *http.Request, value any) error {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodySizeMax))
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 			return errBodyTooLarge
 		}
 		return &invalidRequest{detail: "the body ended early"}
@@ -74,24 +73,9 @@ func (n *integer) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	if value.Kind() != '0' || strings.ContainsAny(string(value), ".eE") {
 		return &invalidRequest{detail: "must be a JSON integer"}
 	}
-	*n = saturate(string(value))
+	nearest, _ := strconv.ParseInt(string(value), 10, 64) // its only error here is that of the range
+	*n = integer(nearest)
 	return nil
-}
-
-func saturate(digits string) integer {
-	negative := strings.HasPrefix(digits, "-")
-	var n uint64
-	for _, digit := range strings.TrimPrefix(digits, "-") {
-		n = n*10 + uint64(digit-'0')
-		if n > math.MaxInt64 {
-			n = math.MaxInt64
-			break
-		}
-	}
-	if negative {
-		return -integer(n)
-	}
-	return integer(n)
 }
 
 // text is a JSON string that can be stored: any Unicode text without U+0000, which Postgres does not take.
@@ -112,10 +96,10 @@ func (t *text) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return nil
 }
 
-// or returns the text, or what an absent one stands for.
-func (t *text) or(absent string) string {
+// value returns the text; an absent one is empty.
+func (t *text) value() string {
 	if t == nil {
-		return absent
+		return ""
 	}
 	return string(*t)
 }

@@ -78,11 +78,11 @@ func (c *chargeRequest) charge() (payments.Charge, error) {
 	}
 	return payments.Charge{
 		Amount:             ledger.Money{Minor: int64(*c.Amount), Currency: ledger.Currency(*c.Currency)},
-		SourceAccount:      c.SourceAccount.or(""),
-		PaymentMethod:      c.PaymentMethod.or(""),
-		DestinationAccount: c.DestinationAccount.or(""),
-		Reference:          c.Reference.or(""),
-		Description:        c.Description.or(""),
+		SourceAccount:      c.SourceAccount.value(),
+		PaymentMethod:      c.PaymentMethod.value(),
+		DestinationAccount: c.DestinationAccount.value(),
+		Reference:          c.Reference.value(),
+		Description:        c.Description.value(),
 		Metadata:           metadata,
 		AuthorizeOnly:      c.Capture != nil && !*c.Capture,
 	}, nil
@@ -112,7 +112,9 @@ type list struct {
 func (a *api) listPayments(w http.ResponseWriter, r *http.Request) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || len(query) != 1 || len(query["idempotency_key"]) != 1 {
-		return &invalidRequest{detail: "give the query parameter idempotency_key, once, and no other: the rest is not available in this release"}
+		return &invalidRequest{
+			detail: "give the query parameter idempotency_key, once, and no other: the rest is not available in this release",
+		}
 	}
 	key, err := idempotency.ParseKey(query["idempotency_key"])
 	if err != nil {

@@ -194,8 +194,7 @@ func (a *api) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if p.Status >= http.StatusInternalServerError {
 		attributes := []any{"request_id", p.RequestID, "route", r.Pattern, "code", p.Code, "error", err}
-		var panicked panicError
-		if errors.As(err, &panicked) {
+		if _, panicked := errors.AsType[panicError](err); panicked {
 			attributes = append(attributes, "stack", string(debug.Stack()))
 		}
 		a.Logger.ErrorContext(r.Context(), "request failed", attributes...)

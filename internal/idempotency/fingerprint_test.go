@@ -2,6 +2,7 @@ package idempotency_test
 
 import (
 	"encoding/hex"
+	"maps"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -73,11 +74,7 @@ func TestMetadataOrderChangesNoFingerprint(t *testing.T) {
 		pairs := rapid.MapOf(rapid.String(), rapid.String()).Draw(t, "pairs")
 		one, two := idempotency.NewFingerprinter("charge"), idempotency.NewFingerprinter("charge")
 		one.Pairs("metadata", pairs)
-		copied := map[string]string{}
-		for key, value := range pairs {
-			copied[key] = value
-		}
-		two.Pairs("metadata", copied)
+		two.Pairs("metadata", maps.Clone(pairs))
 		if one.Sum() != two.Sum() {
 			t.Errorf("%v", pairs)
 		}

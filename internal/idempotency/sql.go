@@ -83,16 +83,15 @@ const recordsSQL = `
 
 func collectRecords(rows pgx.Rows) (map[Key]*Record, error) {
 	records := map[Key]*Record{}
-	defer rows.Close()
-	for rows.Next() {
+	_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
 		var r Record
 		var sum, body []byte
-		var status *int
+		var status *int // these are NULL once the answer is reaped
 		var location *string
 		var answeredAt *time.Time
-		if err := rows.Scan(&r.MerchantID, &r.Scope, &r.Value, &r.Operation, &sum, &r.Fingerprint.Version, &r.RequestID,
+		if err := row.Scan(&r.MerchantID, &r.Scope, &r.Value, &r.Operation, &sum, &r.Fingerprint.Version, &r.RequestID,
 			&r.PaymentID, &status, &location, &body, &answeredAt); err != nil {
-			return nil, err
+			return struct{}{}, err
 		}
 		copy(r.Fingerprint.Sum[:], sum)
 		if status != nil {
@@ -100,8 +99,9 @@ func collectRecords(rows pgx.Rows) (map[Key]*Record, error) {
 			r.AnsweredAt = *answeredAt
 		}
 		records[r.Key] = &r
-	}
-	return records, rows.Err()
+		return struct{}{}, nil
+	})
+	return records, err
 }
 
 // QueueAnswers stores the answers of claims that this transaction holds. at is the transaction's now, from which the

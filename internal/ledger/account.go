@@ -126,13 +126,13 @@ func Get(ctx context.Context, db Querier, ref Ref) (Account, error) {
 
 func scanAccount(row pgx.Row, a *Account, more ...any) error {
 	var lastEntryAt *time.Time
-	columns := []any{&a.MerchantID, &a.AccountID, &a.Currency, &a.Status, &a.OverdraftLimit, &a.Posted, &a.Held,
-		&a.LastSequence, &lastEntryAt, &a.Name, &a.Metadata, &a.Version, &a.CreatedAt}
+	columns := []any{
+		&a.MerchantID, &a.AccountID, &a.Currency, &a.Status, &a.OverdraftLimit, &a.Posted, &a.Held,
+		&a.LastSequence, &lastEntryAt, &a.Name, &a.Metadata, &a.Version, &a.CreatedAt,
+	}
 	if err := row.Scan(append(columns, more...)...); err != nil {
 		return err
 	}
-	if lastEntryAt != nil {
-		a.LastEntryAt = *lastEntryAt
-	}
+	a.LastEntryAt = orZero(lastEntryAt)
 	return nil
 }

@@ -21,7 +21,7 @@ var minorUnitDigits = func() map[Currency]int {
 		3: "BHD IQD JOD KWD LYD OMR TND",
 		4: "CLF UYW",
 	} {
-		for _, code := range strings.Fields(codes) {
+		for code := range strings.FieldsSeq(codes) {
 			digits[Currency(code)] = exponent
 		}
 	}

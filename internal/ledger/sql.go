@@ -29,24 +29,30 @@ func QueueLock(b *pgx.Batch, refs []Ref, locked func([]Balance)) {
 		ORDER BY a.merchant_id, a.id
 		FOR NO KEY UPDATE OF a`, merchants, ids).Query(func(rows pgx.Rows) error {
 		balances := make([]Balance, 0, len(refs))
-		for rows.Next() {
-			var b Balance
-			var lastEntryAt *time.Time
-			if err := rows.Scan(&b.MerchantID, &b.AccountID, &b.Currency, &b.Status, &b.OverdraftLimit, &b.Posted, &b.Held,
-				&b.LastSequence, &lastEntryAt); err != nil {
-				return fmt.Errorf("locking accounts: %w", err)
-			}
-			if lastEntryAt != nil {
-				b.LastEntryAt = *lastEntryAt
-			}
-			balances = append(balances, b)
-		}
-		if err := rows.Err(); err != nil {
+		var next Balance
+		var lastEntryAt *time.Time
+		_, err := pgx.ForEachRow(rows, []any{
+			&next.MerchantID, &next.AccountID, &next.Currency, &next.Status, &next.OverdraftLimit, &next.Posted, &next.Held,
+			&next.LastSequence, &lastEntryAt,
+		}, func() error {
+			next.LastEntryAt = orZero(lastEntryAt)
+			balances = append(balances, next)
+			return nil
+		})
+		if err != nil {
 			return fmt.Errorf("locking accounts: %w", err)
 		}
 		locked(balances)
 		return nil
 	})
+}
+
+// orZero reads a column that is NULL until the account has an entry.
+func orZero(at *time.Time) time.Time {
+	if at == nil {
+		return time.Time{}
+	}
+	return *at
 }
 
 // QueueWrite writes what was posted on the book since it was opened: the entries, all at once because the database checks

@@ -95,8 +95,8 @@ func createKey(ctx context.Context, tx pgx.Tx, merchantID int64) (string, error)
 // randomID is positive, and below 2^53 so that a JSON reader keeps it exact.
 func randomID() int64 {
 	var random [8]byte
-	_, _ = rand.Read(random[:])                                    // never fails, see crypto/rand
-	return int64(binary.BigEndian.Uint64(random[:])%(1<<53-1)) + 1 //nolint:gosec // below 2^53
+	_, _ = rand.Read(random[:]) // never fails, see crypto/rand
+	return int64(binary.BigEndian.Uint64(random[:])%(1<<53-1)) + 1
 }
 
 var encoding = base32.HexEncoding.WithPadding(base32.NoPadding)

@@ -1,7 +1,6 @@
 package payments
 
 import (
-	"fmt"
 	"unicode/utf8"
 
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
@@ -71,41 +70,30 @@ func (c *Charge) fingerprint() idempotency.Fingerprint {
 
 // check tells what is wrong with the request by itself, whatever the books say; nil if nothing is.
 func (c *Charge) check() *Refusal {
-	var fields []FieldError
-	require := func(ok bool, pointer, detail string) {
-		if !ok {
-			fields = append(fields, FieldError{Pointer: pointer, Detail: detail})
-		}
-	}
-	require(c.Amount.Minor > 0, "/amount", "must be at least 1")
-	require(c.Amount.Minor <= ledger.AmountMax, "/amount", fmt.Sprintf("must be at most %d", ledger.AmountMax))
-	require(c.Amount.Currency.Known(), "/currency", "must be an ISO 4217 code in upper case, for example USD")
-	require(c.SourceAccount != c.DestinationAccount, "/destination_account", "must differ from source_account")
-	require(utf8.RuneCountInString(c.Reference) <= referenceLengthMax, "/reference",
-		fmt.Sprintf("must have at most %d characters", referenceLengthMax))
-	require(utf8.RuneCountInString(c.Description) <= descriptionLengthMax, "/description",
-		fmt.Sprintf("must have at most %d characters", descriptionLengthMax))
-	require(c.PaymentMethod == "", "/payment_method", "is not available in this release: charge a source_account")
-	require(!c.AuthorizeOnly, "/capture", "cannot be false in this release: a charge captures at once")
-	fields = append(fields, CheckMetadata(c.Metadata)...)
-	if len(fields) == 0 {
-		return nil
-	}
-	return &Refusal{Code: CodeUnprocessable, Detail: fields[0].Pointer[1:] + " " + fields[0].Detail, Fields: fields}
+	var complaints Complaints
+	complaints.Require(c.Amount.Minor > 0, "/amount", "must be at least 1")
+	complaints.Require(c.Amount.Minor <= ledger.AmountMax, "/amount", "must be at most 9007199254740991")
+	complaints.RequireCurrency(c.Amount.Currency)
+	complaints.Require(c.SourceAccount != c.DestinationAccount, "/destination_account", "must differ from source_account")
+	complaints.Require(utf8.RuneCountInString(c.Reference) <= referenceLengthMax, "/reference", "must have at most 128 characters")
+	complaints.Require(utf8.RuneCountInString(c.Description) <= descriptionLengthMax, "/description", "must have at most 500 characters")
+	complaints.RequireMetadata(c.Metadata)
+	complaints.Require(c.PaymentMethod == "", "/payment_method", "is not available in this release: charge a source_account")
+	complaints.Require(!c.AuthorizeOnly, "/capture", "cannot be false in this release: a charge captures at once")
+	return complaints.Refusal()
 }
 
-// CheckMetadata tells what is wrong with a caller's metadata; nil if nothing is.
-func CheckMetadata(metadata map[string]string) (fields []FieldError) {
-	if len(metadata) > metadataPairsMax {
-		return []FieldError{{"/metadata", fmt.Sprintf("must have at most %d members", metadataPairsMax)}}
-	}
+// RequireCurrency complains about a currency that nobody can be charged in.
+func (c *Complaints) RequireCurrency(currency ledger.Currency) {
+	c.Require(currency.Known(), "/currency", "must be an ISO 4217 code in upper case, for example USD")
+}
+
+// RequireMetadata complains about metadata that is too much.
+func (c *Complaints) RequireMetadata(metadata map[string]string) {
+	c.Require(len(metadata) <= metadataPairsMax, "/metadata", "must have at most 50 members")
 	for key, value := range metadata {
-		if n := utf8.RuneCountInString(key); n == 0 || n > metadataKeyLengthMax {
-			return []FieldError{{"/metadata", fmt.Sprintf("names must have 1 to %d characters", metadataKeyLengthMax)}}
-		}
-		if utf8.RuneCountInString(value) > metadataValueLengthMax {
-			return []FieldError{{"/metadata", fmt.Sprintf("values must have at most %d characters", metadataValueLengthMax)}}
-		}
+		n := utf8.RuneCountInString(key)
+		c.Require(n > 0 && n <= metadataKeyLengthMax, "/metadata", "must have names of 1 to 40 characters")
+		c.Require(utf8.RuneCountInString(value) <= metadataValueLengthMax, "/metadata", "must have values of at most 500 characters")
 	}
-	return nil
 }

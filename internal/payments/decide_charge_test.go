@@ -18,7 +18,8 @@ var testNow = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 func openAccount(id string, balance int64) ledger.Balance {
 	var noOverdraft int64
 	return ledger.Balance{
-		Ref: ledger.Ref{MerchantID: 1, AccountID: id}, Currency: "USD", Status: ledger.StatusOpen, Posted: balance, OverdraftLimit: &noOverdraft,
+		Ref: ledger.Ref{MerchantID: 1, AccountID: id}, Currency: "USD", Status: ledger.StatusOpen,
+		Posted: balance, OverdraftLimit: &noOverdraft,
 	}
 }
 
@@ -118,7 +119,8 @@ func TestDebitsOfOneBatchThatDoNotFitAreDeclinedAlone(t *testing.T) {
 	b := testBooks(nil, openAccount("alice", 100), openAccount("shop", 0))
 	var succeeded []int64
 	for _, minor := range []int64{60, 50, 30, 20, 10} {
-		if d := decideCharge(b, testClaim(), Charge{Amount: usd(minor), SourceAccount: "alice", DestinationAccount: "shop"}); d.payment.Status == StatusSucceeded {
+		d := decideCharge(b, testClaim(), Charge{Amount: usd(minor), SourceAccount: "alice", DestinationAccount: "shop"})
+		if d.payment.Status == StatusSucceeded {
 			succeeded = append(succeeded, minor)
 		}
 	}
@@ -174,7 +176,9 @@ func TestPaymentIDsAreReadAsTheyWereWritten(t *testing.T) {
 	if got, err := ParseID(text); err != nil || got != id {
 		t.Errorf("ParseID(%q) = %v, %v", text, got, err)
 	}
-	for _, bad := range []string{"", "pay_", text[4:], text + "0", text[:35], "pay_" + "0192F3A0" + text[12:], "ref_" + text[4:], "pay_" + text[4:35] + "g"} {
+	for _, bad := range []string{
+		"", "pay_", text[4:], text + "0", text[:35], "pay_" + "0192F3A0" + text[12:], "ref_" + text[4:], "pay_" + text[4:35] + "g",
+	} {
 		if _, err := ParseID(bad); err == nil {
 			t.Errorf("ParseID(%q) is accepted", bad)
 		}

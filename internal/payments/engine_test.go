@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -39,7 +38,7 @@ func newService(t testing.TB, url string) *Service {
 	}
 	service := New(Config{
 		Pools: pools, Render: renderPlain, Retention: time.Hour, Workers: 2, BatchSizeMax: 512, QueueSizeMax: 10_000,
-		Timeout: 10 * time.Second, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() {
 		service.Close()
@@ -288,7 +287,8 @@ func TestOneKeySentAtOnceToTwoInstancesChargesOnce(t *testing.T) {
 			for i := range n {
 				callers.Go(func() {
 					<-start
-					replies[i] = charge(t, instances[i%2], merchantID, "k", Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"})
+					c := Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"}
+					replies[i] = charge(t, instances[i%2], merchantID, "k", c)
 				})
 			}
 			close(start)

@@ -42,3 +42,22 @@ func refuse(code Code, detail string) *Refusal { return &Refusal{Code: code, Det
 func refuseField(code Code, pointer, detail string) *Refusal {
 	return &Refusal{Code: code, Detail: detail, Fields: []FieldError{{Pointer: pointer, Detail: detail}}}
 }
+
+// Complaints collects what is wrong with a request that could be read.
+type Complaints []FieldError
+
+// Require complains about the member at pointer unless it is as it must be.
+func (c *Complaints) Require(ok bool, pointer, must string) {
+	if !ok {
+		*c = append(*c, FieldError{Pointer: pointer, Detail: must})
+	}
+}
+
+// Refusal is all the complaints together; nil if there is none.
+func (c *Complaints) Refusal() *Refusal {
+	if len(*c) == 0 {
+		return nil
+	}
+	first := (*c)[0]
+	return &Refusal{Code: CodeUnprocessable, Detail: first.Pointer[1:] + " " + first.Detail, Fields: *c}
+}

@@ -18,7 +18,7 @@ var (
 	ErrOutcomeUnknown = errors.New("it is unknown whether the transaction was committed")
 )
 
-// ErrAgain, returned by a unit of work, asks for the whole transaction to be rolled back and run again: it read
+// ErrAgain asks, when a unit of work returns it, for the whole transaction to be rolled back and run again: it read
 // something that changed between two statements.
 var ErrAgain = errors.New("the transaction must run again")
 
@@ -65,8 +65,7 @@ func fateOf(err error) fate {
 // Unavailable tells whether an error of a read means that the database cannot be used right now, and not that something
 // is wrong with the question.
 func Unavailable(err error) bool {
-	var reported *pgconn.PgError
-	if errors.As(err, &reported) {
+	if _, reported := errors.AsType[*pgconn.PgError](err); reported {
 		return fateOf(err) != fateRefused
 	}
 	var refused *pgconn.ConnectError

@@ -9,6 +9,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"strconv"
 	"time"
@@ -110,12 +111,8 @@ func openPool(ctx context.Context, url string, size int, params map[string]strin
 	if conn.ValidateConnect == nil { // unless the URL says otherwise, a standby is no place for money
 		conn.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
-	for name, value := range sessionParams() {
-		conn.RuntimeParams[name] = value
-	}
-	for name, value := range params {
-		conn.RuntimeParams[name] = value
-	}
+	maps.Copy(conn.RuntimeParams, sessionParams())
+	maps.Copy(conn.RuntimeParams, params)
 	if want := params["synchronous_commit"]; want != "" {
 		config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
 			return requireSetting(ctx, c, "synchronous_commit", want)
