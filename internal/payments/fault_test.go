@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -90,8 +91,22 @@ func TestWhateverBecomesOfTheCommitTheChargeHappensOnce(t *testing.T) {
 			caller := callerWith(b.merchant, "k")
 			reply, err := b.faulty.Charge(t.Context(), caller, sevenCents)
 			b.wantOneCharge(caller, reply, err)
+			// Only an acknowledgement that arrived whole may be believed; after anything else the engine asks again.
+			if asked := b.commits(); test.effect != wire.CutAfter && asked < 2 {
+				t.Errorf("the charge was answered after %d COMMIT", asked)
+			}
 		})
 	}
+}
+
+// commits counts the COMMITs of money transactions that reached the proxy.
+func (b *bench) commits() (n int) {
+	for _, statement := range b.proxy.Statements() {
+		if statement.App == "paymentsvc-money" && strings.EqualFold(statement.SQL, "commit") {
+			n++
+		}
+	}
+	return n
 }
 
 func TestWhicheverStatementFailsTheChargeHappensOnce(t *testing.T) {
