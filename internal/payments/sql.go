@@ -80,7 +80,7 @@ func queueReferenceHolders(b *pgx.Batch, names []reference, holders references) 
 	})
 }
 
-// queueReferenceMoves gives names that this transaction claimed to the payment that holds them in the end, or frees them.
+// queueReferenceMoves gives names that this transaction claimed to the payments that hold them in the end.
 func queueReferenceMoves(b *pgx.Batch, moved map[reference]uuid.UUID) {
 	merchants, names, ids := referenceColumns(moved)
 	b.Queue(`
@@ -89,11 +89,18 @@ func queueReferenceMoves(b *pgx.Batch, moved map[reference]uuid.UUID) {
 		FROM unnest($1::bigint[], $2::text[], $3::uuid[]) AS moved (merchant_id, reference, payment_id)
 		WHERE r.merchant_id = moved.merchant_id AND r.reference = moved.reference AND r.merchant_id = ANY ($1)`,
 		merchants, names, ids)
+}
+
+// queueReferenceRelease frees names that this transaction claimed and nobody holds.
+func queueReferenceRelease(b *pgx.Batch, freed []reference) {
+	merchants, names := make([]int64, len(freed)), make([]string, len(freed))
+	for i, name := range freed {
+		merchants[i], names[i] = name.merchantID, name.name
+	}
 	b.Queue(`
 		DELETE FROM payment_references r
-		USING unnest($1::bigint[], $2::text[]) AS moved (merchant_id, reference)
-		WHERE r.merchant_id = moved.merchant_id AND r.reference = moved.reference AND r.merchant_id = ANY ($1)
-			AND r.payment_id = '00000000-0000-0000-0000-000000000000'`,
+		USING unnest($1::bigint[], $2::text[]) AS freed (merchant_id, reference)
+		WHERE r.merchant_id = freed.merchant_id AND r.reference = freed.reference AND r.merchant_id = ANY ($1)`,
 		merchants, names)
 }
 

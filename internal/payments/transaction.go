@@ -203,19 +203,27 @@ func (b *batch) write(q *pgx.Batch) {
 	if len(b.released) > 0 {
 		idempotency.QueueRelease(q, b.released)
 	}
-	if moved := b.movedReferences(); len(moved) > 0 {
+	moved, freed := b.settleReferences()
+	if len(moved) > 0 {
 		queueReferenceMoves(q, moved)
+	}
+	if len(freed) > 0 {
+		queueReferenceRelease(q, freed)
 	}
 }
 
-// movedReferences are the names that this transaction claimed for one payment and that ended with another, or with
+// settleReferences lists the names that this transaction claimed for one payment and that ended with another, or with
 // none: their first payment was declined, refused, or turned out to be a retry.
-func (b *batch) movedReferences() map[reference]uuid.UUID {
-	moved := map[reference]uuid.UUID{}
+func (b *batch) settleReferences() (moved map[reference]uuid.UUID, freed []reference) {
+	moved = map[reference]uuid.UUID{}
 	for name, first := range b.named {
-		if holder := b.references[name]; holder != first {
+		holder, held := b.references.holder(name)
+		switch {
+		case !held:
+			freed = append(freed, name)
+		case holder != first:
 			moved[name] = holder
 		}
 	}
-	return moved
+	return moved, freed
 }
