@@ -5,10 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -40,23 +37,17 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	dataDir := c.DataDir
-	if dataDir == "" && c.DatabaseURL == "" {
-		if dataDir, err = embedded.DefaultDataDir(); err != nil {
-			return err
-		}
-	}
 	if c.PrintDatabaseURL {
-		return printDatabaseURL(term, dataDir, c.DatabaseURL)
+		return printDatabaseURL(term, c.DataDir, c.DatabaseURL)
 	}
 	logger := newLogger(term, config.logLevel)
 	url := c.DatabaseURL
 	if url == "" {
-		server, err := startDatabase(ctx, dataDir, logger)
-		if err != nil {
-			return err
+		var server *embedded.Server
+		if server, err = embedded.Start(ctx, databaseOptions(c.DataDir, logger)); err != nil {
+			return fmt.Errorf("starting a Postgres for dev (set DATABASE_URL to use another): %w", err)
 		}
-		defer func() { err = errors.Join(err, stopDatabase(server, dataDir)) }()
+		defer func() { err = errors.Join(err, stopDatabase(server)) }()
 		url = server.URL()
 	}
 	if err := migrations.Up(ctx, url); err != nil {
@@ -75,47 +66,32 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
 	return in.serve(ctx)
 }
 
-func startDatabase(ctx context.Context, dataDir string, logger *slog.Logger) (*embedded.Server, error) {
-	server, err := embedded.Start(ctx, embedded.Options{
+// databaseOptions are those of the embedded database, for running it and for finding the one that runs.
+func databaseOptions(dataDir string, logger *slog.Logger) embedded.Options {
+	return embedded.Options{
 		DataDir:    dataDir,
 		Durable:    true,
 		Parameters: map[string]string{"max_connections": "100"},
 		Logger:     logger,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("starting a Postgres for dev (set DATABASE_URL to use another): %w", err)
 	}
-	if err := os.WriteFile(urlFile(dataDir), []byte(server.URL()+"\n"), 0o600); err != nil {
-		return nil, errors.Join(err, stopDatabase(server, dataDir))
-	}
-	return server, nil
 }
 
-func stopDatabase(server *embedded.Server, dataDir string) error {
+func stopDatabase(server *embedded.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), databaseStopTimeout)
 	defer cancel()
-	if err := os.Remove(urlFile(dataDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(err, server.Stop(ctx))
-	}
 	return server.Stop(ctx)
 }
 
-// urlFile holds the database's URL while dev runs; only its owner may read it.
-func urlFile(dataDir string) string { return filepath.Join(dataDir, "database-url") }
-
+// printDatabaseURL is for psql beside a dev that is running.
 func printDatabaseURL(term terminal, dataDir, given string) error {
-	if given != "" {
-		_, err := fmt.Fprintln(term.out, given)
-		return err
+	url := given
+	if url == "" {
+		var err error
+		if url, err = embedded.RunningURL(databaseOptions(dataDir, nil)); err != nil {
+			return fmt.Errorf("looking for a running dev (start it with `make run`, or set DATABASE_URL): %w", err)
+		}
 	}
-	url, err := os.ReadFile(urlFile(dataDir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New("no dev is running here: start it with `make run`, or set DATABASE_URL")
-	}
-	if err != nil {
-		return err
-	}
-	_, err = term.out.Write(url)
+	_, err := fmt.Fprintln(term.out, url)
 	return err
 }
 

@@ -1,0 +1,89 @@
+package pgtest
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// fakeT is a test within a test: it may fail without failing the one around it.
+type fakeT struct {
+	testing.TB // the test around it, for what is not faked
+	mu         sync.Mutex
+	complaints []string
+	cleanups   []func()
+}
+
+// inFake runs a test as go test does: until its end or its Fatal, and its clean-up functions after, last in, first out.
+func inFake(t *testing.T, test func(testing.TB)) *fakeT {
+	t.Helper()
+	fake := &fakeT{TB: t}
+	fake.untilExit(func() { test(fake) })
+	for len(fake.cleanups) > 0 {
+		last := len(fake.cleanups) - 1
+		cleanup := fake.cleanups[last]
+		fake.cleanups = fake.cleanups[:last]
+		fake.untilExit(cleanup)
+	}
+	return fake
+}
+
+func (f *fakeT) untilExit(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	<-done
+}
+
+func (f *fakeT) Helper()                           {}
+func (f *fakeT) Context() context.Context          { return context.WithoutCancel(f.TB.Context()) }
+func (f *fakeT) Logf(string, ...any)               {}
+func (f *fakeT) Errorf(format string, args ...any) { f.complain(fmt.Sprintf(format, args...)) }
+func (f *fakeT) Cleanup(do func())                 { f.cleanups = append(f.cleanups, do) }
+func (f *fakeT) Skip(...any)                       { panic("a test was skipped") }
+
+func (f *fakeT) Fatal(args ...any) {
+	f.complain(fmt.Sprint(args...))
+	runtime.Goexit()
+}
+
+func (f *fakeT) Fatalf(format string, args ...any) {
+	f.complain(fmt.Sprintf(format, args...))
+	runtime.Goexit()
+}
+
+func (f *fakeT) complain(what string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.complaints = append(f.complaints, what)
+}
+
+func (f *fakeT) Failed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.complaints) > 0
+}
+
+// wantComplaint expects one that says all of what.
+func (f *fakeT) wantComplaint(t *testing.T, what ...string) {
+	t.Helper()
+	says := func(complaint string) bool {
+		return !slices.ContainsFunc(what, func(part string) bool { return !strings.Contains(complaint, part) })
+	}
+	if !slices.ContainsFunc(f.complaints, says) {
+		t.Errorf("nobody complained of %q, only:\n%s", what, strings.Join(f.complaints, "\n"))
+	}
+}
+
+func (f *fakeT) wantNoComplaint(t *testing.T) {
+	t.Helper()
+	for _, complaint := range f.complaints {
+		t.Errorf("unexpected complaint: %s", complaint)
+	}
+}

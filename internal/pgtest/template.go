@@ -1,0 +1,103 @@
+package pgtest
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/peterldowns/pgtestdb"
+
+	"github.com/paymentsvc/paymentsvc/migrations"
+)
+
+// testConfig tells pgtestdb how to reach the server.
+func testConfig(adminURL string) (pgtestdb.Config, error) {
+	u, err := url.Parse(adminURL)
+	if err != nil || u.Host == "" {
+		return pgtestdb.Config{}, errors.New("TEST_DATABASE_URL must look like postgres://user:password@host:port/database")
+	}
+	password, _ := u.User.Password()
+	escaped := func(part string) string { return url.User(part).String() } // pgtestdb puts its URLs together as they are
+	role := ownerRole(adminURL)
+	return pgtestdb.Config{
+		DriverName: "pgx",                                    // of database/sql; package migrations registers it
+		Host:       strings.TrimSuffix(u.Host, ":"+u.Port()), // with the brackets of an IPv6 address
+		Port:       u.Port(),
+		User:       escaped(u.User.Username()),
+		Password:   escaped(password),
+		Database:   strings.TrimPrefix(u.Path, "/"),
+		Options:    u.RawQuery,
+		TestRole:   &role,
+		// A service under test may still be closing its connections. Leaks are found otherwise: as goroutines, in Main.
+		ForceTerminateConnections: true,
+	}, nil
+}
+
+// ownerRole owns the test databases and runs the migrations, with the rights that a production owner needs and no
+// others. It can create roles, which before Postgres 16 is nearly a superuser's power, so its password must not be a
+// known one. It is derived from the administrator's, and so is the name: a changed password changes both.
+func ownerRole(adminURL string) pgtestdb.Role {
+	secret := sha256.Sum256([]byte("pgtest owner of " + adminURL))
+	name := sha256.Sum256(secret[:])
+	return pgtestdb.Role{
+		Username:     "pgtest_" + hex.EncodeToString(name[:4]),
+		Password:     hex.EncodeToString(secret[:16]),
+		Capabilities: "NOSUPERUSER CREATEROLE NOCREATEDB",
+	}
+}
+
+// migrator makes the template, from which pgtestdb copies the tests' databases. Test processes that share a server
+// share the template too, for as long as they have the same migrations.
+type migrator struct{ adminURL string }
+
+// Hash changes with every change of a migration.
+func (migrator) Hash() (string, error) {
+	hash := sha256.New()
+	err := fs.WalkDir(migrations.FS, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(migrations.FS, path)
+		fmt.Fprintf(hash, "%s %d\n%s", path, len(content), content)
+		return err
+	})
+	return hex.EncodeToString(hash.Sum(nil)), err
+}
+
+// Migrate runs the migrations as the role that owns the template.
+func (m migrator) Migrate(ctx context.Context, _ *sql.DB, template pgtestdb.Config) error {
+	if err := shareAppRole(ctx, m.adminURL, template.User); err != nil {
+		return err
+	}
+	return migrations.Up(ctx, template.URL())
+}
+
+// shareAppRole lets owner hand out the application's role where another owner has created it before. That happens on a
+// server that stays: roles belong to the whole of it, and since Postgres 16 to whoever created them.
+func shareAppRole(ctx context.Context, adminURL, owner string) (err error) {
+	conn, err := pgx.Connect(ctx, adminURL)
+	if err != nil {
+		return fmt.Errorf("connecting as administrator: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
+	var exists bool
+	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'paymentsvc_app')`).Scan(&exists)
+	if err != nil {
+		return fmt.Errorf("looking for the role paymentsvc_app: %w", err)
+	}
+	if !exists {
+		return nil
+	}
+	_, err = conn.Exec(ctx, `GRANT paymentsvc_app TO `+pgx.Identifier{owner}.Sanitize()+` WITH ADMIN OPTION`)
+	if err != nil {
+		return fmt.Errorf("granting paymentsvc_app to %s: %w", owner, err)
+	}
+	return nil
+}
