@@ -112,7 +112,7 @@ func checkTerms(terms ledger.Terms) *payments.Refusal {
 func ifMatchOf(r *http.Request) (*int64, error) {
 	values := r.Header["If-Match"]
 	if len(values) == 0 {
-		return nil, nil //nolint:nilnil // no header: no condition
+		return nil, nil
 	}
 	tag := strings.TrimSpace(strings.Join(values, ","))
 	version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
