@@ -37,6 +37,7 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
 	if err != nil {
 		return err
 	}
+	config.shutdownDelay = 0 // there is no load balancer to wait for
 	if c.PrintDatabaseURL {
 		return printDatabaseURL(term, c.DataDir, c.DatabaseURL)
 	}

@@ -70,13 +70,13 @@ func (h *health) watch(ctx context.Context) {
 
 func (h *health) record(err error) {
 	h.mu.Lock()
-	changed := (err == nil) != (h.err == nil)
+	before := h.err
 	h.err = err
 	h.mu.Unlock()
 	switch {
-	case changed && err != nil:
+	case err != nil && (before == nil || before.Error() != err.Error()):
 		h.logger.Error("not ready", "error", err)
-	case changed:
+	case err == nil && before != nil:
 		h.logger.Info("ready")
 	}
 }

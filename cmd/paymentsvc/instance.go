@@ -115,12 +115,17 @@ func (in *instance) serve(ctx context.Context) error {
 	return in.shutDown(server)
 }
 
-// shutDown ends the API: not ready first, then no new connections, then wait for what was accepted.
+// shutDown ends the API: not ready first, while it goes on serving; then no new connections; then wait for what was
+// accepted. All of it within the shutdown timeout.
 func (in *instance) shutDown(server *http.Server) error {
 	in.logger.Info("shutting down")
-	in.health.drain()
 	ctx, cancel := context.WithTimeout(context.Background(), in.config.shutdownTimeout)
 	defer cancel()
+	in.health.drain()
+	select {
+	case <-time.After(in.config.shutdownDelay):
+	case <-ctx.Done():
+	}
 	if err := server.Shutdown(ctx); err != nil {
 		return errors.Join(fmt.Errorf("waiting for accepted requests: %w", err), server.Close())
 	}

@@ -154,16 +154,21 @@ func (a *Authenticator) Authenticate(ctx context.Context, token string) (Identit
 	if known, ok := a.cache.Get(sum); ok && time.Now().Before(known.until) {
 		return known.Identity, nil
 	}
-	found, err, _ := a.asked.Do(string(sum[:]), func() (any, error) {
+	answer := a.asked.DoChan(string(sum[:]), func() (any, error) {
 		// The answer is for everybody who waits for it, so no single caller's context ends the question.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CacheFor)
 		defer cancel()
 		return a.ask(ctx, sum)
 	})
-	if err != nil {
-		return Identity{}, err
+	select {
+	case found := <-answer:
+		if found.Err != nil {
+			return Identity{}, found.Err
+		}
+		return found.Val.(Identity), nil
+	case <-ctx.Done():
+		return Identity{}, fmt.Errorf("looking up an API key: %w", ctx.Err())
 	}
-	return found.(Identity), nil
 }
 
 func (a *Authenticator) ask(ctx context.Context, sum [sha256.Size]byte) (Identity, error) {

@@ -1,0 +1,226 @@
+package merchants_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+)
+
+func TestAKeyStandsForItsOwnerAndItsRights(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	authenticator := merchants.NewAuthenticator(db.Pool)
+	for _, readOnly := range []bool{false, true} {
+		id, apiKey := create(t, db)
+		sum := sha256.Sum256([]byte(apiKey))
+		exec(t, db, `UPDATE api_keys SET read_only = $2 WHERE secret_sha256 = $1`, sum[:], readOnly)
+		for range 2 { // the second time it is remembered
+			if got := authenticate(t, authenticator, apiKey); got.MerchantID != id || got.ReadOnly != readOnly {
+				t.Errorf("the key of merchant %d, read-only %t, stands for %+v", id, readOnly, got)
+			}
+		}
+	}
+}
+
+// unreachable makes an authenticator that cannot ask, so that one sees who is refused without a question.
+func unreachable(t *testing.T, db *pgtest.DB) *merchants.Authenticator {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.Close()
+	return merchants.NewAuthenticator(pool)
+}
+
+// SECURITY 6 and 7.
+func TestAKeyThatWasNeverIssuedIsRefusedWithoutAQuery(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	_, apiKey := create(t, db)
+	authenticator := unreachable(t, db)
+	if _, err := authenticator.Authenticate(t.Context(), apiKey); err == nil || errors.Is(err, merchants.ErrUnauthorized) {
+		t.Fatalf("a well-formed key was judged without a query: %v", err)
+	}
+	text := strings.TrimPrefix(apiKey, "sk_")
+	for _, invented := range []string{
+		"", "sk_", text, "pk_" + text, "SK_" + text, "sk_" + strings.ToUpper(text), " " + apiKey, apiKey + " ", apiKey + "=", apiKey + "\n",
+		apiKey[:len(apiKey)-1], apiKey + "0", "sk_" + strings.Repeat("0", 39), "sk_" + strings.Repeat("0", 1<<16), "sk_ü", "sk_\x00",
+		"sk_" + text[1:] + text[:1], "sk_" + text[:20] + "-" + text[20:], "sk_" + text + text,
+	} {
+		if _, err := authenticator.Authenticate(t.Context(), invented); !errors.Is(err, merchants.ErrUnauthorized) {
+			t.Errorf("%.60q: %v", invented, err)
+		}
+	}
+}
+
+// A typing error, wherever it is.
+func TestAKeyWithOneWrongCharacterIsRefusedWithoutAQuery(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	_, apiKey := create(t, db)
+	authenticator := unreachable(t, db)
+	for i := range len(apiKey) {
+		for _, digit := range digits + "_-wxyz" {
+			mistyped := apiKey[:i] + string(digit) + apiKey[i+1:]
+			if mistyped == apiKey {
+				continue
+			}
+			if _, err := authenticator.Authenticate(t.Context(), mistyped); !errors.Is(err, merchants.ErrUnauthorized) {
+				t.Errorf("with %q at %d: %v", digit, i, err)
+			}
+		}
+	}
+}
+
+// SECURITY 8: the stated number of seconds is CacheFor.
+func TestARevokedKeyStopsWorkingWithinTheStatedTime(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	_, apiKey := create(t, db)
+	authenticator := merchants.NewAuthenticator(db.Pool)
+	authenticate(t, authenticator, apiKey)
+	revoke(t, db, apiKey)
+	revoked := time.Now()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for range again.C {
+		asked := time.Now()
+		_, err := authenticator.Authenticate(t.Context(), apiKey)
+		if errors.Is(err, merchants.ErrUnauthorized) {
+			return
+		}
+		if err != nil || asked.Sub(revoked) > merchants.CacheFor {
+			t.Fatalf("%s after it was revoked: %v", asked.Sub(revoked), err)
+		}
+	}
+}
+
+func TestAKeyWorksFromTheMomentThatItExists(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	id, _ := create(t, db)
+	_, apiKey := create(t, pgtest.New(t)) // of another database, so that this one does not know it yet
+	authenticator := merchants.NewAuthenticator(db.Pool)
+	if _, err := authenticator.Authenticate(t.Context(), apiKey); !errors.Is(err, merchants.ErrUnauthorized) {
+		t.Fatalf("before it exists: %v", err)
+	}
+	sum := sha256.Sum256([]byte(apiKey))
+	exec(t, db, `INSERT INTO api_keys (merchant_id, id, secret_sha256) VALUES ($1, gen_random_uuid(), $2)`, id, sum[:])
+	if got := authenticate(t, authenticator, apiKey); got.MerchantID != id {
+		t.Errorf("it stands for merchant %d, want %d", got.MerchantID, id)
+	}
+}
+
+func TestACrowdWithOneKeyNeedsOneConnection(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	config, err := pgxpool.ParseConfig(db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.MaxConns = 1
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	id, apiKey := create(t, db)
+	authenticator := merchants.NewAuthenticator(pool)
+	start := make(chan struct{})
+	var crowd sync.WaitGroup
+	for range 500 {
+		crowd.Go(func() {
+			<-start
+			if got := authenticate(t, authenticator, apiKey); got.MerchantID != id {
+				t.Errorf("the key of merchant %d stands for %+v", id, got)
+			}
+		})
+	}
+	close(start)
+	crowd.Wait()
+	if acquired := pool.Stat().AcquireCount(); acquired >= 500 {
+		t.Errorf("500 callers took a connection %d times", acquired)
+	}
+}
+
+// Callers share a question, and one of them may leave.
+func TestWhoLeavesEndsNobodyElsesQuestion(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	id, apiKey := create(t, db)
+	authenticator := merchants.NewAuthenticator(db.Pool)
+	tx, err := db.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(context.Background())
+	if _, err := tx.Exec(t.Context(), `LOCK TABLE api_keys`); err != nil {
+		t.Fatal(err)
+	}
+
+	asking, leave := context.WithCancel(t.Context())
+	var callers sync.WaitGroup
+	callers.Go(func() { _, _ = authenticator.Authenticate(asking, apiKey) }) // whatever it is told
+	awaitLock(t, db)
+	callers.Go(func() {
+		if got := authenticate(t, authenticator, apiKey); got.MerchantID != id {
+			t.Errorf("the key of merchant %d stands for %+v", id, got)
+		}
+	})
+	leave()
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	callers.Wait()
+}
+
+// awaitLock waits until somebody waits for a lock in the test's database.
+func awaitLock(t *testing.T, db *pgtest.DB) {
+	t.Helper()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for range again.C {
+		var waiting bool
+		if err := db.Pool.QueryRow(t.Context(), `
+			SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`,
+		).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+		if waiting {
+			return
+		}
+	}
+}
+
+// A caller has a time limit of its own (REQUEST_TIMEOUT), also before a database that does not answer.
+func TestWhoseTimeIsUpWaitsNoLonger(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	pool, err := pgxpool.New(t.Context(), "postgres://somebody@"+silent.Addr().String()+"/?sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	_, apiKey := create(t, pgtest.New(t))
+
+	timeIsUp, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := merchants.NewAuthenticator(pool).Authenticate(timeIsUp, apiKey); !errors.Is(err, context.Canceled) {
+		t.Errorf("it waited for the database until %v", err)
+	}
+}

@@ -1,0 +1,169 @@
+package merchants_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// digits are those of base32 in its "extended hex" form, in lower case.
+const digits = "0123456789abcdefghijklmnopqrstuv"
+
+func create(t *testing.T, db *pgtest.DB) (merchantID int64, apiKey string) {
+	t.Helper()
+	merchantID, apiKey, err := merchants.Create(t.Context(), db.Pool, "merchant")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return merchantID, apiKey
+}
+
+// exec changes one row.
+func exec(t *testing.T, db *pgtest.DB, sql string, args ...any) {
+	t.Helper()
+	if tag, err := db.Pool.Exec(t.Context(), sql, args...); err != nil || tag.RowsAffected() != 1 {
+		t.Fatalf("%s: %v, %v", sql, tag, err)
+	}
+}
+
+func revoke(t *testing.T, db *pgtest.DB, apiKey string) {
+	t.Helper()
+	sum := sha256.Sum256([]byte(apiKey))
+	exec(t, db, `UPDATE api_keys SET revoked_at = clock_timestamp() WHERE secret_sha256 = $1`, sum[:])
+}
+
+func TestAMerchantsIDTellsNothingAndEveryJSONReaderKeepsIt(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	var last int64
+	for range 20 {
+		id, _ := create(t, db)
+		if id < 1 || id >= 1<<53 {
+			t.Errorf("merchant %d is not from 1 to 2^53-1", id)
+		}
+		if id == last+1 {
+			t.Errorf("merchant %d comes right after the one before", id)
+		}
+		last = id
+	}
+}
+
+func TestAMerchantHasANameOfAtMost200Characters(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	for _, test := range []struct {
+		name string
+		ok   bool
+	}{
+		{"x", true}, {strings.Repeat("ü", 200), true}, {"", false}, {strings.Repeat("ü", 201), false}, {"a\x00", false},
+	} {
+		_, apiKey, err := merchants.Create(t.Context(), db.Pool, test.name)
+		if (err == nil) != test.ok || (apiKey != "") != test.ok {
+			t.Errorf("a name of %d bytes: key %q, %v", len(test.name), apiKey, err)
+		}
+	}
+	var keys int
+	if err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM api_keys`).Scan(&keys); err != nil || keys != 2 {
+		t.Errorf("%d keys for two merchants, %v", keys, err)
+	}
+}
+
+// SECURITY 7: at least 128 random bits behind a prefix that a scanner recognises, and before a checksum.
+func TestAKeyIsRandomThroughout(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	const keys = 40
+	known := map[string]bool{}
+	var variety [39]map[rune]bool
+	for range keys {
+		_, apiKey := create(t, db)
+		text, ok := strings.CutPrefix(apiKey, "sk_")
+		if !ok || len(text) != len(variety) || strings.Trim(text, digits) != "" {
+			t.Fatalf("%q is not sk_ and %d digits of base32", apiKey, len(variety))
+		}
+		known[apiKey] = true
+		for i, digit := range text {
+			if variety[i] == nil {
+				variety[i] = map[rune]bool{}
+			}
+			variety[i][digit] = true
+		}
+	}
+	if len(known) != keys {
+		t.Errorf("only %d of %d keys differ", len(known), keys)
+	}
+	for i, digits := range variety {
+		if len(digits) < 2 {
+			t.Errorf("digit %d is the same in %d keys", i, keys)
+		}
+	}
+}
+
+// SECURITY 7.
+func TestOnlyTheHashOfAKeyIsStored(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	id, apiKey := create(t, db)
+	var stored []byte
+	var everything string
+	err := db.Pool.QueryRow(t.Context(), `
+		SELECT k.secret_sha256, to_json(k)::text || to_json(m)::text
+		FROM api_keys k
+		JOIN merchants m ON m.id = k.merchant_id
+		WHERE m.id = $1`, id).Scan(&stored, &everything)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum := sha256.Sum256([]byte(apiKey)); string(stored) != string(sum[:]) {
+		t.Errorf("stored is %x", stored)
+	}
+	for i := len("sk_"); i+8 <= len(apiKey); i++ {
+		if strings.Contains(everything, apiKey[i:i+8]) {
+			t.Errorf("a piece of the key is stored in the clear: %s", everything)
+		}
+	}
+}
+
+// SECURITY 8: a new key is made and handed out before the old one is revoked.
+func TestTheKeysOfAMerchantWorkSideBySide(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	id, first, err := merchants.CreateNamedOnce(t.Context(), db.Pool, "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same, second, err := merchants.CreateNamedOnce(t.Context(), db.Pool, "shop")
+	if err != nil || same != id || second == first {
+		t.Fatalf("the second time it is merchant %d with key %q, %v", same, second, err)
+	}
+	if other, _, err := merchants.CreateNamedOnce(t.Context(), db.Pool, "another shop"); err != nil || other == id {
+		t.Errorf("another name is merchant %d, %v", other, err)
+	}
+	authenticator := merchants.NewAuthenticator(db.Pool)
+	one, two := authenticate(t, authenticator, first), authenticate(t, authenticator, second)
+	if one.MerchantID != id || two.MerchantID != id || one.KeyID == two.KeyID {
+		t.Errorf("the keys stand for %+v and %+v", one, two)
+	}
+	revoke(t, db, first)
+	authenticator = merchants.NewAuthenticator(db.Pool)
+	if _, err := authenticator.Authenticate(t.Context(), first); !errors.Is(err, merchants.ErrUnauthorized) {
+		t.Errorf("the revoked key: %v", err)
+	}
+	authenticate(t, authenticator, second)
+}
+
+func authenticate(t *testing.T, a *merchants.Authenticator, apiKey string) merchants.Identity {
+	t.Helper()
+	identity, err := a.Authenticate(context.Background(), apiKey)
+	if err != nil {
+		t.Errorf("authenticating: %v", err)
+	}
+	return identity
+}

@@ -1,0 +1,25 @@
+// Package service runs the real paymentsvc for tests, as an operator does: a program in processes of its own, which can be
+// killed, stopped and told to end.
+//
+//	a := service.Start(t, db.URL, service.AllowDataLoss)
+//	merchant := service.NewMerchant(t, db.URL)
+//	answer := merchant.Charge(ctx, a.URL(), "key-1", charge)
+//	a.Kill()
+//
+// The program is built once a test process, with the race detector if the test has it, and no child outlives the test,
+// not even one that is killed itself. A race that a child reports fails the test that started it.
+//
+// # The journal
+//
+// What is promised is promised to clients, so clients judge it. A [Journal] is many of them: it charges under load, sends
+// the same key again when it does not know, sometimes sends it again although it does, and writes down each try and what
+// came back. It knows three classes of outcome and no more:
+//
+//   - ack: 2xx. The money has moved.
+//   - refusal: 4xx other than 409 and 429. It has not; for a 402 it never will under that key.
+//   - unknown: everything else, also "no answer". The same key must be safe, and find out.
+//
+// When the faults are over, Converge sends every key once more, and Judge holds the journal against the database. The
+// audit (see package audit) asks whether the books agree with themselves; only the journal can tell whether they agree
+// with what callers were told: a charge that was acknowledged and lost leaves books that are in perfect order.
+package service

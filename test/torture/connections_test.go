@@ -1,0 +1,167 @@
+package torture
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/test/service"
+)
+
+// Row 13, and row 10 as it happens in the field: an administrator ends connections, and a COMMIT that became durable
+// is answered with a fatal error.
+func TestNoAckedChargeIsLostOrDoubledWhenBackendsAreTerminated(t *testing.T) {
+	t.Parallel()
+	b, _ := newDurableBench(t, 2, slowCommit)
+	b.judged(func(journal *service.Journal) {
+		for range 40 {
+			b.awaitCommit()
+			journal.Strike(t, "pg_terminate_backend", "", func() {
+				b.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+					WHERE application_name LIKE 'paymentsvc%' AND ` + inTransaction)
+			})
+		}
+	})
+	b.ranAgain()
+	unknown := 0
+	for _, in := range b.fleet.Instances() {
+		unknown += in.Stderr.Count(`"outcome_unknown":true`)
+	}
+	if unknown == 0 {
+		t.Error("no COMMIT lost its acknowledgement, so this test shows too little")
+	}
+}
+
+const inTransaction = `xact_start IS NOT NULL AND state <> 'idle'`
+
+// Row 13: one backend that is killed takes all others with it, and the server recovers from its log.
+func TestNoAckedChargeIsLostOrDoubledWhenABackendIsKilled(t *testing.T) {
+	t.Parallel()
+	b, _ := newDurableBench(t, 2, slowCommit)
+	b.judged(func(journal *service.Journal) {
+		for range 2 {
+			b.awaitCommit()
+			pid := b.number(`SELECT max(pid) FROM pg_stat_activity WHERE application_name LIKE 'paymentsvc%'`)
+			journal.Strike(t, "kill -9 of a backend", "", func() { b.must(syscall.Kill(pid, syscall.SIGKILL)) })
+			journal.AwaitCharges(t, clients)
+			b.awaitReadyAgain()
+		}
+	})
+	b.ranAgain()
+}
+
+// Row 18: a primary that was demoted, or made read-only by its operator.
+func TestReadOnlyDatabaseIsAPauseAndNotAnAnswer(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1, setBudget)
+	b.chargedOnce(key(0), b.charge(0, key(0)))
+	b.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`)
+	b.disconnect()
+	b.instance(0).AwaitNotReady(notReadyTime)
+	b.putOff(b.charge(0, key(1)), budget+margin)
+	b.putOff(b.charge(0, key(0)), budget+margin) // a replay claims, too
+	b.healthAnswers(0, http.StatusServiceUnavailable)
+	b.nothingStored(key(1))
+	b.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()); END $$`)
+	b.instance(0).AwaitReady(readyAgainTime)
+	b.chargedOnce(key(1), b.charge(0, key(1)), b.charge(0, key(1)))
+	b.chargedOnce(key(0), b.charge(0, key(0)))
+	b.no5xxStored()
+}
+
+// disconnect ends every connection of the service, as a failover does.
+func (b *bench) disconnect() {
+	b.Helper()
+	b.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE application_name LIKE 'paymentsvc%' AND datname = current_database()`)
+}
+
+// Row 20: a neighbour takes every connection that the server has.
+func TestServiceOutlivesAServerWithoutAFreeConnection(t *testing.T) {
+	t.Parallel()
+	b, cluster := newDurableBench(t, 1, map[string]string{"max_connections": "20"}, setBudget)
+	b.chargedOnce(key(0), b.charge(0, key(0)))
+	release := b.takeAllConnections(cluster)
+	b.instance(0).AwaitNotReady(notReadyTime)
+	b.putOff(b.charge(0, key(1)), budget+margin)
+	b.healthAnswers(0, http.StatusServiceUnavailable)
+	release()
+	b.instance(0).AwaitReady(readyAgainTime)
+	b.chargedOnce(key(1), b.charge(0, key(1)), b.charge(0, key(1)))
+	b.no5xxStored()
+}
+
+// takeAllConnections takes every connection that is not kept for superusers, also those that the service has.
+func (b *bench) takeAllConnections(cluster *pgtest.Cluster) (release func()) {
+	b.Helper()
+	all := b.number(`SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int`) - 1 // ours
+	var taken []*pgx.Conn
+	release = func() {
+		for _, conn := range taken {
+			_ = conn.Close(context.Background())
+		}
+		taken = nil
+	}
+	b.Cleanup(release)
+	service.Await(b, 10*time.Second, "the service has lost its connections", func() bool {
+		b.disconnect()
+		conn, err := pgx.Connect(b.Context(), cluster.URL())
+		if err != nil {
+			b.mustBeFull(err)
+			return len(taken) == all
+		}
+		taken = append(taken, conn)
+		return len(taken) == all
+	})
+	return release
+}
+
+func (b *bench) mustBeFull(err error) {
+	b.Helper()
+	var reported *pgconn.PgError
+	if !errors.As(err, &reported) || reported.Code != "53300" { // too_many_connections
+		b.Fatal(err)
+	}
+}
+
+// Row 20, at home: every connection for reads is taken, by requests with keys that have to be looked up. Charges have
+// connections of their own.
+func TestChargesGoOnWhenEveryReadConnectionIsTaken(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1, setBudget, "READ_CONNECTIONS=2")
+	strangers := []*service.Merchant{service.CreateMerchant(t, b.url), service.CreateMerchant(t, b.url)}
+	b.chargedOnce(key(0), b.charge(0, key(0))) // from now on, the instance knows this API key for some seconds
+	release := b.hold(`LOCK TABLE api_keys`)
+	var waiting []<-chan service.Answer
+	for _, stranger := range strangers {
+		waiting = append(waiting, started(func() service.Answer {
+			return stranger.Do(t.Context(), http.MethodGet, b.instance(0).URL()+"/accounts/world", "", nil)
+		}))
+	}
+	service.Await(t, margin, "both connections are taken", func() bool { return b.backends(waitsForLock) == 2 })
+	b.chargedOnce(key(1), b.charge(0, key(1)))
+	b.healthAnswers(0, http.StatusOK)
+	release()
+	for _, answer := range waiting {
+		if answer := <-answer; answer.Status != http.StatusNotFound && answer.Status != http.StatusServiceUnavailable {
+			t.Errorf("a stranger was answered %v", answer)
+		}
+	}
+}
+
+// Rows 20 and 21: the time that a request may take includes finding out whose it is.
+func TestRequestsBudgetCoversItsAuthentication(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1, setBudget)
+	stranger := service.CreateMerchant(t, b.url)
+	release := b.hold(`LOCK TABLE api_keys`)
+	defer release()
+	b.putOff(stranger.Charge(t.Context(), b.instance(0).URL(), key(0), service.NewCharge(1)), budget+margin)
+}

@@ -1,0 +1,15 @@
+package torture
+
+import "testing"
+
+func TestServeWithoutADatabaseSaysWhatItNeeds(t *testing.T) {
+	t.Parallel()
+	refused(t, nil, "DATABASE_URL", "never falls back")
+}
+
+func TestEveryProblemOfAConfigurationIsReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	refused(t, []string{"REQUEST_TIMEOUT=soon", "COMMIT_WORKERS=0", "IDEMPOTENCY_RETENTION=1ms", "LOG_LEVEL=loud", "READ_CONNECTIONS=many"},
+		"DATABASE_URL", `REQUEST_TIMEOUT: "soon"`, `COMMIT_WORKERS: "0"`, `IDEMPOTENCY_RETENTION: "1ms"`, `LOG_LEVEL: "loud"`,
+		`READ_CONNECTIONS: "many"`)
+}
