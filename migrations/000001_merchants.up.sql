@@ -40,6 +40,8 @@ DO $$
 BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO paymentsvc_app', current_schema());
     EXECUTE format('GRANT SELECT ON %I.schema_migrations TO paymentsvc_app', current_schema());
+    -- Everybody may make temporary tables in a database, unless its owner takes that away.
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
 END
 $$;
 

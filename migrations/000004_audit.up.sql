@@ -41,18 +41,24 @@ COMMENT ON VIEW audit.i2_balances_match_entries IS
 -- I3
 CREATE VIEW audit.i3_payments_are_posted AS
 WITH moved AS (
-    SELECT merchant_id, payment_id, account_id, sum(amount) AS total
-    FROM entries
-    GROUP BY merchant_id, payment_id, account_id
+    SELECT p.merchant_id, p.id, count(*) AS entries,
+           coalesce(sum(e.amount) FILTER (WHERE e.account_id = p.source_account), 0) AS source,
+           coalesce(sum(e.amount) FILTER (WHERE e.account_id = p.destination_account), 0) AS destination,
+           count(*) FILTER (WHERE e.account_id NOT IN (p.source_account, p.destination_account)) AS elsewhere
+    FROM payments p
+    JOIN entries e ON e.merchant_id = p.merchant_id AND e.payment_id = p.id
+    GROUP BY p.merchant_id, p.id
 )
 SELECT p.merchant_id, 'payment ' || p.id AS subject,
-       format('%s, captured %s, refunded %s, but its entries sum to %s on %s and %s on %s', p.status, p.amount_captured,
-              p.amount_refunded, coalesce(s.total, 0), p.source_account, coalesce(d.total, 0), p.destination_account) AS detail
+       format('%s, captured %s, refunded %s, but its entries sum to %s on %s and %s on %s, and %s of %s are on other accounts',
+              p.status, p.amount_captured, p.amount_refunded, coalesce(m.source, 0), p.source_account,
+              coalesce(m.destination, 0), p.destination_account, coalesce(m.elsewhere, 0), coalesce(m.entries, 0)) AS detail
 FROM payments p
-LEFT JOIN moved s ON s.merchant_id = p.merchant_id AND s.payment_id = p.id AND s.account_id = p.source_account
-LEFT JOIN moved d ON d.merchant_id = p.merchant_id AND d.payment_id = p.id AND d.account_id = p.destination_account
-WHERE coalesce(d.total, 0) <> p.amount_captured - p.amount_refunded
-   OR coalesce(s.total, 0) <> p.amount_refunded - p.amount_captured;
+LEFT JOIN moved m ON m.merchant_id = p.merchant_id AND m.id = p.id
+WHERE coalesce(m.destination, 0) <> p.amount_captured - p.amount_refunded
+   OR coalesce(m.source, 0) <> p.amount_refunded - p.amount_captured
+   OR m.elsewhere > 0
+   OR p.amount_captured = 0 AND m.entries > 0;
 COMMENT ON VIEW audit.i3_payments_are_posted IS
     'the entries of a payment move what was captured less what was refunded, and a payment that captured nothing has none';
 

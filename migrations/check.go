@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // ErrSchema means that the database's schema is not one that this build may run money on.
@@ -42,9 +43,12 @@ func Check(ctx context.Context, db Querier) error {
 	err := db.QueryRow(ctx, `
 		SELECT m.version, m.dirty, c.needs_version
 		FROM schema_migrations m, schema_compatibility c`).Scan(&version, &dirty, &needs)
+	_, answered := errors.AsType[*pgconn.PgError](err)
 	switch {
-	case err != nil:
+	case errors.Is(err, pgx.ErrNoRows), answered: // there is no version to read, or no table to read it from
 		return fmt.Errorf("%w: reading its version: %w", ErrSchema, err)
+	case err != nil:
+		return fmt.Errorf("reading the schema's version: %w", err)
 	case dirty:
 		return fmt.Errorf("%w: the migration to version %d was interrupted", ErrSchema, version)
 	case version < int64(Oldest):

@@ -14,8 +14,10 @@ import (
 	"io/fs"
 
 	"github.com/golang-migrate/migrate/v4"
+	"github.com/golang-migrate/migrate/v4/database"
 	pgxmigrate "github.com/golang-migrate/migrate/v4/database/pgx/v5"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
+	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib" // the "pgx" driver of database/sql, which golang-migrate speaks
 )
 
@@ -38,12 +40,19 @@ var ErrUnreachable = errors.New("the database cannot be reached")
 // schema that is already there. A schema newer than Latest is left alone: it belongs to a newer release.
 func Up(ctx context.Context, url string) error {
 	return with(ctx, url, func(m *migrate.Migrate) error {
-		version, _, err := m.Version()
-		if err == nil && version > Latest {
+		if isNewer(m) {
 			return nil
 		}
-		return m.Up()
+		if err := m.Up(); err != nil && !isNewer(m) { // a newer release may have been first while this one waited its turn
+			return err
+		}
+		return nil
 	})
+}
+
+func isNewer(m *migrate.Migrate) bool {
+	version, _, err := m.Version()
+	return err == nil && version > Latest
 }
 
 // Down takes back the last steps migrations, and with them the data that only they can hold.
@@ -57,6 +66,9 @@ func Down(ctx context.Context, url string, steps int) error {
 // Force records version as the one that the schema has, without running anything. It is the way out after a
 // migration that was interrupted half-way ("dirty"), once somebody has looked.
 func Force(ctx context.Context, url string, version int) error {
+	if version == 0 {
+		version = database.NilVersion // golang-migrate's way to say that nothing has been run
+	}
 	return with(ctx, url, func(m *migrate.Migrate) error { return m.Force(version) })
 }
 
@@ -100,7 +112,23 @@ func with(ctx context.Context, url string, use func(*migrate.Migrate) error) (er
 	stop := context.AfterFunc(ctx, func() { m.GracefulStop <- true })
 	defer stop()
 	if err := use(m); err != nil && !errors.Is(err, migrate.ErrNoChange) {
-		return fmt.Errorf("migrating: %w", err)
+		return fmt.Errorf("migrating: %w", readable(err))
 	}
 	return nil
+}
+
+// readable leaves out the text of the migration, which golang-migrate quotes whole, and adds the server's hint.
+func readable(err error) error {
+	failed, ok := errors.AsType[database.Error](err)
+	if !ok {
+		return err
+	}
+	reported, ok := errors.AsType[*pgconn.PgError](failed.OrigErr)
+	if !ok {
+		return failed.OrigErr
+	}
+	if reported.Hint != "" {
+		return fmt.Errorf("%w. %s", reported, reported.Hint)
+	}
+	return reported
 }

@@ -24,9 +24,11 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 	}{
 		{
 			name: "keys",
-			hold: `INSERT INTO idempotency_keys (merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id)
+			hold: `INSERT INTO idempotency_keys
+					(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id)
 				VALUES ($1, 'client', 'B', 'charge', sha256(''), 1, gen_random_uuid(), gen_random_uuid())`,
-			wantFree: `INSERT INTO idempotency_keys (merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id)
+			wantFree: `INSERT INTO idempotency_keys
+					(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id)
 				VALUES ($1, 'client', 'a', 'charge', sha256(''), 1, gen_random_uuid(), gen_random_uuid())`,
 			first:  Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"},
 			second: Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"},

@@ -1,0 +1,191 @@
+package migrations_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/migrations"
+)
+
+// The instances ask as the restricted role, which reads no more than it must.
+func TestAFreshSchemaIsFitForUseInTheEyesOfTheApplication(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	inVain(t, db.Pool, func(tx pgx.Tx) {
+		execute(t, tx, `SET LOCAL ROLE paymentsvc_app`)
+		if err := migrations.Check(t.Context(), tx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// wantUnfit expects ErrSchema, with a reason that says all of what.
+func wantUnfit(t *testing.T, err error, what ...string) {
+	t.Helper()
+	if !errors.Is(err, migrations.ErrSchema) {
+		t.Errorf("got %v, want %v", err, migrations.ErrSchema)
+		return
+	}
+	for _, part := range what {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the reason %q does not say %q", err, part)
+		}
+	}
+}
+
+// FAULTS 30.
+func TestASchemaOfAnotherVersionIsRefused(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	for _, test := range []struct {
+		name   string
+		change string
+		reason string
+	}{
+		{"one that needs a newer build", `
+			UPDATE schema_migrations SET version = 9;
+			UPDATE schema_compatibility SET needs_version = 9`, "needs a build that knows 9"},
+		{"an interrupted one", `UPDATE schema_migrations SET dirty = true`, "version 4 was interrupted"},
+		{"an interrupted newer one", `UPDATE schema_migrations SET version = 5, dirty = true`, "version 5 was interrupted"},
+		{"an older one", `UPDATE schema_migrations SET version = 3`, "it has version 3, and this build needs 4"},
+		{"one whose version is gone", `DELETE FROM schema_migrations`, "reading its version"},
+		{"one that does not say who can live with it", `DELETE FROM schema_compatibility`, "reading its version"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inVain(t, db.Pool, func(tx pgx.Tx) {
+				execute(t, tx, test.change)
+				wantUnfit(t, migrations.Check(t.Context(), tx), test.reason)
+			})
+		})
+	}
+}
+
+func TestANewerSchemaThatThisBuildCanLiveWithIsFitForUse(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	inVain(t, db.Pool, func(tx pgx.Tx) {
+		execute(t, tx, `UPDATE schema_migrations SET version = 9`)
+		execute(t, tx, `UPDATE schema_compatibility SET needs_version = $1`, migrations.Latest)
+		if err := migrations.Check(t.Context(), tx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestADatabaseWithoutASchemaIsRefused(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	empty(t, db)
+	wantUnfit(t, migrations.Check(t.Context(), db.Pool), "schema_migrations")
+	up(t, db)
+}
+
+// Whether the schema is fit is one question, and whether the database answers is another.
+func TestASilentDatabaseIsNotCalledUnfit(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	conn := connect(t, db.URL)
+	if err := conn.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := migrations.Check(t.Context(), conn); err == nil || errors.Is(err, migrations.ErrSchema) {
+		t.Errorf("got %v, want an error that is not %v", err, migrations.ErrSchema)
+	}
+}
+
+// The unique constraints that the code relies on, and what each would be without its merchant.
+var constraints = []struct{ table, name, columns string }{
+	{"idempotency_keys", "idempotency_keys_pkey", "scope, key"},
+	{"idempotency_answers", "idempotency_answers_pkey", "request_id"},
+	{"payments", "payments_pkey", "id"},
+	{"payment_references", "payment_references_pkey", "reference"},
+	{"accounts", "accounts_pkey", "id"},
+	{"entries", "entries_pkey", "account_id, sequence"},
+}
+
+// The triggers that it relies on.
+var triggers = []struct{ table, name string }{
+	{"idempotency_keys", "idempotency_keys_kept"},
+	{"idempotency_keys", "idempotency_keys_immutable"},
+	{"payments", "payments_claimed_by_key"},
+	{"entries", "entries_balanced"},
+	{"entries", "entries_immutable"},
+}
+
+// FAULTS 30.
+func TestASchemaWithoutOneOfItsConstraintsIsRefused(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	admin := connect(t, db.AdminURL)
+	for _, fault := range []struct{ name, change string }{
+		{"dropped", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s`},
+		{"forgets the merchant", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s, ADD CONSTRAINT %[2]s PRIMARY KEY (%[3]s)`},
+		{"checked at COMMIT only", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s,
+			ADD CONSTRAINT %[2]s PRIMARY KEY (merchant_id, %[3]s) DEFERRABLE INITIALLY DEFERRED`},
+		{"only an index", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s; CREATE INDEX %[2]s ON %[1]s (merchant_id, %[3]s)`},
+		{"an invalid index", `UPDATE pg_index SET indisvalid = false WHERE indexrelid = '%[2]s'::regclass`},
+	} {
+		for _, constraint := range constraints {
+			t.Run(constraint.name+" "+fault.name, func(t *testing.T) {
+				inVain(t, admin, func(tx pgx.Tx) {
+					execute(t, tx, fmt.Sprintf(fault.change, constraint.table, constraint.name, constraint.columns))
+					wantUnfit(t, migrations.Check(t.Context(), tx), constraint.table+"."+constraint.name)
+				})
+			})
+		}
+	}
+}
+
+func TestASchemaWithoutOneOfItsTriggersIsRefused(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	for _, fault := range []struct{ name, change string }{
+		{"dropped", `DROP TRIGGER %[2]s ON %[1]s`},
+		{"disabled", `ALTER TABLE %[1]s DISABLE TRIGGER %[2]s`},
+		{"disabled with all others", `ALTER TABLE %[1]s DISABLE TRIGGER USER`},
+		{"for replicas only", `ALTER TABLE %[1]s ENABLE REPLICA TRIGGER %[2]s`},
+	} {
+		for _, trigger := range triggers {
+			t.Run(trigger.name+" "+fault.name, func(t *testing.T) {
+				inVain(t, db.Pool, func(tx pgx.Tx) {
+					execute(t, tx, fmt.Sprintf(fault.change, trigger.table, trigger.name))
+					wantUnfit(t, migrations.Check(t.Context(), tx), trigger.table+".")
+				})
+			})
+		}
+	}
+}
+
+// A guard that a later migration adds is either looked at, and belongs in a table above, or nothing rests on it.
+func TestEveryGuardOfTheSchemaIsLookedAtOrIsKnownNotToMatter(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	known := []string{
+		"api_keys.api_keys_pkey", "api_keys.api_keys_secret_unique", "events.events_pkey", "idempotency_reaper.idempotency_reaper_pkey",
+		"merchants.merchants_pkey", "schema_compatibility.schema_compatibility_pkey", "schema_migrations.schema_migrations_pkey",
+	}
+	for _, constraint := range constraints {
+		known = append(known, constraint.table+"."+constraint.name)
+	}
+	for _, trigger := range triggers {
+		known = append(known, trigger.table+"."+trigger.name)
+	}
+	slices.Sort(known)
+	got := column[string](t, db.Pool, `
+		SELECT conrelid::regclass || '.' || conname
+		FROM pg_constraint WHERE contype IN ('p', 'u', 'x') AND connamespace = 'public'::regnamespace
+		UNION ALL
+		SELECT tgrelid::regclass || '.' || tgname
+		FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid
+		WHERE NOT tgisinternal AND c.relnamespace = 'public'::regnamespace`)
+	slices.Sort(got)
+	if !slices.Equal(got, known) {
+		t.Errorf("the schema has the guards\n%s\nand this test knows\n%s", strings.Join(got, "\n"), strings.Join(known, "\n"))
+	}
+}

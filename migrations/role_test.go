@@ -1,0 +1,168 @@
+package migrations_test
+
+import (
+	"context"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/migrations"
+)
+
+// SECURITY 39 and 40: everything that the service may do to a table. What is added here is a decision.
+func TestTheApplicationMayDoThisAndNoMore(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	want := map[string]string{
+		"accounts":             "SELECT INSERT UPDATE",
+		"api_keys":             "SELECT INSERT",
+		"entries":              "SELECT INSERT",
+		"events":               "SELECT INSERT",
+		"idempotency_answers":  "SELECT INSERT DELETE",
+		"idempotency_keys":     "SELECT INSERT DELETE", // a trigger lets it delete its own unfinished claims only
+		"idempotency_reaper":   "SELECT UPDATE",
+		"merchants":            "SELECT INSERT",
+		"payment_references":   "SELECT INSERT UPDATE DELETE",
+		"payments":             "SELECT INSERT UPDATE",
+		"schema_compatibility": "SELECT",
+		"schema_migrations":    "SELECT",
+	}
+	for _, view := range column[string](t, db.Pool, `SELECT viewname FROM pg_views WHERE schemaname = 'audit'`) {
+		want["audit."+view] = "SELECT"
+	}
+	got := map[string]string{}
+	for _, line := range column[string](t, db.Pool, `
+		SELECT c.oid::regclass || ': ' || coalesce(string_agg(privilege, ' ' ORDER BY number)
+			FILTER (WHERE has_table_privilege('paymentsvc_app', c.oid, privilege)), 'nothing')
+		FROM pg_class c
+		CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'])
+			WITH ORDINALITY AS p (privilege, number)
+		WHERE c.relnamespace IN ('public'::regnamespace, 'audit'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+		GROUP BY c.oid`) {
+		table, privileges, _ := strings.Cut(line, ": ")
+		got[table] = privileges
+	}
+	for table := range maps.Keys(got) {
+		if got[table] != want[table] {
+			t.Errorf("on %s: %s, want %s", table, got[table], want[table])
+		}
+	}
+	for table := range want {
+		if _, found := got[table]; !found {
+			t.Errorf("there is no %s", table)
+		}
+	}
+	columns := column[string](t, db.Pool, `
+		SELECT attrelid::regclass || '.' || attname
+		FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+		WHERE c.relnamespace IN ('public'::regnamespace, 'audit'::regnamespace) AND c.relkind IN ('r', 'p', 'v') AND attnum > 0
+			AND NOT has_table_privilege('paymentsvc_app', attrelid, 'UPDATE')
+			AND has_column_privilege('paymentsvc_app', attrelid, attnum, 'UPDATE')`)
+	if !slices.Equal(columns, []string{"api_keys.revoked_at"}) {
+		t.Errorf("it may change the single columns %v", columns)
+	}
+}
+
+// SECURITY 40: nothing but the grants above gives it power.
+func TestTheApplicationsRoleIsNobodyByItself(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	down(t, db, int(migrations.Latest)) // a copy of a template does not have its rights on the database itself
+	up(t, db)
+	for _, test := range []struct{ name, query string }{
+		{"it may not log in, nor do anything to the cluster", `
+			SELECT rolname FROM pg_roles
+			WHERE rolname = 'paymentsvc_app'
+				AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)`},
+		{"it is a member of no role", `
+			SELECT roleid::regrole::text FROM pg_auth_members WHERE member = 'paymentsvc_app'::regrole`},
+		{"it owns nothing", `
+			SELECT classid::regclass || ' ' || objid FROM pg_shdepend
+			WHERE refclassid = 'pg_authid'::regclass AND refobjid = 'paymentsvc_app'::regrole AND deptype = 'o'`},
+		{"it may make nothing in any schema", `
+			SELECT nspname::text FROM pg_namespace WHERE has_schema_privilege('paymentsvc_app', oid, 'CREATE')`},
+		{"it may make nothing in the database, temporary or not", `
+			SELECT privilege FROM unnest(ARRAY['CREATE', 'TEMPORARY']) AS privilege
+			WHERE has_database_privilege('paymentsvc_app', current_database(), privilege)`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := column[string](t, db.Pool, test.query); len(got) > 0 {
+				t.Errorf("not so: %v", got)
+			}
+		})
+	}
+}
+
+// An owner whose administrator keeps the making of roles to himself.
+func TestALoginThatMayNotGrantTheRoleIsToldWhatToAskFor(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewBroken(t)
+	url := stranger(t, db)
+	err := migrations.Up(t.Context(), url)
+	if err == nil {
+		t.Fatal("a login without the right migrated")
+	}
+	for _, part := range []string{
+		"may not create or grant the role paymentsvc_app",
+		"Let an administrator run: CREATE ROLE paymentsvc_app NOLOGIN; GRANT paymentsvc_app TO stranger_",
+	} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the error does not say %q", part)
+		}
+	}
+	if strings.Contains(err.Error(), "CREATE TABLE") {
+		t.Errorf("the error buries that in the text of the migration: %.300s…", err)
+	}
+}
+
+func TestALoginThatWasGivenTheRoleNeedsNoOtherRight(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewBroken(t)
+	url := stranger(t, db)
+	execute(t, connect(t, db.AdminURL), `GRANT paymentsvc_app TO `+pgx.Identifier{userOf(t, url)}.Sanitize())
+	if err := migrations.Up(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	owner := connect(t, url)
+	execute(t, owner, `SET ROLE paymentsvc_app`)
+	if err := migrations.Check(t.Context(), owner); err != nil {
+		t.Error(err)
+	}
+}
+
+// stranger empties the database, and makes a login that may fill it and has no other right. It returns its URL.
+func stranger(t *testing.T, db *pgtest.DB) string {
+	t.Helper()
+	empty(t, db)
+	admin := connect(t, db.AdminURL)
+	database := column[string](t, admin, `SELECT current_database()::text`)[0]
+	role := "stranger_" + database[len(database)-8:]
+	name := pgx.Identifier{role}.Sanitize()
+	execute(t, admin, `CREATE ROLE `+name+` LOGIN PASSWORD 'stranger'; GRANT CREATE ON SCHEMA public TO `+name+`;
+		GRANT CREATE ON DATABASE `+pgx.Identifier{database}.Sanitize()+` TO `+name)
+	t.Cleanup(func() {
+		if _, err := admin.Exec(context.Background(), `DROP OWNED BY `+name+`; DROP ROLE `+name); err != nil {
+			t.Error(err)
+		}
+	})
+	u, err := url.Parse(db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, "stranger")
+	return u.String()
+}
+
+func userOf(t *testing.T, text string) string {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.User.Username()
+}
