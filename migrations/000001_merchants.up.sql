@@ -9,17 +9,18 @@
 DO $$
 DECLARE
     grant_option text := '';
+    needed text := 'MEMBER';
 BEGIN
     IF current_setting('server_version_num')::int >= 160000 THEN
         grant_option := ' WITH SET TRUE'; -- since 16, membership alone does not allow SET ROLE
+        needed := 'SET';
     END IF;
     FOR attempt IN 1 .. 20 LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'paymentsvc_app') THEN
                 CREATE ROLE paymentsvc_app NOLOGIN;
             END IF;
-            IF NOT pg_has_role(current_user, 'paymentsvc_app', 'MEMBER')
-               OR grant_option <> '' AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+            IF NOT pg_has_role(current_user, 'paymentsvc_app', needed) THEN
                 EXECUTE format('GRANT paymentsvc_app TO %I', current_user) || grant_option;
             END IF;
             EXIT;

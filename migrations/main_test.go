@@ -8,11 +8,15 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"go.uber.org/goleak"
 
 	"github.com/paymentsvc/paymentsvc/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+// golang-migrate reads ahead, and leaves its readers behind when a migration fails.
+func TestMain(m *testing.M) {
+	pgtest.Main(m, goleak.IgnoreAnyFunction("github.com/golang-migrate/migrate/v4.(*Migration).Buffer"))
+}
 
 // querier is a pool, a connection or a transaction.
 type querier interface {

@@ -150,7 +150,7 @@ func (g *Group[K, T, R]) leave(s *slot[K, T, R], w *waiter[T]) error {
 	return ErrNotStarted
 }
 
-// run is one worker: take what is waiting, commit it, hand out the results.
+// run is one worker: take what is waiting, commit it, hand out the results, until the group is closed.
 func (g *Group[K, T, R]) run() {
 	for {
 		batch := g.take()
@@ -158,9 +158,6 @@ func (g *Group[K, T, R]) run() {
 			return
 		}
 		g.commit(batch)
-		for _, s := range batch {
-			close(s.ready)
-		}
 	}
 }
 
@@ -196,7 +193,8 @@ func (g *Group[K, T, R]) takeQueued() []*slot[K, T, R] {
 	return batch
 }
 
-// commit commits the slots together or, if the batch is refused for what may be one item's fault, in two halves.
+// commit commits the slots and hands out their results: together or, if the batch is refused for what may be one item's
+// fault, in two halves.
 func (g *Group[K, T, R]) commit(batch []*slot[K, T, R]) {
 	results, err := g.commitOnce(batch)
 	if err != nil && len(batch) > 1 && g.config.Splittable(err) {
@@ -208,6 +206,7 @@ func (g *Group[K, T, R]) commit(batch []*slot[K, T, R]) {
 		if s.err = err; err == nil {
 			s.result = results[i]
 		}
+		close(s.ready)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/go-chi/chi/v5"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
@@ -42,7 +41,7 @@ func (o *overdraftLimit) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 }
 
 func (a *api) putAccount(w http.ResponseWriter, r *http.Request) error {
-	id := chi.URLParam(r, "id")
+	id := pathID(r)
 	if !ledger.ValidAccountID(id) {
 		return &invalidRequest{detail: "an account id is 1 to 64 of A-Z a-z 0-9 _ . : - and begins with a letter, a digit or _"}
 	}
@@ -123,7 +122,7 @@ func ifMatchOf(r *http.Request) (*int64, error) {
 }
 
 func (a *api) getAccount(w http.ResponseWriter, r *http.Request) error {
-	ref := ledger.Ref{MerchantID: requestOf(r).identity.MerchantID, AccountID: chi.URLParam(r, "id")}
+	ref := ledger.Ref{MerchantID: requestOf(r).identity.MerchantID, AccountID: pathID(r)}
 	if !ledger.ValidAccountID(ref.AccountID) {
 		return ledger.ErrAccountNotFound
 	}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -39,13 +40,13 @@ type api struct{ Config }
 func New(config Config) http.Handler {
 	a := &api{config}
 	r := chi.NewRouter()
-	r.Use(a.identify, a.recoverPanic, middleware.GetHead)
+	r.Use(a.identify, a.recoverPanic, a.echoKey, middleware.GetHead)
 	r.NotFound(a.handle(func(http.ResponseWriter, *http.Request) error { return errNotFound }))
 	r.MethodNotAllowed(a.methodNotAllowed(r))
 	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
 	r.Get("/readyz", a.readyz)
 	r.Group(func(r chi.Router) {
-		r.Use(a.echoKey, a.authenticate)
+		r.Use(a.authenticate)
 		r.Put("/accounts/{id}", a.handle(a.putAccount))
 		r.Get("/accounts/{id}", a.handle(a.getAccount))
 		r.Post("/payments", a.handle(a.postPayment))
@@ -127,15 +128,35 @@ func bearerToken(values []string) (string, bool) {
 	return token, ok && strings.EqualFold(scheme, "bearer")
 }
 
+// pathID is the id in a request's path. chi leaves it escaped if anything in the path is.
+func pathID(r *http.Request) string {
+	id := chi.URLParam(r, "id")
+	if r.URL.RawPath == "" {
+		return id
+	}
+	unescaped, err := url.PathUnescape(id)
+	if err != nil {
+		return id // net/http has refused paths that cannot be unescaped
+	}
+	return unescaped
+}
+
 // methodNotAllowed answers 405 with the methods that the path does have, whatever its id.
 func (a *api) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 	methods := []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete}
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
+		path := r.URL.RawPath // what chi routes by: a slash that is escaped separates nothing
+		if path == "" {
+			path = r.URL.Path
+		}
 		var allowed []string
 		for _, method := range methods {
-			if method == http.MethodHead && len(allowed) > 0 || routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
+			if method == http.MethodHead && len(allowed) > 0 || routes.Match(chi.NewRouteContext(), method, path) {
 				allowed = append(allowed, method)
 			}
+		}
+		if len(allowed) == 0 {
+			return errNotFound // a method that nothing has, on a path that is not there
 		}
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		return errMethodNotAllowed

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strconv"
 
-	"github.com/go-chi/chi/v5"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -89,7 +88,7 @@ func (c *chargeRequest) charge() (payments.Charge, error) {
 }
 
 func (a *api) getPayment(w http.ResponseWriter, r *http.Request) error {
-	id, err := payments.ParseID(chi.URLParam(r, "id"))
+	id, err := payments.ParseID(pathID(r))
 	if err != nil {
 		return payments.ErrNotFound
 	}

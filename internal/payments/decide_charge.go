@@ -37,8 +37,10 @@ func decideCharge(b *books, claim idempotency.Claim, charge Charge) decision {
 		payment.DeclineCode = DeclineInsufficientFunds
 		payment.AmountCaptured = 0
 		return decision{payment: payment, event: "payment.declined"}
+	case errors.Is(err, ledger.ErrBalanceTooLarge):
+		return decision{refusal: refuseField(CodeUnprocessable, "/amount", "would make a balance too large")}
 	case err != nil:
-		return decision{refusal: refuse(CodeUnprocessable, err.Error())}
+		panic(err) // the journal is wrong, which is a bug and no matter of data: this charge alone fails
 	}
 	if charge.Reference != "" {
 		b.references[reference{claim.MerchantID, charge.Reference}] = payment.ID

@@ -14,7 +14,7 @@
 // the transaction that charges. Postgres lets one transaction have that row. A retry that comes later finds it, with the
 // answer that was stored beside it, and returns those bytes. A retry that comes at the same moment, here or on
 // another instance, waits inside its INSERT until the first transaction has ended, and then either finds the row or,
-// if the first was rolled back, is the first.
+// if the first was rolled back, becomes the first.
 //
 // Why a crash cannot either. The claim, the payment, its entries, the balances, the event and the answer are one
 // transaction. There is no moment at which some of them are durable and others are not.

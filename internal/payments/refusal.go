@@ -37,8 +37,6 @@ type FieldError struct {
 
 func (r *Refusal) Error() string { return fmt.Sprintf("%s: %s", r.Code, r.Detail) }
 
-func refuse(code Code, detail string) *Refusal { return &Refusal{Code: code, Detail: detail} }
-
 func refuseField(code Code, pointer, detail string) *Refusal {
 	return &Refusal{Code: code, Detail: detail, Fields: []FieldError{{Pointer: pointer, Detail: detail}}}
 }

@@ -17,9 +17,11 @@ import (
 
 // Errors of the service. With each of them the same key is safe to send again, and finds out.
 var (
-	ErrOverloaded         = errors.New("too many charges are waiting")
-	ErrUnavailable        = errors.New("the charge was not made, because the database cannot be used right now")
-	ErrOutcomeUnknown     = errors.New("it is not known yet whether the charge was made")
+	ErrOverloaded     = errors.New("too many charges are waiting")
+	ErrOutcomeUnknown = errors.New("it is not known yet whether the charge was made")
+	// ErrUnavailable speaks of one attempt only: an earlier one, whose outcome its caller never learned, may have charged.
+	ErrUnavailable = errors.New(
+		"this attempt did nothing, because the database cannot be used right now; an earlier one under the same key may have charged")
 	ErrUnknownFingerprint = errors.New("the key was taken by a newer release of the service")
 )
 
@@ -160,6 +162,9 @@ func translate(err error) error {
 		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	case errors.Is(err, groupcommit.ErrNotStarted), errors.Is(err, postgres.ErrUnavailable):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if panicked, ok := errors.AsType[*groupcommit.PanicError](err); ok {
+		return fmt.Errorf("%w\n%s", err, panicked.Stack) // for the log
 	}
 	return err
 }

@@ -20,7 +20,7 @@ type ruling struct {
 	record      *idempotency.Record     // what the key stands for now; nil: nothing, it is still free
 	refusal     *Refusal                // why the key is still free
 	fingerprint idempotency.Fingerprint // of the request that was refused
-	now         time.Time               // the transaction's, by the database's clock
+	now         time.Time               // the database's clock
 }
 
 // errRecordMissing means that a key is taken and yet has no row. No interleaving of transactions can do that.
@@ -55,7 +55,8 @@ type batch struct {
 	named      map[reference]uuid.UUID // the references that are ours, as they were inserted
 	references references
 	book       *ledger.Book
-	now        time.Time
+	clock      time.Time // the database's, after the locks
+	now        time.Time // the same, unless an account's last entry is later: an account's history never goes back
 
 	payments []*Payment
 	keys     []string // under which the payments were made, in the same order
@@ -69,7 +70,6 @@ type batch struct {
 // up and never wait for each other in a circle.
 func (b *batch) claimAndLock(ctx context.Context, tx *postgres.Tx) error {
 	claims, wanted, accounts := b.wants()
-	var clock time.Time
 	err := tx.RoundTrip(ctx, func(q *pgx.Batch) {
 		idempotency.QueueClaims(q, claims, func(ids map[uuid.UUID]bool) { b.claimed = ids })
 		if len(wanted) > 0 {
@@ -77,14 +77,14 @@ func (b *batch) claimAndLock(ctx context.Context, tx *postgres.Tx) error {
 		}
 		ledger.QueueLock(q, accounts, func(locked []ledger.Balance) { b.book = ledger.NewBook(locked) })
 		// Read after the locks: whoever comes second on an account also has the later time.
-		q.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&clock) })
+		q.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&b.clock) })
 	})
 	if err != nil {
 		return fmt.Errorf("claiming and locking: %w", err)
 	}
-	b.now = clock
+	b.now = b.clock
 	if last := b.book.LastEntryAt(); b.now.Before(last) {
-		b.now = last // the database's clock was set back; an account's history is not
+		b.now = last
 	}
 	b.references = make(references, len(wanted))
 	for name := range b.named {
@@ -158,7 +158,7 @@ func (b *batch) decide() []ruling {
 	books := &books{ledger: b.book, references: b.references, now: b.now}
 	rulings := make([]ruling, len(b.operations))
 	for i, op := range b.operations {
-		rulings[i].now = b.now
+		rulings[i].now = b.clock
 		if !b.claimed[op.claim.RequestID] {
 			rulings[i].record = b.records[op.claim.Key]
 			continue

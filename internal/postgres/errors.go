@@ -42,6 +42,9 @@ func fateOf(err error) fate {
 	if !errors.As(err, &reported) {
 		return fateUnavailable // the connection failed, or could not be had
 	}
+	if reported.SeverityUnlocalized != "ERROR" {
+		return fateUnavailable // FATAL and PANIC end the session: they are not about the data
+	}
 	switch reported.Code {
 	case "40001", // serialization_failure
 		"40P01", // deadlock_detected

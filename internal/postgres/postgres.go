@@ -113,10 +113,16 @@ func openPool(ctx context.Context, url string, size int, params map[string]strin
 	}
 	maps.Copy(conn.RuntimeParams, sessionParams())
 	maps.Copy(conn.RuntimeParams, params)
-	if want := params["synchronous_commit"]; want != "" {
-		config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
-			return requireSetting(ctx, c, "synchronous_commit", want)
+	// A pooler in between may drop what a connection asks for at its start, and say nothing.
+	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		for _, name := range []string{"role", "synchronous_commit"} {
+			if want, asked := conn.RuntimeParams[name]; asked {
+				if err := requireSetting(ctx, c, name, want); err != nil {
+					return err
+				}
+			}
 		}
+		return nil
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -150,7 +156,7 @@ func requireSetting(ctx context.Context, c *pgx.Conn, name, want string) error {
 		return fmt.Errorf("reading %s: %w", name, err)
 	}
 	if got != want {
-		return fmt.Errorf("%s is %s on a connection for money, where %s was asked for", name, got, want)
+		return fmt.Errorf("%s is %s on a new connection, where %s was asked for", name, got, want)
 	}
 	return nil
 }

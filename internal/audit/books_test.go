@@ -1,0 +1,133 @@
+package audit_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/audit"
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// Words of their own for the tests of this package, so that a row of them can be read. Every id is a name of up to 12
+// hexadecimal digits behind the same zeros: payment "c1" is 00000000-0000-7000-8000-0000000000c1, and was asked for by
+// request "ec1".
+const words = `
+CREATE FUNCTION named(name text) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
+	SELECT ('00000000-0000-7000-8000-' || lpad(name, 12, '0'))::uuid
+$$;
+
+-- A journal of two entries for merchant 1, and the balances after it.
+CREATE FUNCTION post(journal text, payment text, source text, destination text, minor bigint) RETURNS void LANGUAGE sql AS $$
+	UPDATE accounts
+	SET balance = balance + CASE id WHEN source THEN -minor ELSE minor END, last_sequence = last_sequence + 1, last_entry_at = '2026-11-01 10:00Z'
+	WHERE merchant_id = 1 AND id IN (source, destination);
+	INSERT INTO entries (merchant_id, account_id, sequence, journal_id, payment_id, currency, amount, balance_after, at)
+	SELECT merchant_id, id, last_sequence, named(journal), named(payment), currency,
+		CASE id WHEN source THEN -minor ELSE minor END, balance, last_entry_at
+	FROM accounts
+	WHERE merchant_id = 1 AND id IN (source, destination);
+$$;
+
+CREATE FUNCTION tell(event text, event_type text, payment text) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO events (merchant_id, id, type, payment_id, data, created_at)
+	VALUES (1, named(event), 'payment.' || event_type, named(payment), '{}', '2026-11-01 10:00Z');
+$$;
+
+CREATE FUNCTION claim(key_name text, payment text, request text) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO idempotency_keys
+		(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id, created_at)
+	VALUES (1, 'client', key_name, 'charge', sha256('request'), 1, named(request), named(payment), '2026-11-01 10:00Z');
+$$;
+
+CREATE FUNCTION answer(request text, code int, payment text) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO idempotency_answers (merchant_id, request_id, status, location, body, created_at)
+	VALUES (1, named(request), code, '/payments/pay_' || replace(named(payment)::text, '-', ''), '{}', '2026-11-01 10:00Z');
+$$;
+
+-- The payment of a key, which is claimed already.
+CREATE FUNCTION pay(payment text, key_name text, state text, source text, destination text, minor bigint, name text)
+RETURNS void LANGUAGE sql AS $$
+	INSERT INTO payments (merchant_id, id, status, amount, currency, source_account, destination_account,
+		amount_captured, decline_code, reference, description, metadata, idempotency_key, created_at)
+	VALUES (1, named(payment), state, minor, 'USD', source, destination, CASE state WHEN 'succeeded' THEN minor ELSE 0 END,
+		CASE state WHEN 'declined' THEN 'insufficient_funds' END, name, '', '{}', key_name, '2026-11-01 10:00Z');
+$$;
+`
+
+// Books in order: payment f1 funds alice, c1 is a charge for order 7, d1 was declined and a1 is authorized.
+const books = `
+INSERT INTO merchants (id, name) VALUES (1, 'one'), (2, 'two');
+INSERT INTO accounts (merchant_id, id, currency, overdraft_limit)
+VALUES (1, 'world', 'USD', NULL), (1, 'alice', 'USD', 0), (1, 'shop', 'USD', 0), (1, 'idle', 'USD', 0);
+
+SELECT claim('fund', 'f1', 'ef1'), answer('ef1', 201, 'f1'), tell('bf1', 'succeeded', 'f1');
+SELECT pay('f1', 'fund', 'succeeded', 'world', 'alice', 1000, NULL), post('f1', 'f1', 'world', 'alice', 1000);
+
+SELECT claim('charge', 'c1', 'ec1'), answer('ec1', 201, 'c1'), tell('bc1', 'succeeded', 'c1');
+SELECT pay('c1', 'charge', 'succeeded', 'alice', 'shop', 400, 'order 7'), post('c1', 'c1', 'alice', 'shop', 400);
+INSERT INTO payment_references (merchant_id, reference, payment_id) VALUES (1, 'order 7', named('c1'));
+
+SELECT claim('decline', 'd1', 'ed1'), answer('ed1', 402, 'd1'), tell('bd1', 'declined', 'd1');
+SELECT pay('d1', 'decline', 'declined', 'alice', 'shop', 9999, NULL);
+
+SELECT claim('hold', 'a1', 'ea1'), answer('ea1', 201, 'a1'), tell('ba1', 'authorized', 'a1');
+SELECT pay('a1', 'hold', 'authorized', 'alice', 'shop', 100, NULL);
+UPDATE accounts SET held = 100 WHERE id = 'alice';
+`
+
+// keepBooks writes the books, and ends the test unless the audit finds them in order.
+func keepBooks(t *testing.T, db *pgtest.DB) {
+	t.Helper()
+	if _, err := db.Pool.Exec(t.Context(), words+books); err != nil {
+		t.Fatal(err)
+	}
+	violations, err := audit.Run(t.Context(), db.Pool, 100)
+	if err != nil || len(violations) > 0 {
+		t.Fatalf("the books should be in order, and the audit says %v, %v", violations, err)
+	}
+}
+
+// superuser is who may do what no trigger allows.
+func superuser(t *testing.T, db *pgtest.DB) *pgx.Conn {
+	t.Helper()
+	admin, err := pgx.Connect(t.Context(), db.AdminURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { admin.Close(context.Background()) })
+	return admin
+}
+
+// afterBreaking does what no trigger would allow, audits the result as a line each, and takes it all back.
+func afterBreaking(t *testing.T, admin *pgx.Conn, breaks string, limit int) []string {
+	t.Helper()
+	tx, err := admin.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(context.Background())
+	if _, err := tx.Exec(t.Context(), `SET LOCAL session_replication_role = replica;`+breaks); err != nil {
+		t.Fatalf("%s: %v", breaks, err)
+	}
+	violations, err := audit.Run(t.Context(), tx, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := make([]string, len(violations))
+	for i, violation := range violations {
+		if violation.Promise == "" {
+			t.Errorf("nobody says what %s promises", violation.Invariant)
+		}
+		lines[i] = names.Replace(violation.String())
+	}
+	return lines
+}
+
+// names takes ids back to the names that they were made from.
+var names = strings.NewReplacer(
+	"00000000-0000-7000-8000-0000000000", "", "00000000-0000-7000-8000-000000000", "", "pay_000000000000700080000000000000", "pay_")

@@ -1,0 +1,278 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// call is one request.
+type call struct {
+	method, path string
+	header       http.Header // beside the credential and the body's type; a nil value takes one of these away
+	body         string
+}
+
+// send sends a request, and checks of the answer what is true of every answer.
+func (m *merchant) send(in *instance, c call) *answer {
+	m.t.Helper()
+	req, err := http.NewRequest(c.method, in.url+c.path, strings.NewReader(c.body))
+	if err != nil {
+		m.t.Errorf("%s %s: %v", c.method, c.path, err)
+		return &answer{t: m.t}
+	}
+	// Without it net/http's client does not send a request again by itself when its connection drops (BUGS 31).
+	req.GetBody = nil
+	req.Header.Set("Authorization", "Bearer "+m.apiKey)
+	if c.body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	maps.Copy(req.Header, c.header)
+	res, err := m.client.Do(req)
+	if err != nil {
+		m.t.Errorf("%s %s: %v", c.method, c.path, err)
+		return &answer{t: m.t}
+	}
+	return m.read(req, res)
+}
+
+// read takes an answer from the wire, and judges it.
+func (m *merchant) read(req *http.Request, res *http.Response) *answer {
+	m.t.Helper()
+	defer res.Body.Close()
+	content, err := io.ReadAll(res.Body)
+	if err != nil {
+		m.t.Errorf("%s %s: reading the answer: %v", req.Method, req.URL.Path, err)
+	}
+	a := &answer{t: m.t, what: req.Method + " " + req.URL.Path, status: res.StatusCode, header: res.Header, body: content}
+	a.check(req.Header["Idempotency-Key"])
+	if id := a.requestID(); id != "" {
+		if _, known := m.seen.LoadOrStore(id, true); known {
+			m.t.Errorf("two answers have the Request-Id %s", id)
+		}
+	}
+	return a
+}
+
+// answer is what came back.
+type answer struct {
+	t      *testing.T
+	what   string // was asked
+	status int
+	header http.Header
+	body   []byte
+}
+
+// problem is the document that every refusal and every failure is (RFC 9457), in the contract's words.
+type problem struct {
+	Type, Title, Detail, Code, Retry string
+	Status                           int
+	RequestID                        string `json:"request_id"`
+	PaymentID                        string `json:"payment_id"`
+	Errors                           []struct{ Pointer, Detail string }
+}
+
+// retryOf is what the contract says about the key, for the codes where it does not say "same_key".
+var retryOf = map[string]string{
+	"insufficient_funds":      "new_key",
+	"idempotency_key_reused":  "never",
+	"idempotency_key_expired": "never",
+	"duplicate_reference":     "never",
+}
+
+var (
+	requestIDForm = regexp.MustCompile(`^req_[0-9a-f]{32}$`)
+	paymentIDForm = regexp.MustCompile(`^pay_[0-9a-f]{32}$`)
+	// internals are what no caller should learn: statements, stacks, file names, the libraries and their errors.
+	internals = regexp.MustCompile(`(?i)\b(select|insert|update|delete|returning)\b.*\b(from|into|set|where)\b` +
+		`|goroutine|\.go:|/go/|panic|runtime error|sqlstate|pgx|pgconn|postgres|constraint|idempotency_keys|[0-9A-Z]{5}\)$`)
+)
+
+// check is what is true of every answer, whatever was asked. Some requests are answered by net/http itself; the tests
+// that send those do not come here.
+func (a *answer) check(sentKeys []string) {
+	a.t.Helper()
+	switch length, err := strconv.Atoi(a.header.Get("Content-Length")); {
+	case err != nil:
+		a.fail("has no Content-Length: cut short, it would not be noticed")
+	case length != len(a.body) && !strings.HasPrefix(a.what, http.MethodHead):
+		a.fail("has %d bytes, and says %d", len(a.body), length)
+	}
+	if !requestIDForm.MatchString(a.requestID()) {
+		a.fail("has the Request-Id %q", a.requestID())
+	}
+	if len(sentKeys) == 1 && a.header.Get("Idempotency-Key") != strings.Trim(sentKeys[0], " \t") {
+		a.fail("echoes the key %q as %q", sentKeys[0], a.header.Get("Idempotency-Key"))
+	}
+	if a.replayed() != (a.header.Get("Original-Request-Id") != "") {
+		a.fail("is a replay (%t), from the request %q", a.replayed(), a.header.Get("Original-Request-Id"))
+	}
+	if a.status >= 400 {
+		a.checkProblem()
+	}
+}
+
+func (a *answer) checkProblem() {
+	a.t.Helper()
+	p := a.problem()
+	executed := a.requestID() // the request that the document is about
+	if a.replayed() {
+		executed = a.header.Get("Original-Request-Id")
+	}
+	retry := retryOf[p.Code]
+	if retry == "" {
+		retry = "same_key"
+	}
+	for _, member := range []struct {
+		name string
+		ok   bool
+	}{
+		{"type", p.Type == "/docs/errors/"+p.Code},
+		{"title", p.Title != ""},
+		{"status", p.Status == a.status},
+		{"detail", p.Detail != ""},
+		{"code", p.Code != ""},
+		{"retry", p.Retry == retry},
+		{"request_id", p.RequestID == executed},
+		{"payment_id", (p.PaymentID != "") == (retry != "same_key") && (p.PaymentID == "" || paymentIDForm.MatchString(p.PaymentID))},
+	} {
+		if !member.ok {
+			a.fail("is a problem whose %s is wrong", member.name)
+		}
+	}
+	for status, header := range map[int]string{
+		http.StatusUnauthorized: "WWW-Authenticate", http.StatusMethodNotAllowed: "Allow",
+		http.StatusTooManyRequests: "Retry-After", http.StatusServiceUnavailable: "Retry-After",
+	} {
+		if a.status == status && a.header.Get(header) == "" {
+			a.fail("lacks the header %s", header)
+		}
+	}
+	if leak := internals.FindString(p.Title + p.Detail); leak != "" {
+		a.fail("tells its caller %q", leak)
+	}
+}
+
+// fail reports an answer without ending the test: answers are judged on many goroutines.
+func (a *answer) fail(format string, args ...any) {
+	a.t.Helper()
+	a.t.Errorf("the answer to %s "+format+": %d %s", append(append([]any{a.what}, args...), a.status, a.body)...)
+}
+
+func (a *answer) requestID() string { return a.header.Get("Request-Id") }
+
+func (a *answer) replayed() bool { return a.header.Get("Idempotent-Replayed") == "true" }
+
+// problem reads the answer as a problem document, without a member that the contract does not name.
+func (a *answer) problem() problem {
+	a.t.Helper()
+	var p problem
+	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
+		a.fail("is %q, and not a problem document", got)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(a.body))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&p); err != nil && len(a.body) > 0 {
+		a.fail("is not a problem document (%v)", err)
+	}
+	return p
+}
+
+// decode reads the answer as JSON.
+func (a *answer) decode(value any) {
+	a.t.Helper()
+	if err := json.Unmarshal(a.body, value); err != nil {
+		a.fail("cannot be decoded (%v)", err)
+	}
+}
+
+// paymentID is the payment that the answer is about.
+func (a *answer) paymentID() string {
+	a.t.Helper()
+	var about struct {
+		ID        string
+		PaymentID string `json:"payment_id"`
+	}
+	a.decode(&about)
+	return about.ID + about.PaymentID
+}
+
+// want ends the test unless the answer has the status.
+func (a *answer) want(status int) *answer {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Fatalf("%s: %d %s; want %d", a.what, a.status, a.body, status)
+	}
+	return a
+}
+
+// wantProblem ends the test unless the answer is that problem.
+func (a *answer) wantProblem(status int, code string) *answer {
+	a.t.Helper()
+	a.want(status)
+	if got := a.problem().Code; got != code {
+		a.t.Fatalf("%s: %d %s; want %s", a.what, a.status, a.body, code)
+	}
+	return a
+}
+
+// wantErrorAt checks which member of the request is named as the wrong one.
+func (a *answer) wantErrorAt(pointer string) {
+	a.t.Helper()
+	if errors := a.problem().Errors; len(errors) == 0 || errors[0].Pointer != pointer {
+		a.fail("blames %v, and not %s", errors, pointer)
+	}
+}
+
+// wantFresh checks that the answer was made for this very request.
+func (a *answer) wantFresh() *answer {
+	a.t.Helper()
+	if a.replayed() {
+		a.fail("is a replay of %s", a.header.Get("Original-Request-Id"))
+	}
+	return a
+}
+
+// wantReplayOf checks that the answer is the first one once more: its status, its bytes, its place, and its origin.
+func (a *answer) wantReplayOf(first *answer) *answer {
+	a.t.Helper()
+	origin := first.requestID()
+	if first.replayed() {
+		origin = first.header.Get("Original-Request-Id")
+	}
+	switch {
+	case !a.replayed():
+		a.fail("is no replay of %d %s", first.status, first.body)
+	case a.status != first.status, !bytes.Equal(a.body, first.body):
+		a.fail("replays %d %s otherwise", first.status, first.body)
+	case a.header.Get("Location") != first.header.Get("Location"), a.header.Get("Content-Type") != first.header.Get("Content-Type"):
+		a.fail("replays other headers: %v, and first %v", a.header, first.header)
+	case a.header.Get("Original-Request-Id") != origin:
+		a.fail("names the request %s as its original, and not %s", a.header.Get("Original-Request-Id"), origin)
+	}
+	return a
+}
+
+// wantOneExecution checks the answers to one request that was sent many times at once: one was executed, the others
+// replay it. It returns the executed one's.
+func wantOneExecution(t *testing.T, answers []*answer) *answer {
+	t.Helper()
+	fresh := slices.DeleteFunc(slices.Clone(answers), (*answer).replayed)
+	if len(fresh) != 1 {
+		t.Fatalf("%d of %d answers are not replays, want one. The first and the last: %d %s, %d %s", len(fresh), len(answers),
+			fresh[0].status, fresh[0].body, fresh[len(fresh)-1].status, fresh[len(fresh)-1].body)
+	}
+	for _, a := range answers {
+		if a != fresh[0] {
+			a.wantReplayOf(fresh[0])
+		}
+	}
+	return fresh[0]
+}

@@ -1,0 +1,112 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+)
+
+// SECURITY 6.
+func TestWhoeverHasNoValidKeyIsToldTheSame(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	_, elsewhere, err := merchants.Create(t.Context(), pgtest.New(t).Pool, "on another database")
+	if err != nil {
+		t.Fatal(err)
+	}
+	revoked := m.secondKey()
+	m.revoke(revoked)
+	digits := strings.TrimPrefix(m.apiKey, "sk_")
+
+	var told string
+	for _, test := range []struct {
+		name   string
+		header []string
+	}{
+		{"no header", nil},
+		{"an empty header", []string{""}},
+		{"no scheme", []string{m.apiKey}},
+		{"no token", []string{"Bearer"}},
+		{"an empty token", []string{"Bearer "}},
+		{"another scheme", []string{"Basic " + m.apiKey}},
+		{"no prefix", []string{"Bearer " + digits}},
+		{"another prefix", []string{"Bearer pk_" + digits}},
+		{"upper case", []string{"Bearer sk_" + strings.ToUpper(digits)}},
+		{"a character less", []string{"Bearer " + m.apiKey[:len(m.apiKey)-1]}},
+		{"a character more", []string{"Bearer " + m.apiKey + "0"}},
+		{"something after it", []string{"Bearer " + m.apiKey + " x"}},
+		{"a wrong checksum", []string{"Bearer " + flipLast(m.apiKey)}},
+		{"16 KiB", []string{"Bearer sk_" + strings.Repeat("0", 16<<10)}},
+		{"not ASCII", []string{"Bearer sk_ü"}},
+		{"two headers", []string{"Bearer " + m.apiKey, "Bearer " + m.apiKey}},
+		{"a well-formed key of nobody", []string{"Bearer " + elsewhere}},
+		{"a revoked key", []string{"Bearer " + revoked}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := m.in(t)
+			refused := m.send(in, call{
+				method: http.MethodPost, path: "/payments", body: aliceToShop(1).String(),
+				header: http.Header{"Authorization": test.header, "Idempotency-Key": {"k"}},
+			}).wantProblem(http.StatusUnauthorized, "unauthorized")
+			if told == "" {
+				told = refused.withoutIDs()
+			}
+			if refused.withoutIDs() != told {
+				refused.fail("differs from what others are told: %s", told)
+			}
+		})
+	}
+	m.wantPayments(0)
+}
+
+// flipLast changes the last character of a key, which is part of its checksum.
+func flipLast(apiKey string) string {
+	last := "0"
+	if strings.HasSuffix(apiKey, last) {
+		last = "8"
+	}
+	return apiKey[:len(apiKey)-1] + last
+}
+
+// RFC 9110, section 11.1: the scheme's case does not matter.
+func TestTheBearerSchemeMayBeWrittenInAnyCase(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	for _, scheme := range []string{"Bearer", "bearer", "BEARER"} {
+		m.send(in, call{path: "/accounts/alice", header: http.Header{"Authorization": {scheme + " " + m.apiKey}}}).want(http.StatusOK)
+	}
+}
+
+// SECURITY 9. That no key is ever logged is checked after every test (see newMerchant).
+func TestAKeyInTheQueryStringIsNoCredential(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	for _, parameter := range []string{"api_key", "access_token", "key", "token"} {
+		m.send(in, call{path: "/accounts/alice?" + parameter + "=" + m.apiKey, header: http.Header{"Authorization": nil}}).
+			wantProblem(http.StatusUnauthorized, "unauthorized")
+	}
+}
+
+// Whether a key is valid cannot be known without the database. That is no reason to tell its owner that it is not.
+func TestWithoutADatabaseNobodyIsRefused(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	up := newInstance(t, db.URL)
+	m := newMerchant(t, db, up, up)
+	down := newInstance(t, "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable")
+	m.send(down, call{path: "/accounts/alice"}).wantProblem(http.StatusServiceUnavailable, "unavailable")
+	m.chargeOn(down, "k", aliceToShop(100).String()).wantProblem(http.StatusServiceUnavailable, "unavailable")
+	m.as("sk_"+uuid.NewString()).chargeOn(down, "k", aliceToShop(100).String()).wantProblem(http.StatusUnauthorized, "unauthorized")
+	m.charge("k", aliceToShop(100)).want(http.StatusCreated).wantFresh()
+}

@@ -1,0 +1,169 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// instance is one running service on a test's database, wired as cmd/paymentsvc wires it and reached by HTTP.
+type instance struct {
+	url      string // "http://127.0.0.1:…"
+	log      *logBuffer
+	inFlight atomic.Int64 // requests that have arrived and are not answered yet
+	stop     func()       // ends it, as often as it is called
+}
+
+// settings are those of cmd/paymentsvc. What is left out has the default that it has there.
+type settings struct {
+	retention      time.Duration
+	requestTimeout time.Duration
+	workers        int
+	queueSizeMax   int
+	render         func(payments.Outcome) idempotency.Answer
+	accounts       func(ledger.Querier) ledger.Querier
+	ready          func() error
+}
+
+func (s settings) complete() settings {
+	if s.retention == 0 {
+		s.retention = 720 * time.Hour
+	}
+	if s.requestTimeout == 0 {
+		s.requestTimeout = 15 * time.Second
+	}
+	if s.workers == 0 {
+		s.workers = 2
+	}
+	if s.queueSizeMax == 0 {
+		s.queueSizeMax = 10_000
+	}
+	if s.render == nil {
+		s.render = httpapi.Render
+	}
+	if s.accounts == nil {
+		s.accounts = func(pool ledger.Querier) ledger.Querier { return pool }
+	}
+	if s.ready == nil {
+		s.ready = func() error { return nil }
+	}
+	return s
+}
+
+func newInstance(t *testing.T, url string) *instance {
+	t.Helper()
+	return newInstanceWith(t, url, settings{})
+}
+
+func newInstanceWith(t *testing.T, url string, s settings) *instance {
+	t.Helper()
+	s = s.complete()
+	pools, err := postgres.Open(context.Background(), postgres.Options{URL: url, GeneralSize: 4, MoneySize: s.workers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := &instance{log: &logBuffer{}}
+	logger := slog.New(slog.NewTextHandler(in.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	service := payments.New(payments.Config{
+		Pools: pools, Render: s.render, Retention: s.retention, Workers: s.workers, BatchSizeMax: 512,
+		QueueSizeMax: s.queueSizeMax, Timeout: 10 * time.Second, Logger: logger,
+	})
+	api := httpapi.New(httpapi.Config{
+		Payments: service, Accounts: s.accounts(pools.General), Authenticator: merchants.NewAuthenticator(pools.General),
+		Ready: s.ready, Unavailable: postgres.Unavailable, RequestTimeout: s.requestTimeout, Logger: logger,
+	})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		in.inFlight.Add(1)
+		defer in.inFlight.Add(-1)
+		api.ServeHTTP(w, r)
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Start()
+	in.url = server.URL
+	in.stop = sync.OnceFunc(func() {
+		server.Close()
+		service.Close()
+		pools.Close()
+	})
+	t.Cleanup(in.stop)
+	return in
+}
+
+// onOneInstanceAndAcrossTwo runs a test twice: with every request on one instance, and with each key's first request on
+// one instance and its retries on another of the same database.
+func onOneInstanceAndAcrossTwo(t *testing.T, test func(t *testing.T, m *merchant)) {
+	t.Helper()
+	withSettings(t, settings{}, test)
+}
+
+func withSettings(t *testing.T, s settings, test func(t *testing.T, m *merchant)) {
+	t.Helper()
+	t.Parallel()
+	db := pgtest.New(t)
+	a, b := newInstanceWith(t, db.URL, s), newInstanceWith(t, db.URL, s)
+	for _, way := range []struct {
+		name         string
+		first, other *instance
+	}{
+		{"on one instance", a, a},
+		{"across two instances", a, b},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			test(t, newMerchant(t, db, way.first, way.other))
+		})
+	}
+}
+
+// logBuffer is what an instance has logged.
+type logBuffer struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(line []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(line)
+}
+
+// count is how many lines hold the text.
+func (b *logBuffer) count(text string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Count(b.text.String(), text)
+}
+
+// await waits until the condition holds.
+func await(t *testing.T, condition string, holds func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for !holds() {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			t.Fatalf("waited in vain until %s", condition)
+		}
+	}
+}

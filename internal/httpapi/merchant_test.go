@@ -1,0 +1,278 @@
+package httpapi_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+)
+
+// aliceHas is the balance that a new merchant's account "alice" has, in cents.
+const aliceHas = 10_000
+
+// merchant is a caller with an API key, and with the accounts "world" (unlimited), "alice" (who has some money) and
+// "shop" (which has none).
+type merchant struct {
+	t      *testing.T
+	db     *pgtest.DB
+	id     int64
+	name   string // its own
+	apiKey string
+	first  *instance // gets the first request of every key
+	other  *instance // gets the retries; it may be the same one
+	client *http.Client
+	seen   *sync.Map // the Request-Ids of all answers, each of which must be new
+}
+
+func newMerchant(t *testing.T, db *pgtest.DB, first, other *instance) *merchant {
+	t.Helper()
+	name := "merchant " + uuid.NewString()
+	id, apiKey, err := merchants.Create(t.Context(), db.Pool, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &merchant{
+		t: t, db: db, id: id, name: name, apiKey: apiKey, first: first, other: other, client: newClient(t), seen: &sync.Map{},
+	}
+	t.Cleanup(func() {
+		for _, in := range []*instance{first, other} {
+			if in.log.count(strings.TrimPrefix(apiKey, "sk_")) > 0 {
+				t.Error("the API key was logged")
+			}
+		}
+	})
+	m.put("world", `{"currency":"USD","overdraft_limit":null}`).want(http.StatusCreated)
+	m.put("alice", `{"currency":"USD"}`).want(http.StatusCreated)
+	m.put("shop", `{"currency":"USD"}`).want(http.StatusCreated)
+	m.fund(first, "alice", aliceHas/2)
+	m.fund(other, "alice", aliceHas/2)
+	return m
+}
+
+// newClient keeps a connection for each request of a crowd, and compresses nothing.
+func newClient(t *testing.T) *http.Client {
+	transport := &http.Transport{MaxIdleConnsPerHost: 2_000, DisableCompression: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// in is the same merchant in a subtest.
+func (m *merchant) in(t *testing.T) *merchant {
+	same := *m
+	same.t = t
+	return &same
+}
+
+// another is another merchant on the same instances, for a subtest.
+func (m *merchant) another(t *testing.T) *merchant {
+	t.Helper()
+	return newMerchant(t, m.db, m.first, m.other)
+}
+
+// as is the merchant with another credential.
+func (m *merchant) as(apiKey string) *merchant {
+	other := *m
+	other.apiKey = apiKey
+	return &other
+}
+
+// body is a request's JSON object.
+type body map[string]any
+
+// aliceToShop is the charge of most tests.
+func aliceToShop(cents int64) body {
+	return body{"amount": cents, "currency": "USD", "source_account": "alice", "destination_account": "shop"}
+}
+
+func (b body) with(member string, value any) body {
+	changed := maps.Clone(b)
+	changed[member] = value
+	return changed
+}
+
+func (b body) without(member string) body {
+	changed := maps.Clone(b)
+	delete(changed, member)
+	return changed
+}
+
+func (b body) String() string {
+	text, err := json.Marshal(b)
+	if err != nil {
+		panic(err) // texts, numbers and maps only
+	}
+	return string(text)
+}
+
+// charge sends a charge under a key for the first time.
+func (m *merchant) charge(key string, b body) *answer {
+	m.t.Helper()
+	return m.chargeOn(m.first, key, b.String())
+}
+
+// retry sends a charge under a key again, to the other instance if there are two.
+func (m *merchant) retry(key string, b body) *answer {
+	m.t.Helper()
+	return m.chargeOn(m.other, key, b.String())
+}
+
+func (m *merchant) chargeOn(in *instance, key, text string) *answer {
+	m.t.Helper()
+	return m.send(in, call{method: http.MethodPost, path: "/payments", header: http.Header{"Idempotency-Key": {key}}, body: text})
+}
+
+func (m *merchant) get(path string) *answer {
+	m.t.Helper()
+	return m.send(m.other, call{method: http.MethodGet, path: path})
+}
+
+func (m *merchant) put(account, text string) *answer {
+	m.t.Helper()
+	return m.send(m.first, call{method: http.MethodPut, path: "/accounts/" + account, body: text})
+}
+
+// putIfMatch is put under the condition that the account still has the tag.
+func (m *merchant) putIfMatch(account, tag, text string) *answer {
+	m.t.Helper()
+	return m.send(m.first, call{method: http.MethodPut, path: "/accounts/" + account, header: http.Header{"If-Match": {tag}}, body: text})
+}
+
+// fund gives an account money from outside.
+func (m *merchant) fund(in *instance, account string, cents int64) {
+	m.t.Helper()
+	funding := aliceToShop(cents).with("source_account", "world").with("destination_account", account)
+	m.chargeOn(in, "funding "+uuid.NewString(), funding.String()).want(http.StatusCreated)
+}
+
+// wantBalance checks what an account has, in minor units.
+func (m *merchant) wantBalance(account string, want int64) {
+	m.t.Helper()
+	var got struct{ Balance int64 }
+	m.get("/accounts/" + account).want(http.StatusOK).decode(&got)
+	if got.Balance != want {
+		m.t.Errorf("account %s has %d, want %d", account, got.Balance, want)
+	}
+}
+
+// wantPayments checks how many payments there are, without those that brought money from outside.
+func (m *merchant) wantPayments(want int) {
+	m.t.Helper()
+	m.wantCount(want, `SELECT count(*) FROM payments WHERE merchant_id = $1 AND source_account <> 'world'`, m.id)
+}
+
+// wantShopGot checks that the shop was paid once: as many cents, by one payment of alice.
+func (m *merchant) wantShopGot(cents int64) {
+	m.t.Helper()
+	m.wantBalance("shop", cents)
+	m.wantBalance("alice", aliceHas-cents)
+	m.wantPayments(1)
+}
+
+func (m *merchant) wantCount(want int, sql string, args ...any) {
+	m.t.Helper()
+	var got int
+	if err := m.db.Pool.QueryRow(context.Background(), sql, args...).Scan(&got); err != nil {
+		m.t.Fatalf("%s: %v", sql, err)
+	}
+	if got != want {
+		m.t.Errorf("%d rows, want %d: %s", got, want, sql)
+	}
+}
+
+// exec changes the database behind the service's back, as the owner of its tables.
+func (m *merchant) exec(sql string, args ...any) {
+	m.t.Helper()
+	tag, err := m.db.Pool.Exec(context.Background(), sql, args...)
+	if err != nil || tag.RowsAffected() != 1 {
+		m.t.Fatalf("%s: %v, %v", sql, tag, err)
+	}
+}
+
+// forge changes what nobody can change: as a superuser, with the triggers off.
+func (m *merchant) forge(sql string, args ...any) {
+	m.t.Helper()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, m.db.AdminURL)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, `SET session_replication_role = replica`); err != nil {
+		m.t.Fatal(err)
+	}
+	if tag, err := conn.Exec(ctx, sql, args...); err != nil || tag.RowsAffected() != 1 {
+		m.t.Fatalf("%s: %v, %v", sql, tag, err)
+	}
+}
+
+// secondKey is another API key of the merchant.
+func (m *merchant) secondKey() string {
+	m.t.Helper()
+	_, apiKey, err := merchants.CreateNamedOnce(context.Background(), m.db.Pool, m.name)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return apiKey
+}
+
+// readOnlyKey is another API key of the merchant, which may only read.
+func (m *merchant) readOnlyKey() string {
+	m.t.Helper()
+	apiKey := m.secondKey()
+	sum := sha256.Sum256([]byte(apiKey))
+	m.exec(`UPDATE api_keys SET read_only = true WHERE secret_sha256 = $1`, sum[:])
+	return apiKey
+}
+
+// revoke ends an API key.
+func (m *merchant) revoke(apiKey string) {
+	m.t.Helper()
+	sum := sha256.Sum256([]byte(apiKey))
+	m.exec(`UPDATE api_keys SET revoked_at = clock_timestamp() WHERE secret_sha256 = $1`, sum[:])
+}
+
+// hold locks an account's row until release is called, so that a charge of it stays in flight.
+func (m *merchant) hold(account string) (release func()) {
+	m.t.Helper()
+	ctx := context.Background()
+	tx, err := m.db.Pool.Begin(ctx)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if _, err := tx.Exec(ctx, `SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`, m.id, account); err != nil {
+		m.t.Fatal(err)
+	}
+	release = sync.OnceFunc(func() {
+		if err := tx.Rollback(ctx); err != nil {
+			m.t.Errorf("releasing account %s: %v", account, err)
+		}
+	})
+	m.t.Cleanup(release)
+	return release
+}
+
+// awaitInFlight waits until so many transactions of the merchant's database wait for a lock.
+func (m *merchant) awaitInFlight(n int) {
+	m.t.Helper()
+	await(m.t, fmt.Sprint(n, " transactions wait for a lock"), func() bool {
+		var waiting int
+		if err := m.db.Pool.QueryRow(context.Background(), `
+			SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name = 'paymentsvc-money'`,
+		).Scan(&waiting); err != nil {
+			m.t.Fatal(err)
+		}
+		return waiting == n
+	})
+}

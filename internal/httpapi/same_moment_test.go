@@ -1,0 +1,147 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+)
+
+// FAULTS 6 and 7. A concurrent duplicate that answered 500: fineract 3933, pay-connector 4460 (BUGS 8). The same key twice
+// in one batch, which crashed the ledger: formance 1633 (BUGS 7).
+func TestSameKeyAtTheSameMomentChargesOnce(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		for round, n := range []int{2, 3, 10, 100, 1_000} {
+			key := fmt.Sprint("sent ", n, " times")
+			answers := m.crowd(n, func(int) (string, body) { return key, aliceToShop(7).with("reference", key) })
+			wantOneExecution(t, answers).want(http.StatusCreated)
+			m.wantBalance("shop", 7*int64(round+1))
+			m.wantPayments(round + 1)
+		}
+	})
+}
+
+func TestSameKeyTwoThousandTimesAtOnceAcrossTwoInstancesChargesOnce(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	m := newMerchant(t, db, newInstance(t, db.URL), newInstance(t, db.URL))
+	answers := m.crowd(2_000, func(int) (string, body) { return "k", aliceToShop(7) })
+	wantOneExecution(t, answers).want(http.StatusCreated)
+	m.wantShopGot(7)
+}
+
+// A decline is an answer like any other, also to a crowd.
+func TestSameKeyAtTheSameMomentIsDeclinedOnce(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		tooMuch := aliceToShop(aliceHas+1).with("reference", "order-1017")
+		answers := m.crowd(50, func(int) (string, body) { return "k", tooMuch })
+		wantOneExecution(t, answers).wantProblem(http.StatusPaymentRequired, "insufficient_funds")
+		m.charge("a smaller order", aliceToShop(1).with("reference", "order-1017")).want(http.StatusCreated)
+		m.wantBalance("alice", aliceHas-1)
+		m.wantPayments(2)
+	})
+}
+
+// FAULTS 8.
+func TestOneKeyWithTwoBodiesAtOnceGoesToOneOfThem(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		for round := range 5 {
+			key := fmt.Sprint("key ", round)
+			bodies := []body{aliceToShop(1), aliceToShop(2)}
+			var byBody [2][]*answer
+			for i, a := range m.crowd(40, func(i int) (string, body) { return key, bodies[i/2%2] }) {
+				byBody[i/2%2] = append(byBody[i/2%2], a)
+			}
+			won, lost := 0, 1
+			if byBody[0][0].status != http.StatusCreated {
+				won, lost = 1, 0
+			}
+			first := wantOneExecution(t, byBody[won]).want(http.StatusCreated)
+			for _, a := range byBody[lost] {
+				a.wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused").wantFresh()
+				if a.paymentID() != first.paymentID() {
+					a.fail("does not name %s, which won", first.paymentID())
+				}
+			}
+			m.retry(key, bodies[won]).wantReplayOf(first)
+			m.wantPayments(round + 1)
+		}
+	})
+}
+
+// Of two requests under one key, one of which is refused and stores nothing, the other gets the key, whichever comes first.
+func TestARefusedRequestNeverTakesTheKeyFromAnother(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		for round := range 5 {
+			key := fmt.Sprint("key ", round)
+			bodies := []body{aliceToShop(1), aliceToShop(1).with("destination_account", "nobody")}
+			var paid []*answer
+			for i, a := range m.crowd(40, func(i int) (string, body) { return key, bodies[i/2%2] }) {
+				if i/2%2 == 0 {
+					paid = append(paid, a.want(http.StatusCreated))
+					continue
+				}
+				code := a.want(http.StatusUnprocessableEntity).problem().Code
+				if code != "account_not_found" && code != "idempotency_key_reused" {
+					a.fail("is neither the refusal nor the news that the key is taken")
+				}
+			}
+			wantOneExecution(t, paid)
+			m.wantPayments(round + 1)
+		}
+	})
+}
+
+// Row 5. The draft would let the duplicate have a 409; here it waits and replays.
+func TestADuplicateWaitsForTheFirst(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		release := m.hold("alice")
+		first, second := make(chan *answer, 1), make(chan *answer, 1)
+		go func() { first <- m.charge("k", aliceToShop(100)) }()
+		m.awaitInFlight(1)
+		go func() { second <- m.retry("k", aliceToShop(100)) }()
+		m.awaitInFlight(2)
+		release()
+		(<-second).wantReplayOf((<-first).want(http.StatusCreated).wantFresh())
+		m.wantShopGot(100)
+	})
+}
+
+// A key that its request gives back is free for the request that waits for it at that moment.
+func TestAKeyThatARefusalFreesGoesToWhoWaitsForIt(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		release := m.hold("alice")
+		refused, waited := make(chan *answer, 1), make(chan *answer, 1)
+		go func() { refused <- m.charge("k", aliceToShop(100).with("destination_account", "nobody")) }()
+		m.awaitInFlight(1)
+		go func() { waited <- m.retry("k", aliceToShop(100)) }()
+		m.awaitInFlight(2)
+		release()
+		(<-refused).wantProblem(http.StatusUnprocessableEntity, "account_not_found")
+		(<-waited).want(http.StatusCreated).wantFresh()
+		m.wantShopGot(100)
+	})
+}
+
+// FAULTS 42.
+func TestAHundredWhoSpendEverythingAtOnceAreOneWhoDoes(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		answers := m.crowd(100, func(i int) (string, body) { return fmt.Sprint("key ", i), aliceToShop(aliceHas) })
+		paid := 0
+		for i, a := range answers {
+			if a.status == http.StatusCreated {
+				paid++
+			} else {
+				a.wantProblem(http.StatusPaymentRequired, "insufficient_funds")
+			}
+			m.chargeOn(m.either(i+1), fmt.Sprint("key ", i), aliceToShop(aliceHas).String()).wantReplayOf(a.wantFresh())
+		}
+		if paid != 1 {
+			t.Errorf("all that alice has was paid %d times", paid)
+		}
+		m.wantBalance("alice", 0)
+		m.wantBalance("shop", aliceHas)
+		m.wantPayments(100)
+	})
+}
