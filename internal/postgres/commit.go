@@ -114,20 +114,26 @@ type Tx struct {
 	committed  bool
 }
 
-// RoundTrip sends the statements that queue adds and handles their results. The first round trip opens the transaction.
+// RoundTrip sends the statements that queue adds and handles their results.
 func (tx *Tx) RoundTrip(ctx context.Context, queue func(*pgx.Batch)) error {
+	batch := tx.newBatch()
+	queue(batch)
+	return tx.conn.SendBatch(ctx, batch).Close()
+}
+
+// newBatch is one round trip. The first one opens the transaction.
+func (tx *Tx) newBatch() *pgx.Batch {
 	batch := &pgx.Batch{}
 	if tx.conn.PgConn().TxStatus() == 'I' {
 		batch.Queue(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`)
 	}
-	queue(batch)
-	return tx.conn.SendBatch(ctx, batch).Close()
+	return batch
 }
 
 // Commit sends the last statements, and COMMIT behind them in the same round trip. If one of them fails, the server
 // skips the COMMIT. See Committer for when it counts as done.
 func (tx *Tx) Commit(ctx context.Context, queue func(*pgx.Batch)) error {
-	batch := &pgx.Batch{}
+	batch := tx.newBatch()
 	queue(batch)
 	var tag pgconn.CommandTag
 	batch.Queue(`COMMIT`).Exec(func(t pgconn.CommandTag) error {

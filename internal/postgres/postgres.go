@@ -109,7 +109,7 @@ func openPool(ctx context.Context, url string, size int, params map[string]strin
 	}}).DialContext
 	conn.OnNotice = rememberWarning
 	if conn.ValidateConnect == nil { // unless the URL says otherwise, a standby is no place for money
-		conn.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+		conn.ValidateConnect = requireWritable
 	}
 	maps.Copy(conn.RuntimeParams, sessionParams())
 	maps.Copy(conn.RuntimeParams, params)
@@ -148,6 +148,18 @@ func sessionParams() map[string]string {
 		"tcp_keepalives_count":                "3",
 		"tcp_user_timeout":                    "3000",
 	}
+}
+
+// requireWritable turns down a connection to a server that takes no writes.
+func requireWritable(ctx context.Context, c *pgconn.PgConn) error {
+	result := c.ExecParams(ctx, `SHOW transaction_read_only`, nil, nil, nil, nil).Read()
+	if result.Err != nil {
+		return fmt.Errorf("asking whether the server takes writes: %w", result.Err)
+	}
+	if len(result.Rows) != 1 || string(result.Rows[0][0]) != "off" {
+		return ErrReadOnly
+	}
+	return nil
 }
 
 func requireSetting(ctx context.Context, c *pgx.Conn, name, want string) error {

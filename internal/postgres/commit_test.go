@@ -1,0 +1,347 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+)
+
+// The units of these tests make merchants, because those stand alone. What becomes of a COMMIT whose answer is lost is
+// tested where the connection can be cut: in internal/payments, with test/wire.
+
+// run runs a unit with time enough.
+func run(t *testing.T, c *postgres.Committer, unit postgres.Unit) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return c.Run(ctx, unit)
+}
+
+// send makes a round trip of one statement.
+func send(ctx context.Context, tx *postgres.Tx, sql string, args ...any) error {
+	return tx.RoundTrip(ctx, func(q *pgx.Batch) { q.Queue(sql, args...) })
+}
+
+const newMerchant = `INSERT INTO merchants (id, name) VALUES ($1, 'unit')`
+
+// makeNothing is a unit that commits an empty transaction.
+func makeNothing(ctx context.Context, tx *postgres.Tx) error {
+	if err := send(ctx, tx, `SELECT`); err != nil {
+		return err
+	}
+	return commit(ctx, tx)
+}
+
+func commit(ctx context.Context, tx *postgres.Tx) error {
+	return tx.Commit(ctx, func(*pgx.Batch) {})
+}
+
+// makeMerchant is a unit that succeeds, unless the database is in the way.
+func makeMerchant(id int64) postgres.Unit {
+	return func(ctx context.Context, tx *postgres.Tx) error {
+		if err := send(ctx, tx, newMerchant, id); err != nil {
+			return err
+		}
+		return commit(ctx, tx)
+	}
+}
+
+func wantMerchants(t *testing.T, db *pgtest.DB, want string) {
+	t.Helper()
+	got := read[string](t, db.Pool, `SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), 'none') FROM merchants`)
+	if got != want {
+		t.Errorf("the merchants are %s, want %s", got, want)
+	}
+}
+
+// backendOf is the process that serves the pool's one connection, which must be idle and clean.
+func backendOf(t *testing.T, db *pgtest.DB, pool *pgxpool.Pool) uint32 {
+	t.Helper()
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	pid := conn.Conn().PgConn().PID()
+	if status := conn.Conn().PgConn().TxStatus(); status != 'I' {
+		t.Errorf("a connection in state %q is in the pool", status)
+	}
+	await(t, "the server sees the connection idle, without a transaction or a lock", func() bool {
+		return read[bool](t, db.Pool, `
+			SELECT state = 'idle' AND xact_start IS NULL AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid)
+			FROM pg_stat_activity a WHERE a.pid = $1`, pid)
+	})
+	return pid
+}
+
+func TestAUnitThatAsksForItRunsAgainFromNothing(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	runs := int64(0)
+	err := run(t, newCommitter(open(t, db.URL)), func(ctx context.Context, tx *postgres.Tx) error {
+		runs++
+		if err := send(ctx, tx, newMerchant, runs); err != nil {
+			return err
+		}
+		if runs < 3 {
+			return fmt.Errorf("what was read has changed: %w", postgres.ErrAgain)
+		}
+		return commit(ctx, tx)
+	})
+	if err != nil || runs != 3 {
+		t.Errorf("%d runs, and %v; want 3 and success", runs, err)
+	}
+	wantMerchants(t, db, "3")
+}
+
+// Everything may go with COMMIT: then that is the round trip that opens the transaction.
+func TestAUnitMayBeOneRoundTrip(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	runs := int64(0)
+	err := newCommitter(open(t, db.URL)).Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+		runs++
+		return tx.Commit(ctx, func(q *pgx.Batch) { q.Queue(newMerchant, runs) })
+	})
+	if err != nil || runs != 1 {
+		t.Errorf("%d runs, and %v; want one and success", runs, err)
+	}
+	wantMerchants(t, db, "1")
+}
+
+func TestARefusedUnitRunsOnceAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name       string
+		unit       postgres.Unit
+		constraint string // in whose name the database refuses; "": it is our own refusal
+	}{
+		{"by a statement", func(ctx context.Context, tx *postgres.Tx) error {
+			if err := send(ctx, tx, newMerchant, 7); err != nil {
+				return err
+			}
+			return send(ctx, tx, newMerchant, -1)
+		}, "merchants_id_positive"},
+		{"by a statement that goes with COMMIT", func(ctx context.Context, tx *postgres.Tx) error {
+			if err := send(ctx, tx, newMerchant, 7); err != nil {
+				return err
+			}
+			return tx.Commit(ctx, func(q *pgx.Batch) { q.Queue(newMerchant, -1) })
+		}, "merchants_id_positive"},
+		{"by COMMIT itself", func(ctx context.Context, tx *postgres.Tx) error {
+			if err := send(ctx, tx, newMerchant, 7); err != nil {
+				return err
+			}
+			return tx.Commit(ctx, func(q *pgx.Batch) { q.Queue(newMerchant, 8) })
+		}, "names_differ"},
+		{"because it forgot to commit", func(ctx context.Context, tx *postgres.Tx) error {
+			return send(ctx, tx, newMerchant, 7)
+		}, ""},
+		{"because it did nothing", func(context.Context, *postgres.Tx) error { return nil }, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			execute(t, db.Pool, `ALTER TABLE merchants ADD CONSTRAINT names_differ UNIQUE (name) DEFERRABLE INITIALLY DEFERRED`)
+			pools := open(t, db.URL)
+			c := newCommitter(pools)
+			before := backendOf(t, db, pools.Money)
+			runs := 0
+			err := run(t, c, func(ctx context.Context, tx *postgres.Tx) error {
+				runs++
+				return test.unit(ctx, tx)
+			})
+			if err == nil || errors.Is(err, postgres.ErrUnavailable) || errors.Is(err, postgres.ErrOutcomeUnknown) {
+				t.Errorf("got %v, want a refusal", err)
+			}
+			if _, constraint := refusal(err); constraint != test.constraint || runs != 1 {
+				t.Errorf("refused by %q in %d runs (%v); want %q in one", constraint, runs, err, test.constraint)
+			}
+			wantMerchants(t, db, "none")
+			if after := backendOf(t, db, pools.Money); after != before {
+				t.Error("the connection was not kept")
+			}
+			if err := run(t, c, makeMerchant(9)); err != nil {
+				t.Errorf("the next unit: %v", err)
+			}
+		})
+	}
+}
+
+// FAULTS 25.
+func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(){"panic": func() { panic("a bug") }, "exit of the goroutine": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			execute(t, db.Pool, newMerchant, 1)
+			c := newCommitter(open(t, db.URL))
+			over := make(chan any)
+			go func() {
+				defer func() { over <- recover() }()
+				_ = run(t, c, func(ctx context.Context, tx *postgres.Tx) error {
+					if err := send(ctx, tx, newMerchant, 2); err != nil {
+						return err
+					}
+					end()
+					return nil
+				})
+			}()
+			<-over
+			if err := run(t, c, makeMerchant(2)); err != nil { // which waits if the first claim of 2 is still there
+				t.Errorf("the next unit: %v", err)
+			}
+			wantMerchants(t, db, "1 2")
+		})
+	}
+}
+
+// No COMMIT was sent, so nothing was done, and that is known.
+func TestAUnitThatRunsOutOfTimeBeforeItsCommitIsUnavailable(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name    string
+		disturb func(*testing.T, *pgtest.DB, *postgres.Pools) (undo func())
+		unit    postgres.Unit
+	}{
+		{"waiting for a rival's lock", holdMerchant, makeMerchant(1)},
+		{"waiting for a connection", holdConnection, makeMerchant(1)},
+		{"asking to run again for ever", nil, func(ctx context.Context, tx *postgres.Tx) error {
+			if err := send(ctx, tx, newMerchant, 1); err != nil {
+				return err
+			}
+			return postgres.ErrAgain
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			pools := open(t, db.URL)
+			c := newCommitter(pools)
+			undo := func() {}
+			if test.disturb != nil {
+				undo = test.disturb(t, db, pools)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			err := c.Run(ctx, test.unit)
+			if !errors.Is(err, postgres.ErrUnavailable) || errors.Is(err, postgres.ErrOutcomeUnknown) {
+				t.Errorf("got %v, want %v", err, postgres.ErrUnavailable)
+			}
+			undo()
+			if err := run(t, c, makeMerchant(1)); err != nil {
+				t.Errorf("the same unit with more time: %v", err)
+			}
+			wantMerchants(t, db, "1")
+		})
+	}
+}
+
+// holdMerchant makes merchant 1 in a transaction that takes it back at the end.
+func holdMerchant(t *testing.T, db *pgtest.DB, _ *postgres.Pools) (undo func()) {
+	t.Helper()
+	rival, err := db.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	execute(t, rival, newMerchant, 1)
+	return func() {
+		if err := rival.Rollback(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// holdConnection takes the one connection that there is for money.
+func holdConnection(t *testing.T, _ *pgtest.DB, pools *postgres.Pools) (undo func()) {
+	t.Helper()
+	conn, err := pools.Money.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn.Release
+}
+
+// FAULTS 22. Each holds what the other wants, so the server ends one of them, which then runs again.
+func TestUnitsThatDeadlockBothSucceed(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	configure(t, superuser(t, db.AdminURL), "deadlock_timeout", "10ms")
+	execute(t, db.Pool, `INSERT INTO merchants (id, name) VALUES (1, 'one'), (2, 'two')`)
+	execute(t, db.Pool, `INSERT INTO accounts (merchant_id, id, currency) VALUES (1, 'a', 'USD'), (1, 'b', 'USD')`)
+	const deposit = `UPDATE accounts SET held = held, name = name || $2 WHERE merchant_id = 1 AND id = $1`
+	met := make(chan struct{})
+	results, runs := make(chan error), make(chan string, 10)
+	for _, order := range [][2]string{{"a", "b"}, {"b", "a"}} {
+		c := newCommitter(open(t, db.URL))
+		go func() {
+			first := true
+			results <- run(t, c, func(ctx context.Context, tx *postgres.Tx) error {
+				runs <- order[0]
+				if err := send(ctx, tx, deposit, order[0], "x"); err != nil {
+					return err
+				}
+				if first {
+					first = false
+					meet(met)
+				}
+				return tx.Commit(ctx, func(q *pgx.Batch) { q.Queue(deposit, order[1], "x") })
+			})
+		}()
+	}
+	for range 2 {
+		if err := <-results; err != nil {
+			t.Errorf("a unit failed: %v", err)
+		}
+	}
+	if len(runs) != 3 {
+		t.Errorf("the two units ran %d times, want 3: there was no deadlock, or both were ended", len(runs))
+	}
+	if got := read[string](t, db.Pool, `SELECT string_agg(name, ' ') FROM accounts`); got != "xx xx" {
+		t.Errorf("the accounts say %q; each unit should have written once on each", got)
+	}
+}
+
+// meet returns when two are there.
+func meet(met chan struct{}) {
+	select {
+	case met <- struct{}{}:
+	case <-met:
+	}
+}
+
+// FAULTS 13.
+func TestAUnitWhoseBackendIsTerminatedRunsAgainOnAnother(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	release := holdMerchant(t, db, nil)
+	pools := open(t, db.URL)
+	first := backendOf(t, db, pools.Money)
+	result := make(chan error, 1)
+	go func() { result <- run(t, newCommitter(pools), makeMerchant(1)) }()
+	awaitBlocked(t, db)
+	if !read[bool](t, superuser(t, db.AdminURL), `SELECT pg_terminate_backend($1)`, first) {
+		t.Fatal("the backend was not there")
+	}
+	await(t, "the unit waits on another connection", func() bool {
+		return read[bool](t, db.Pool, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+			AND application_name = 'paymentsvc-money' AND wait_event_type = 'Lock' AND pid <> $1)`, first)
+	})
+	release()
+	if err := <-result; err != nil {
+		t.Errorf("got %v", err)
+	}
+	wantMerchants(t, db, "1")
+}

@@ -1,0 +1,203 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+)
+
+// The tables that grow for ever, or that every charge touches.
+var hotTables = []string{
+	"accounts", "entries", "events", "idempotency_answers", "idempotency_keys", "payment_references", "payments",
+}
+
+// DESIGN, pitfall 1: a plan that is made on empty tables that nobody has analysed is kept until somebody does, and must
+// not scan them whole until then.
+func TestTheStatementsOfAChargeLookRowsUpByKeyFromTheFirstChargeOn(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	pools := open(t, db.URL)
+	chargeInEveryWay(t, db, pools)
+	conn, err := pools.Money.Acquire(t.Context()) // the one that has charged
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	touched := map[string]bool{}
+	for _, prepared := range statementsOf(t, conn.Conn()) {
+		plan := explain(t, conn.Conn(), prepared)
+		for _, scanned := range regexp.MustCompile(`Seq Scan on (\w+)`).FindAllStringSubmatch(plan, -1) {
+			if slices.Contains(hotTables, scanned[1]) {
+				t.Errorf("scans %s whole:\n%s\n%s", scanned[1], prepared.text, plan)
+			}
+		}
+		for _, found := range regexp.MustCompile(`(Index|Bitmap Heap|Index Only) Scan.* on (\w+)`).FindAllStringSubmatch(plan, -1) {
+			touched[found[2]] = true
+		}
+	}
+	for _, table := range []string{"accounts", "idempotency_answers", "idempotency_keys", "payment_references"} {
+		if !touched[table] {
+			t.Errorf("no statement of a charge looked anything up in %s: this test has missed some", table)
+		}
+	}
+}
+
+// The same for the statements inside the triggers, which cannot be seen: the server counts every scan.
+func TestAChargeScansNoTableNotEvenInItsTriggers(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	general, money := open(t, db.URL), open(t, db.URL)
+	prepareAccounts(t, db)
+	before := scansOf(t, db)
+	service := newService(t, &postgres.Pools{General: general.General, Money: money.Money, Probe: general.Probe})
+	chargeWith(t, service)
+	service.Close()
+	money.Close() // a backend that ends has told all that it counted
+	await(t, "the server has counted", func() bool { return scansOf(t, db).byKey["idempotency_keys"] > before.byKey["idempotency_keys"] })
+	after := scansOf(t, db)
+	for _, table := range hotTables {
+		if n := after.whole[table] - before.whole[table]; n > 0 {
+			t.Errorf("%s was scanned %d times", table, n)
+		}
+	}
+}
+
+type scans struct{ whole, byKey map[string]int64 }
+
+func scansOf(t *testing.T, db *pgtest.DB) scans {
+	t.Helper()
+	rows, err := db.Pool.Query(t.Context(), `SELECT relname::text, seq_scan, coalesce(idx_scan, 0) FROM pg_stat_user_tables`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := scans{map[string]int64{}, map[string]int64{}}
+	var table string
+	var whole, byKey int64
+	if _, err := pgx.ForEachRow(rows, []any{&table, &whole, &byKey}, func() error {
+		counted.whole[table], counted.byKey[table] = whole, byKey
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return counted
+}
+
+type statement struct {
+	name, text string
+	parameters int
+}
+
+// statementsOf are those that the connection has prepared: all that it ever ran.
+func statementsOf(t *testing.T, conn *pgx.Conn) []statement {
+	t.Helper()
+	rows, err := conn.Query(t.Context(), `
+		SELECT name, statement, cardinality(parameter_types)
+		FROM pg_prepared_statements
+		WHERE statement ~ '^\s*(SELECT|INSERT|UPDATE|DELETE)'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	statements, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s statement, err error) {
+		return s, row.Scan(&s.name, &s.text, &s.parameters)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return statements
+}
+
+// explain is the plan that the connection would use for any parameters.
+func explain(t *testing.T, conn *pgx.Conn, s statement) string {
+	t.Helper()
+	execute := `EXPLAIN EXECUTE ` + pgx.Identifier{s.name}.Sanitize()
+	if s.parameters > 0 {
+		execute += ` (` + strings.Repeat("NULL, ", s.parameters-1) + `NULL)`
+	}
+	rows, err := conn.Query(t.Context(), execute, pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatalf("%s: %v", s.text, err)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func chargeInEveryWay(t *testing.T, db *pgtest.DB, pools *postgres.Pools) {
+	t.Helper()
+	prepareAccounts(t, db)
+	service := newService(t, pools)
+	chargeWith(t, service)
+	service.Close()
+}
+
+func prepareAccounts(t *testing.T, db *pgtest.DB) {
+	t.Helper()
+	execute(t, db.Pool, `INSERT INTO merchants (id, name) VALUES (1, 'one')`)
+	execute(t, db.Pool, `
+		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit) VALUES (1, 'world', 'USD', NULL), (1, 'shop', 'USD', 0)`)
+}
+
+func newService(t *testing.T, pools *postgres.Pools) *payments.Service {
+	t.Helper()
+	return payments.New(payments.Config{
+		Pools: pools, Render: render, Retention: time.Hour, Workers: 1, BatchSizeMax: 512, QueueSizeMax: 1000,
+		Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
+	})
+}
+
+// chargeWith makes the service run every statement that it has: fresh, replayed, declined and refused charges, with
+// references that are free, taken, and freed again.
+func chargeWith(t *testing.T, service *payments.Service) {
+	t.Helper()
+	for i, test := range []struct {
+		key, source, destination, reference string
+		refused                             bool
+	}{
+		{"fresh", "world", "shop", "order 1", false},
+		{"fresh", "world", "shop", "order 1", false}, // a replay
+		{"taken reference", "world", "shop", "order 1", true},
+		{"declined", "shop", "world", "order 2", false},
+		{"refused", "world", "nobody", "order 3", true},
+		{"plain", "world", "shop", "", false},
+	} {
+		charge := payments.Charge{
+			Amount: ledger.Money{Minor: 5, Currency: "USD"}, SourceAccount: test.source, DestinationAccount: test.destination,
+			Reference: test.reference,
+		}
+		if test.key == "declined" {
+			charge.Amount.Minor = 1000
+		}
+		caller := payments.Caller{
+			Key:       idempotency.Key{MerchantID: 1, Scope: idempotency.ScopeClient, Value: test.key},
+			RequestID: uuid.Must(uuid.NewV7()),
+		}
+		_, err := service.Charge(context.Background(), caller, charge)
+		if _, refused := errors.AsType[*payments.Refusal](err); refused != test.refused || err != nil && !refused {
+			t.Fatal(fmt.Sprint("charge ", i, ": ", err))
+		}
+	}
+}
+
+func render(o payments.Outcome) idempotency.Answer {
+	if o.Payment.Status == payments.StatusDeclined {
+		return idempotency.Answer{Status: 402, Body: []byte(o.Payment.DeclineCode)}
+	}
+	return idempotency.Answer{Status: 201, Location: "/payments/" + payments.FormatID(o.Payment.ID), Body: o.Payment.JSON()}
+}
