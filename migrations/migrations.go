@@ -30,7 +30,7 @@ var FS embed.FS
 // schema_compatibility, whether this build can live with it (see Check).
 const (
 	Oldest uint = 4
-	Latest uint = 4
+	Latest uint = 5
 )
 
 // ErrUnreachable means that the database could not be connected to. Nothing was done.

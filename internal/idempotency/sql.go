@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -162,17 +163,35 @@ func Reap(ctx context.Context, db Querier, retention time.Duration, limit int) (
 	if err != nil {
 		return 0, fmt.Errorf("marking what is reaped: %w", err)
 	}
+	// The request's id carries the time of its request, which is before that of its answer: so what is old enough lies at the
+	// left of each merchant's part of the primary key, and no index over created_at is needed. (Such an index would be
+	// paid for by every charge; a BRIN one is cheap, but reads the whole table once deleted rows' space is used again.)
+	// An instance whose clock is wrong by an hour makes ids that are wrong by an hour. created_at, which is the
+	// database's, decides, so its answers are reaped that much later and never earlier.
 	tag, err := db.Exec(ctx, `
 		DELETE FROM idempotency_answers
 		WHERE (merchant_id, request_id) IN (
-			SELECT merchant_id, request_id
-			FROM idempotency_answers
-			WHERE created_at < $1
-			LIMIT $2)`, before, limit)
+			SELECT old.merchant_id, old.request_id
+			FROM merchants m
+			CROSS JOIN LATERAL (
+				SELECT a.merchant_id, a.request_id
+				FROM idempotency_answers a
+				WHERE a.merchant_id = m.id AND a.request_id < $2 AND a.created_at < $1
+				ORDER BY a.request_id
+				LIMIT $3) old
+			LIMIT $3)`, before, firstIDOf(before), limit)
 	if err != nil {
 		return 0, fmt.Errorf("reaping answers: %w", err)
 	}
 	return tag.RowsAffected(), nil
+}
+
+// firstIDOf is below every UUID of version 7 that is made at that time or later (RFC 9562, section 5.7: the first 48 bits are
+// the milliseconds since 1970).
+func firstIDOf(at time.Time) (id [16]byte) {
+	milliseconds := uint64(max(at.UnixMilli(), 0))
+	binary.BigEndian.PutUint64(id[:8], milliseconds<<16)
+	return id
 }
 
 // columns are claims turned sideways, as unnest takes them. (Ids are [16]byte here: pgx encodes those without a detour

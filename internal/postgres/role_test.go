@@ -65,7 +65,7 @@ func TestTheServicesOwnConnectionsCannotUndoWhatProtectsTheBooks(t *testing.T) {
 		`DROP TABLE entries`,
 		`DROP FUNCTION refuse_change() CASCADE`,
 		`DROP SCHEMA audit CASCADE`,
-		`DROP INDEX idempotency_answers_created_at`,
+		`DROP INDEX api_keys_secret_unique`,
 		`REINDEX TABLE entries`,
 		`LOCK TABLE entries`,
 

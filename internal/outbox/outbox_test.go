@@ -1,0 +1,181 @@
+package outbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// The events here belong to no payment, which the audit would find, so the databases are broken ones.
+
+var at = time.Date(2026, 11, 1, 10, 0, 0, 123456000, time.UTC)
+
+func newEvent(kind, data string) outbox.Event {
+	return outbox.Event{
+		MerchantID: 1, ID: uuid.Must(uuid.NewV7()), Type: kind, PaymentID: uuid.Must(uuid.NewV7()), Data: []byte(data),
+	}
+}
+
+// insert writes the events as somebody's transaction does: as the restricted role, on a pipelined batch.
+func insert(ctx context.Context, tx pgx.Tx, events ...outbox.Event) error {
+	batch := &pgx.Batch{}
+	batch.Queue(`SET LOCAL ROLE paymentsvc_app`)
+	outbox.QueueInsert(batch, events, at)
+	return tx.SendBatch(ctx, batch).Close()
+}
+
+// stored reads what a feed would hand out.
+func stored(t *testing.T, db *pgtest.DB, where string) []outbox.Event {
+	t.Helper()
+	rows, err := db.Pool.Query(t.Context(), `
+		SELECT merchant_id, id, type, payment_id, data::text
+		FROM events WHERE created_at = '2026-11-01 10:00:00.123456Z' AND `+where+`
+		ORDER BY transaction_id, id`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e outbox.Event, err error) {
+		var data string
+		err = row.Scan(&e.MerchantID, (*[16]byte)(&e.ID), &e.Type, (*[16]byte)(&e.PaymentID), &data)
+		e.Data = []byte(data)
+		return e, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+func wantEvents(t *testing.T, got []outbox.Event, want ...outbox.Event) {
+	t.Helper()
+	if !slices.EqualFunc(got, want, func(a, b outbox.Event) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) {
+		t.Errorf("the events are\n%+v\nwant\n%+v", got, want)
+	}
+}
+
+func TestEventsAreKeptAsTheyWereSaidInTheirOrder(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewBroken(t)
+	said := []outbox.Event{
+		newEvent("payment.processing", `{"id":"pay_1"}`),
+		newEvent("payment.authorized", `{ "b": 1,  "a": 1.0, "a": 2 }`), // bytes, not a value: they are signed later
+		newEvent("payment.succeeded", `{"description":"\u0000 ü \"quoted\" \\ 💶"}`),
+		newEvent("payment.declined", `{}`),
+		newEvent("payment.canceled", `{}`),
+	}
+	if err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error { return insert(t.Context(), tx, said...) }); err != nil {
+		t.Fatal(err)
+	}
+	wantEvents(t, stored(t, db, "true"), said...)
+}
+
+func TestAnEventExistsOnlyIfItsChangeDoes(t *testing.T) {
+	t.Parallel()
+	undo := errors.New("the change is taken back")
+	for _, test := range []struct {
+		name   string
+		change func(ctx context.Context, tx pgx.Tx) error
+		wants  int // merchants, which stand for the change, and events
+	}{
+		{"both are committed", func(ctx context.Context, tx pgx.Tx) error {
+			return insert(ctx, tx, newEvent("payment.succeeded", `{}`))
+		}, 1},
+		{"the change is taken back", func(ctx context.Context, tx pgx.Tx) error {
+			return errors.Join(insert(ctx, tx, newEvent("payment.succeeded", `{}`)), undo)
+		}, 0},
+		{"the event is refused for its type", func(ctx context.Context, tx pgx.Tx) error {
+			return insert(ctx, tx, newEvent("payment.succeeded", `{}`), newEvent("payment.lost", `{}`))
+		}, 0},
+		{"the event is refused for its data", func(ctx context.Context, tx pgx.Tx) error {
+			return insert(ctx, tx, newEvent("payment.succeeded", `{}`), newEvent("payment.succeeded", `{`))
+		}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.NewBroken(t)
+			err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error {
+				if _, err := tx.Exec(t.Context(), `INSERT INTO merchants (id, name) VALUES (1, 'changed')`); err != nil {
+					return err
+				}
+				return test.change(t.Context(), tx)
+			})
+			if (err == nil) != (test.wants > 0) {
+				t.Errorf("the transaction ended with %v", err)
+			}
+			var changes int
+			if err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM merchants`).Scan(&changes); err != nil {
+				t.Fatal(err)
+			}
+			if events := len(stored(t, db, "true")); changes != test.wants || events != test.wants {
+				t.Errorf("%d changes and %d events, want %d of each", changes, events, test.wants)
+			}
+		})
+	}
+}
+
+func TestOneEventIsNotKeptTwice(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewBroken(t)
+	event := newEvent("payment.succeeded", `{}`)
+	err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error { return insert(t.Context(), tx, event, event) })
+	if refused, ok := errors.AsType[*pgconn.PgError](err); !ok || refused.ConstraintName != "events_pkey" {
+		t.Errorf("got %v, want a refusal by events_pkey", err)
+	}
+}
+
+// FAULTS 39 and BUGS 43. An event that commits late has a lower number than others that were read before. A reader that
+// stays below the oldest running transaction meets it all the same, because until then it has read nothing above it.
+func TestAnEventThatCommitsLateIsNotSkipped(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewBroken(t)
+	early, late := newEvent("payment.succeeded", `{"n":1}`), newEvent("payment.succeeded", `{"n":2}`)
+	slow, err := db.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Rollback(context.Background())
+	if err := insert(t.Context(), slow, late); err != nil {
+		t.Fatal(err)
+	}
+	if err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error { return insert(t.Context(), tx, early) }); err != nil {
+		t.Fatal(err)
+	}
+	const settled = `transaction_id < pg_snapshot_xmin(pg_current_snapshot())`
+	wantEvents(t, stored(t, db, settled)) // nothing yet: what is committed is above what is not
+	if err := slow.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	awaitNobodyElse(t, db)
+	wantEvents(t, stored(t, db, settled), late, early) // the one that began first comes first
+}
+
+// awaitNobodyElse waits until the transactions that others run on this server, at the same time as the test's own, have
+// ended: the oldest running transaction is the whole server's.
+func awaitNobodyElse(t *testing.T, db *pgtest.DB) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		var settled bool
+		if err := db.Pool.QueryRow(t.Context(), `
+			SELECT pg_snapshot_xmin(pg_current_snapshot()) > max(transaction_id::text::bigint)::text::xid8 FROM events`,
+		).Scan(&settled); err != nil {
+			t.Fatal(err)
+		}
+		if settled {
+			return
+		}
+	}
+}
