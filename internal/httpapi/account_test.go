@@ -181,22 +181,6 @@ func TestAnOverdraftIsUsedOrTakenBackButNotBoth(t *testing.T) {
 	})
 }
 
-// There is no DELETE yet, so the account is closed by hand.
-func TestAClosedAccountTakesPartInNothing(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
-		paid := m.charge("before", aliceToShop(100)).want(http.StatusCreated)
-		m.exec(`UPDATE accounts SET status = 'closed' WHERE merchant_id = $1 AND id = 'shop'`, m.id)
-		m.charge("to it", aliceToShop(1)).wantProblem(http.StatusUnprocessableEntity, "account_closed").wantErrorAt("/destination_account")
-		m.charge("from it", aliceToShop(1).with("source_account", "shop").with("destination_account", "alice")).
-			wantProblem(http.StatusUnprocessableEntity, "account_closed").wantErrorAt("/source_account")
-		m.put("shop", `{"currency":"USD","name":"new"}`).wantProblem(http.StatusConflict, "account_closed")
-		m.retry("before", aliceToShop(100)).wantReplayOf(paid)
-		if got := m.get("/accounts/shop").want(http.StatusOK).account(); got.Status != "closed" || got.Balance != 100 {
-			t.Errorf("it is %+v", got)
-		}
-	})
-}
-
 func TestAnAccountIDHasTheFormThatTheContractSays(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

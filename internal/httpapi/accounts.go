@@ -45,10 +45,8 @@ func (a *api) putAccount(w http.ResponseWriter, r *http.Request) error {
 	if !ledger.ValidAccountID(id) {
 		return &invalidRequest{detail: "an account id is 1 to 64 of A-Z a-z 0-9 _ . : - and begins with a letter, a digit or _"}
 	}
-	if strings.HasPrefix(id, serviceAccountPrefix) {
-		return &payments.Refusal{
-			Code: payments.CodeUnprocessable, Detail: "ids that begin with " + serviceAccountPrefix + " are the service's own",
-		}
+	if err := refuseServiceAccount(id); err != nil {
+		return err
 	}
 	var body accountRequest
 	if err := decode(w, r, &body); err != nil {
@@ -73,6 +71,16 @@ func (a *api) putAccount(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Location", "/accounts/"+id)
 	}
 	return writeAccount(w, status, &account)
+}
+
+// refuseServiceAccount keeps callers from changing what the service keeps for itself.
+func refuseServiceAccount(id string) error {
+	if !strings.HasPrefix(id, serviceAccountPrefix) {
+		return nil
+	}
+	return &payments.Refusal{
+		Code: payments.CodeUnprocessable, Detail: "ids that begin with " + serviceAccountPrefix + " are the service's own",
+	}
 }
 
 // terms checks and converts the body. The schema knows the same limits.
@@ -121,10 +129,42 @@ func ifMatchOf(r *http.Request) (*int64, error) {
 	return &version, nil
 }
 
-func (a *api) getAccount(w http.ResponseWriter, r *http.Request) error {
+// deleteAccount closes an account. Nothing is deleted: its entries explain others' balances.
+func (a *api) deleteAccount(w http.ResponseWriter, r *http.Request) error {
+	ref, err := accountOf(r)
+	if err != nil {
+		return err
+	}
+	if err := refuseServiceAccount(ref.AccountID); err != nil {
+		return err
+	}
+	ifMatch, err := ifMatchOf(r)
+	if err != nil {
+		return err
+	}
+	if err := ledger.Close(r.Context(), a.Accounts, ref, ifMatch); err != nil {
+		return err
+	}
+	writeNoContent(w)
+	return nil
+}
+
+// accountOf is the account that a request's path names. An id that no account can have is no account's.
+func accountOf(r *http.Request) (ledger.Ref, error) {
 	ref := ledger.Ref{MerchantID: requestOf(r).identity.MerchantID, AccountID: pathID(r)}
 	if !ledger.ValidAccountID(ref.AccountID) {
-		return ledger.ErrAccountNotFound
+		return ledger.Ref{}, ledger.ErrAccountNotFound
+	}
+	return ref, nil
+}
+
+func (a *api) getAccount(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.RawQuery != "" { // ?at= comes with a later release: today's balance would be the wrong answer to it
+		return &invalidRequest{detail: "an account takes no query parameters in this release"}
+	}
+	ref, err := accountOf(r)
+	if err != nil {
+		return err
 	}
 	account, err := ledger.Get(r.Context(), a.Accounts, ref)
 	if err != nil {
@@ -149,7 +189,12 @@ type accountJSON struct {
 
 func writeAccount(w http.ResponseWriter, status int, account *ledger.Account) error {
 	w.Header().Set("ETag", etag(account.Version))
-	return writeJSON(w, status, &accountJSON{
+	view := viewAccount(account)
+	return writeJSON(w, status, &view)
+}
+
+func viewAccount(account *ledger.Account) accountJSON {
+	return accountJSON{
 		ID:             account.AccountID,
 		Currency:       string(account.Currency),
 		Balance:        account.Posted,
@@ -161,5 +206,5 @@ func writeAccount(w http.ResponseWriter, status int, account *ledger.Account) er
 		Metadata:       account.Metadata,
 		CreatedAt:      account.CreatedAt.UTC().Format(payments.TimeFormat),
 		Version:        account.Version,
-	})
+	}
 }

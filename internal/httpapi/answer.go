@@ -60,6 +60,12 @@ func writeBody(w http.ResponseWriter, status int, contentType string, body []byt
 	_, _ = w.Write(body) //nolint:gosec // JSON or plain text, marked nosniff; a caller that has gone will ask again
 }
 
+// writeNoContent answers that it is done, and that there is nothing to say. (204 has no length: RFC 9110, section 8.6.)
+func writeNoContent(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
+}
+
 func writeText(w http.ResponseWriter, status int, text string) {
 	writeBody(w, status, "text/plain; charset=utf-8", []byte(text))
 }

@@ -100,6 +100,10 @@ var (
 func (a *answer) check(sentKeys []string) {
 	a.t.Helper()
 	switch length, err := strconv.Atoi(a.header.Get("Content-Length")); {
+	case a.status == http.StatusNoContent:
+		if a.header.Get("Content-Length") != "" || len(a.body) != 0 {
+			a.fail("has no content, and says otherwise")
+		}
 	case err != nil:
 		a.fail("has no Content-Length: cut short, it would not be noticed")
 	case length != len(a.body) && !strings.HasPrefix(a.what, http.MethodHead):

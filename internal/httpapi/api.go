@@ -47,8 +47,11 @@ func New(config Config) http.Handler {
 	r.Get("/readyz", a.readyz)
 	r.Group(func(r chi.Router) {
 		r.Use(a.authenticate)
+		r.Get("/accounts", a.handle(a.listAccounts))
 		r.Put("/accounts/{id}", a.handle(a.putAccount))
 		r.Get("/accounts/{id}", a.handle(a.getAccount))
+		r.Delete("/accounts/{id}", a.handle(a.deleteAccount))
+		r.Get("/accounts/{id}/entries", a.handle(a.listEntries))
 		r.Post("/payments", a.handle(a.postPayment))
 		r.Get("/payments", a.handle(a.listPayments))
 		r.Get("/payments/{id}", a.handle(a.getPayment))

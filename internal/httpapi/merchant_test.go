@@ -142,6 +142,12 @@ func (m *merchant) put(account, text string) *answer {
 	return m.send(m.first, call{method: http.MethodPut, path: "/accounts/" + account, body: text})
 }
 
+// close closes an account.
+func (m *merchant) close(account string) *answer {
+	m.t.Helper()
+	return m.send(m.first, call{method: http.MethodDelete, path: "/accounts/" + account})
+}
+
 // putIfMatch is put under the condition that the account still has the tag.
 func (m *merchant) putIfMatch(account, tag, text string) *answer {
 	m.t.Helper()
@@ -202,6 +208,11 @@ func (m *merchant) exec(sql string, args ...any) {
 // forge changes what nobody can change: as a superuser, with the triggers off.
 func (m *merchant) forge(sql string, args ...any) {
 	m.t.Helper()
+	m.forgeRows(1, sql, args...)
+}
+
+func (m *merchant) forgeRows(n int64, sql string, args ...any) {
+	m.t.Helper()
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, m.db.AdminURL)
 	if err != nil {
@@ -211,7 +222,7 @@ func (m *merchant) forge(sql string, args ...any) {
 	if _, err := conn.Exec(ctx, `SET session_replication_role = replica`); err != nil {
 		m.t.Fatal(err)
 	}
-	if tag, err := conn.Exec(ctx, sql, args...); err != nil || tag.RowsAffected() != 1 {
+	if tag, err := conn.Exec(ctx, sql, args...); err != nil || tag.RowsAffected() != n {
 		m.t.Fatalf("%s: %v, %v", sql, tag, err)
 	}
 }
@@ -269,7 +280,7 @@ func (m *merchant) awaitInFlight(n int) {
 		var waiting int
 		if err := m.db.Pool.QueryRow(context.Background(), `
 			SELECT count(*) FROM pg_stat_activity
-			WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name = 'paymentsvc-money'`,
+			WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name LIKE 'paymentsvc%'`,
 		).Scan(&waiting); err != nil {
 			m.t.Fatal(err)
 		}

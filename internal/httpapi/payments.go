@@ -3,11 +3,9 @@ package httpapi
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"strconv"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
@@ -99,35 +97,6 @@ func (a *api) getPayment(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("ETag", etag(payment.Version))
 	writeBody(w, http.StatusOK, jsonType, payment.JSON())
 	return nil
-}
-
-// list is one page of things.
-type list struct {
-	Data       []jsontext.Value `json:"data"`
-	NextCursor *string          `json:"next_cursor"`
-}
-
-// listPayments finds the payment that a key stands for: the question of a caller who has lost everything but the key.
-func (a *api) listPayments(w http.ResponseWriter, r *http.Request) error {
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil || len(query) != 1 || len(query["idempotency_key"]) != 1 {
-		return &invalidRequest{
-			detail: "give the query parameter idempotency_key, once, and no other: the rest is not available in this release",
-		}
-	}
-	key, err := idempotency.ParseKey(query["idempotency_key"])
-	if err != nil {
-		return &invalidRequest{detail: "idempotency_key cannot be any request's key"}
-	}
-	page := list{Data: []jsontext.Value{}}
-	payment, err := a.Payments.GetByKey(r.Context(), requestOf(r).identity.MerchantID, key)
-	switch {
-	case err == nil:
-		page.Data = append(page.Data, payment.JSON())
-	case !errors.Is(err, payments.ErrNotFound):
-		return err
-	}
-	return writeJSON(w, http.StatusOK, &page)
 }
 
 func writeJSON(w http.ResponseWriter, status int, value any) error {

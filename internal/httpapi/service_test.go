@@ -115,12 +115,15 @@ func TestAWrongMethodIsToldTheRightOnes(t *testing.T) {
 		{"DELETE", "/payments", "GET, HEAD, POST"},
 		{"PATCH", "/payments/pay_00000000000070008000000000000000", "GET, HEAD"},
 		{"POST", "/payments/not-an-id", "GET, HEAD"},
-		{"DELETE", "/accounts/alice", "GET, HEAD, PUT"},
-		{"POST", "/accounts/missing", "GET, HEAD, PUT"},
-		{"POST", "/accounts/-not-an-id", "GET, HEAD, PUT"},
-		{"POST", "/accounts/a%2Fb", "GET, HEAD, PUT"},
-		{"OPTIONS", "/accounts/alice", "GET, HEAD, PUT"},
-		{"BREW", "/accounts/alice", "GET, HEAD, PUT"},
+		{"PATCH", "/accounts/alice", "GET, HEAD, PUT, DELETE"},
+		{"POST", "/accounts/missing", "GET, HEAD, PUT, DELETE"},
+		{"POST", "/accounts/-not-an-id", "GET, HEAD, PUT, DELETE"},
+		{"POST", "/accounts/a%2Fb", "GET, HEAD, PUT, DELETE"},
+		{"OPTIONS", "/accounts/alice", "GET, HEAD, PUT, DELETE"},
+		{"BREW", "/accounts/alice", "GET, HEAD, PUT, DELETE"},
+		{"POST", "/accounts", "GET, HEAD"},
+		{"DELETE", "/accounts/alice/entries", "GET, HEAD"},
+		{"POST", "/accounts/-not-an-id/entries", "GET, HEAD"},
 		{"POST", "/livez", "GET, HEAD"},
 		{"POST", "/readyz", "GET, HEAD"},
 	} {
@@ -141,7 +144,8 @@ func TestAnUnknownPathIsNothing(t *testing.T) {
 	m := newMerchant(t, db, in, in)
 	for _, path := range []string{
 		"/", "/payment", "/Payments", "/payments/", "//payments", "/payments;a=b", "/./payments", "/accounts/../payments", "/%2e/payments",
-		"/accounts/%2e%2e/payments", "/payments%2F", "/v1/payments", "/payments%00", "/payments/x/y", "/accounts", "/accounts/",
+		"/accounts/%2e%2e/payments", "/payments%2F", "/v1/payments", "/payments%00", "/payments/x/y", "/accounts/", "//accounts",
+		"/accounts/alice/", "/accounts/alice/entry", "/accounts/alice/entries/", "/accounts/alice/entries/1",
 	} {
 		t.Run(path, func(t *testing.T) {
 			m.in(t).send(in, call{
@@ -188,7 +192,9 @@ func TestHeadIsGetWithoutABody(t *testing.T) {
 	in := newInstance(t, db.URL)
 	m := newMerchant(t, db, in, in)
 	paid := m.charge("k", aliceToShop(1)).want(http.StatusCreated)
-	for _, path := range []string{"/accounts/alice", paid.header.Get("Location"), "/payments?idempotency_key=k"} {
+	for _, path := range []string{
+		"/accounts/alice", paid.header.Get("Location"), "/payments?idempotency_key=k", "/payments", "/accounts", "/accounts/alice/entries",
+	} {
 		got, head := m.get(path).want(http.StatusOK), m.send(in, call{method: http.MethodHead, path: path}).want(http.StatusOK)
 		for _, header := range []string{"Content-Type", "Content-Length", "ETag"} {
 			if head.header.Get(header) != got.header.Get(header) {

@@ -25,6 +25,7 @@ var (
 	ErrCurrencyFixed   = errors.New("an account's currency never changes")
 	ErrOverdraftInUse  = errors.New("the account is further below zero than the new overdraft limit allows")
 	ErrAccountClosed   = errors.New("the account is closed")
+	ErrAccountNotEmpty = errors.New("the account has money or holds some for authorized payments")
 	ErrVersionMismatch = errors.New("the account has changed since the given version")
 )
 
@@ -53,6 +54,7 @@ type Terms struct {
 
 // Querier is a pool, a connection or a transaction.
 type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
@@ -75,8 +77,7 @@ func Put(ctx context.Context, db Querier, ref Ref, terms Terms, ifMatch *int64) 
 			AND accounts.status = 'open'
 			AND (excluded.overdraft_limit IS NULL OR accounts.balance - accounts.held >= -excluded.overdraft_limit)
 			AND ($7::bigint IS NULL OR accounts.version = $7)
-		RETURNING merchant_id, id, currency, status, overdraft_limit, balance, held, last_sequence, last_entry_at,
-			name, metadata, version, created_at, xmax = 0`, // xmax is 0 on a row that this statement inserted
+		RETURNING `+accountColumns+`, xmax = 0`, // xmax is 0 on a row that this statement inserted
 		ref.MerchantID, ref.AccountID, terms.Currency, terms.OverdraftLimit, terms.Name, terms.Metadata, ifMatch)
 	err = scanAccount(row, &account, &created)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -106,11 +107,50 @@ func whyNotPut(ctx context.Context, db Querier, ref Ref, terms Terms, ifMatch *i
 	}
 }
 
+// Close closes an account that is empty, for good: the same call again has no further effect. ifMatch, if not nil, is the
+// version that the caller has seen; on an account that is closed already it no longer matters, because the caller has
+// what it asked for (RFC 9110, section 13.1.1).
+//
+// One UPDATE decides. If a charge holds the row it waits for that charge and then looks at the balance again; a charge that
+// comes after it waits for the UPDATE, and then finds the account closed. The row is read again only to say why it was refused.
+func Close(ctx context.Context, db Querier, ref Ref, ifMatch *int64) error {
+	var version int64
+	err := db.QueryRow(ctx, `
+		UPDATE accounts
+		SET status = 'closed', version = version + 1
+		WHERE merchant_id = $1 AND id = $2 AND status = 'open' AND balance = 0 AND held = 0
+			AND ($3::bigint IS NULL OR version = $3)
+		RETURNING version`, ref.MerchantID, ref.AccountID, ifMatch).Scan(&version)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return whyNotClosed(ctx, db, ref, ifMatch)
+	}
+	if err != nil {
+		return fmt.Errorf("closing account: %w", err)
+	}
+	return nil
+}
+
+func whyNotClosed(ctx context.Context, db Querier, ref Ref, ifMatch *int64) error {
+	account, err := Get(ctx, db, ref)
+	switch {
+	case err != nil:
+		return err
+	case account.Status == StatusClosed:
+		return nil
+	case ifMatch != nil && account.Version != *ifMatch:
+		return ErrVersionMismatch
+	default:
+		return ErrAccountNotEmpty
+	}
+}
+
+const accountColumns = `merchant_id, id, currency, status, overdraft_limit, balance, held, last_sequence, last_entry_at,
+	name, metadata, version, created_at`
+
 // Get reads an account, or returns ErrAccountNotFound.
 func Get(ctx context.Context, db Querier, ref Ref) (Account, error) {
 	row := db.QueryRow(ctx, `
-		SELECT merchant_id, id, currency, status, overdraft_limit, balance, held, last_sequence, last_entry_at,
-			name, metadata, version, created_at
+		SELECT `+accountColumns+`
 		FROM accounts
 		WHERE merchant_id = $1 AND id = $2`, ref.MerchantID, ref.AccountID)
 	var account Account

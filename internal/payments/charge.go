@@ -1,6 +1,7 @@
 package payments
 
 import (
+	"strings"
 	"unicode/utf8"
 
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
@@ -75,12 +76,17 @@ func (c *Charge) check() *Refusal {
 	complaints.Require(c.Amount.Minor <= ledger.AmountMax, "/amount", "must be at most 9007199254740991")
 	complaints.RequireCurrency(c.Amount.Currency)
 	complaints.Require(c.SourceAccount != c.DestinationAccount, "/destination_account", "must differ from source_account")
-	complaints.Require(utf8.RuneCountInString(c.Reference) <= referenceLengthMax, "/reference", "must have at most 128 characters")
+	complaints.Require(ValidReference(c.Reference), "/reference", "must have at most 128 characters")
 	complaints.Require(utf8.RuneCountInString(c.Description) <= descriptionLengthMax, "/description", "must have at most 500 characters")
 	complaints.RequireMetadata(c.Metadata)
 	complaints.Require(c.PaymentMethod == "", "/payment_method", "is not available in this release: charge a source_account")
 	complaints.Require(!c.AuthorizeOnly, "/capture", "cannot be false in this release: a charge captures at once")
 	return complaints.Refusal()
+}
+
+// ValidReference tells whether a payment may have the reference; "" is none.
+func ValidReference(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsRune(text, 0) && utf8.RuneCountInString(text) <= referenceLengthMax
 }
 
 // RequireCurrency complains about a currency that nobody can be charged in.

@@ -3,6 +3,7 @@ package payments
 import (
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,12 @@ const (
 	StatusSucceeded Status = "succeeded" // the money has moved
 	StatusDeclined  Status = "declined"  // it has not and will not; DeclineCode says why
 )
+
+// statuses are all that the schema knows (payments_status_known), those of later stages too.
+var statuses = []Status{"authorized", "processing", StatusSucceeded, StatusDeclined, "canceled"}
+
+// Known tells whether a payment can have the status.
+func (s Status) Known() bool { return slices.Contains(statuses, s) }
 
 // DeclineInsufficientFunds is the decline code of a source account that cannot pay.
 const DeclineInsufficientFunds = "insufficient_funds"

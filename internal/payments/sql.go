@@ -7,8 +7,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-
-	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 )
 
 // The Queue functions queue a statement on a pipelined batch of somebody's transaction; they never commit.
@@ -141,21 +139,7 @@ func scanPayment(row pgx.CollectableRow) (*Payment, error) {
 
 // Get reads a payment as it is now.
 func (s *Service) Get(ctx context.Context, merchantID int64, id uuid.UUID) (*Payment, error) {
-	return s.findOne(ctx, `SELECT `+paymentColumns+` FROM payments p WHERE p.merchant_id = $1 AND p.id = $2`, merchantID, id)
-}
-
-// GetByKey reads the payment that a caller's idempotency key stands for. Keys are kept for ever, so this finds it long
-// after the stored answer is gone.
-func (s *Service) GetByKey(ctx context.Context, merchantID int64, key string) (*Payment, error) {
-	return s.findOne(ctx, `
-		SELECT `+paymentColumns+`
-		FROM idempotency_keys k
-		JOIN payments p ON p.merchant_id = k.merchant_id AND p.id = k.payment_id
-		WHERE k.merchant_id = $1 AND k.scope = $2 AND k.key = $3`, merchantID, string(idempotency.ScopeClient), key)
-}
-
-func (s *Service) findOne(ctx context.Context, sql string, args ...any) (*Payment, error) {
-	rows, err := s.pool.Query(ctx, sql, args...)
+	rows, err := s.pool.Query(ctx, `SELECT `+paymentColumns+` FROM payments p WHERE p.merchant_id = $1 AND p.id = $2`, merchantID, id)
 	if err != nil {
 		return nil, fmt.Errorf("reading a payment: %w", err)
 	}

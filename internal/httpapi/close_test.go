@@ -1,0 +1,157 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+)
+
+func TestAnAccountIsClosedHoweverOftenItIsDeleted(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		for range 3 {
+			m.close("shop").want(http.StatusNoContent)
+		}
+		if got := m.get("/accounts/shop").want(http.StatusOK).account(); got.Status != "closed" || got.Version != 2 {
+			t.Errorf("it is %+v", got)
+		}
+		for _, a := range atOnce(20, func(i int) *answer {
+			return m.send(m.either(i), call{method: http.MethodDelete, path: "/accounts/shop"})
+		}) {
+			a.want(http.StatusNoContent)
+		}
+		m.close("missing").wantProblem(http.StatusNotFound, "not_found")
+		m.close("-not-an-id").wantProblem(http.StatusNotFound, "not_found")
+		m.close("processor:stripe:USD").wantProblem(http.StatusUnprocessableEntity, "unprocessable")
+	})
+}
+
+func TestAnAccountThatIsNotEmptyStaysOpen(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		m.close("alice").wantProblem(http.StatusConflict, "account_not_empty")
+		m.close("world").wantProblem(http.StatusConflict, "account_not_empty") // it owes what others have
+		m.charge("all of it", aliceToShop(aliceHas)).want(http.StatusCreated)
+		m.close("alice").want(http.StatusNoContent)
+		m.close("shop").wantProblem(http.StatusConflict, "account_not_empty")
+
+		// Money that is held is the account's business too. Nothing holds any yet, so it is forged, and taken back for the audit.
+		m.put("holder", `{"currency":"USD","overdraft_limit":5}`).want(http.StatusCreated)
+		m.exec(`UPDATE accounts SET held = 5 WHERE merchant_id = $1 AND id = 'holder'`, m.id)
+		m.close("holder").wantProblem(http.StatusConflict, "account_not_empty")
+		m.exec(`UPDATE accounts SET held = 0 WHERE merchant_id = $1 AND id = 'holder'`, m.id)
+		if got := m.get("/accounts/holder").account(); got.Status != "open" || got.Version != 1 {
+			t.Errorf("it is %+v", got)
+		}
+	})
+}
+
+// RFC 9110, section 13.1.1: a condition that no longer holds because the request has been executed is not held against its retry.
+func TestAnAccountIsClosedAtTheVersionThatItsOwnerHasSeen(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		closeIfMatch := func(account, tag string) *answer {
+			return m.send(m.first, call{method: http.MethodDelete, path: "/accounts/" + account, header: http.Header{"If-Match": {tag}}})
+		}
+		m.put("shop", `{"currency":"USD","name":"changed"}`).want(http.StatusOK)
+		for _, stale := range []string{`"1"`, `"3"`, `2`, `W/"2"`, `"x"`} {
+			closeIfMatch("shop", stale).wantProblem(http.StatusPreconditionFailed, "precondition_failed")
+		}
+		closeIfMatch("shop", `"2"`).want(http.StatusNoContent)
+		closeIfMatch("shop", `"2"`).want(http.StatusNoContent)
+		closeIfMatch("missing", `"1"`).wantProblem(http.StatusNotFound, "not_found")
+	})
+}
+
+func TestAClosedAccountTakesPartInNothing(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		paid := m.charge("before", aliceToShop(100)).want(http.StatusCreated)
+		back := aliceToShop(100).with("source_account", "shop").with("destination_account", "alice")
+		m.charge("back", back).want(http.StatusCreated)
+		m.close("shop").want(http.StatusNoContent)
+		m.charge("to it", aliceToShop(1)).wantProblem(http.StatusUnprocessableEntity, "account_closed").wantErrorAt("/destination_account")
+		m.charge("from it", back.with("amount", 1)).
+			wantProblem(http.StatusUnprocessableEntity, "account_closed").wantErrorAt("/source_account")
+		m.put("shop", `{"currency":"USD","name":"new"}`).wantProblem(http.StatusConflict, "account_closed")
+		m.retry("before", aliceToShop(100)).wantReplayOf(paid)
+		if got := m.get("/accounts/shop").want(http.StatusOK).account(); got.Status != "closed" || got.Balance != 0 {
+			t.Errorf("it is %+v", got)
+		}
+		if got := m.entries("/accounts/shop/entries"); len(got.Data) != 2 {
+			t.Errorf("its statement has %d entries", len(got.Data))
+		}
+	})
+}
+
+// A charge that holds the account's row is waited for, and then the account is no longer empty; and the other way round.
+func TestAnAccountIsClosedOrPaidButNotBoth(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		closed := 0
+		const rounds, payers = 40, 3
+		for round := range rounds {
+			id := fmt.Sprint("short-lived-", round)
+			m.put(id, `{"currency":"USD"}`).want(http.StatusCreated)
+			answers := atOnce(1+payers, func(i int) *answer {
+				if i == 0 {
+					return m.close(id)
+				}
+				return m.chargeOn(m.either(i), fmt.Sprint(id, i), aliceToShop(1).with("destination_account", id).String())
+			})
+			paid := int64(0)
+			for _, a := range answers[1:] {
+				if a.status == http.StatusCreated {
+					paid++
+				} else {
+					a.wantProblem(http.StatusUnprocessableEntity, "account_closed")
+				}
+			}
+			got := m.get("/accounts/" + id).want(http.StatusOK).account()
+			switch answers[0].status {
+			case http.StatusNoContent:
+				closed++
+				if paid != 0 || got.Status != "closed" || got.Balance != 0 {
+					t.Errorf("closed, and paid %d times: %+v", paid, got)
+				}
+			default:
+				answers[0].wantProblem(http.StatusConflict, "account_not_empty")
+				if paid == 0 || got.Status != "open" || got.Balance != paid {
+					t.Errorf("not closed, and paid %d times: %+v", paid, got)
+				}
+			}
+		}
+		t.Logf("closed in %d of %d rounds", closed, rounds)
+	})
+}
+
+// The same with the order of events in the test's hand: the charge has its locks, and the DELETE waits.
+func TestClosingWaitsForTheChargeThatHoldsTheAccount(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	for _, first := range []string{"charge", "delete"} {
+		id := first + "-first"
+		m.put(id, `{"currency":"USD"}`).want(http.StatusCreated)
+		release := m.hold(id)
+		charged, closed := make(chan *answer, 1), make(chan *answer, 1)
+		charge := func() { charged <- m.charge(id, aliceToShop(1).with("destination_account", id)) }
+		closing := func() { closed <- m.close(id) }
+		if first == "charge" {
+			go charge()
+			m.awaitInFlight(1)
+			go closing()
+		} else {
+			go closing()
+			m.awaitInFlight(1)
+			go charge()
+		}
+		m.awaitInFlight(2) // who came first is first in the queue for the row
+		release()
+		if first == "charge" {
+			(<-charged).want(http.StatusCreated)
+			(<-closed).wantProblem(http.StatusConflict, "account_not_empty")
+		} else {
+			(<-closed).want(http.StatusNoContent)
+			(<-charged).wantProblem(http.StatusUnprocessableEntity, "account_closed")
+		}
+	}
+}

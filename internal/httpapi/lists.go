@@ -1,0 +1,154 @@
+package httpapi
+
+import (
+	"encoding/binary"
+	"net/http"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+)
+
+// listAccounts lists a merchant's accounts, closed ones too, ascending by id.
+func (a *api) listAccounts(w http.ResponseWriter, r *http.Request) error {
+	q, err := listQueryOf(r)
+	if err != nil {
+		return err
+	}
+	after := string(q.position)
+	if q.position != nil && !ledger.ValidAccountID(after) {
+		return errCursor
+	}
+	accounts, err := ledger.List(r.Context(), a.Accounts, requestOf(r).identity.MerchantID, after, q.limit+1)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, pageOf(&q, accounts, viewAccount,
+		func(account *ledger.Account) []byte { return []byte(account.AccountID) }))
+}
+
+// entryJSON is a line of an account's statement.
+type entryJSON struct {
+	Sequence     int64  `json:"sequence"`
+	Amount       int64  `json:"amount"` // negative: it left the account
+	Currency     string `json:"currency"`
+	BalanceAfter int64  `json:"balance_after"`
+	PaymentID    string `json:"payment_id"`
+	At           string `json:"at"`
+}
+
+// listEntries is an account's statement, newest first.
+func (a *api) listEntries(w http.ResponseWriter, r *http.Request) error {
+	ref, err := accountOf(r)
+	if err != nil {
+		return err
+	}
+	q, err := listQueryOf(r)
+	if err != nil {
+		return err
+	}
+	before := int64(ledger.NewestEntry)
+	if q.position != nil {
+		if len(q.position) != 8 {
+			return errCursor
+		}
+		before = int64(binary.BigEndian.Uint64(q.position)) //nolint:gosec // as it was written below
+	}
+	if _, err := ledger.Get(r.Context(), a.Accounts, ref); err != nil { // no such account is not an empty statement
+		return err
+	}
+	entries, err := ledger.Entries(r.Context(), a.Accounts, ref, before, q.limit+1)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, pageOf(&q, entries, viewEntry, func(e *ledger.WrittenEntry) []byte {
+		return binary.BigEndian.AppendUint64(nil, uint64(e.Sequence)) //nolint:gosec // from 1 on
+	}))
+}
+
+func viewEntry(e *ledger.WrittenEntry) entryJSON {
+	return entryJSON{
+		Sequence:     e.Sequence,
+		Amount:       e.Minor,
+		Currency:     string(e.Currency),
+		BalanceAfter: e.BalanceAfter,
+		PaymentID:    payments.FormatID(e.PaymentID),
+		At:           e.At.UTC().Format(payments.TimeFormat),
+	}
+}
+
+// listPayments lists payments, newest first. A page of a filtered list looks at a bounded number of payments (see
+// payments.Service.List), so it may hold fewer than its limit, or none, and not be the last: only next_cursor null says
+// that there is no more. Under a key there is one payment or none: the question of a caller who has lost everything else.
+func (a *api) listPayments(w http.ResponseWriter, r *http.Request) error {
+	q, err := listQueryOf(r, "status", "reference", "idempotency_key", "account", "created_after", "created_before")
+	if err != nil {
+		return err
+	}
+	filter, err := q.paymentFilter()
+	if err != nil {
+		return err
+	}
+	before := payments.Newest
+	if q.position != nil {
+		if before, err = uuid.FromBytes(q.position); err != nil {
+			return errCursor
+		}
+	}
+	found, err := a.Payments.List(r.Context(), requestOf(r).identity.MerchantID, filter, before, q.limit)
+	if err != nil {
+		return err
+	}
+	shown := page[jsontext.Value]{Data: make([]jsontext.Value, len(found.Payments))}
+	for i, payment := range found.Payments {
+		shown.Data[i] = payment.JSON()
+	}
+	if found.Next != nil {
+		shown.NextCursor = q.cursor(found.Next[:])
+	}
+	return writeJSON(w, http.StatusOK, &shown)
+}
+
+// paymentFilter reads the filters. A value that no payment can have is malformed: a list that is empty because of a
+// misspelt status would be taken for an answer.
+func (q *listQuery) paymentFilter() (filter payments.Filter, err error) {
+	get := q.filters.Get
+	filter.Status = payments.Status(get("status"))
+	if filter.Status != "" && !filter.Status.Known() {
+		return filter, &invalidRequest{detail: "status is not one that a payment can have"}
+	}
+	filter.Reference = get("reference")
+	if !payments.ValidReference(filter.Reference) {
+		return filter, &invalidRequest{detail: "reference is not one that a payment can have"}
+	}
+	filter.Account = get("account")
+	if filter.Account != "" && !ledger.ValidAccountID(filter.Account) {
+		return filter, &invalidRequest{detail: "account is not the id of any account"}
+	}
+	if key := q.filters["idempotency_key"]; key != nil {
+		if filter.Key, err = idempotency.ParseKey(key); err != nil {
+			return filter, &invalidRequest{detail: "idempotency_key cannot be any request's key"}
+		}
+	}
+	if filter.CreatedFrom, err = q.moment("created_after"); err != nil {
+		return filter, err
+	}
+	filter.CreatedBefore, err = q.moment("created_before")
+	return filter, err
+}
+
+// moment reads a filter that is a moment; nil if it is not there.
+func (q *listQuery) moment(name string) (*time.Time, error) {
+	if !q.filters.Has(name) {
+		return nil, nil
+	}
+	var at time.Time
+	if err := at.UnmarshalText([]byte(q.filters.Get(name))); err != nil { // stricter than time.Parse
+		return nil, &invalidRequest{detail: name + " must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z (a + is written %2B)"}
+	}
+	return &at, nil
+}

@@ -1,0 +1,66 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// A page of a list is asked for by where the last one ended, and not by how many to skip. So an account or an entry that is added
+// between two pages neither hides nor repeats one that was there.
+
+// List reads up to limit of a merchant's accounts, ascending by id, from the one after the id that is given; "" is before all.
+func List(ctx context.Context, db Querier, merchantID int64, afterID string, limit int) ([]Account, error) {
+	rows, err := db.Query(ctx, `
+		SELECT `+accountColumns+`
+		FROM accounts
+		WHERE merchant_id = $1 AND id > $2
+		ORDER BY id
+		LIMIT $3`, merchantID, afterID, limit)
+	if err != nil {
+		return nil, fmt.Errorf("listing accounts: %w", err)
+	}
+	accounts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (account Account, err error) {
+		err = scanAccount(row, &account)
+		return account, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing accounts: %w", err)
+	}
+	return accounts, nil
+}
+
+// WrittenEntry is an entry with the time at which its transaction wrote it, by the database's clock.
+type WrittenEntry struct {
+	Entry
+	At time.Time
+}
+
+// NewestEntry is where an account's statement begins: above every sequence.
+const NewestEntry = math.MaxInt64
+
+// Entries reads an account's statement, newest first: up to limit entries, from the one before the sequence that is given. An account
+// that does not exist has none.
+func Entries(ctx context.Context, db Querier, ref Ref, beforeSequence int64, limit int) ([]WrittenEntry, error) {
+	rows, err := db.Query(ctx, `
+		SELECT sequence, journal_id, payment_id, currency, amount, balance_after, at
+		FROM entries
+		WHERE merchant_id = $1 AND account_id = $2 AND sequence < $3
+		ORDER BY sequence DESC
+		LIMIT $4`, ref.MerchantID, ref.AccountID, beforeSequence, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading a statement: %w", err)
+	}
+	entries, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (WrittenEntry, error) {
+		e := WrittenEntry{Entry: Entry{Ref: ref}}
+		err := row.Scan(&e.Sequence, &e.JournalID, &e.PaymentID, &e.Currency, &e.Minor, &e.BalanceAfter, &e.At)
+		return e, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading a statement: %w", err)
+	}
+	return entries, nil
+}
