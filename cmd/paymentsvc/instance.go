@@ -31,12 +31,13 @@ const (
 // instance is one running service: pools, engine, background workers and API, in the order in which they depend on
 // each other.
 type instance struct {
-	config   instanceConfig
-	logger   *slog.Logger
-	pools    *postgres.Pools
-	payments *payments.Service
-	health   *health
-	listener net.Listener
+	config        instanceConfig
+	logger        *slog.Logger
+	pools         *postgres.Pools
+	authenticator *merchants.Authenticator
+	payments      *payments.Service
+	health        *health
+	listener      net.Listener
 }
 
 // startInstance connects to the migrated database at url, makes sure that money may run on it, and begins to listen. The
@@ -56,6 +57,7 @@ func startInstance(ctx context.Context, config instanceConfig, url string, logge
 	if err := in.health.waitUntilFit(ctx, databaseWait); err != nil {
 		return nil, err
 	}
+	in.authenticator = merchants.NewAuthenticator(in.pools.General)
 	in.payments = payments.New(payments.Config{
 		Pools:        in.pools,
 		Render:       httpapi.Render,
@@ -84,7 +86,7 @@ func (in *instance) serve(ctx context.Context) error {
 		Handler: httpapi.New(httpapi.Config{
 			Payments:       in.payments,
 			Accounts:       in.pools.General,
-			Authenticator:  merchants.NewAuthenticator(in.pools.General),
+			Authenticator:  in.authenticator,
 			Ready:          in.health.ready,
 			Unavailable:    postgres.Unavailable,
 			RequestTimeout: in.config.requestTimeout,
@@ -136,6 +138,9 @@ func (in *instance) shutDown(server *http.Server) error {
 func (in *instance) close() {
 	if in.payments != nil {
 		in.payments.Close()
+	}
+	if in.authenticator != nil {
+		in.authenticator.Close()
 	}
 	if in.pools != nil {
 		in.pools.Close()

@@ -20,6 +20,7 @@ type commands struct {
 	Dev       devCommand       `cmd:"" help:"Serve the API on this machine, with a Postgres of its own and a merchant to try it with."`
 	Migrate   migrateCommand   `cmd:"" help:"Move the database's schema."`
 	Merchants merchantsCommand `cmd:"" help:"Manage merchants."`
+	Keys      keysCommand      `cmd:"" help:"Manage the API keys of a merchant."`
 	Audit     auditCommand     `cmd:"" help:"Check every invariant of the books; exit 1 if one is violated."`
 }
 

@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
-	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
 // merchantsCommand is paymentsvc merchants.
@@ -23,20 +23,24 @@ type merchantsCreateCommand struct {
 
 // Run creates the merchant.
 func (c *merchantsCreateCommand) Run(ctx context.Context, term terminal) error {
-	if err := c.check(); err != nil {
-		return err
-	}
-	pools, err := postgres.Open(ctx, postgres.Options{URL: c.DatabaseURL, GeneralSize: 1, MoneySize: 1})
+	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
+		id, key, err := merchants.Create(ctx, pool, c.Name)
+		if err != nil {
+			return err
+		}
+		return printJSON(term, struct {
+			MerchantID string `json:"merchant_id"`
+			APIKey     string `json:"api_key"`
+		}{strconv.FormatInt(id, 10), key})
+	})
+}
+
+// printJSON prints a command's result on a line.
+func printJSON(term terminal, value any) error {
+	text, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
-	defer pools.Close()
-	id, key, err := merchants.Create(ctx, pools.General, c.Name)
-	if err != nil {
-		return err
-	}
-	return json.MarshalWrite(term.out, struct {
-		MerchantID string `json:"merchant_id"`
-		APIKey     string `json:"api_key"`
-	}{strconv.FormatInt(id, 10), key}, jsontext.Multiline(false))
+	_, err = fmt.Fprintf(term.out, "%s\n", text)
+	return err
 }

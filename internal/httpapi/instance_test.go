@@ -87,8 +87,9 @@ func newInstanceWith(t *testing.T, url string, s settings) *instance {
 		Pools: pools, Render: s.render, Retention: s.retention, Workers: s.workers, BatchSizeMax: 512,
 		QueueSizeMax: s.queueSizeMax, Timeout: 10 * time.Second, Logger: logger,
 	})
+	authenticator := merchants.NewAuthenticator(pools.General)
 	api := httpapi.New(httpapi.Config{
-		Payments: service, Accounts: s.accounts(pools.General), Authenticator: merchants.NewAuthenticator(pools.General),
+		Payments: service, Accounts: s.accounts(pools.General), Authenticator: authenticator,
 		Ready: s.ready, Unavailable: postgres.Unavailable, RequestTimeout: s.requestTimeout, Logger: logger,
 	})
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -102,6 +103,7 @@ func newInstanceWith(t *testing.T, url string, s settings) *instance {
 	in.stop = sync.OnceFunc(func() {
 		server.Close()
 		service.Close()
+		authenticator.Close()
 		pools.Close()
 	})
 	t.Cleanup(in.stop)

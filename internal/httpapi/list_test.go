@@ -342,9 +342,9 @@ func TestAPageOfAFilteredListLooksAtABoundedNumberOfPayments(t *testing.T) {
 	const more = 25_000
 	m.forgeRows(more, `
 		INSERT INTO payments (merchant_id, id, status, amount, currency, source_account, destination_account,
-			amount_captured, description, metadata, idempotency_key, created_at)
+			amount_captured, reference, description, metadata, idempotency_key, created_at)
 		SELECT $1, ('ffffffff-ffff-7fff-8fff-' || lpad(to_hex(n), 12, '0'))::uuid, 'succeeded', 1, 'USD', 'world', 'shop',
-			1, '', '{}', 'forged ' || n, now()
+			1, CASE WHEN n IN (15001, 15000, 5001, 5000) THEN 'edge' END, '', '{}', 'forged ' || n, now()
 		FROM generate_series(1, $2::int) n`, m.id, more)
 
 	pages, found, cursor := 0, []string(nil), ""
@@ -362,6 +362,10 @@ func TestAPageOfAFilteredListLooksAtABoundedNumberOfPayments(t *testing.T) {
 	}
 	if pages != 3 || !slices.Equal(found, []string{needle}) {
 		t.Errorf("%d pages hold %v; want 3 that hold %s", pages, found, needle)
+	}
+	// The last that one page looks at, and the first of the next.
+	if n := len(readAll[payment](m, "/payments", url.Values{"reference": {"edge"}}, nothing)); n != 4 {
+		t.Errorf("%d are found at the edges of pages, want 4", n)
 	}
 	if n := len(readAll[payment](m, "/payments", url.Values{"account": {"shop"}, "limit": {"100"}}, nothing)); n != more+1 {
 		t.Errorf("%d are listed, want %d", n, more+1)

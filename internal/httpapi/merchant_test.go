@@ -27,7 +27,6 @@ type merchant struct {
 	t      *testing.T
 	db     *pgtest.DB
 	id     int64
-	name   string // its own
 	apiKey string
 	first  *instance // gets the first request of every key
 	other  *instance // gets the retries; it may be the same one
@@ -37,13 +36,12 @@ type merchant struct {
 
 func newMerchant(t *testing.T, db *pgtest.DB, first, other *instance) *merchant {
 	t.Helper()
-	name := "merchant " + uuid.NewString()
-	id, apiKey, err := merchants.Create(t.Context(), db.Pool, name)
+	id, apiKey, err := merchants.Create(t.Context(), db.Pool, "merchant")
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := &merchant{
-		t: t, db: db, id: id, name: name, apiKey: apiKey, first: first, other: other, client: newClient(t), seen: &sync.Map{},
+		t: t, db: db, id: id, apiKey: apiKey, first: first, other: other, client: newClient(t), seen: &sync.Map{},
 	}
 	t.Cleanup(func() {
 		for _, in := range []*instance{first, other} {
@@ -228,21 +226,17 @@ func (m *merchant) forgeRows(n int64, sql string, args ...any) {
 }
 
 // secondKey is another API key of the merchant.
-func (m *merchant) secondKey() string {
+func (m *merchant) secondKey() string { return m.newKey(false) }
+
+// readOnlyKey is another API key of the merchant, which may only read.
+func (m *merchant) readOnlyKey() string { return m.newKey(true) }
+
+func (m *merchant) newKey(readOnly bool) string {
 	m.t.Helper()
-	_, apiKey, err := merchants.CreateNamedOnce(context.Background(), m.db.Pool, m.name)
+	_, apiKey, err := merchants.CreateKey(context.Background(), m.db.Pool, m.id, readOnly)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return apiKey
-}
-
-// readOnlyKey is another API key of the merchant, which may only read.
-func (m *merchant) readOnlyKey() string {
-	m.t.Helper()
-	apiKey := m.secondKey()
-	sum := sha256.Sum256([]byte(apiKey))
-	m.exec(`UPDATE api_keys SET read_only = true WHERE secret_sha256 = $1`, sum[:])
 	return apiKey
 }
 

@@ -165,6 +165,7 @@ var translations = []struct {
 	{err: errBodyTooLarge, code: "payload_too_large"},
 	{err: errMediaType, code: "unsupported_media_type"},
 	{err: payments.ErrOverloaded, code: "overloaded"},
+	{err: merchants.ErrBusy, code: "overloaded"},
 	{err: payments.ErrOutcomeUnknown, code: "outcome_unknown"},
 	{err: payments.ErrUnavailable, code: "unavailable"},
 	{err: payments.ErrUnknownFingerprint, code: "unavailable"},

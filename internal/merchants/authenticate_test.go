@@ -3,13 +3,17 @@ package merchants_test
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
@@ -19,11 +23,13 @@ import (
 func TestAKeyStandsForItsOwnerAndItsRights(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	authenticator := merchants.NewAuthenticator(db.Pool)
+	authenticator := newAuthenticator(t, db.Pool)
 	for _, readOnly := range []bool{false, true} {
-		id, apiKey := create(t, db)
-		sum := sha256.Sum256([]byte(apiKey))
-		exec(t, db, `UPDATE api_keys SET read_only = $2 WHERE secret_sha256 = $1`, sum[:], readOnly)
+		id, _ := create(t, db)
+		_, apiKey, err := merchants.CreateKey(t.Context(), db.Pool, id, readOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for range 2 { // the second time it is remembered
 			if got := authenticate(t, authenticator, apiKey); got.MerchantID != id || got.ReadOnly != readOnly {
 				t.Errorf("the key of merchant %d, read-only %t, stands for %+v", id, readOnly, got)
@@ -40,7 +46,7 @@ func unreachable(t *testing.T, db *pgtest.DB) *merchants.Authenticator {
 		t.Fatal(err)
 	}
 	pool.Close()
-	return merchants.NewAuthenticator(pool)
+	return newAuthenticator(t, pool)
 }
 
 // SECURITY 6 and 7.
@@ -88,7 +94,7 @@ func TestARevokedKeyStopsWorkingWithinTheStatedTime(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	_, apiKey := create(t, db)
-	authenticator := merchants.NewAuthenticator(db.Pool)
+	authenticator := newAuthenticator(t, db.Pool)
 	authenticate(t, authenticator, apiKey)
 	revoke(t, db, apiKey)
 	revoked := time.Now()
@@ -111,7 +117,7 @@ func TestAKeyWorksFromTheMomentThatItExists(t *testing.T) {
 	db := pgtest.New(t)
 	id, _ := create(t, db)
 	_, apiKey := create(t, pgtest.New(t)) // of another database, so that this one does not know it yet
-	authenticator := merchants.NewAuthenticator(db.Pool)
+	authenticator := newAuthenticator(t, db.Pool)
 	if _, err := authenticator.Authenticate(t.Context(), apiKey); !errors.Is(err, merchants.ErrUnauthorized) {
 		t.Fatalf("before it exists: %v", err)
 	}
@@ -136,7 +142,7 @@ func TestACrowdWithOneKeyNeedsOneConnection(t *testing.T) {
 	}
 	t.Cleanup(pool.Close)
 	id, apiKey := create(t, db)
-	authenticator := merchants.NewAuthenticator(pool)
+	authenticator := newAuthenticator(t, pool)
 	start := make(chan struct{})
 	var crowd sync.WaitGroup
 	for range 500 {
@@ -159,7 +165,7 @@ func TestWhoLeavesEndsNobodyElsesQuestion(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	id, apiKey := create(t, db)
-	authenticator := merchants.NewAuthenticator(db.Pool)
+	authenticator := newAuthenticator(t, db.Pool)
 	tx, err := db.Pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -183,6 +189,106 @@ func TestWhoLeavesEndsNobodyElsesQuestion(t *testing.T) {
 		t.Fatal(err)
 	}
 	callers.Wait()
+}
+
+// watched is a pool of the test's database whose queries are noted.
+func watched(t *testing.T, db *pgtest.DB, note func(sql string, args []any)) *pgxpool.Pool {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.ConnConfig.Tracer = tracer(note)
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+type tracer func(sql string, args []any)
+
+func (note tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, query pgx.TraceQueryStartData) context.Context {
+	note(query.SQL, query.Args)
+	return ctx
+}
+
+func (tracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// A checksum can be computed by anyone, so keys that nobody issued can be well-formed.
+func TestInventedKeysAreLookedUpTogether(t *testing.T) {
+	t.Parallel()
+	db, elsewhere := pgtest.New(t), pgtest.New(t)
+	const crowd = 300
+	invented := make([]string, crowd)
+	for i := range invented {
+		_, invented[i] = create(t, elsewhere)
+	}
+	id, good := create(t, db)
+	var queries atomic.Int64
+	authenticator := newAuthenticator(t, watched(t, db, func(string, []any) { queries.Add(1) }))
+
+	tx, err := db.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(context.Background())
+	if _, err := tx.Exec(t.Context(), `LOCK TABLE api_keys`); err != nil {
+		t.Fatal(err)
+	}
+	var callers sync.WaitGroup
+	var arrived atomic.Int64
+	for _, apiKey := range invented {
+		callers.Go(func() {
+			arrived.Add(1)
+			if _, err := authenticator.Authenticate(t.Context(), apiKey); !errors.Is(err, merchants.ErrUnauthorized) {
+				t.Errorf("an invented key: %v", err)
+			}
+		})
+	}
+	for arrived.Load() < crowd {
+		awaitLock(t, db)
+	}
+	callers.Go(func() {
+		if got := authenticate(t, authenticator, good); got.MerchantID != id {
+			t.Errorf("the key of merchant %d stands for %+v", id, got)
+		}
+	})
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	callers.Wait()
+	if n := queries.Load(); n > crowd/3 {
+		t.Errorf("%d invented keys took %d queries", crowd, n)
+	}
+}
+
+// SECURITY 7 and 10: the secret is not compared with anything, here or in the database. Its hash is looked up, and how far
+// that agrees with another tells nothing about a key.
+func TestTheDatabaseIsAskedAboutAHashAndNeverAboutAKey(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	id, apiKey := create(t, db)
+	var mu sync.Mutex // guards asked
+	var asked []string
+	authenticator := newAuthenticator(t, watched(t, db, func(sql string, args []any) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, fmt.Sprintf("%s %x %v", sql, args, args))
+	}))
+	if got := authenticate(t, authenticator, apiKey); got.MerchantID != id {
+		t.Fatalf("it stands for %+v", got)
+	}
+	sum := sha256.Sum256([]byte(apiKey))
+	if len(asked) != 1 || !strings.Contains(asked[0], hex.EncodeToString(sum[:])) {
+		t.Fatalf("asked was %q", asked)
+	}
+	for i := len("sk_"); i+8 <= len(apiKey); i++ {
+		if piece := apiKey[i : i+8]; strings.Contains(asked[0], piece) || strings.Contains(asked[0], hex.EncodeToString([]byte(piece))) {
+			t.Errorf("a piece of the key was asked for: %s", asked[0])
+		}
+	}
 }
 
 // awaitLock waits until somebody waits for a lock in the test's database.
@@ -220,7 +326,7 @@ func TestWhoseTimeIsUpWaitsNoLonger(t *testing.T) {
 
 	timeIsUp, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := merchants.NewAuthenticator(pool).Authenticate(timeIsUp, apiKey); !errors.Is(err, context.Canceled) {
+	if _, err := newAuthenticator(t, pool).Authenticate(timeIsUp, apiKey); !errors.Is(err, context.Canceled) {
 		t.Errorf("it waited for the database until %v", err)
 	}
 }

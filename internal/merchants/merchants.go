@@ -5,47 +5,32 @@
 // without a query, and a scanner can recognise a leaked one.
 //
 // Authentication is in front of every request, so its result is remembered for [CacheFor]. That is also how long a
-// revoked key may go on working, on each instance.
+// revoked key may go on working, on each instance. Keys that are not remembered are looked up together, so that whoever
+// invents keys costs the database little (see [Authenticator]).
+//
+// Nothing here compares a secret with a secret. The database and the cache are asked for a key's SHA-256: how far two of
+// those agree, which a clock might tell, says nothing about a key.
 package merchants
 
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"strings"
-	"time"
 
-	"github.com/google/uuid"
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"golang.org/x/sync/singleflight"
 )
 
-// CacheFor is how long an instance goes on accepting a key without asking the database again.
-const CacheFor = 5 * time.Second
-
 const (
-	cacheSizeMax  = 10_000
 	keyPrefix     = "sk_"
 	secretBytes   = 20
 	checksumBytes = 4
 )
-
-// ErrUnauthorized means that the token is not a valid key of any merchant. It never says why.
-var ErrUnauthorized = errors.New("not a valid API key")
-
-// Identity is what a valid key stands for.
-type Identity struct {
-	MerchantID int64
-	KeyID      uuid.UUID
-	ReadOnly   bool
-}
 
 // Create makes a merchant and its first API key. The key is returned here and never again.
 func Create(ctx context.Context, db *pgxpool.Pool, name string) (merchantID int64, apiKey string, err error) {
@@ -54,7 +39,7 @@ func Create(ctx context.Context, db *pgxpool.Pool, name string) (merchantID int6
 		if _, err := tx.Exec(ctx, `INSERT INTO merchants (id, name) VALUES ($1, $2)`, merchantID, name); err != nil {
 			return err
 		}
-		apiKey, err = createKey(ctx, tx, merchantID)
+		_, apiKey, err = createKey(ctx, tx, merchantID, false)
 		return err
 	})
 	if err != nil {
@@ -73,23 +58,8 @@ func CreateNamedOnce(ctx context.Context, db *pgxpool.Pool, name string) (mercha
 	if err != nil {
 		return 0, "", fmt.Errorf("finding merchant: %w", err)
 	}
-	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		apiKey, err = createKey(ctx, tx, merchantID)
-		return err
-	})
+	_, apiKey, err = CreateKey(ctx, db, merchantID, false)
 	return merchantID, apiKey, err
-}
-
-// createKey makes a key inside the caller's transaction.
-func createKey(ctx context.Context, tx pgx.Tx, merchantID int64) (string, error) {
-	token := newToken()
-	sum := sha256.Sum256([]byte(token))
-	_, err := tx.Exec(ctx, `INSERT INTO api_keys (merchant_id, id, secret_sha256) VALUES ($1, $2, $3)`,
-		merchantID, uuid.Must(uuid.NewV7()), sum[:])
-	if err != nil {
-		return "", fmt.Errorf("creating API key: %w", err)
-	}
-	return token, nil
 }
 
 // randomID is positive, and below 2^53 so that a JSON reader keeps it exact.
@@ -123,69 +93,3 @@ func wellFormed(token string) bool {
 }
 
 func format(raw []byte) string { return keyPrefix + strings.ToLower(encoding.EncodeToString(raw)) }
-
-// Authenticator checks API keys.
-type Authenticator struct {
-	pool  *pgxpool.Pool
-	cache *lru.Cache[[sha256.Size]byte, remembered]
-	asked singleflight.Group // one query per key at a time, however many requests come with it
-}
-
-type remembered struct {
-	Identity
-	until time.Time
-}
-
-// NewAuthenticator reads keys from pool.
-func NewAuthenticator(pool *pgxpool.Pool) *Authenticator {
-	cache, err := lru.New[[sha256.Size]byte, remembered](cacheSizeMax)
-	if err != nil {
-		panic(err) // only for a size below 1
-	}
-	return &Authenticator{pool: pool, cache: cache}
-}
-
-// Authenticate returns whose the token is, ErrUnauthorized if it is nobody's, or another error if that cannot be found out now.
-func (a *Authenticator) Authenticate(ctx context.Context, token string) (Identity, error) {
-	if !wellFormed(token) {
-		return Identity{}, ErrUnauthorized
-	}
-	sum := sha256.Sum256([]byte(token))
-	if known, ok := a.cache.Get(sum); ok && time.Now().Before(known.until) {
-		return known.Identity, nil
-	}
-	answer := a.asked.DoChan(string(sum[:]), func() (any, error) {
-		// The answer is for everybody who waits for it, so no single caller's context ends the question.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CacheFor)
-		defer cancel()
-		return a.ask(ctx, sum)
-	})
-	select {
-	case found := <-answer:
-		if found.Err != nil {
-			return Identity{}, found.Err
-		}
-		return found.Val.(Identity), nil
-	case <-ctx.Done():
-		return Identity{}, fmt.Errorf("looking up an API key: %w", ctx.Err())
-	}
-}
-
-func (a *Authenticator) ask(ctx context.Context, sum [sha256.Size]byte) (Identity, error) {
-	until := time.Now().Add(CacheFor) // counted from before the question, so that the promise about revocation holds
-	var identity Identity
-	err := a.pool.QueryRow(ctx, `
-		SELECT merchant_id, id, read_only
-		FROM api_keys
-		WHERE secret_sha256 = $1 AND revoked_at IS NULL`, sum[:],
-	).Scan(&identity.MerchantID, &identity.KeyID, &identity.ReadOnly)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		a.cache.Remove(sum)
-		return Identity{}, ErrUnauthorized
-	case err != nil:
-		return Identity{}, fmt.Errorf("looking up an API key: %w", err)
-	}
-	a.cache.Add(sum, remembered{identity, until})
-	return identity, nil
-}

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/pgtest"
 )
@@ -33,10 +36,17 @@ func exec(t *testing.T, db *pgtest.DB, sql string, args ...any) {
 	}
 }
 
+// revoke ends an API key, which its hash finds.
 func revoke(t *testing.T, db *pgtest.DB, apiKey string) {
 	t.Helper()
 	sum := sha256.Sum256([]byte(apiKey))
-	exec(t, db, `UPDATE api_keys SET revoked_at = clock_timestamp() WHERE secret_sha256 = $1`, sum[:])
+	var id uuid.UUID
+	if err := db.Pool.QueryRow(t.Context(), `SELECT id FROM api_keys WHERE secret_sha256 = $1`, sum[:]).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := merchants.Revoke(t.Context(), db.Pool, id); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestAMerchantsIDTellsNothingAndEveryJSONReaderKeepsIt(t *testing.T) {
@@ -146,17 +156,29 @@ func TestTheKeysOfAMerchantWorkSideBySide(t *testing.T) {
 	if other, _, err := merchants.CreateNamedOnce(t.Context(), db.Pool, "another shop"); err != nil || other == id {
 		t.Errorf("another name is merchant %d, %v", other, err)
 	}
-	authenticator := merchants.NewAuthenticator(db.Pool)
+	authenticator := newAuthenticator(t, db.Pool)
+	for _, key := range keysOf(t, db, id) {
+		if key.ReadOnly || key.RevokedAt != nil {
+			t.Errorf("%+v", key)
+		}
+	}
 	one, two := authenticate(t, authenticator, first), authenticate(t, authenticator, second)
 	if one.MerchantID != id || two.MerchantID != id || one.KeyID == two.KeyID {
 		t.Errorf("the keys stand for %+v and %+v", one, two)
 	}
 	revoke(t, db, first)
-	authenticator = merchants.NewAuthenticator(db.Pool)
+	authenticator = newAuthenticator(t, db.Pool)
 	if _, err := authenticator.Authenticate(t.Context(), first); !errors.Is(err, merchants.ErrUnauthorized) {
 		t.Errorf("the revoked key: %v", err)
 	}
 	authenticate(t, authenticator, second)
+}
+
+func newAuthenticator(t *testing.T, pool *pgxpool.Pool) *merchants.Authenticator {
+	t.Helper()
+	authenticator := merchants.NewAuthenticator(pool)
+	t.Cleanup(authenticator.Close)
+	return authenticator
 }
 
 func authenticate(t *testing.T, a *merchants.Authenticator, apiKey string) merchants.Identity {

@@ -1,0 +1,140 @@
+package merchants
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
+)
+
+// CacheFor is how long an instance goes on accepting a key without asking the database again.
+const CacheFor = 5 * time.Second
+
+const (
+	cacheSizeMax = 10_000
+
+	lookupWorkers  = 2 // so that a connection that hangs does not hold up everybody
+	lookupBatchMax = 512
+	lookupQueueMax = 10_000
+)
+
+// Reasons for which nobody is let in.
+var (
+	// ErrUnauthorized means that the token is not a valid key of any merchant. It never says why.
+	ErrUnauthorized = errors.New("not a valid API key")
+	// ErrBusy means that it cannot be found out now, because too many keys are being looked up already.
+	ErrBusy = errors.New("too many API keys are being looked up")
+)
+
+// Identity is what a valid key stands for.
+type Identity struct {
+	MerchantID int64
+	KeyID      uuid.UUID
+	ReadOnly   bool
+}
+
+// Authenticator checks API keys.
+//
+// Only keys that are good are remembered, so a new one works from the moment that it exists. The price would be a query
+// for each invented one; but keys that come while the database is being asked are gathered and asked about together,
+// so however many come, they occupy two connections and a few queries at a time.
+type Authenticator struct {
+	pool    *pgxpool.Pool
+	cache   *lru.Cache[keyHash, remembered]
+	lookups *groupcommit.Group[keyHash, keyHash, *Identity]
+}
+
+type keyHash [sha256.Size]byte
+
+type remembered struct {
+	Identity
+	until time.Time
+}
+
+// NewAuthenticator reads keys from pool. Close ends it.
+func NewAuthenticator(pool *pgxpool.Pool) *Authenticator {
+	cache, err := lru.New[keyHash, remembered](cacheSizeMax)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	a := &Authenticator{pool: pool, cache: cache}
+	a.lookups = groupcommit.New[keyHash](groupcommit.Config[keyHash, *Identity]{
+		Commit:       a.lookUp,
+		Splittable:   func(error) bool { return false }, // no key can be at fault: each is 32 bytes
+		Workers:      lookupWorkers,
+		BatchSizeMax: lookupBatchMax,
+		QueueSizeMax: lookupQueueMax,
+		Timeout:      CacheFor,
+	})
+	return a
+}
+
+// Close ends the look-ups.
+func (a *Authenticator) Close() { a.lookups.Close() }
+
+// Authenticate returns whose the token is, ErrUnauthorized if it is nobody's, or another error if that cannot be found out now.
+func (a *Authenticator) Authenticate(ctx context.Context, token string) (Identity, error) {
+	if !wellFormed(token) {
+		return Identity{}, ErrUnauthorized
+	}
+	hash := keyHash(sha256.Sum256([]byte(token)))
+	if known, ok := a.cache.Get(hash); ok && time.Now().Before(known.until) {
+		return known.Identity, nil
+	}
+	identity, _, err := a.lookups.Do(ctx, hash, hash)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return Identity{}, fmt.Errorf("looking up an API key: %w", ctx.Err())
+	case errors.Is(err, groupcommit.ErrQueueFull), errors.Is(err, groupcommit.ErrNotStarted): // full, or closed
+		return Identity{}, fmt.Errorf("%w: %w", ErrBusy, err)
+	case err != nil:
+		return Identity{}, fmt.Errorf("looking up an API key: %w", err)
+	case identity == nil:
+		return Identity{}, ErrUnauthorized
+	}
+	return *identity, nil
+}
+
+// lookUp asks whose keys these are, all in one query; nil is nobody's.
+func (a *Authenticator) lookUp(ctx context.Context, hashes []keyHash) ([]*Identity, error) {
+	until := time.Now().Add(CacheFor) // counted from before the question, so that the promise about revocation holds
+	sums := make([][]byte, len(hashes))
+	for i := range hashes {
+		sums[i] = hashes[i][:]
+	}
+	rows, err := a.pool.Query(ctx, `
+		SELECT secret_sha256, merchant_id, id, read_only
+		FROM api_keys
+		WHERE secret_sha256 = ANY ($1) AND revoked_at IS NULL`, sums)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[keyHash]*Identity, len(hashes))
+	var sum []byte
+	var identity Identity
+	_, err = pgx.ForEachRow(rows, []any{&sum, &identity.MerchantID, &identity.KeyID, &identity.ReadOnly}, func() error {
+		its := identity
+		found[keyHash(sum)] = &its
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]*Identity, len(hashes))
+	for i, hash := range hashes {
+		if answers[i] = found[hash]; answers[i] == nil {
+			a.cache.Remove(hash)
+		} else {
+			a.cache.Add(hash, remembered{*answers[i], until})
+		}
+	}
+	return answers, nil
+}
