@@ -7,6 +7,8 @@ import (
 	"net"
 	"strconv"
 	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 )
 
 // databaseFlags say which database a command works on.
@@ -32,6 +34,8 @@ type instanceFlags struct {
 	CommitWorkers        string `help:"Money transactions in flight at once, a connection each." env:"COMMIT_WORKERS" default:"2"`
 	CommitBatchSizeMax   string `help:"Most charges in one transaction." env:"COMMIT_BATCH_SIZE_MAX" default:"512"`
 	CommitQueueSizeMax   string `help:"Most requests that may wait for a transaction; more are told to come back." env:"COMMIT_QUEUE_SIZE_MAX" default:"10000"`
+	RateLimitPerSecond   string `help:"Requests a second that one merchant may send to this instance. (default: no limit)" env:"RATE_LIMIT_PER_SECOND" placeholder:"NUMBER"`
+	RateLimitBurst       string `help:"Requests that a merchant may send at once, after a pause. (default: as many as a second)" env:"RATE_LIMIT_BURST" placeholder:"NUMBER"`
 	ReadConnections      string `help:"Database connections for everything that is not a money transaction." env:"READ_CONNECTIONS" default:"8"`
 	LogLevel             string `help:"debug, info, warn or error." env:"LOG_LEVEL" default:"info"`
 	AllowDataLoss        bool   `help:"Run even on a database that may lose what it has committed (fsync or synchronous_commit not on)." env:"ALLOW_DATA_LOSS"`
@@ -48,6 +52,7 @@ type instanceConfig struct {
 	batchSizeMax    int
 	queueSizeMax    int
 	readConnections int
+	rateLimit       httpapi.RateLimit
 	logLevel        slog.Level
 	allowDataLoss   bool
 }
@@ -65,6 +70,7 @@ func (f instanceFlags) parse() (instanceConfig, error) {
 		batchSizeMax:    p.number("COMMIT_BATCH_SIZE_MAX", f.CommitBatchSizeMax, 4096),
 		queueSizeMax:    p.number("COMMIT_QUEUE_SIZE_MAX", f.CommitQueueSizeMax, 1_000_000),
 		readConnections: p.number("READ_CONNECTIONS", f.ReadConnections, 1000),
+		rateLimit:       p.rateLimit(f.RateLimitPerSecond, f.RateLimitBurst),
 		allowDataLoss:   f.AllowDataLoss,
 	}
 	if err := config.logLevel.UnmarshalText([]byte(f.LogLevel)); err != nil {
@@ -97,6 +103,22 @@ func (p *problems) number(name, value string, most int) int {
 		p.add(name, value, fmt.Sprintf("is not a number from 1 to %d", most))
 	}
 	return n
+}
+
+// rateLimit is none unless perSecond is set.
+func (p *problems) rateLimit(perSecond, burst string) (limit httpapi.RateLimit) {
+	const most = 1_000_000
+	switch {
+	case perSecond == "" && burst != "":
+		p.add("RATE_LIMIT_BURST", burst, "means nothing without RATE_LIMIT_PER_SECOND")
+	case perSecond != "":
+		limit.PerSecond = p.number("RATE_LIMIT_PER_SECOND", perSecond, most)
+		limit.Burst = limit.PerSecond
+		if burst != "" {
+			limit.Burst = p.number("RATE_LIMIT_BURST", burst, most)
+		}
+	}
+	return limit
 }
 
 func (p *problems) address(name, value string) string {

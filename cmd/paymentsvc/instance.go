@@ -87,6 +87,7 @@ func (in *instance) serve(ctx context.Context) error {
 			Payments:       in.payments,
 			Accounts:       in.pools.General,
 			Authenticator:  in.authenticator,
+			RateLimit:      in.config.rateLimit,
 			Ready:          in.health.ready,
 			Unavailable:    postgres.Unavailable,
 			RequestTimeout: in.config.requestTimeout,

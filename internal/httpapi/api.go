@@ -22,7 +22,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// Config of the API. Every field is required.
+// Config of the API. Every field is required, but for RateLimit.
 type Config struct {
 	Payments      *payments.Service
 	Accounts      ledger.Querier // where accounts are kept
@@ -30,6 +30,7 @@ type Config struct {
 	Ready         func() error // nil while the instance can charge
 	// Unavailable tells whether an error means that the database cannot be used right now, and not that something is wrong.
 	Unavailable    func(error) bool
+	RateLimit      RateLimit     // of each merchant; zero: none
 	RequestTimeout time.Duration // after which a caller is told that the outcome is not known yet
 	Logger         *slog.Logger
 }
@@ -47,6 +48,9 @@ func New(config Config) http.Handler {
 	r.Get("/readyz", a.readyz)
 	r.Group(func(r chi.Router) {
 		r.Use(a.authenticate)
+		if a.RateLimit != (RateLimit{}) {
+			r.Use(newRateLimiter(a.RateLimit).limit(a))
+		}
 		r.Get("/accounts", a.handle(a.listAccounts))
 		r.Put("/accounts/{id}", a.handle(a.putAccount))
 		r.Get("/accounts/{id}", a.handle(a.getAccount))

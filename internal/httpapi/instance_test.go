@@ -42,6 +42,7 @@ type settings struct {
 	render         func(payments.Outcome) idempotency.Answer
 	accounts       func(ledger.Querier) ledger.Querier
 	ready          func() error
+	rateLimit      httpapi.RateLimit
 }
 
 func (s settings) complete() settings {
@@ -89,7 +90,7 @@ func newInstanceWith(t *testing.T, url string, s settings) *instance {
 	})
 	authenticator := merchants.NewAuthenticator(pools.General)
 	api := httpapi.New(httpapi.Config{
-		Payments: service, Accounts: s.accounts(pools.General), Authenticator: authenticator,
+		Payments: service, Accounts: s.accounts(pools.General), Authenticator: authenticator, RateLimit: s.rateLimit,
 		Ready: s.ready, Unavailable: postgres.Unavailable, RequestTimeout: s.requestTimeout, Logger: logger,
 	})
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -24,6 +24,7 @@ var (
 	errBodyTooLarge       = fmt.Errorf("the body may have at most %d bytes", bodySizeMax)
 	errMediaType          = errors.New("the body must be application/json, and not compressed")
 	errPreconditionFailed = errors.New("the resource has changed since the version in If-Match")
+	errRateLimited        = errors.New("this merchant sends more requests than it may; Retry-After says when the next one may come")
 )
 
 // invalidRequest is a request that cannot be read.
@@ -77,6 +78,7 @@ var kinds = map[string]kind{
 	"account_not_found":       {http.StatusUnprocessableEntity, "There is no such account", sameKey},
 	"account_closed":          {http.StatusUnprocessableEntity, "The account is closed", sameKey},
 	"currency_mismatch":       {http.StatusUnprocessableEntity, "The currencies differ", sameKey},
+	"rate_limited":            {http.StatusTooManyRequests, "Too many requests", sameKey},
 	"internal_error":          {http.StatusInternalServerError, "Something went wrong here", sameKey},
 	"outcome_unknown":         {http.StatusServiceUnavailable, "The outcome is not known yet", sameKey},
 	"overloaded":              {http.StatusServiceUnavailable, "Too many requests are waiting", sameKey},
@@ -164,6 +166,7 @@ var translations = []struct {
 	{err: errPreconditionFailed, code: "precondition_failed"},
 	{err: errBodyTooLarge, code: "payload_too_large"},
 	{err: errMediaType, code: "unsupported_media_type"},
+	{err: errRateLimited, code: "rate_limited"},
 	{err: payments.ErrOverloaded, code: "overloaded"},
 	{err: merchants.ErrBusy, code: "overloaded"},
 	{err: payments.ErrOutcomeUnknown, code: "outcome_unknown"},
@@ -190,7 +193,7 @@ func (a *api) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	switch p.Status {
 	case http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", "Bearer")
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+	case http.StatusServiceUnavailable:
 		header.Set("Retry-After", "1")
 	case http.StatusRequestEntityTooLarge:
 		header.Set("Connection", "close") // the rest of the body is not read

@@ -1,0 +1,179 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+)
+
+// limited is a merchant on an instance that limits merchants. Its accounts are made on another one, which does not.
+func limited(t *testing.T, limit httpapi.RateLimit) *merchant {
+	t.Helper()
+	db := pgtest.New(t)
+	free := newInstance(t, db.URL)
+	m := newMerchant(t, db, free, free)
+	m.first = newInstanceWith(t, db.URL, settings{rateLimit: limit})
+	return m
+}
+
+// SECURITY 28, and row 9 of the contract.
+func TestWhoSendsTooMuchIsToldWhenToComeBackAndUsesUpNoKey(t *testing.T) {
+	t.Parallel()
+	const burst, crowd = 3, 40
+	m := limited(t, httpapi.RateLimit{PerSecond: 1, Burst: burst})
+	began := time.Now()
+	paid, refused := 0, []string(nil)
+	for i, a := range atOnce(crowd, func(i int) *answer { return m.charge(fmt.Sprint("k", i), aliceToShop(1)) }) {
+		if a.status == http.StatusCreated {
+			paid++
+			continue
+		}
+		a.wantProblem(http.StatusTooManyRequests, "rate_limited").wantFresh()
+		if a.header.Get("Retry-After") != "1" || a.header.Get("RateLimit") != `"default";r=0;t=1` {
+			a.fail("says to come back in %q, and that the limit is %q", a.header.Get("Retry-After"), a.header.Get("RateLimit"))
+		}
+		refused = append(refused, fmt.Sprint("k", i))
+	}
+	if most := burst + int(time.Since(began).Seconds()); paid < burst || paid > most || len(refused) == 0 {
+		t.Fatalf("%d were paid, of a burst of %d and at most %d by now", paid, burst, most)
+	}
+	m.wantCount(0, `SELECT count(*) FROM idempotency_keys WHERE merchant_id = $1 AND key = $2`, m.id, refused[0])
+	m.wantPayments(paid)
+
+	// The same key, after the time that was said: not a replay. It is what the body says that counts, and nothing was kept of it.
+	await(t, "the bucket has filled", func() bool {
+		a := m.charge(refused[0], aliceToShop(2))
+		if a.status == http.StatusTooManyRequests {
+			return false
+		}
+		a.want(http.StatusCreated).wantFresh()
+		return true
+	})
+	m.wantPayments(paid + 1)
+}
+
+var limitForm = regexp.MustCompile(`^"default";r=(\d+);t=(\d+)$`)
+
+// draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4.
+func TestEveryAnswerSaysWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	m := limited(t, httpapi.RateLimit{PerSecond: 2, Burst: 999})
+	began := time.Now()
+	for i := range 9 {
+		a := m.send(m.first, call{method: http.MethodGet, path: []string{"/accounts/alice", "/payments/none", "/payments?x"}[i%3]})
+		if a.header.Get("RateLimit-Policy") != `"default";q=999;w=500` {
+			a.fail("has the policy %q", a.header.Get("RateLimit-Policy"))
+		}
+		limit := limitForm.FindStringSubmatch(a.header.Get("RateLimit"))
+		if limit == nil {
+			t.Fatalf("the limit is %q", a.header.Get("RateLimit"))
+		}
+		least := 999 - (i + 1)
+		most := least + 1 + int(2*time.Since(began).Seconds())
+		if left, _ := strconv.Atoi(limit[1]); left < least || left > most || limit[2] != "1" {
+			a.fail("has the limit %s, where from %d to %d are left", limit[0], least, most)
+		}
+	}
+	unlimited := m.send(m.other, call{method: http.MethodGet, path: "/accounts/alice"}).want(http.StatusOK)
+	if unlimited.header.Get("RateLimit") != "" || unlimited.header.Get("RateLimit-Policy") != "" {
+		unlimited.fail("speaks of a limit, where none is set")
+	}
+}
+
+// The limit is the merchant's, whichever of its keys is used and whatever for. Who is nobody has no bucket, and health no limit.
+func TestALimitIsForAllThatAMerchantSends(t *testing.T) {
+	t.Parallel()
+	m := limited(t, httpapi.RateLimit{PerSecond: 1, Burst: 2})
+	second, stranger := m.as(m.secondKey()), m.as("sk_nobody")
+	refused := map[bool]int{}
+	for i, a := range atOnce(40, func(i int) *answer {
+		c := call{method: http.MethodPut, path: "/accounts/new", body: `{"currency":"USD"}`}
+		if i%4 < 2 {
+			c = call{method: http.MethodGet, path: "/accounts"}
+		}
+		return []*merchant{m, second}[i%2].send(m.first, c)
+	}) {
+		if a.status == http.StatusTooManyRequests {
+			refused[i%2 == 0]++
+		}
+	}
+	if refused[true] == 0 || refused[false] == 0 {
+		t.Errorf("of 20 requests by each of two keys, where the merchant may send 2, were refused: %v", refused)
+	}
+	for range 5 {
+		stranger.send(m.first, call{method: http.MethodGet, path: "/accounts"}).wantProblem(http.StatusUnauthorized, "unauthorized")
+		res, err := m.client.Get(m.first.url + "/readyz")
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("/readyz: %v, %v", res, err)
+		}
+		res.Body.Close()
+	}
+}
+
+// SECURITY 28: the other merchant's answers come as fast as before. "Less than double" was measured on a quiet machine; here
+// the bound is what a machine that runs everything else at the same time can keep.
+func TestAMerchantThatSendsTooMuchIsNobodyElsesTrouble(t *testing.T) {
+	t.Parallel()
+	m := limited(t, httpapi.RateLimit{PerSecond: 50, Burst: 50})
+	quiet := *m
+	var err error
+	if quiet.id, quiet.apiKey, err = merchants.Create(t.Context(), m.db.Pool, "quiet"); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"world", "shop"} {
+		quiet.send(m.other, call{method: http.MethodPut, path: "/accounts/" + id, body: `{"currency":"USD","overdraft_limit":null}`})
+	}
+	const pays, bound = 40, 5 * time.Second
+	pay := func(round string) (slowest time.Duration) {
+		var took []time.Duration
+		for i := range pays { // one after the other, and fewer than its burst
+			began := time.Now()
+			quiet.charge(fmt.Sprint(round, i), aliceToShop(1).with("source_account", "world")).want(http.StatusCreated)
+			took = append(took, time.Since(began))
+		}
+		return slices.Max(took)
+	}
+
+	var served, refused atomic.Int64
+	stop := make(chan struct{})
+	var flood sync.WaitGroup
+	for range 8 {
+		flood.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if m.send(m.first, call{method: http.MethodGet, path: "/accounts/alice"}).status == http.StatusTooManyRequests {
+					refused.Add(1)
+				} else {
+					served.Add(1)
+				}
+			}
+		})
+	}
+	await(t, "the flood is being refused", func() bool { return refused.Load() > 100 })
+	before := refused.Load()
+	slowest := pay("during")
+	during := refused.Load() - before
+	close(stop)
+	flood.Wait()
+	if during < pays {
+		t.Errorf("only %d requests of the other merchant were refused meanwhile", during)
+	}
+	if slowest > bound {
+		t.Errorf("one of the quiet merchant's requests took %s", slowest)
+	}
+	t.Logf("the slowest took %s; meanwhile %d were refused", slowest, during)
+}
