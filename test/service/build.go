@@ -11,9 +11,12 @@ import (
 	"testing"
 )
 
-const mainPackage = "github.com/paymentsvc/paymentsvc/cmd/paymentsvc"
+const (
+	mainPackage    = "github.com/paymentsvc/paymentsvc/cmd/paymentsvc"
+	oneFilePackage = "github.com/paymentsvc/paymentsvc/examples/onefile"
+)
 
-// binary is the program, built for this test process.
+// binary is a program, built for this test process.
 type binary struct {
 	path string
 	// leash is what the janitor waits on: the kernel closes it when this process ends, and nobody before.
@@ -23,6 +26,16 @@ type binary struct {
 // Binary is the program, built from this working tree at the first call of a test process.
 func Binary(t testing.TB) string {
 	t.Helper()
+	return buildOnce(t, builtMain)
+}
+
+var (
+	builtMain    = sync.OnceValues(func() (binary, error) { return build(mainPackage) })
+	builtOneFile = sync.OnceValues(func() (binary, error) { return build(oneFilePackage) })
+)
+
+func buildOnce(t testing.TB, built func() (binary, error)) (path string) {
+	t.Helper()
 	b, err := built()
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +43,7 @@ func Binary(t testing.TB) string {
 	return b.path
 }
 
-var built = sync.OnceValues(func() (binary, error) {
+func build(program string) (binary, error) {
 	dir, err := os.MkdirTemp("", "paymentsvc-build-")
 	if err != nil {
 		return binary{}, fmt.Errorf("making a place for the program: %w", err)
@@ -39,16 +52,16 @@ var built = sync.OnceValues(func() (binary, error) {
 	if err != nil {
 		return binary{}, errors.Join(err, os.RemoveAll(dir))
 	}
-	b := binary{path: filepath.Join(dir, "paymentsvc"), leash: leash}
+	b := binary{path: filepath.Join(dir, filepath.Base(program)), leash: leash}
 	args := []string{"build", "-buildvcs=false", "-o", b.path}
 	if raceDetector {
 		args = append(args, "-race")
 	}
-	if said, err := exec.Command("go", append(args, mainPackage)...).CombinedOutput(); err != nil {
-		return binary{}, fmt.Errorf("building %s: %w\n%s", mainPackage, err, said)
+	if said, err := exec.Command("go", append(args, program)...).CombinedOutput(); err != nil {
+		return binary{}, fmt.Errorf("building %s: %w\n%s", program, err, said)
 	}
 	return b, nil
-})
+}
 
 // removeAtExit removes dir when this process has ended, however it ends. A test process has no end at which Go code
 // runs for sure, so a shell waits for it: its standard input is at an end when we are.

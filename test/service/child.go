@@ -15,7 +15,7 @@ import (
 // endPatience is for a child that was told to end; the service itself allows its requests 25 seconds.
 const endPatience = 30 * time.Second
 
-// Child is a paymentsvc process.
+// Child is a process of paymentsvc, or of an example.
 type Child struct {
 	Stdout, Stderr Output
 
@@ -28,7 +28,12 @@ type Child struct {
 // that could be meant for it. What it prints is logged if the test fails.
 func Launch(t testing.TB, settings []string, args ...string) *Child {
 	t.Helper()
-	c := &Child{t: t, command: exec.Command(Binary(t), args...), ended: make(chan struct{})}
+	return launch(t, exec.Command(Binary(t), args...), settings)
+}
+
+func launch(t testing.TB, command *exec.Cmd, settings []string) *Child {
+	t.Helper()
+	c := &Child{t: t, command: command, ended: make(chan struct{})}
 	c.command.Stdout, c.command.Stderr = &c.Stdout, &c.Stderr
 	c.command.SysProcAttr = mortal()
 	c.command.Env = []string{"GORACE=atexit_sleep_ms=0"} // a race-built program waits a second before it exits
@@ -39,7 +44,7 @@ func Launch(t testing.TB, settings []string, args ...string) *Child {
 		}
 	}
 	if err := c.start(); err != nil {
-		t.Fatalf("starting paymentsvc %s: %v", strings.Join(args, " "), err)
+		t.Fatalf("starting %s: %v", command, err)
 	}
 	t.Cleanup(c.end)
 	return c
@@ -90,7 +95,7 @@ func (c *Child) PID() int { return c.command.Process.Pid }
 func (c *Child) Signal(signal syscall.Signal) {
 	c.t.Helper()
 	if err := c.command.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		c.t.Errorf("sending %v to paymentsvc: %v", signal, err)
+		c.t.Errorf("sending %v to %s: %v", signal, c.command, err)
 	}
 }
 

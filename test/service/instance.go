@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,14 @@ func Serve(t testing.TB, databaseURL string, settings ...string) *Instance {
 	t.Helper()
 	settings = append([]string{"DATABASE_URL=" + databaseURL, "LISTEN_ADDR=127.0.0.1:0"}, settings...)
 	return &Instance{Child: Launch(t, settings, "serve")}
+}
+
+// ServeOneFile starts examples/onefile on a database. It serves a part of the same API, and has no health checks: once it
+// has a URL it is ready.
+func ServeOneFile(t testing.TB, databaseURL string, settings ...string) *Instance {
+	t.Helper()
+	settings = append([]string{"DATABASE_URL=" + databaseURL, "LISTEN_ADDR=127.0.0.1:0"}, settings...)
+	return &Instance{Child: launch(t, exec.Command(buildOnce(t, builtOneFile)), settings)}
 }
 
 // URL is where the instance serves. It waits for the instance to say so.

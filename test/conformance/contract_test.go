@@ -1,0 +1,158 @@
+package conformance
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// row is one promise of the contract. A promise that not every service can keep, or show, as a whole is several rows.
+type row struct {
+	id      string // as in the contract, with a letter for a part
+	promise string
+	holds   func(*testing.T, *caller)
+	needs   need
+}
+
+// need is what a row needs beside an address and a merchant.
+type need string
+
+const (
+	nothing        need = ""
+	secondMerchant need = "-other-api-key, the API key of another merchant"
+	power          need = "processes and a database that the suite has started itself"
+)
+
+// contract is the idempotency contract.
+var contract = []row{
+	{"1", "a request without a key is refused", noKey, nothing},
+	{"2", "a key that cannot be read is refused", unreadableKey, nothing},
+	{"3", "a key is the same bare and quoted, and another in another case", spelledKey, nothing},
+	{"4", "the first request is executed, and its payment is where Location says", firstRequest, nothing},
+	{"5a", "the same request later gets the same answer, byte for byte", sameRequestLater, nothing},
+	{"5b", "the same request many times at once is executed once", sameRequestAtOnce, nothing},
+	{"5c", "a duplicate waits for the first and replays it", duplicateWaits, power},
+	{"7a", "a key belongs to its first request", otherRequest, nothing},
+	{"7b", "of two requests at once under one key, one is executed", otherRequestAtOnce, nothing},
+	{"8", "a request is the same however it is written", rewrittenRequest, nothing},
+	{"9a", "a request that is refused leaves its key free", refusedRequest, nothing},
+	{"9b", "so does one without a credential, or to the wrong place", strayRequest, nothing},
+	{"9c", "the same request succeeds once the cause of its refusal is gone", curedRequest, nothing},
+	{"9d", "so does one to a closed account", closedAccount, nothing},
+	{"10a", "a decline is stored and replayed, also when there is money by then", declinedRequest, nothing},
+	{"10b", "everything an account has is spent once, however many try at once", spentAtOnce, nothing},
+	{"11", "the same key of another merchant is another key", otherMerchant, secondMerchant},
+	{"12", "two keys are two payments, however equal the requests", twoKeys, nothing},
+	{"13a", "a reference is paid once, whatever the key", sameReferenceLater, nothing},
+	{"13b", "a reference that many claim at once is paid once", sameReferenceAtOnce, nothing},
+	{"13c", "a declined payment gives its reference back", freedReference, nothing},
+	{"16a", "every answer echoes the key as it was received", echoedKey, nothing},
+	{"16b", "every answer has a Request-Id of its own, and a replay names the original's", requestIDs, nothing},
+	{"17a", "whatever a client that has gone left behind, its retry makes one payment of it", clientGone, nothing},
+	{"17b", "an answer that did not arrive is given again", answerLost, nothing},
+	{"17c", "a charge whose key was claimed completes without its client", clientGoneAfterClaim, power},
+	{"18", "after an instance was killed the same key gets one answer, and waits for no stale lock", instanceKilled, power},
+}
+
+// elsewhere are the rows that cannot be shown by a client alone, and the tests of this repository that show them.
+var elsewhere = []struct {
+	id, why string
+	tests   []string // none: what the row is about is not in this release
+}{
+	{"6", "needs a card processor that answers late", nil},
+	{"14", "needs the retention of an answer to pass", []string{
+		"internal/httpapi TestAKeyIsKeptForEverAlsoWithoutItsAnswer",
+		"internal/httpapi TestRetriesWhileTheReaperRunsNeverChargeAgain",
+	}},
+	{"15", "needs a payment that changes", []string{"internal/httpapi TestAReplaySaysWhatWasAnsweredAndNotWhatIsTrueNow"}},
+	{"18", "needs Postgres to die, and connections to it at every statement", []string{
+		"internal/payments TestWhicheverStatementFailsTheChargeHappensOnce",
+		"test/torture TestNoAckedChargeIsLostOrDoubledWhenPostgresIsKilled",
+		"test/torture TestNoAckedChargeIsLostOrDoubledWhenPostgresAndTheServiceAreKilled",
+	}},
+	{"19", "needs a COMMIT whose acknowledgement is lost", []string{
+		"internal/payments TestWhateverBecomesOfTheCommitTheChargeHappensOnce",
+		"internal/payments TestAnOutcomeThatStaysUnknownIsCalledUnknownAndTheRetryFindsOut",
+	}},
+}
+
+func TestContract(t *testing.T) {
+	for _, s := range subjects(t) {
+		t.Run(s.name, s.test)
+	}
+}
+
+// test shows every row that can be shown of the subject: with retries to the same instance, and to another one.
+func (s *subject) test(t *testing.T) {
+	t.Parallel()
+	if s.start != nil {
+		s.service = s.start(t)
+	}
+	left := s.leftOut(t)
+	t.Cleanup(func() { t.Log(report(left)) })
+	for _, r := range contract {
+		if left[r.id] != "" {
+			continue
+		}
+		t.Run("row "+r.id, func(t *testing.T) {
+			t.Parallel()
+			if r.needs == power {
+				r.holds(t, newCaller(t, s.start(t)))
+				return
+			}
+			t.Run("on one instance", func(t *testing.T) {
+				t.Parallel()
+				r.holds(t, newCaller(t, s.service.alone()))
+			})
+			if s.service.other != s.service.first {
+				t.Run("across two", func(t *testing.T) {
+					t.Parallel()
+					r.holds(t, newCaller(t, s.service))
+				})
+			}
+		})
+	}
+}
+
+// leftOut tells why rows are not shown of the subject. To ask for one by name that cannot be shown is an error.
+func (s *subject) leftOut(t *testing.T) map[string]string {
+	t.Helper()
+	left := map[string]string{}
+	for _, r := range contract {
+		lacking := r.needs == power && s.start == nil || r.needs == secondMerchant && s.service.otherAPIKey == ""
+		switch {
+		case lacking && s.asked[r.id]:
+			t.Fatalf("row %s cannot be run: it needs %s", r.id, r.needs)
+		case !s.has.include(r.id):
+			left[r.id] = "is not a part of " + s.name
+		case !s.asked.include(r.id):
+			left[r.id] = "was not asked for"
+		case lacking:
+			left[r.id] = "needs " + string(r.needs)
+		}
+	}
+	return left
+}
+
+// number is the contract's number of a row: that of 5a is 5.
+func number(id string) string { return strings.TrimRight(id, "abcd") }
+
+// report says what became of each row of the contract.
+func report(left map[string]string) string {
+	var lines strings.Builder
+	for _, r := range contract {
+		if left[r.id] == "" {
+			fmt.Fprintf(&lines, "\nrow %-4s run: %s", r.id, r.promise)
+		} else {
+			fmt.Fprintf(&lines, "\nrow %-4s NOT RUN: %s", r.id, left[r.id])
+		}
+	}
+	for _, r := range elsewhere {
+		where := "not in this release"
+		if len(r.tests) > 0 {
+			where = "see " + strings.Join(r.tests, ", ")
+		}
+		fmt.Fprintf(&lines, "\nrow %-4s not here: it %s; %s", r.id, r.why, where)
+	}
+	return lines.String()
+}

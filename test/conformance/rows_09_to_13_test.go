@@ -1,0 +1,219 @@
+package conformance
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// Row 9: validation failure, unknown account, 413: not stored; the key stays free.
+func refusedRequest(t *testing.T, c *caller) {
+	type refusal struct {
+		text   func(*caller) string
+		status int
+		code   string
+	}
+	with := func(member string, value any) func(*caller) string {
+		return func(c *caller) string { return c.order(100).with(member, value).String() }
+	}
+	toOneself := func(c *caller) string { return c.order(100).with("source_account", c.shop).String() }
+	for name, bad := range map[string]refusal{
+		"not JSON":            {func(*caller) string { return `{"amount":100,` }, 400, "invalid_request"},
+		"two bodies":          {func(c *caller) string { return c.order(100).String() + "{}" }, 400, "invalid_request"},
+		"an unknown member":   {with("amuont", 1), 400, "invalid_request"},
+		"a wrong type":        {with("amount", "100"), 400, "invalid_request"},
+		"a fraction":          {with("amount", 99.5), 400, "invalid_request"},
+		"too long":            {with("description", strings.Repeat("x", 1<<17)), 413, "payload_too_large"},
+		"nothing":             {with("amount", 0), 422, "unprocessable"},
+		"less than nothing":   {with("amount", -100), 422, "unprocessable"},
+		"too much":            {with("amount", 1<<53), 422, "unprocessable"},
+		"to oneself":          {toOneself, 422, "unprocessable"},
+		"another currency":    {with("currency", "EUR"), 422, "currency_mismatch"},
+		"a source unknown":    {with("source_account", "nobody-"+c.id), 422, "account_not_found"},
+		"destination unknown": {with("destination_account", "nobody-"+c.id), 422, "account_not_found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := c.another(t)
+			for _, at := range []string{c.first, c.other, c.first} {
+				c.chargeText(at, bad.text(c), c.key("k")).wantProblem(bad.status, bad.code).wantFresh()
+			}
+			c.wantKeyFree()
+		})
+	}
+}
+
+// Row 9: 401, 404, 405, 415.
+func strayRequest(t *testing.T, c *caller) {
+	for name, stray := range map[string]struct {
+		change func(*request)
+		status int
+		code   string
+	}{
+		"no credential":      {func(r *request) { r.header = http.Header{"Authorization": nil} }, 401, "unauthorized"},
+		"a wrong credential": {func(r *request) { r.header = http.Header{"Authorization": {"Bearer sk_wrong"}} }, 401, "unauthorized"},
+		"the wrong path":     {func(r *request) { r.path = "/payment" }, 404, "not_found"},
+		"the wrong method":   {func(r *request) { r.method = http.MethodPut }, 405, "method_not_allowed"},
+		"the wrong type":     {func(r *request) { r.header = http.Header{"Content-Type": {"text/plain"}} }, 415, "unsupported_media_type"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := c.another(t)
+			r := request{method: http.MethodPost, path: "/payments", body: c.order(100).String(), keys: []string{c.key("k")}}
+			stray.change(&r)
+			for _, at := range []string{c.first, c.other} {
+				c.send(at, r).wantProblem(stray.status, stray.code).wantFresh()
+			}
+			c.wantKeyFree()
+		})
+	}
+}
+
+// wantKeyFree checks that the key "k" still charges, once, and that nothing else has moved money before.
+func (c *caller) wantKeyFree() {
+	c.t.Helper()
+	c.wantMoved(0)
+	paid := c.charge(c.first, c.order(100), c.key("k")).want(http.StatusCreated).wantFresh()
+	c.charge(c.other, c.order(100), c.key("k")).wantReplayOf(paid)
+	c.wantMoved(100)
+}
+
+// Row 9: the very same request under the very same key.
+func curedRequest(_ *testing.T, c *caller) {
+	toBob := c.order(100).with("destination_account", "bob-"+c.id)
+	c.charge(c.first, toBob, c.key("k")).wantProblem(http.StatusUnprocessableEntity, "account_not_found").wantFresh()
+	c.putAccount("bob-"+c.id, `{"currency":"USD"}`)
+	paid := c.charge(c.other, toBob, c.key("k")).want(http.StatusCreated).wantFresh()
+	c.charge(c.first, toBob, c.key("k")).wantReplayOf(paid)
+	c.wantBalance("bob-"+c.id, 100)
+	c.wantBalance(c.alice, -100)
+}
+
+// Row 9: closed account: the key is free for the request with another.
+func closedAccount(_ *testing.T, c *caller) {
+	closed := "closed-" + c.id
+	c.putAccount(closed, `{"currency":"USD"}`)
+	c.send(c.other, request{method: http.MethodDelete, path: "/accounts/" + closed}).want(http.StatusNoContent)
+	for _, at := range []string{c.first, c.other} {
+		c.charge(at, c.order(100).with("destination_account", closed), c.key("k")).
+			wantProblem(http.StatusUnprocessableEntity, "account_closed").wantFresh()
+	}
+	c.wantKeyFree()
+}
+
+// Row 10: declined: 402 insufficient_funds with payment_id, stored and replayed; a new attempt takes a new key.
+func declinedRequest(_ *testing.T, c *caller) {
+	order := c.order(aliceHas + 1)
+	no := c.charge(c.first, order, c.key("k")).wantProblem(http.StatusPaymentRequired, "insufficient_funds").wantFresh()
+	c.charge(c.other, order, c.key("k")).wantReplayOf(no)
+	if payment := c.get(c.other, "/payments/"+no.paymentID()).want(http.StatusOK); payment.member("status") != "declined" {
+		payment.fail("is not declined")
+	}
+	c.wantMoved(0)
+
+	c.putAccount(c.alice, fmt.Sprintf(`{"currency":"USD","overdraft_limit":%d}`, aliceHas+1))
+	c.charge(c.other, order, c.key("k")).wantReplayOf(no)
+	c.charge(c.first, order, c.key("k")).wantReplayOf(no)
+	c.charge(c.other, c.order(1), c.key("k")).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+	c.wantMoved(0)
+	c.charge(c.other, order, c.key("another")).want(http.StatusCreated).wantFresh()
+	c.wantMoved(aliceHas + 1)
+}
+
+// Row 10, when the account could pay any one of them.
+func spentAtOnce(t *testing.T, c *caller) {
+	key := func(i int) string { return c.key(fmt.Sprint("try ", i)) }
+	answers := c.crowd(40, func(i int) (string, body) { return key(i), c.order(aliceHas) })
+	paid := 0
+	for i, a := range answers {
+		if a.wantFresh().status == http.StatusCreated {
+			paid++
+		} else {
+			a.wantProblem(http.StatusPaymentRequired, "insufficient_funds")
+		}
+		c.charge(c.other, c.order(aliceHas), key(i)).wantReplayOf(a)
+	}
+	if paid != 1 {
+		t.Errorf("all that there is was paid %d times", paid)
+	}
+	c.wantMoved(aliceHas)
+}
+
+// Row 11: same key, another merchant: unrelated.
+func otherMerchant(_ *testing.T, c *caller) {
+	o := c.otherMerchant()
+	paid := c.charge(c.first, c.order(100), c.key("k")).want(http.StatusCreated)
+	o.charge(o.other, o.order(100), c.key("k")).want(http.StatusCreated).wantFresh()
+	o.charge(o.other, o.order(101), c.key("k")).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+	c.charge(c.other, c.order(100), c.key("k")).wantReplayOf(paid)
+	o.get(o.first, "/payments/"+paid.paymentID()).wantProblem(http.StatusNotFound, "not_found")
+	c.wantMoved(100)
+	o.wantMoved(100)
+
+	// Nor does it show from a refusal that somebody else has the key.
+	c.charge(c.first, c.order(5), c.key("k2")).want(http.StatusCreated)
+	o.charge(o.other, o.order(0), c.key("k2")).wantProblem(http.StatusUnprocessableEntity, "unprocessable")
+}
+
+// Row 12: two keys, equal bodies: two payments; nothing is inferred from a body.
+func twoKeys(t *testing.T, c *caller) {
+	one := c.charge(c.first, c.order(100), c.key("k1")).want(http.StatusCreated).wantFresh()
+	two := c.charge(c.other, c.order(100), c.key("k2")).want(http.StatusCreated).wantFresh()
+	if one.paymentID() == two.paymentID() {
+		t.Error("two keys, one payment")
+	}
+	c.wantMoved(200)
+	for _, a := range c.crowd(20, func(i int) (string, body) { return c.key(fmt.Sprint("at once ", i)), c.order(1) }) {
+		a.want(http.StatusCreated).wantFresh()
+	}
+	c.wantMoved(220)
+}
+
+// Row 13: reference given: one per merchant among payments that are not declined: a second one, whatever the key, 409
+// duplicate_reference with payment_id.
+func sameReferenceLater(_ *testing.T, c *caller) {
+	order := c.order(100).with("reference", "order-"+c.id)
+	paid := c.charge(c.first, order, c.key("k1")).want(http.StatusCreated)
+	for _, again := range []body{order, order.with("amount", 5)} {
+		refused := c.charge(c.other, again, c.key("k2")).wantProblem(http.StatusConflict, "duplicate_reference").wantFresh()
+		if refused.paymentID() != paid.paymentID() {
+			refused.fail("does not name %s, which has the reference", paid.paymentID())
+		}
+	}
+	c.charge(c.other, order, c.key("k1")).wantReplayOf(paid)
+	c.wantMoved(100)
+	c.charge(c.other, order.with("reference", "ORDER-"+c.id), c.key("k2")).want(http.StatusCreated).wantFresh()
+	c.wantMoved(200)
+}
+
+// Row 13, at the same moment.
+func sameReferenceAtOnce(t *testing.T, c *caller) {
+	for round := range 3 {
+		order := c.order(100).with("reference", fmt.Sprint("order-", round, "-", c.id))
+		answers := c.crowd(20, func(i int) (string, body) { return c.key(fmt.Sprint(round, " ", i)), order })
+		paid, winner := 0, ""
+		for _, a := range answers {
+			if a.status == http.StatusCreated {
+				paid, winner = paid+1, a.paymentID()
+			}
+		}
+		if paid != 1 {
+			t.Fatalf("the reference was paid %d times; an answer is %v", paid, answers[0])
+		}
+		for _, a := range answers {
+			if a.status != http.StatusCreated && a.wantProblem(http.StatusConflict, "duplicate_reference").paymentID() != winner {
+				a.fail("does not name %s, which has the reference", winner)
+			}
+		}
+		c.wantMoved(int64(100 * (round + 1)))
+	}
+}
+
+// Row 13: a declined payment holds no reference.
+func freedReference(_ *testing.T, c *caller) {
+	order := c.order(aliceHas+1).with("reference", "order-"+c.id)
+	no := c.charge(c.first, order, c.key("k1")).wantProblem(http.StatusPaymentRequired, "insufficient_funds")
+	c.charge(c.other, order.with("amount", 100), c.key("k2")).want(http.StatusCreated).wantFresh()
+	c.charge(c.other, order, c.key("k1")).wantReplayOf(no)
+	c.charge(c.first, order.with("amount", 100), c.key("k3")).wantProblem(http.StatusConflict, "duplicate_reference")
+	c.wantMoved(100)
+}

@@ -1,0 +1,118 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	svc "github.com/paymentsvc/paymentsvc/test/service"
+)
+
+// ownSubjects are the real service and the one-file example, two instances each on a database of their own.
+func ownSubjects(t *testing.T, asked rows) []*subject {
+	t.Helper()
+	part, err := parseRows(oneFileRows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []*subject{
+		{name: "service", asked: asked, start: startService},
+		{name: "onefile", asked: asked, start: startOneFile, has: part},
+	}
+}
+
+// oneFileRows are the rows of examples/onefile. It has neither merchants nor references, and no ids for requests.
+const oneFileRows = "1-8,9a,9c,10,12,16a,17,18"
+
+// control is the power that a test has over processes and a database of its own. It has no part in a service at an address.
+type control struct {
+	hold         func(account string) (release func()) // locks an account
+	awaitWaiting func(n int)                           // until n transactions wait for locks
+	kill         func()                                // ends the first instance with SIGKILL
+}
+
+func startService(t *testing.T) service {
+	t.Helper()
+	db := pgtest.New(t)
+	fleet := svc.StartFleet(t, 2, db.URL, svc.AllowDataLoss)
+	instances := fleet.Instances()
+	return service{
+		first: instances[0].URL(), other: instances[1].URL(),
+		apiKey: svc.CreateMerchant(t, db.URL).APIKey, otherAPIKey: svc.CreateMerchant(t, db.URL).APIKey,
+		control: controlOf(t, db, instances[0], "accounts"),
+	}
+}
+
+func startOneFile(t *testing.T) service {
+	t.Helper()
+	db := pgtest.New(t)
+	t.Cleanup(func() { auditOneFile(t, db) })
+	first, other := svc.ServeOneFile(t, db.URL), svc.ServeOneFile(t, db.URL)
+	return service{first: first.URL(), other: other.URL(), control: controlOf(t, db, first, "onefile.accounts")}
+}
+
+func controlOf(t *testing.T, db *pgtest.DB, first *svc.Instance, accounts string) control {
+	t.Helper()
+	return control{
+		hold: func(account string) func() {
+			t.Helper()
+			tx, err := db.Pool.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			release := func() { tx.Rollback(context.WithoutCancel(t.Context())) }
+			t.Cleanup(release)
+			if _, err := tx.Exec(t.Context(), `SELECT FROM `+accounts+` WHERE id = $1 FOR UPDATE`, account); err != nil {
+				t.Fatal(err)
+			}
+			return release
+		},
+		awaitWaiting: func(n int) {
+			t.Helper()
+			svc.Await(t, 10*time.Second, fmt.Sprintf("%d transactions wait", n), func() bool {
+				var waiting int
+				if err := db.Pool.QueryRow(t.Context(), `
+					SELECT count(*) FROM pg_stat_activity
+					WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
+					t.Fatal(err)
+				}
+				return waiting >= n
+			})
+		},
+		kill: first.Kill,
+	}
+}
+
+// auditOneFile checks the example's books: every query returns what is wrong.
+func auditOneFile(t *testing.T, db *pgtest.DB) {
+	t.Helper()
+	for what, query := range map[string]string{
+		"a payment whose entries are not its amount, or do not sum to zero": `
+			SELECT p.id FROM onefile.payments p LEFT JOIN onefile.entries e ON e.payment_id = p.id GROUP BY p.id
+			HAVING count(e.amount) <> CASE p.status WHEN 'succeeded' THEN 2 ELSE 0 END OR sum(e.amount) <> 0
+				OR max(e.amount) <> p.amount`,
+		"a balance that is not the sum of its entries": `
+			SELECT a.id FROM onefile.accounts a LEFT JOIN onefile.entries e ON e.account_id = a.id GROUP BY a.id
+			HAVING a.balance <> coalesce(sum(e.amount), 0)`,
+		"a key without a payment and an answer, or with an answer that is not final": `
+			SELECT key FROM onefile.idempotency_keys
+			WHERE payment_id IS NULL OR answer IS NULL OR status IS NULL OR status NOT IN (201, 402)`,
+		"a payment without its key, or with two": `
+			SELECT p.id FROM onefile.payments p LEFT JOIN onefile.idempotency_keys k ON k.payment_id = p.id GROUP BY p.id
+			HAVING count(k.key) <> 1`,
+	} {
+		rows, err := db.Pool.Query(context.WithoutCancel(t.Context()), query)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		wrong, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil || len(wrong) > 0 {
+			t.Errorf("%s: %q (%v)", what, wrong, err)
+		}
+	}
+}
