@@ -42,7 +42,7 @@ type PanicError struct {
 
 func (e *PanicError) Error() string { return fmt.Sprintf("committing panicked: %v", e.Value) }
 
-// Config of a Group. All fields are required.
+// Config of a Group. All fields but Observer are required.
 type Config[T, R any] struct {
 	// Commit commits a batch of values, whose keys differ, and returns their results in the same order. An error means
 	// that none of them has an effect, or that the outcome stays unknown. Its context ends at Timeout and not before.
@@ -55,6 +55,15 @@ type Config[T, R any] struct {
 	BatchSizeMax int           // items in one batch
 	QueueSizeMax int           // callers that may wait at once
 	Timeout      time.Duration // of one call of Commit
+
+	Observer Observer
+}
+
+// Observer is told what a Group does, for whoever watches it run. The workers call its functions, after they have handed
+// out results, so these should be quick; one that is nil is not called.
+type Observer struct {
+	Waited    func(time.Duration)                           // an item was taken into a batch this long after it was queued
+	Committed func(size int, took time.Duration, err error) // a call of Commit ended
 }
 
 // Group is a running group commit.
@@ -74,6 +83,7 @@ type Group[K comparable, T, R any] struct {
 // ready is closed; its callers then read the result.
 type slot[K comparable, T, R any] struct {
 	key     K
+	queued  time.Time
 	waiters []*waiter[T] // in order of arrival
 	taken   bool         // by a worker; guarded by the group's lock
 	ready   chan struct{}
@@ -131,7 +141,7 @@ func (g *Group[K, T, R]) enqueue(key K, w *waiter[T]) (*slot[K, T, R], error) {
 		s.waiters = append(s.waiters, w)
 		return s, nil
 	}
-	s := &slot[K, T, R]{key: key, waiters: []*waiter[T]{w}, ready: make(chan struct{})}
+	s := &slot[K, T, R]{key: key, queued: time.Now(), waiters: []*waiter[T]{w}, ready: make(chan struct{})}
 	g.slots[key] = s
 	g.queue = append(g.queue, s)
 	g.work.Signal()
@@ -157,7 +167,18 @@ func (g *Group[K, T, R]) run() {
 		if batch == nil {
 			return
 		}
+		taken := time.Now()
 		g.commit(batch)
+		g.observeWaits(batch, taken)
+	}
+}
+
+func (g *Group[K, T, R]) observeWaits(batch []*slot[K, T, R], taken time.Time) {
+	if g.config.Observer.Waited == nil {
+		return
+	}
+	for _, s := range batch {
+		g.config.Observer.Waited(taken.Sub(s.queued))
 	}
 }
 
@@ -196,7 +217,12 @@ func (g *Group[K, T, R]) takeQueued() []*slot[K, T, R] {
 // commit commits the slots and hands out their results: together or, if the batch is refused for what may be one item's
 // fault, in two halves.
 func (g *Group[K, T, R]) commit(batch []*slot[K, T, R]) {
+	began := time.Now()
 	results, err := g.commitOnce(batch)
+	took := time.Since(began)
+	if observe := g.config.Observer.Committed; observe != nil {
+		defer func() { observe(len(batch), took, err) }() // when the callers have been woken
+	}
 	if err != nil && len(batch) > 1 && g.config.Splittable(err) {
 		g.commit(batch[:len(batch)/2])
 		g.commit(batch[len(batch)/2:])

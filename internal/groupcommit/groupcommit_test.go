@@ -354,3 +354,41 @@ func TestCloseCommitsWhatWaitsAndTakesNoMore(t *testing.T) {
 		b.want(t, 20, true, nil)
 	})
 }
+
+func TestAnObserverIsToldOfEveryWaitAndEveryCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type commit struct {
+			size   int
+			took   time.Duration
+			failed bool
+		}
+		var waits []time.Duration
+		var commits []commit
+		d := newDisk()
+		group := newGroup(t, d, func(c *groupcommit.Config[int, int]) {
+			c.Observer = groupcommit.Observer{
+				Waited:    func(wait time.Duration) { waits = append(waits, wait) },
+				Committed: func(size int, took time.Duration, err error) { commits = append(commits, commit{size, took, err != nil}) },
+			}
+		})
+		a := do(t.Context(), group, "a", 1)
+		b, duplicate, poison := do(t.Context(), group, "b", 2), do(t.Context(), group, "b", 2), do(t.Context(), group, "c", -1)
+		time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
+		for range 4 {
+			d.allow <- struct{}{}
+		}
+		a.want(t, 10, true, nil)
+		b.want(t, 20, true, nil)
+		duplicate.want(t, 20, false, nil)
+		poison.want(t, 0, true, errPoison)
+		synctest.Wait()
+		if want := []time.Duration{0, time.Second, time.Second}; !slices.Equal(waits, want) {
+			t.Errorf("waits %v, want %v", waits, want)
+		}
+		// The batch of two is parted, and told of after its halves.
+		want := []commit{{1, time.Second, false}, {1, 0, false}, {1, 0, true}, {2, 0, true}}
+		if !slices.Equal(commits, want) {
+			t.Errorf("commits %v, want %v", commits, want)
+		}
+	})
+}

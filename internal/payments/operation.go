@@ -1,6 +1,7 @@
 package payments
 
 import (
+	"context"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,6 +17,9 @@ type operation struct {
 	accounts  []ledger.Ref // rows to lock
 	reference string       // to claim; "" for none
 	decide    func(*books) decision
+
+	// request is the context of the request that it came with, for tracing. It governs nothing.
+	request context.Context
 }
 
 // books are what decisions look at and move: the state that one transaction holds locked. Operations of a batch are decided

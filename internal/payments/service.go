@@ -25,7 +25,7 @@ var (
 	ErrUnknownFingerprint = errors.New("the key was taken by a newer release of the service")
 )
 
-// Config of a Service. Every field is required.
+// Config of a Service. Every field is required, but for those of the last group.
 type Config struct {
 	Pools *postgres.Pools
 	// Render turns an outcome into the answer that callers get. It is pure, and runs inside the transaction, because the
@@ -38,6 +38,12 @@ type Config struct {
 	QueueSizeMax int           // callers that may wait
 	Timeout      time.Duration // after which a transaction's outcome is called unknown
 	Logger       *slog.Logger
+
+	// Observer watches the queue and the transactions.
+	Observer groupcommit.Observer
+	// Trace is called before a batch is committed, with the contexts of the requests that it carries. The context that it
+	// returns takes the place of the transaction's own, and the function is called with the end.
+	Trace func(ctx context.Context, requests []context.Context) (context.Context, func(error))
 }
 
 // Outcome is what a charge came to, for rendering.
@@ -53,6 +59,7 @@ type Service struct {
 	group     *groupcommit.Group[idempotency.Key, *operation, ruling]
 	render    func(Outcome) idempotency.Answer
 	retention time.Duration
+	trace     func(context.Context, []context.Context) (context.Context, func(error)) // nil: no
 }
 
 // New starts a service. Close ends it.
@@ -62,20 +69,47 @@ func New(c Config) *Service {
 		committer: postgres.NewCommitter(c.Pools.Money, c.Logger),
 		render:    c.Render,
 		retention: c.Retention,
+		trace:     c.Trace,
 	}
 	s.group = groupcommit.New[idempotency.Key](groupcommit.Config[*operation, ruling]{
-		Commit:       s.transact,
+		Commit:       s.commit,
 		Splittable:   splittable,
 		Workers:      c.Workers,
 		BatchSizeMax: c.BatchSizeMax,
 		QueueSizeMax: c.QueueSizeMax,
 		Timeout:      c.Timeout,
+		Observer:     c.Observer,
 	})
 	return s
 }
 
 // Close commits the charges that wait, and ends the service.
 func (s *Service) Close() { s.group.Close() }
+
+// Stats say how the service is doing.
+type Stats struct {
+	Waiting      int // callers whose charge is in no transaction yet
+	Transactions postgres.CommitterStats
+}
+
+// Stats are those of this moment.
+func (s *Service) Stats() Stats {
+	return Stats{Waiting: s.group.Waiting(), Transactions: s.committer.Stats()}
+}
+
+// commit is transact, traced if tracing is on.
+func (s *Service) commit(ctx context.Context, operations []*operation) (_ []ruling, err error) {
+	if s.trace == nil {
+		return s.transact(ctx, operations)
+	}
+	requests := make([]context.Context, len(operations))
+	for i, op := range operations {
+		requests[i] = op.request
+	}
+	ctx, end := s.trace(ctx, requests)
+	defer func() { end(err) }()
+	return s.transact(ctx, operations)
+}
 
 // splittable tells whether a batch failed for what may be one operation's fault, and not for want of a database.
 func splittable(err error) bool {
@@ -110,6 +144,7 @@ func (s *Service) Charge(ctx context.Context, caller Caller, charge Charge) (Rep
 // execute waits for the ruling on the operation's key. If another request took this one's place in the queue under
 // the same key, and was refused, that refusal says nothing about this request, and it asks again.
 func (s *Service) execute(ctx context.Context, op *operation) (Reply, error) {
+	op.request = ctx
 	for {
 		ruling, ours, err := s.group.Do(ctx, op.claim.Key, op)
 		switch {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,11 +33,28 @@ type Unit func(ctx context.Context, tx *Tx) error
 type Committer struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
+	reruns [fateUnknown + 1]atomic.Int64 // by the fate of the run before
 }
 
 // NewCommitter runs its transactions on the connections of pool.
 func NewCommitter(pool *pgxpool.Pool, logger *slog.Logger) *Committer {
 	return &Committer{pool: pool, logger: logger}
+}
+
+// CommitterStats are counts since the committer was made.
+type CommitterStats struct {
+	// Transactions that ran again, by what had become of the run before: it lost to a rival, it could not be run, or its
+	// COMMIT was sent and not answered.
+	RerunsAfterConflict, RerunsAfterUnavailable, RerunsAfterUnknown int64
+}
+
+// Stats are the counts so far.
+func (c *Committer) Stats() CommitterStats {
+	return CommitterStats{
+		RerunsAfterConflict:    c.reruns[fateAgain].Load(),
+		RerunsAfterUnavailable: c.reruns[fateUnavailable].Load(),
+		RerunsAfterUnknown:     c.reruns[fateUnknown].Load(),
+	}
 }
 
 // Run runs the unit until it is committed, refused for its data, or ctx ends: then with ErrUnavailable if no COMMIT can
@@ -59,7 +77,8 @@ func (c *Committer) Run(ctx context.Context, unit Unit) error {
 		case giveUp:
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		c.logger.Warn("money transaction runs again", "attempt", attempt+1, "outcome_unknown", unknown, "error", err)
+		c.reruns[fate].Add(1)
+		c.logger.WarnContext(ctx, "money transaction runs again", "attempt", attempt+1, "outcome_unknown", unknown, "error", err)
 	}
 }
 

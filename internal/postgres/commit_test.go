@@ -87,7 +87,8 @@ func TestAUnitThatAsksForItRunsAgainFromNothing(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	runs := int64(0)
-	err := run(t, newCommitter(open(t, db.URL)), func(ctx context.Context, tx *postgres.Tx) error {
+	committer := newCommitter(open(t, db.URL))
+	err := run(t, committer, func(ctx context.Context, tx *postgres.Tx) error {
 		runs++
 		if err := send(ctx, tx, newMerchant, runs); err != nil {
 			return err
@@ -99,6 +100,9 @@ func TestAUnitThatAsksForItRunsAgainFromNothing(t *testing.T) {
 	})
 	if err != nil || runs != 3 {
 		t.Errorf("%d runs, and %v; want 3 and success", runs, err)
+	}
+	if got, want := committer.Stats(), (postgres.CommitterStats{RerunsAfterConflict: 2}); got != want {
+		t.Errorf("counted %+v, want %+v", got, want)
 	}
 	wantMerchants(t, db, "3")
 }

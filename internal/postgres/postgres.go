@@ -47,6 +47,8 @@ type Options struct {
 	URL         string // a connection string or URL, as libpq knows them
 	GeneralSize int    // connections for reads
 	MoneySize   int    // connections for money transactions
+	// Tracer, if set, is told of every statement.
+	Tracer pgx.QueryTracer
 }
 
 // Open prepares the pools. It does not connect yet; use CheckDurability to learn whether the database can be used.
@@ -61,7 +63,7 @@ func Open(ctx context.Context, o Options) (*Pools, error) {
 		{&pools.Money, o.MoneySize, moneyParams},
 		{&pools.Probe, 1, nil},
 	} {
-		opened, err := openPool(ctx, o.URL, pool.size, pool.params)
+		opened, err := openPool(ctx, o, pool.size, pool.params)
 		if err != nil {
 			pools.Close()
 			return nil, err
@@ -93,8 +95,8 @@ var moneyParams = map[string]string{
 	"enable_mergejoin": "off",
 }
 
-func openPool(ctx context.Context, url string, size int, params map[string]string) (*pgxpool.Pool, error) {
-	config, err := pgxpool.ParseConfig(url)
+func openPool(ctx context.Context, o Options, size int, params map[string]string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
 		return nil, fmt.Errorf("reading the database URL: %w", err)
 	}
@@ -108,6 +110,7 @@ func openPool(ctx context.Context, url string, size int, params map[string]strin
 		Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3,
 	}}).DialContext
 	conn.OnNotice = rememberWarning
+	conn.Tracer = o.Tracer
 	if conn.ValidateConnect == nil { // unless the URL says otherwise, a standby is no place for money
 		conn.ValidateConnect = requireWritable
 	}
