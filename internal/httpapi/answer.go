@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
@@ -33,20 +34,34 @@ func Render(outcome payments.Outcome) idempotency.Answer {
 }
 
 // writeReply answers a keyed request. An answer that was made for another request is a replay, and says so.
-func writeReply(w http.ResponseWriter, own uuid.UUID, reply payments.Reply) {
+func writeReply(w http.ResponseWriter, r *http.Request, reply payments.Reply) {
+	req := requestOf(r)
 	header := w.Header()
 	if reply.Location != "" {
 		header.Set("Location", reply.Location)
 	}
-	if reply.RequestID != own {
+	if reply.RequestID != req.id {
+		req.replayed = true
 		header.Set("Idempotent-Replayed", "true")
 		header.Set("Original-Request-Id", formatRequestID(reply.RequestID))
 	}
 	contentType := jsonType
 	if reply.Status >= http.StatusBadRequest {
 		contentType = problemType
+		req.code = codeOf(reply.Body)
 	}
 	writeBody(w, reply.Status, contentType, reply.Body)
+}
+
+// codeOf reads the code of a problem that was stored.
+func codeOf(body []byte) string {
+	var p struct {
+		Code string `json:"code"`
+	}
+	if err := json.Unmarshal(body, &p); err != nil {
+		return ""
+	}
+	return p.Code
 }
 
 // writeBody answers with a body whose length is announced, so that one cut short is seen to be.

@@ -22,7 +22,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// Config of the API. Every field is required, but for RateLimit.
+// Config of the API. Every field is required, but for RateLimit and those of the last group.
 type Config struct {
 	Payments      *payments.Service
 	Accounts      ledger.Querier // where accounts are kept
@@ -33,6 +33,12 @@ type Config struct {
 	RateLimit      RateLimit     // of each merchant; zero: none
 	RequestTimeout time.Duration // after which a caller is told that the outcome is not known yet
 	Logger         *slog.Logger
+
+	// Answered is told of every request when it has been answered.
+	Answered func(*Exchange)
+	// Trace is called when a request has come. The context that it returns takes the place of the request's own, and the
+	// function is called when it has been answered.
+	Trace func(*http.Request) (context.Context, func(*Exchange))
 }
 
 type api struct{ Config }
@@ -41,7 +47,7 @@ type api struct{ Config }
 func New(config Config) http.Handler {
 	a := &api{config}
 	r := chi.NewRouter()
-	r.Use(a.identify, a.recoverPanic, a.echoKey, middleware.GetHead)
+	r.Use(a.identify, a.observe, a.recoverPanic, a.echoKey, middleware.GetHead)
 	r.NotFound(a.handle(func(http.ResponseWriter, *http.Request) error { return errNotFound }))
 	r.MethodNotAllowed(a.methodNotAllowed(r))
 	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
@@ -79,6 +85,10 @@ func (a *api) handle(h handler) http.HandlerFunc {
 type request struct {
 	id       uuid.UUID
 	identity merchants.Identity
+	code     string // of the problem that it was answered with; "" for none
+	replayed bool   // its answer was made for another request
+	err      error  // what the service is at fault for
+	stack    string // where it panicked
 }
 
 type requestKey struct{}
@@ -148,9 +158,11 @@ func pathID(r *http.Request) string {
 	return unescaped
 }
 
+// methods are those that a route may have.
+var methods = []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete}
+
 // methodNotAllowed answers 405 with the methods that the path does have, whatever its id.
 func (a *api) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
-	methods := []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete}
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
 		path := r.URL.RawPath // what chi routes by: a slash that is escaped separates nothing
 		if path == "" {

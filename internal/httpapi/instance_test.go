@@ -43,6 +43,7 @@ type settings struct {
 	accounts       func(ledger.Querier) ledger.Querier
 	ready          func() error
 	rateLimit      httpapi.RateLimit
+	answered       func(*httpapi.Exchange)
 }
 
 func (s settings) complete() settings {
@@ -92,6 +93,7 @@ func newInstanceWith(t *testing.T, url string, s settings) *instance {
 	api := httpapi.New(httpapi.Config{
 		Payments: service, Accounts: s.accounts(pools.General), Authenticator: authenticator, RateLimit: s.rateLimit,
 		Ready: s.ready, Unavailable: postgres.Unavailable, RequestTimeout: s.requestTimeout, Logger: logger,
+		Answered: s.answered,
 	})
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		in.inFlight.Add(1)
@@ -153,6 +155,22 @@ func (b *logBuffer) count(text string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return strings.Count(b.text.String(), text)
+}
+
+// line is the first one that holds all of the texts.
+func (b *logBuffer) line(texts ...string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+lines:
+	for line := range strings.Lines(b.text.String()) {
+		for _, text := range texts {
+			if !strings.Contains(line, text) {
+				continue lines
+			}
+		}
+		return line
+	}
+	return ""
 }
 
 // await waits until the condition holds.

@@ -43,7 +43,7 @@ func (a *api) postPayment(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeReply(w, caller.RequestID, reply)
+	writeReply(w, r, reply)
 	return nil
 }
 

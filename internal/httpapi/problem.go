@@ -185,10 +185,12 @@ func problemOfRefusal(refusal *payments.Refusal) *problem {
 	return p
 }
 
-// writeProblem answers with the problem that err is, and logs what is the service's own fault.
+// writeProblem answers with the problem that err is, and keeps for the log what is the service's own fault.
 func (a *api) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	p := a.problemOf(err)
-	p.RequestID = formatRequestID(requestOf(r).id)
+	req := requestOf(r)
+	req.code = p.Code
+	p.RequestID = formatRequestID(req.id)
 	header := w.Header()
 	switch p.Status {
 	case http.StatusUnauthorized:
@@ -199,11 +201,10 @@ func (a *api) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 		header.Set("Connection", "close") // the rest of the body is not read
 	}
 	if p.Status >= http.StatusInternalServerError {
-		attributes := []any{"request_id", p.RequestID, "route", r.Pattern, "code", p.Code, "error", err}
+		req.err = err
 		if _, panicked := errors.AsType[panicError](err); panicked {
-			attributes = append(attributes, "stack", string(debug.Stack()))
+			req.stack = string(debug.Stack())
 		}
-		a.Logger.ErrorContext(r.Context(), "request failed", attributes...)
 	}
 	writeBody(w, p.Status, problemType, p.json())
 }

@@ -1,0 +1,108 @@
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+)
+
+// slowRequest is when a request is worth a line in the log of a service that runs well.
+const slowRequest = time.Second
+
+// Exchange is a request and its answer, as logs, metrics and traces know them. It holds no body, no path and no key.
+type Exchange struct {
+	RequestID  string
+	Method     string // "_OTHER" for one that no route has: a caller may send any text
+	Route      string // the pattern that was matched; "" for none
+	Status     int    // 0: the connection was cut before there was an answer
+	Code       string // of the problem; "" for none
+	Replayed   bool   // the answer was made for an earlier request under the same key
+	MerchantID int64  // 0: nobody's
+	Bytes      int    // of the answer's body
+	Duration   time.Duration
+}
+
+// observe tells those who watch of every request, when it has been answered: the log, and whoever the Config names.
+func (a *api) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		end := func(*Exchange) {}
+		if a.Trace != nil {
+			var ctx context.Context
+			ctx, end = a.Trace(r)
+			r = r.WithContext(ctx)
+		}
+		answer := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		defer func() { // also when the answer is cut short by a panic
+			x := exchangeOf(r, answer, time.Since(began))
+			a.log(r, x)
+			if a.Answered != nil {
+				a.Answered(x)
+			}
+			end(x)
+		}()
+		next.ServeHTTP(answer, r)
+	})
+}
+
+func exchangeOf(r *http.Request, answer middleware.WrapResponseWriter, took time.Duration) *Exchange {
+	req := requestOf(r)
+	return &Exchange{
+		RequestID:  answer.Header().Get("Request-Id"),
+		Method:     knownMethod(r.Method),
+		Route:      chi.RouteContext(r.Context()).RoutePattern(), // complete only now
+		Status:     answer.Status(),
+		Code:       req.code,
+		Replayed:   req.replayed,
+		MerchantID: req.identity.MerchantID,
+		Bytes:      answer.BytesWritten(),
+		Duration:   took,
+	}
+}
+
+// knownMethod is the method, or what OpenTelemetry calls all others.
+func knownMethod(method string) string {
+	if slices.Contains(methods, method) {
+		return method
+	}
+	return "_OTHER"
+}
+
+// log writes one line about a request: an error if the service is at fault, and otherwise something for those who look
+// closely, unless it was slow. A probe that is told "not ready" is no error of its own.
+func (a *api) log(r *http.Request, x *Exchange) {
+	req := requestOf(r)
+	level := slog.LevelDebug
+	switch {
+	case req.err != nil:
+		level = slog.LevelError
+	case x.Duration >= slowRequest:
+		level = slog.LevelInfo
+	}
+	if !a.Logger.Enabled(r.Context(), level) {
+		return
+	}
+	attributes := []slog.Attr{
+		slog.String("request_id", x.RequestID),
+		slog.String("method", x.Method),
+		slog.String("route", x.Route),
+		slog.Int("status", x.Status),
+		slog.String("code", x.Code),
+		slog.Float64("duration_seconds", x.Duration.Seconds()),
+		slog.Int("bytes", x.Bytes),
+		slog.Int64("merchant_id", x.MerchantID),
+		slog.Bool("replayed", x.Replayed),
+	}
+	if req.err != nil {
+		attributes = append(attributes, slog.Any("error", req.err))
+	}
+	if req.stack != "" {
+		attributes = append(attributes, slog.String("stack", req.stack))
+	}
+	a.Logger.LogAttrs(r.Context(), level, "request", attributes...)
+}

@@ -1,0 +1,183 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+)
+
+// exchanges are what an instance has told of its requests.
+type exchanges struct {
+	mu   sync.Mutex // guards list
+	list []httpapi.Exchange
+}
+
+func (e *exchanges) add(x *httpapi.Exchange) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = append(e.list, *x)
+}
+
+// of is the exchange with that id. An answer arrives before it is told of.
+func (e *exchanges) of(t *testing.T, requestID string) (x httpapi.Exchange) {
+	t.Helper()
+	await(t, "the exchange "+requestID+" is told of", func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for _, x = range e.list {
+			if x.RequestID == requestID {
+				return true
+			}
+		}
+		return false
+	})
+	return x
+}
+
+func TestEveryRequestIsToldOfByItsRouteAndNotItsPath(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	var told exchanges
+	in := newInstanceWith(t, db.URL, settings{
+		answered: told.add,
+		accounts: func(pool ledger.Querier) ledger.Querier { return poisonedAccounts{pool} },
+	})
+	m := newMerchant(t, db, in, in)
+	paid := m.charge("k", aliceToShop(1))
+	for _, test := range []struct {
+		name   string
+		answer *answer
+		want   httpapi.Exchange
+	}{
+		{"a charge", paid, httpapi.Exchange{Method: "POST", Route: "/payments", Status: 201}},
+		{"its retry", m.retry("k", aliceToShop(1)), httpapi.Exchange{Method: "POST", Route: "/payments", Status: 201, Replayed: true}},
+		{
+			"a reused key", m.charge("k", aliceToShop(2)),
+			httpapi.Exchange{Method: "POST", Route: "/payments", Status: 422, Code: "idempotency_key_reused"},
+		},
+		{
+			"a decline", m.charge("poor", aliceToShop(aliceHas*2)),
+			httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402, Code: "insufficient_funds"},
+		},
+		{
+			"its retry", m.retry("poor", aliceToShop(aliceHas*2)),
+			httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402, Code: "insufficient_funds", Replayed: true},
+		},
+		{"a read", m.get("/accounts/alice"), httpapi.Exchange{Method: "GET", Route: "/accounts/{id}", Status: 200}},
+		{
+			"HEAD", m.send(in, call{method: http.MethodHead, path: "/accounts/alice"}),
+			httpapi.Exchange{Method: "HEAD", Route: "/accounts/{id}", Status: 200},
+		},
+		{"nothing there", m.get("/nothing/here"), httpapi.Exchange{Method: "GET", Status: 404, Code: "not_found"}},
+		{
+			"no such method", m.send(in, call{method: "BREW", path: "/accounts/alice"}),
+			httpapi.Exchange{Method: "_OTHER", Status: 405, Code: "method_not_allowed"},
+		},
+		{
+			"a panic", m.get("/accounts/poison"),
+			httpapi.Exchange{Method: "GET", Route: "/accounts/{id}", Status: 500, Code: "internal_error"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := told.of(t, test.answer.header.Get("Request-Id"))
+			if got.Duration <= 0 || got.Duration > time.Minute {
+				t.Errorf("it took %v", got.Duration)
+			}
+			want := test.want
+			want.RequestID, want.Duration = got.RequestID, got.Duration
+			if want.Route != "" {
+				want.MerchantID = m.id
+			}
+			if want.Bytes = len(test.answer.body); want.Method == http.MethodHead {
+				want.Bytes = got.Bytes
+			}
+			if got != want {
+				t.Errorf("told\n%+v, want\n%+v", got, want)
+			}
+		})
+	}
+}
+
+// SECURITY 41, with everything logged that ever is.
+func TestNoSecretAndNothingThatACallerWroteIsLogged(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	const canary = "canary"
+	m.put(canary+"-account", `{"currency":"USD","name":"`+canary+` name","metadata":{"`+canary+`":"`+canary+`"}}`).want(http.StatusCreated)
+	charge := aliceToShop(1).with("reference", canary+" reference").with("description", canary+" text").
+		with("metadata", map[string]string{canary: canary}).with("destination_account", canary+"-account")
+	key := canary + uuid.NewString()
+	last := m.charge(key, charge).want(http.StatusCreated)
+	for i, b := range []body{
+		charge, charge.with("amount", 2), charge.with("amount", canary), charge.with(canary, 1), charge.with("currency", canary),
+		charge.with("source_account", canary), charge.with("amount", aliceHas*2),
+	} {
+		m.charge(key, b)
+		m.charge(key+fmt.Sprint(i), b)
+	}
+	m.get("/payments?idempotency_key=" + key)
+	m.get("/payments?" + canary + "=" + canary)
+	m.get("/accounts/" + canary + "-account")
+	m.get("/" + canary)
+	m.send(in, call{method: http.MethodGet, path: "/accounts/alice", header: http.Header{"Authorization": {"Bearer sk_" + canary}}})
+	m.send(in, call{method: http.MethodGet, path: "/accounts/alice?key=" + canary, header: http.Header{
+		"Authorization": {canary}, "Cookie": {canary}, "X-Forwarded-For": {canary}, "User-Agent": {canary},
+	}})
+	m.chargeOn(in, canary, "{\""+canary)
+	final := m.get("/payments/" + strings.TrimPrefix(last.header.Get("Location"), "/payments/")).want(http.StatusOK)
+	await(t, "the last request is logged", func() bool { return in.log.count(final.header.Get("Request-Id")) == 1 })
+
+	if n := in.log.count(canary); n > 0 {
+		t.Errorf("what callers wrote is in the log %d times", n)
+	}
+	if in.log.count("request_id="+last.header.Get("Request-Id")+" method=POST route=/payments status=201") != 1 {
+		t.Error("the log does not have one line about the charge")
+	}
+}
+
+// What the service is at fault for is an error in the log; its callers' mistakes, and probes, are not.
+func TestOnlyTheServicesOwnFailuresAreLoggedAsErrors(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstanceWith(t, db.URL, settings{
+		accounts: func(pool ledger.Querier) ledger.Querier { return poisonedAccounts{pool} },
+		ready:    func() error { return http.ErrServerClosed },
+	})
+	m := newMerchant(t, db, in, in)
+	logged := func(header http.Header, level string) {
+		t.Helper()
+		id := "request_id=" + header.Get("Request-Id")
+		await(t, "it is logged", func() bool { return in.log.count(id) > 0 })
+		if in.log.line(id, "level="+level) == "" {
+			t.Errorf("it is logged as %s, not as %s", in.log.line(id), level)
+		}
+	}
+	logged(m.get("/accounts/alice").want(http.StatusOK).header, "DEBUG")
+	logged(m.get("/accounts/nobody").want(http.StatusNotFound).header, "DEBUG")
+	logged(m.charge("k", aliceToShop(aliceHas*2)).want(http.StatusPaymentRequired).header, "DEBUG")
+	probe, err := newClient(t).Get(in.url + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer probe.Body.Close()
+	logged(probe.Header, "DEBUG")
+	failed := m.get("/accounts/poison").want(http.StatusInternalServerError)
+	logged(failed.header, "ERROR")
+	line := in.log.line("request_id=" + failed.header.Get("Request-Id"))
+	for _, part := range []string{"route=/accounts/{id}", "code=internal_error", "SELECT secret FROM everything", "poisonedAccounts.QueryRow"} {
+		if !strings.Contains(line, part) {
+			t.Errorf("the log of a panic does not say %s: %s", part, line)
+		}
+	}
+}
