@@ -1,0 +1,62 @@
+package metrics
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+)
+
+// requestBuckets reach from a quick read to the longest that a request may take.
+var requestBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15}
+
+type httpMetrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	replays  *prometheus.CounterVec
+	declines *prometheus.CounterVec
+}
+
+func newHTTPMetrics() httpMetrics {
+	return httpMetrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "http_requests_total",
+			Help: "Requests answered, by the pattern of their route and, for problems, the code. Status 0: cut off before an answer.",
+		}, []string{"route", "method", "status", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "http_request_duration_seconds",
+			Help:    "Time from a request's header to the end of its answer.",
+			Buckets: requestBuckets,
+		}, []string{"route", "method"}),
+		replays: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "replays_total",
+			Help: "Requests that were given the stored answer of an earlier request under the same key.",
+		}, []string{"status"}),
+		declines: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "declines_total",
+			Help: "Payments that were declined, not counting replays of their answers.",
+		}, []string{"code"}),
+	}
+}
+
+func (h *httpMetrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{h.requests, h.duration, h.replays, h.declines}
+}
+
+// Answered counts a request that has been answered.
+func (m *Metrics) Answered(x *httpapi.Exchange) {
+	route, status := x.Route, strconv.Itoa(x.Status)
+	if route == "" {
+		route = "none"
+	}
+	m.http.requests.WithLabelValues(route, x.Method, status, x.Code).Inc()
+	m.http.duration.WithLabelValues(route, x.Method).Observe(x.Duration.Seconds())
+	switch {
+	case x.Replayed:
+		m.http.replays.WithLabelValues(status).Inc()
+	case x.Status == http.StatusPaymentRequired:
+		m.http.declines.WithLabelValues(x.Code).Inc()
+	}
+}

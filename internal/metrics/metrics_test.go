@@ -1,0 +1,174 @@
+package metrics_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/internal/metrics"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+)
+
+// source is an instance's state under the test's control.
+type source struct {
+	notReady error
+	stats    payments.Stats
+}
+
+func newMetrics(t *testing.T) (*metrics.Metrics, *source) {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable&pool_max_conns=7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	s := &source{}
+	return metrics.New(metrics.Sources{
+		Ready:    func() error { return s.notReady },
+		Payments: func() payments.Stats { return s.stats },
+		Pools:    map[string]*pgxpool.Pool{"money": pool},
+	}), s
+}
+
+// scrape is what Prometheus gets.
+func scrape(t *testing.T, m *metrics.Metrics) string {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	m.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	if answer.Code != http.StatusOK {
+		t.Fatalf("%d: %s", answer.Code, answer.Body)
+	}
+	return answer.Body.String()
+}
+
+func wantLines(t *testing.T, text string, want ...string) {
+	t.Helper()
+	lines := map[string]bool{}
+	for scanner := bufio.NewScanner(strings.NewReader(text)); scanner.Scan(); {
+		lines[scanner.Text()] = true
+	}
+	for _, line := range want {
+		if !lines[line] {
+			t.Errorf("there is no %s in\n%s", line, text)
+		}
+	}
+}
+
+func TestRequestsAreCountedByRouteAndCodeAndReplaysApart(t *testing.T) {
+	t.Parallel()
+	m, _ := newMetrics(t)
+	for _, x := range []httpapi.Exchange{
+		{Method: "POST", Route: "/payments", Status: 201, MerchantID: 1, RequestID: "a", Duration: 30 * time.Millisecond},
+		{Method: "POST", Route: "/payments", Status: 201, MerchantID: 2, RequestID: "b", Replayed: true},
+		{Method: "POST", Route: "/payments", Status: 402, Code: "insufficient_funds"},
+		{Method: "POST", Route: "/payments", Status: 402, Code: "insufficient_funds", Replayed: true},
+		{Method: "GET", Status: 404, Code: "not_found"},
+	} {
+		m.Answered(&x)
+	}
+	wantLines(t, scrape(t, m),
+		`paymentsvc_http_requests_total{code="",method="POST",route="/payments",status="201"} 2`,
+		`paymentsvc_http_requests_total{code="insufficient_funds",method="POST",route="/payments",status="402"} 2`,
+		`paymentsvc_http_requests_total{code="not_found",method="GET",route="none",status="404"} 1`,
+		`paymentsvc_http_request_duration_seconds_bucket{method="POST",route="/payments",le="0.025"} 3`,
+		`paymentsvc_http_request_duration_seconds_bucket{method="POST",route="/payments",le="0.05"} 4`,
+		`paymentsvc_replays_total{status="201"} 1`,
+		`paymentsvc_replays_total{status="402"} 1`,
+		`paymentsvc_declines_total{code="insufficient_funds"} 1`,
+	)
+}
+
+func TestTransactionsAreMeasuredByWhatTheyCameTo(t *testing.T) {
+	t.Parallel()
+	m, _ := newMetrics(t)
+	queue := m.Queue()
+	queue.Waited(3 * time.Millisecond)
+	for _, err := range []error{
+		nil,
+		fmt.Errorf("wrapped: %w", postgres.ErrOutcomeUnknown),
+		fmt.Errorf("wrapped: %w", postgres.ErrUnavailable),
+		errors.New("its data"),
+	} {
+		queue.Committed(3, 40*time.Millisecond, err)
+	}
+	text := scrape(t, m)
+	wantLines(t, text,
+		`paymentsvc_queue_wait_seconds_bucket{le="0.0025"} 0`,
+		`paymentsvc_queue_wait_seconds_bucket{le="0.005"} 1`,
+		`paymentsvc_transaction_keys_bucket{le="2"} 0`,
+		`paymentsvc_transaction_keys_bucket{le="4"} 4`,
+		`paymentsvc_transaction_keys_sum 12`,
+	)
+	for _, result := range []string{"committed", "refused", "unavailable", "outcome_unknown"} {
+		wantLines(t, text, `paymentsvc_transaction_duration_seconds_count{result="`+result+`"} 1`)
+	}
+}
+
+func TestStateIsReadWhenItIsAskedFor(t *testing.T) {
+	t.Parallel()
+	m, s := newMetrics(t)
+	wantLines(t, scrape(t, m),
+		`paymentsvc_ready 1`,
+		`paymentsvc_waiting_callers 0`,
+		`paymentsvc_transaction_duration_seconds_count{result="outcome_unknown"} 0`, // also before the first
+	)
+	s.notReady = errors.New("not now")
+	s.stats = payments.Stats{Waiting: 5, Transactions: postgres.CommitterStats{
+		RerunsAfterConflict: 1, RerunsAfterUnavailable: 2, RerunsAfterUnknown: 3,
+	}}
+	wantLines(t, scrape(t, m),
+		`paymentsvc_ready 0`,
+		`paymentsvc_waiting_callers 5`,
+		`paymentsvc_transaction_reruns_total{reason="conflict"} 1`,
+		`paymentsvc_transaction_reruns_total{reason="unavailable"} 2`,
+		`paymentsvc_transaction_reruns_total{reason="outcome_unknown"} 3`,
+		`paymentsvc_db_pool_connections{pool="money",state="acquired"} 0`,
+		`paymentsvc_db_pool_connections_max{pool="money"} 7`,
+	)
+}
+
+func TestNamesAreAsPrometheusWantsThem(t *testing.T) {
+	t.Parallel()
+	m, _ := newMetrics(t)
+	m.Answered(&httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402, Code: "insufficient_funds"})
+	m.Answered(&httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402, Code: "insufficient_funds", Replayed: true})
+	problems, err := promlint.New(strings.NewReader(scrape(t, m))).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range problems {
+		if strings.HasPrefix(problem.Metric, "paymentsvc_") {
+			t.Errorf("%s: %s", problem.Metric, problem.Text)
+		}
+	}
+}
+
+// What a request's metrics cost. It happens once a request, beside tens of microseconds for everything else.
+func BenchmarkAnswered(b *testing.B) {
+	m := metrics.New(metrics.Sources{})
+	x := httpapi.Exchange{Method: "POST", Route: "/payments", Status: 201, Duration: 30 * time.Millisecond}
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Answered(&x)
+	}
+}
+
+// What a key's share of the queue's metrics costs at most: it is alone in its transaction.
+func BenchmarkQueue(b *testing.B) {
+	queue := metrics.New(metrics.Sources{}).Queue()
+	b.ReportAllocs()
+	for b.Loop() {
+		queue.Waited(time.Millisecond)
+		queue.Committed(1, time.Millisecond, nil)
+	}
+}

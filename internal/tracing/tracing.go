@@ -1,0 +1,132 @@
+// Package tracing records what happens to a request as OpenTelemetry spans: the request itself, the batch that carried
+// it, and the batch's SQL.
+//
+// A batch is one transaction for many requests, so it cannot be part of any one request's trace. It is the root of its own, with
+// links to the requests that it carries, and each of those gets a link to it. A batch is traced if one of its
+// requests is: who samples decides, when the request comes, for everything that follows.
+//
+// Spans hold no body, no amount, no key and no path: a request has its route's pattern, and a statement its text,
+// whose values are parameters.
+//
+// Nothing here runs unless the standard environment names a collector (see [ReadSettings]); then spans go there by
+// OTLP over HTTP.
+package tracing
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/exaring/otelpgx"
+	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+)
+
+const (
+	tracerName  = "github.com/paymentsvc/paymentsvc"
+	serviceName = "paymentsvc" // unless OTEL_SERVICE_NAME says otherwise
+)
+
+// Tracing makes an instance's spans. Shutdown ends it.
+type Tracing struct {
+	provider   *sdk.TracerProvider
+	requests   trace.Tracer // begins traces, as OTEL_TRACES_SAMPLER says
+	batches    trace.Tracer // goes on where a request is sampled
+	sql        pgx.QueryTracer
+	propagator propagation.TraceContext // W3C traceparent and tracestate
+}
+
+// Start begins to trace. What goes wrong later is logged, and hinders nobody: spans that cannot be sent are dropped.
+func Start(ctx context.Context, s *Settings, logger *slog.Logger) (*Tracing, error) {
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { logger.Warn("tracing", "error", err) }))
+	exporter, err := otlptrace.New(ctx, newCollector(s))
+	if err != nil {
+		return nil, fmt.Errorf("preparing to send traces: %w", err)
+	}
+	origin, err := resource.New(ctx, resource.WithAttributes(semconv.ServiceName(serviceName)),
+		resource.WithTelemetrySDK(), resource.WithHost(), resource.WithFromEnv())
+	if err != nil {
+		return nil, fmt.Errorf("describing this instance for traces: %w", err)
+	}
+	processor := sdk.NewBatchSpanProcessor(exporter)
+	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(processor), sdk.WithResource(origin))
+	limits := sdk.NewSpanLimits()
+	limits.LinkCountLimit = -1 // a batch is bounded by itself
+	following := sdk.NewTracerProvider(sdk.WithSpanProcessor(processor), sdk.WithResource(origin),
+		sdk.WithSampler(sdk.AlwaysSample()), sdk.WithRawSpanLimits(limits))
+	return &Tracing{
+		provider: provider,
+		requests: provider.Tracer(tracerName),
+		batches:  following.Tracer(tracerName),
+		// Begins a span only inside another one.
+		sql: otelpgx.NewTracer(otelpgx.WithTracerProvider(following), otelpgx.WithDisableConnectionDetailsInAttributes()),
+	}, nil
+}
+
+// Shutdown sends what is left.
+func (t *Tracing) Shutdown(ctx context.Context) error { return t.provider.Shutdown(ctx) }
+
+// SQL traces the statements that belong to a traced request or batch.
+func (t *Tracing) SQL() pgx.QueryTracer { return t.sql }
+
+// Request begins the span of a request, in its caller's trace if it comes with one, and returns what ends it.
+func (t *Tracing) Request(r *http.Request) (context.Context, func(*httpapi.Exchange)) {
+	ctx := t.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	ctx, span := t.requests.Start(ctx, "request", trace.WithSpanKind(trace.SpanKindServer))
+	return ctx, func(x *httpapi.Exchange) {
+		span.SetName(strings.TrimSpace(x.Method + " " + x.Route))
+		span.SetAttributes(
+			semconv.HTTPRequestMethodKey.String(x.Method),
+			semconv.HTTPRoute(x.Route),
+			semconv.HTTPResponseStatusCode(x.Status),
+			semconv.HTTPResponseBodySize(x.Bytes),
+			attribute.String("paymentsvc.request_id", x.RequestID),
+			attribute.Int64("paymentsvc.merchant_id", x.MerchantID),
+			attribute.Bool("paymentsvc.replayed", x.Replayed),
+		)
+		if x.Code != "" {
+			span.SetAttributes(semconv.ErrorTypeKey.String(x.Code))
+		}
+		if x.Status == 0 || x.Status >= http.StatusInternalServerError {
+			span.SetStatus(codes.Error, x.Code)
+		}
+		span.End()
+	}
+}
+
+// Batch begins the span of the transaction that carries these requests, if any of them is sampled, and returns what ends it.
+func (t *Tracing) Batch(ctx context.Context, requests []context.Context) (context.Context, func(error)) {
+	var links []trace.Link
+	for _, request := range requests {
+		if span := trace.SpanContextFromContext(request); span.IsSampled() {
+			links = append(links, trace.Link{SpanContext: span})
+		}
+	}
+	if len(links) == 0 {
+		return ctx, func(error) {}
+	}
+	ctx, span := t.batches.Start(ctx, "batch", trace.WithNewRoot(), trace.WithLinks(links...),
+		trace.WithAttributes(attribute.Int("paymentsvc.keys", len(requests))))
+	back := trace.Link{SpanContext: span.SpanContext()}
+	for _, request := range requests {
+		trace.SpanFromContext(request).AddLink(back)
+	}
+	return ctx, func(err error) {
+		if err != nil {
+			span.SetStatus(codes.Error, err.Error())
+		}
+		span.End()
+	}
+}
