@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/internal/tracing"
 )
 
 // databaseFlags say which database a command works on.
@@ -27,6 +29,9 @@ func (f databaseFlags) check() error {
 // every problem of a configuration is reported at once.
 type instanceFlags struct {
 	ListenAddr           string `help:"Address of the API; port 0 picks a free one and logs it." env:"LISTEN_ADDR" default:"127.0.0.1:8080"`
+	AdminAddr            string `help:"Address of health, metrics and profiles, which nobody else should reach; port 0 picks a free one and logs it, off has none." env:"ADMIN_ADDR" default:"127.0.0.1:8081"`
+	TLSCertFile          string `help:"Certificate of the API, with its chain, in PEM. It is read again when it changes." env:"TLS_CERT_FILE" placeholder:"FILE"`
+	TLSKeyFile           string `help:"The certificate's key." env:"TLS_KEY_FILE" placeholder:"FILE"`
 	IdempotencyRetention string `help:"How long an answer is replayed to retries. (Its key is kept for ever.)" env:"IDEMPOTENCY_RETENTION" default:"720h"`
 	RequestTimeout       string `help:"Longest time that a request may take." env:"REQUEST_TIMEOUT" default:"15s"`
 	ShutdownTimeout      string `help:"Longest time that accepted requests get to finish after SIGTERM." env:"SHUTDOWN_TIMEOUT" default:"25s"`
@@ -41,9 +46,15 @@ type instanceFlags struct {
 	AllowDataLoss        bool   `help:"Run even on a database that may lose what it has committed (fsync or synchronous_commit not on)." env:"ALLOW_DATA_LOSS"`
 }
 
+// adminOff is the admin address of an instance that has none.
+const adminOff = "off"
+
 // instanceConfig is a configuration that has been read and makes sense.
 type instanceConfig struct {
 	listenAddr      string
+	adminAddr       string            // "": none
+	certificate     *certificate      // nil: no TLS
+	tracing         *tracing.Settings // nil: no tracing
 	retention       time.Duration
 	requestTimeout  time.Duration
 	shutdownTimeout time.Duration
@@ -62,6 +73,7 @@ func (f instanceFlags) parse() (instanceConfig, error) {
 	var p problems
 	config := instanceConfig{
 		listenAddr:      p.address("LISTEN_ADDR", f.ListenAddr),
+		certificate:     p.certificate(f.TLSCertFile, f.TLSKeyFile),
 		retention:       p.duration("IDEMPOTENCY_RETENTION", f.IdempotencyRetention, time.Second),
 		requestTimeout:  p.duration("REQUEST_TIMEOUT", f.RequestTimeout, time.Second),
 		shutdownTimeout: p.duration("SHUTDOWN_TIMEOUT", f.ShutdownTimeout, time.Second),
@@ -72,6 +84,13 @@ func (f instanceFlags) parse() (instanceConfig, error) {
 		readConnections: p.number("READ_CONNECTIONS", f.ReadConnections, 1000),
 		rateLimit:       p.rateLimit(f.RateLimitPerSecond, f.RateLimitBurst),
 		allowDataLoss:   f.AllowDataLoss,
+	}
+	if f.AdminAddr != adminOff {
+		config.adminAddr = p.address("ADMIN_ADDR", f.AdminAddr)
+	}
+	var err error
+	if config.tracing, err = tracing.ReadSettings(os.Getenv); err != nil {
+		p = append(p, err)
 	}
 	if err := config.logLevel.UnmarshalText([]byte(f.LogLevel)); err != nil {
 		p.add("LOG_LEVEL", f.LogLevel, "is not debug, info, warn or error")
@@ -130,4 +149,46 @@ func (p *problems) address(name, value string) string {
 		p.add(name, value, "is not an address such as 127.0.0.1:8080 or :8080")
 	}
 	return value
+}
+
+// certificate reads the certificate of the API; nil if there is none.
+func (p *problems) certificate(certFile, keyFile string) *certificate {
+	if certFile == "" && keyFile == "" {
+		return nil
+	}
+	if certFile == "" || keyFile == "" {
+		*p = append(*p, errors.New("TLS_CERT_FILE and TLS_KEY_FILE: give both or neither"))
+		return nil
+	}
+	c, err := openCertificate(certFile, keyFile)
+	if err != nil {
+		*p = append(*p, fmt.Errorf("TLS_CERT_FILE and TLS_KEY_FILE: %w", err))
+	}
+	return c
+}
+
+// attributes are the configuration, for the log. They hold no secret: of the traces' destination not even the address.
+func (c instanceConfig) attributes() []any {
+	adminAddr := c.adminAddr
+	if adminAddr == "" {
+		adminAddr = adminOff
+	}
+	return []any{
+		"listen_addr", c.listenAddr,
+		"admin_addr", adminAddr,
+		"tls", c.certificate != nil,
+		"tracing", c.tracing != nil,
+		"idempotency_retention", c.retention.String(),
+		"request_timeout", c.requestTimeout.String(),
+		"shutdown_timeout", c.shutdownTimeout.String(),
+		"shutdown_delay", c.shutdownDelay.String(),
+		"commit_workers", c.workers,
+		"commit_batch_size_max", c.batchSizeMax,
+		"commit_queue_size_max", c.queueSizeMax,
+		"read_connections", c.readConnections,
+		"rate_limit_per_second", c.rateLimit.PerSecond,
+		"rate_limit_burst", c.rateLimit.Burst,
+		"log_level", c.logLevel.String(),
+		"allow_data_loss", c.allowDataLoss,
+	}
 }

@@ -63,7 +63,7 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
 		in.close()
 		return fmt.Errorf("preparing the demo merchant: %w", err)
 	}
-	greet(term, in.address(), apiKey)
+	greet(term, in.url(), apiKey)
 	return in.serve(ctx)
 }
 
@@ -146,9 +146,9 @@ func putDemoAccounts(ctx context.Context, pool *pgxpool.Pool, merchantID int64) 
 }
 
 // demoCurl is a command line for the shell, which charges once however often it is sent.
-func demoCurl(address, apiKey, key string) string {
+func demoCurl(url, apiKey, key string) string {
 	return strings.Join([]string{
-		"curl -i http://" + address + "/payments",
+		"curl -i " + url + "/payments",
 		"-H 'Authorization: Bearer " + apiKey + "'",
 		"-H 'Idempotency-Key: " + key + "'",
 		"-H 'Content-Type: application/json'",
@@ -156,14 +156,14 @@ func demoCurl(address, apiKey, key string) string {
 	}, " ")
 }
 
-func greet(term terminal, address, apiKey string) {
+func greet(term terminal, url, apiKey string) {
 	_, _ = fmt.Fprintf(term.out, `
-paymentsvc is serving at http://%[1]s
+paymentsvc is serving at %[1]s
 API key: %[2]s
 
 Charge once, then send the very same line again: the same payment, and Idempotent-Replayed: true.
 
 %[3]s
 
-`, address, apiKey, demoCurl(address, apiKey, "order-"+strings.ToLower(rand.Text()[:8])))
+`, url, apiKey, demoCurl(url, apiKey, "order-"+strings.ToLower(rand.Text()[:8])))
 }

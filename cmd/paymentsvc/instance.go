@@ -7,14 +7,20 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"strconv"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/internal/metrics"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/internal/tracing"
 )
 
 const (
@@ -23,6 +29,7 @@ const (
 	headerTimeout      = 5 * time.Second
 	idleTimeout        = 2 * time.Minute
 	headerSizeMax      = 32 << 10
+	traceFlushTimeout  = 5 * time.Second
 
 	reapBatchSize   = 5000
 	reapIntervalMax = time.Minute
@@ -37,7 +44,10 @@ type instance struct {
 	authenticator *merchants.Authenticator
 	payments      *payments.Service
 	health        *health
+	tracing       *tracing.Tracing // nil: off
+	metrics       *metrics.Metrics
 	listener      net.Listener
+	admin         net.Listener // nil: none
 }
 
 // startInstance connects to the migrated database at url, makes sure that money may run on it, and begins to listen. The
@@ -49,16 +59,29 @@ func startInstance(ctx context.Context, config instanceConfig, url string, logge
 			in.close()
 		}
 	}()
-	in.pools, err = postgres.Open(ctx, postgres.Options{URL: url, GeneralSize: config.readConnections, MoneySize: config.workers})
-	if err != nil {
+	options := postgres.Options{URL: url, GeneralSize: config.readConnections, MoneySize: config.workers}
+	if config.tracing != nil {
+		if in.tracing, err = tracing.Start(ctx, config.tracing, logger); err != nil {
+			return nil, err
+		}
+		in.logger = slog.New(tracing.LogHandler(logger.Handler()))
+		options.Tracer = in.tracing.SQL()
+	}
+	if in.pools, err = postgres.Open(ctx, options); err != nil {
 		return nil, err
 	}
-	in.health = newHealth(in.pools, config.allowDataLoss, logger)
+	in.logger.Info("starting", append(config.attributes(), "database", in.database())...)
+	in.health = newHealth(in.pools, config.allowDataLoss, in.logger)
 	if err := in.health.waitUntilFit(ctx, databaseWait); err != nil {
 		return nil, err
 	}
 	in.authenticator = merchants.NewAuthenticator(in.pools.General)
-	in.payments = payments.New(payments.Config{
+	in.metrics = metrics.New(metrics.Sources{
+		Ready:    in.health.ready,
+		Payments: func() payments.Stats { return in.payments.Stats() },
+		Pools:    map[string]*pgxpool.Pool{"general": in.pools.General, "money": in.pools.Money, "probe": in.pools.Probe},
+	})
+	paymentsConfig := payments.Config{
 		Pools:        in.pools,
 		Render:       httpapi.Render,
 		Retention:    config.retention,
@@ -66,13 +89,49 @@ func startInstance(ctx context.Context, config instanceConfig, url string, logge
 		BatchSizeMax: config.batchSizeMax,
 		QueueSizeMax: config.queueSizeMax,
 		Timeout:      transactionTimeout,
-		Logger:       logger,
-	})
-	in.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", config.listenAddr)
-	if err != nil {
-		return nil, fmt.Errorf("listening: %w", err)
+		Logger:       in.logger,
+		Observer:     in.metrics.Queue(),
 	}
-	return in, nil
+	if in.tracing != nil {
+		paymentsConfig.Trace = in.tracing.Batch
+	}
+	in.payments = payments.New(paymentsConfig)
+	return in, in.listen(ctx)
+}
+
+// listen opens the ports, so that one that is taken is known before anything is said to be served.
+func (in *instance) listen(ctx context.Context) (err error) {
+	if in.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", in.config.listenAddr); err != nil {
+		return fmt.Errorf("opening the port of LISTEN_ADDR: %w", err)
+	}
+	if in.config.adminAddr == "" {
+		return nil
+	}
+	if in.admin, err = new(net.ListenConfig).Listen(ctx, "tcp", in.config.adminAddr); err != nil {
+		return fmt.Errorf("opening the port of ADMIN_ADDR (a second instance on one machine needs another, "+
+			"such as 127.0.0.1:0 for any free one, or off): %w", err)
+	}
+	return nil
+}
+
+// database names the database without the login's password.
+func (in *instance) database() string {
+	conn := in.pools.General.Config().ConnConfig
+	address := url.URL{
+		Scheme: "postgres",
+		User:   url.User(conn.User),
+		Host:   net.JoinHostPort(conn.Host, strconv.Itoa(int(conn.Port))),
+		Path:   conn.Database,
+	}
+	return address.String()
+}
+
+// url is the address of the API, for callers.
+func (in *instance) url() string {
+	if in.config.certificate != nil {
+		return "https://" + in.address()
+	}
+	return "http://" + in.address()
 }
 
 // address is where the API listens.
@@ -82,24 +141,7 @@ func (in *instance) address() string { return in.listener.Addr().String() }
 // means that it could not serve, or that requests were still running at the shutdown timeout.
 func (in *instance) serve(ctx context.Context) error {
 	defer in.close()
-	server := &http.Server{
-		Handler: httpapi.New(httpapi.Config{
-			Payments:       in.payments,
-			Accounts:       in.pools.General,
-			Authenticator:  in.authenticator,
-			RateLimit:      in.config.rateLimit,
-			Ready:          in.health.ready,
-			Unavailable:    postgres.Unavailable,
-			RequestTimeout: in.config.requestTimeout,
-			Logger:         in.logger,
-		}),
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       in.config.requestTimeout,
-		WriteTimeout:      in.config.requestTimeout + headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    headerSizeMax,
-		ErrorLog:          slog.NewLogLogger(in.logger.Handler(), slog.LevelDebug),
-	}
+	server := in.newAPIServer()
 	background, stop := context.WithCancel(context.Background())
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -107,15 +149,60 @@ func (in *instance) serve(ctx context.Context) error {
 	workers.Go(func() { in.health.watch(background) })
 	workers.Go(func() { in.reap(background) })
 
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(in.listener) }()
-	in.logger.Info("serving", "address", in.address())
+	failed := make(chan error, 2)
+	go func() { failed <- in.serveAPI(server) }()
+	if in.admin != nil {
+		admin := in.newAdminServer()
+		defer admin.Close() // last, so that it tells of the shutdown too
+		go func() { failed <- admin.Serve(in.admin) }()
+		in.logger.Info("serving health, metrics and profiles", "address", in.admin.Addr().String())
+	}
+	in.logger.Info("serving", "address", in.address(), "url", in.url())
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
 	}
 	return in.shutDown(server)
+}
+
+// newAPIServer makes the server of every public path.
+func (in *instance) newAPIServer() *http.Server {
+	config := httpapi.Config{
+		Payments:       in.payments,
+		Accounts:       in.pools.General,
+		Authenticator:  in.authenticator,
+		RateLimit:      in.config.rateLimit,
+		Ready:          in.health.ready,
+		Unavailable:    postgres.Unavailable,
+		RequestTimeout: in.config.requestTimeout,
+		Logger:         in.logger,
+		Answered:       in.metrics.Answered,
+	}
+	if in.tracing != nil {
+		config.Trace = in.tracing.Request
+	}
+	server := &http.Server{
+		Handler:           httpapi.New(config),
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       in.config.requestTimeout,
+		WriteTimeout:      in.config.requestTimeout + headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    headerSizeMax,
+		ErrorLog:          slog.NewLogLogger(in.logger.Handler(), slog.LevelDebug),
+	}
+	if in.config.certificate != nil {
+		server.TLSConfig = in.config.certificate.config(in.logger)
+	}
+	return server
+}
+
+// serveAPI answers requests, with HTTP/2 where there is TLS, until the server is shut down.
+func (in *instance) serveAPI(server *http.Server) error {
+	if server.TLSConfig != nil {
+		return server.ServeTLS(in.listener, "", "") // the certificate is in the TLSConfig
+	}
+	return server.Serve(in.listener)
 }
 
 // shutDown ends the API: not ready first, while it goes on serving; then no new connections; then wait for what was
@@ -145,6 +232,13 @@ func (in *instance) close() {
 	}
 	if in.pools != nil {
 		in.pools.Close()
+	}
+	if in.tracing != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), traceFlushTimeout)
+		defer cancel()
+		if err := in.tracing.Shutdown(ctx); err != nil {
+			in.logger.Warn("sending the last spans", "error", err)
+		}
 	}
 }
 

@@ -69,7 +69,7 @@ func startDev(t *testing.T) (address, apiKey string) {
 		}
 	}
 	go func() {
-		ended <- run(ctx, []string{"dev", "--data-dir", dataDir, "--listen-addr", "127.0.0.1:0"}, terminal{out: &out, err: &log})
+		ended <- run(ctx, []string{"dev", "--data-dir", dataDir, "--listen-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"}, terminal{out: &out, err: &log})
 	}()
 	t.Cleanup(func() {
 		stop()

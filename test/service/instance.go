@@ -34,7 +34,7 @@ func Start(t testing.TB, databaseURL string, settings ...string) *Instance {
 // Serve starts an instance and does not wait for it.
 func Serve(t testing.TB, databaseURL string, settings ...string) *Instance {
 	t.Helper()
-	settings = append([]string{"DATABASE_URL=" + databaseURL, "LISTEN_ADDR=127.0.0.1:0"}, settings...)
+	settings = append([]string{"DATABASE_URL=" + databaseURL, "LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0"}, settings...)
 	return &Instance{Child: Launch(t, settings, "serve")}
 }
 
@@ -59,6 +59,13 @@ func (in *Instance) URL() string {
 		})
 	}
 	return "http://" + in.address
+}
+
+// AdminURL is where the instance serves health, metrics and profiles.
+func (in *Instance) AdminURL() string {
+	in.t.Helper()
+	in.URL() // which it says last
+	return "http://" + in.said("serving health, metrics and profiles", "address")
 }
 
 // said is the attribute of the first log line with that message; empty if there is none yet.

@@ -28,7 +28,9 @@ var Shops = []string{"shop-0", "shop-1", "shop-2"}
 type Merchant struct {
 	ID     int64
 	APIKey string
-	http   *http.Client
+	// Traceparent goes with every request, if it is set: the caller's own trace.
+	Traceparent string
+	http        *http.Client
 }
 
 // NewMerchant creates a merchant with its accounts, through paymentsvc's own commands and API.
@@ -130,6 +132,9 @@ func (m *Merchant) request(ctx context.Context, method, url, key string, body []
 	r.GetBody = nil
 	r.Header.Set("Authorization", "Bearer "+m.APIKey)
 	r.Header.Set("Content-Type", "application/json")
+	if m.Traceparent != "" {
+		r.Header.Set("Traceparent", m.Traceparent)
+	}
 	if key != "" {
 		r.Header.Set("Idempotency-Key", key)
 	}

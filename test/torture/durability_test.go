@@ -13,7 +13,7 @@ import (
 // refused starts an instance that must not serve, and has to say why.
 func refused(t *testing.T, settings []string, reasons ...string) {
 	t.Helper()
-	child := service.Launch(t, append(settings, "LISTEN_ADDR=127.0.0.1:0"), "serve")
+	child := service.Launch(t, append(settings, "LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0"), "serve")
 	if code := child.ExitCode(); code != 1 {
 		t.Errorf("the exit code is %d, want 1", code)
 	}

@@ -1,0 +1,151 @@
+package observe
+
+import (
+	"bufio"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/test/service"
+)
+
+// SECURITY 42.
+func TestMetricsAndProfilesAreForTheAdminListenerOnly(t *testing.T) {
+	t.Parallel()
+	in, m := start(t)
+	for _, path := range []string{
+		"/metrics", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/goroutine?debug=2", "/debug/pprof/profile?seconds=1",
+		"/debug/pprof/trace?seconds=1", "/debug/pprof/symbol",
+	} {
+		if status, body := get(t, in.AdminURL()+path); status != http.StatusOK || body == "" {
+			t.Errorf("the admin listener answers %s with %d and %d bytes", path, status, len(body))
+		}
+		if status, _ := get(t, in.URL()+path); status != http.StatusNotFound {
+			t.Errorf("the public listener answers %s with %d", path, status)
+		}
+		if answer := m.Do(t.Context(), http.MethodGet, in.URL()+path, "", nil); answer.Status != http.StatusNotFound {
+			t.Errorf("the public listener answers a merchant's %s with %v", path, answer)
+		}
+	}
+	for _, path := range []string{
+		"/debug/pprof/cmdline", // a command line may hold a password
+		"/payments", "/accounts/world", "/",
+	} {
+		if answer := m.Do(t.Context(), http.MethodGet, in.AdminURL()+path, "", nil); answer.Status != http.StatusNotFound {
+			t.Errorf("the admin listener answers %s with %v", path, answer)
+		}
+	}
+}
+
+func TestTheAdminListenerTellsOfTheShutdownAndWhy(t *testing.T) {
+	t.Parallel()
+	in, _ := start(t, "SHUTDOWN_DELAY=20s")
+	admin := in.AdminURL()
+	if status, body := get(t, admin+"/readyz"); status != http.StatusOK || body != "ready\n" {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+	in.Signal(syscall.SIGTERM)
+	service.Await(t, 10*time.Second, "the instance is not ready any more", func() bool {
+		status, body := get(t, admin+"/readyz")
+		return status == http.StatusServiceUnavailable && strings.Contains(body, "shutting down")
+	})
+	if status, body := get(t, admin+"/livez"); status != http.StatusOK || body != "ok\n" {
+		t.Errorf("/livez: %d %s", status, body)
+	}
+	wantMetrics(t, in, `paymentsvc_ready 0`)
+	if _, body := get(t, in.URL()+"/readyz"); body != "not ready\n" {
+		t.Errorf("the public /readyz says why: %s", body)
+	}
+}
+
+// wantMetrics fails the test unless the instance's metrics have these lines before long: a request is counted after it
+// has been answered.
+func wantMetrics(t *testing.T, in *service.Instance, want ...string) {
+	t.Helper()
+	missing := want
+	defer func() {
+		if t.Failed() {
+			t.Logf("not in the metrics: %s", strings.Join(missing, "\n"))
+		}
+	}()
+	service.Await(t, 10*time.Second, "the metrics say what has happened", func() bool {
+		_, text := get(t, in.AdminURL()+"/metrics")
+		lines := map[string]bool{}
+		for scanner := bufio.NewScanner(strings.NewReader(text)); scanner.Scan(); {
+			lines[scanner.Text()] = true
+		}
+		missing = nil
+		for _, line := range want {
+			if !lines[line] {
+				missing = append(missing, line)
+			}
+		}
+		return len(missing) == 0
+	})
+}
+
+func TestTheMetricsTellOfChargesRetriesAndDeclines(t *testing.T) {
+	t.Parallel()
+	in, m := start(t)
+	poor := service.Charge{Amount: 100, Currency: service.Currency, Source: service.Poor, Destination: service.World}
+	for _, charge := range []struct {
+		key    string
+		charge service.Charge
+		status int
+	}{
+		{"one", service.NewCharge(100), 201},
+		{"one", service.NewCharge(100), 201},
+		{"one", service.NewCharge(101), 422},
+		{"two", service.NewCharge(100), 201},
+		{"poor", poor, 402},
+		{"poor", poor, 402},
+	} {
+		if answer := m.Charge(t.Context(), in.URL(), charge.key, charge.charge); answer.Status != charge.status {
+			t.Fatalf("want %d: %v", charge.status, answer)
+		}
+	}
+	wantMetrics(t, in,
+		`paymentsvc_ready 1`,
+		`paymentsvc_waiting_callers 0`,
+		`paymentsvc_http_requests_total{code="",method="POST",route="/payments",status="201"} 3`,
+		`paymentsvc_http_requests_total{code="idempotency_key_reused",method="POST",route="/payments",status="422"} 1`,
+		`paymentsvc_http_requests_total{code="insufficient_funds",method="POST",route="/payments",status="402"} 2`,
+		`paymentsvc_http_requests_total{code="",method="PUT",route="/accounts/{id}",status="201"} 5`,
+		`paymentsvc_http_request_duration_seconds_count{method="POST",route="/payments"} 6`,
+		`paymentsvc_replays_total{status="201"} 1`,
+		`paymentsvc_replays_total{status="402"} 1`,
+		`paymentsvc_declines_total{code="insufficient_funds"} 1`,
+		`paymentsvc_transaction_duration_seconds_count{result="committed"} 6`,
+		`paymentsvc_transaction_duration_seconds_count{result="outcome_unknown"} 0`,
+		`paymentsvc_transaction_keys_sum 6`,
+		`paymentsvc_queue_wait_seconds_count 6`,
+		`paymentsvc_db_pool_connections_max{pool="money"} 2`,
+		`paymentsvc_db_pool_connections_max{pool="general"} 8`,
+		`paymentsvc_db_pool_connections_max{pool="probe"} 1`,
+	)
+}
+
+func TestAPortThatIsTakenIsNamedByItsSetting(t *testing.T) {
+	t.Parallel()
+	in, _ := start(t)
+	taken := strings.TrimPrefix(in.AdminURL(), "http://")
+	db := pgtest.New(t)
+	for _, name := range []string{"ADMIN_ADDR", "LISTEN_ADDR"} {
+		second := service.Serve(t, db.URL, service.AllowDataLoss, name+"="+taken)
+		endsSaying(t, second.Child, name, taken, "address already in use")
+	}
+}
+
+func TestAnInstanceNeedsNoAdminListener(t *testing.T) {
+	t.Parallel()
+	in, m := start(t, "ADMIN_ADDR=off")
+	if answer := m.Charge(t.Context(), in.URL(), "k", service.NewCharge(100)); answer.Status != http.StatusCreated {
+		t.Errorf("want a charge: %v", answer)
+	}
+	if in.Stderr.Count("serving health") > 0 {
+		t.Error("it says that it has one all the same")
+	}
+}
