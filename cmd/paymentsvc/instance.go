@@ -153,7 +153,7 @@ func (in *instance) serve(ctx context.Context) error {
 	go func() { failed <- in.serveAPI(server) }()
 	if in.admin != nil {
 		admin := in.newAdminServer()
-		defer admin.Close() // last, so that it tells of the shutdown too
+		defer func() { _ = admin.Close() }() // at the very end, so that it tells of the shutdown too
 		go func() { failed <- admin.Serve(in.admin) }()
 		in.logger.Info("serving health, metrics and profiles", "address", in.admin.Addr().String())
 	}

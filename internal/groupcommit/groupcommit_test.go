@@ -367,8 +367,10 @@ func TestAnObserverIsToldOfEveryWaitAndEveryCommit(t *testing.T) {
 		d := newDisk()
 		group := newGroup(t, d, func(c *groupcommit.Config[int, int]) {
 			c.Observer = groupcommit.Observer{
-				Waited:    func(wait time.Duration) { waits = append(waits, wait) },
-				Committed: func(size int, took time.Duration, err error) { commits = append(commits, commit{size, took, err != nil}) },
+				Waited: func(wait time.Duration) { waits = append(waits, wait) },
+				Committed: func(size int, took time.Duration, err error) {
+					commits = append(commits, commit{size, took, err != nil})
+				},
 			}
 		})
 		a := do(t.Context(), group, "a", 1)

@@ -175,7 +175,9 @@ func TestOnlyTheServicesOwnFailuresAreLoggedAsErrors(t *testing.T) {
 	failed := m.get("/accounts/poison").want(http.StatusInternalServerError)
 	logged(failed.header, "ERROR")
 	line := in.log.line("request_id=" + failed.header.Get("Request-Id"))
-	for _, part := range []string{"route=/accounts/{id}", "code=internal_error", "SELECT secret FROM everything", "poisonedAccounts.QueryRow"} {
+	for _, part := range []string{
+		"route=/accounts/{id}", "code=internal_error", "SELECT secret FROM everything", "poisonedAccounts.QueryRow",
+	} {
 		if !strings.Contains(line, part) {
 			t.Errorf("the log of a panic does not say %s: %s", part, line)
 		}

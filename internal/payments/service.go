@@ -102,9 +102,9 @@ func (s *Service) commit(ctx context.Context, operations []*operation) (_ []ruli
 	if s.trace == nil {
 		return s.transact(ctx, operations)
 	}
-	requests := make([]context.Context, len(operations))
-	for i, op := range operations {
-		requests[i] = op.request
+	requests := make([]context.Context, 0, len(operations))
+	for _, op := range operations {
+		requests = append(requests, op.request)
 	}
 	ctx, end := s.trace(ctx, requests)
 	defer func() { end(err) }()

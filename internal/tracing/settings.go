@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,12 +85,10 @@ func endpointOf(getenv func(string) string) (string, error) {
 // requireOne allows the values, of which there may be none.
 func requireOne(allowed ...string) func(string) error {
 	return func(value string) error {
-		for _, one := range allowed {
-			if value == one {
-				return nil
-			}
-		}
-		if len(allowed) == 0 {
+		switch {
+		case slices.Contains(allowed, value):
+			return nil
+		case len(allowed) == 0:
 			return errors.New("is not supported; the system's certificates are used")
 		}
 		return fmt.Errorf("only %s is supported", strings.Join(allowed, ", "))

@@ -1,7 +1,9 @@
 package tracing
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +58,7 @@ func TestTheStandardSettingsOfTheExporterAreFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := http.Header{"Authorization": {"Basic eA=="}, "X-Tenant": {"7"}}
-	if len(s.header) != 2 || s.header.Get("Authorization") != want.Get("Authorization") || s.header.Get("X-Tenant") != want.Get("X-Tenant") {
+	if !maps.EqualFunc(s.header, want, slices.Equal) {
 		t.Errorf("headers %v, want %v", s.header, want)
 	}
 	if s.timeout != 2500*time.Millisecond || !s.gzip {

@@ -114,7 +114,9 @@ func TestTheSpansOfAChargeLeadFromTheRequestToItsSQL(t *testing.T) {
 		t.Fatal(answer)
 	}
 
-	request := c.one(t, "the request", func(s *otlp.Span) bool { return hex.EncodeToString(s.TraceId) == traceID && s.Name == "POST /payments" })
+	request := c.one(t, "the request", func(s *otlp.Span) bool {
+		return hex.EncodeToString(s.TraceId) == traceID && s.Name == "POST /payments"
+	})
 	if hex.EncodeToString(request.ParentSpanId) != parentID || request.Kind != otlp.Span_SPAN_KIND_SERVER {
 		t.Errorf("the request's span is not the child of its caller's: %v", request)
 	}
