@@ -117,9 +117,7 @@ func TestTheAPISpeaksTLSAndHTTP2(t *testing.T) {
 			t.Errorf("by %s it answers %d in %s", tls.VersionName(version), answer.StatusCode, answer.Proto)
 		}
 	}
-	old := client(t, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, certificate)
-	if answer, err := old.Get(url + "/livez"); err == nil {
-		answer.Body.Close()
+	if served(url, tls.VersionTLS11) != 0 {
 		t.Error("it speaks TLS 1.1")
 	}
 	if status, _ := get(t, in.URL()+"/livez"); status != http.StatusBadRequest {
@@ -130,9 +128,10 @@ func TestTheAPISpeaksTLSAndHTTP2(t *testing.T) {
 	}
 }
 
-// served is the number of the certificate that a new connection gets; 0 if none can be made.
-func served(url string) int64 {
-	conn, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), &tls.Config{InsecureSkipVerify: true}) // any one
+// served is the number of the certificate that a new connection gets, of at most that version; 0 if none can be made.
+func served(url string, version uint16) int64 {
+	config := &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: version, InsecureSkipVerify: true} // any certificate
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), config)
 	if err != nil {
 		return 0
 	}
@@ -156,7 +155,7 @@ func TestARenewedCertificateIsServedAndABrokenOneIsNot(t *testing.T) {
 	}
 	ask()
 	issue(t, f, 2)
-	service.Await(t, renewalTime, "the second certificate is served", func() bool { return served(url) == 2 })
+	service.Await(t, renewalTime, "the second certificate is served", func() bool { return served(url, tls.VersionTLS13) == 2 })
 	ask() // on the connection that it has
 
 	oldKey, err := os.ReadFile(f.key)
@@ -170,13 +169,13 @@ func TestARenewedCertificateIsServedAndABrokenOneIsNot(t *testing.T) {
 	}
 	write(t, f.key, oldKey) // as in the middle of a renewal: the certificate is new, and the key is not
 	service.Await(t, renewalTime, "the instance complains", func() bool {
-		if n := served(url); n != 2 && n != 3 { // it may have looked just before
+		if n := served(url, tls.VersionTLS13); n != 2 && n != 3 { // it may have looked just before
 			t.Fatalf("certificate %d is served", n)
 		}
 		return in.Stderr.Count("the last good one stays") > 0
 	})
 	write(t, f.key, newKey)
-	service.Await(t, renewalTime, "the third certificate is served", func() bool { return served(url) == 3 })
+	service.Await(t, renewalTime, "the third certificate is served", func() bool { return served(url, tls.VersionTLS13) == 3 })
 }
 
 func TestABadCertificateIsAProblemOfTheConfiguration(t *testing.T) {
