@@ -29,7 +29,7 @@ const (
 	headerTimeout      = 5 * time.Second
 	idleTimeout        = 2 * time.Minute
 	headerSizeMax      = 32 << 10
-	traceFlushTimeout  = 5 * time.Second
+	traceFlushTimeout  = 2 * time.Second // on top of the shutdown timeout, and only if the collector is away
 
 	reapBatchSize   = 5000
 	reapIntervalMax = time.Minute

@@ -141,6 +141,9 @@ func TestTheSpansOfAChargeLeadFromTheRequestToItsSQL(t *testing.T) {
 			t.Errorf("the batch has no %s among\n%s", want, strings.Join(statements, "\n"))
 		}
 	}
+	if probes := c.where(func(s *otlp.Span) bool { return strings.HasSuffix(attribute(s, "http.route"), "z") }); len(probes) > 0 {
+		t.Errorf("health checks are traced: %v", probes)
+	}
 	if line := logLine(in, answer.RequestID()); line["trace_id"] != traceID || line["span_id"] != hex.EncodeToString(request.SpanId) {
 		t.Errorf("the request's line in the log does not name its trace: %v", line)
 	}
