@@ -207,6 +207,7 @@ func TestAnOutcomeThatStaysUnknownIsCalledUnknownAndTheRetryFindsOut(t *testing.
 			if !errors.Is(err, ErrOutcomeUnknown) {
 				t.Fatalf("charging: %v, want %v", err, ErrOutcomeUnknown)
 			}
+			b.proxy.Cut() // a COMMIT that the engine sent just before it gave up may still be on its way
 			fault.Off()
 			b.proxy.WaitBackendsGone(t)
 			retry := callerWith(b.merchant, "k")
