@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -11,11 +12,13 @@ import (
 	"github.com/testcontainers/testcontainers-go/modules/postgres"
 )
 
-const image = "postgres:17-alpine"
+// defaultImage is the version that docker-compose.yml runs. TEST_POSTGRES_IMAGE names another.
+const defaultImage = "postgres:17-alpine"
 
 // startContainer runs a server in a container. Should this process be killed, testcontainers' reaper, a container too,
 // removes it.
-func startContainer(ctx context.Context) (*server, error) {
+func startContainer(ctx context.Context, getenv func(string) string) (*server, error) {
+	image := cmp.Or(getenv("TEST_POSTGRES_IMAGE"), defaultImage)
 	if err := dockerAnswers(ctx); err != nil {
 		return nil, err
 	}

@@ -19,8 +19,9 @@
 //  3. the Postgres programs of this machine;
 //  4. downloaded Postgres programs.
 //
-// TEST_POSTGRES=docker, local or download insists on one of the last three. With none there is no test run: tests
-// without a database prove nothing, so they fail rather than being skipped.
+// TEST_POSTGRES=docker, local or download insists on one of the last three, and TEST_POSTGRES_IMAGE on a container of that
+// image, for another version of Postgres. With none there is no test run: tests without a database prove nothing, so
+// they fail rather than being skipped.
 package pgtest
 
 import (

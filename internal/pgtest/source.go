@@ -18,7 +18,7 @@ type server struct {
 // source is a way to get a server.
 type source struct {
 	name  string // in TEST_POSTGRES
-	start func(context.Context) (*server, error)
+	start func(ctx context.Context, getenv func(string) string) (*server, error)
 }
 
 var sources = []source{
@@ -30,6 +30,9 @@ var sources = []source{
 // startServer is the first source that works; see the package comment.
 func startServer(ctx context.Context, getenv func(string) string, sources []source) (*server, error) {
 	wanted := getenv("TEST_POSTGRES")
+	if wanted == "" && getenv("TEST_POSTGRES_IMAGE") != "" {
+		wanted = "docker" // whoever names a version would be misled by a run on another
+	}
 	if url := getenv("TEST_DATABASE_URL"); url != "" && wanted == "" {
 		return &server{adminURL: url, stays: true, stop: func(context.Context) error { return nil }}, nil
 	}
@@ -38,7 +41,7 @@ func startServer(ctx context.Context, getenv func(string) string, sources []sour
 		if wanted != "" && wanted != source.name {
 			continue
 		}
-		server, err := source.start(ctx)
+		server, err := source.start(ctx, getenv)
 		if err == nil {
 			return server, nil
 		}
@@ -55,7 +58,7 @@ or set TEST_DATABASE_URL to an administrator's URL of a server. What was tried:
 %w`, errors.Join(failures...))
 }
 
-func startLocal(ctx context.Context) (*server, error) {
+func startLocal(ctx context.Context, _ func(string) string) (*server, error) {
 	binaries, err := embedded.FindBinaries(ctx)
 	if err != nil {
 		return nil, err
@@ -63,7 +66,7 @@ func startLocal(ctx context.Context) (*server, error) {
 	return startEmbedded(ctx, binaries)
 }
 
-func startDownloaded(ctx context.Context) (*server, error) {
+func startDownloaded(ctx context.Context, _ func(string) string) (*server, error) {
 	binaries, err := embedded.DownloadBinaries(ctx)
 	if err != nil {
 		return nil, err

@@ -41,6 +41,8 @@ func TestServerComesFromTheFirstSourceThatWorks(t *testing.T) {
 		{"a given server before them", map[string]string{"TEST_DATABASE_URL": "given://"}, all, "given://"},
 		{"a forced one only", map[string]string{"TEST_POSTGRES": "download"}, all, "download://"},
 		{"a forced one before that", map[string]string{"TEST_POSTGRES": "local", "TEST_DATABASE_URL": "given://"}, all, "local://"},
+		{"a container, if its image is named", map[string]string{"TEST_POSTGRES_IMAGE": "postgres:18"}, all, "docker: none here"},
+		{"an image before that", map[string]string{"TEST_POSTGRES_IMAGE": "postgres:18", "TEST_DATABASE_URL": "given://"}, all, "docker: none here"},
 		{"a forced one that does not work", map[string]string{"TEST_POSTGRES": "docker"}, all, "docker: none here"},
 		{"a forced one that does not exist", map[string]string{"TEST_POSTGRES": "dokcer"}, all, `TEST_POSTGRES is "dokcer"`},
 	} {
@@ -81,9 +83,9 @@ func env(variables map[string]string) func(string) string {
 }
 
 func broken(name string) source {
-	return source{name, func(context.Context) (*server, error) { return nil, errors.New("none here") }}
+	return source{name, func(context.Context, func(string) string) (*server, error) { return nil, errors.New("none here") }}
 }
 
 func working(name string) source {
-	return source{name, func(context.Context) (*server, error) { return &server{adminURL: name + "://"}, nil }}
+	return source{name, func(context.Context, func(string) string) (*server, error) { return &server{adminURL: name + "://"}, nil }}
 }
