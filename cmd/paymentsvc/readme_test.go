@@ -13,29 +13,10 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/test/console"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
-
-// session is one command of a README's console block, and what it should print.
-type session struct{ command, output string }
-
-// sessions reads the ```console blocks of a text: "$ " begins a command, what follows is its output.
-func sessions(markdown string) (found []session) {
-	for _, block := range regexp.MustCompile("(?ms)^```console\n(.*?)^```").FindAllStringSubmatch(markdown, -1) {
-		for _, line := range strings.SplitAfter(block[1], "\n") {
-			if command, ok := strings.CutPrefix(line, "$ "); ok {
-				found = append(found, session{command: command})
-			} else if len(found) > 0 {
-				found[len(found)-1].output += line
-			}
-		}
-	}
-	return found
-}
-
-// vary is what differs from run to run.
-var vary = regexp.MustCompile(`pay_[0-9a-f]{32}|req_[0-9a-f]{32}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z`)
 
 // output collects what a command prints, and may be read while it runs.
 type output struct {
@@ -101,25 +82,21 @@ func TestWhatTheReadmeShowsIsWhatHappens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := sessions(string(readme))
+	shown := console.Steps(string(readme))
 	if len(shown) < 4 {
 		t.Fatalf("the README shows %d commands", len(shown))
 	}
 	address, apiKey := startDev(t)
 	for _, s := range shown {
-		command := strings.ReplaceAll(s.command, "127.0.0.1:8080", address)
+		command := strings.ReplaceAll(s.Command, "127.0.0.1:8080", address)
 		shell := exec.CommandContext(t.Context(), "bash", "-o", "pipefail", "-c", command)
 		shell.Env = append(os.Environ(), "API_KEY="+apiKey)
 		printed, err := shell.CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v", command, err)
 		}
-		if got, want := mask(string(printed)), mask(s.output); got != want {
+		if got, want := console.Mask(string(printed)), console.Mask(s.Output); got != want {
 			t.Errorf("%s\nprints:\n%s\nThe README says:\n%s", command, got, want)
 		}
 	}
-}
-
-func mask(text string) string {
-	return vary.ReplaceAllString(strings.ReplaceAll(text, "\r\n", "\n"), "…")
 }
