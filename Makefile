@@ -18,6 +18,9 @@ GOLANGCI_LINT := $(TOOLS)/golangci-lint
 GOTESTSUM := $(TOOLS)/gotestsum
 GOVULNCHECK := $(TOOLS)/govulncheck
 
+# Compose in either of its forms: the plugin of Docker, or a program.
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
 # The database that `make psql` and `make audit` mean: DATABASE_URL, else that of the `make run` in another terminal.
 define database_url
 url=$${DATABASE_URL:-$$(bin/paymentsvc dev --print-database-url)} && test -n "$$url"
@@ -28,6 +31,10 @@ endef
 .PHONY: run
 run: build ## Start the service with a database of its own: nothing to install or set up
 	@exec bin/paymentsvc dev $(ARGS)
+
+.PHONY: compose-up
+compose-up: ## Start two instances on one Postgres in containers: docs/compose.md walks through it (needs Docker)
+	$(COMPOSE) up --build --detach $(ARGS)
 
 .PHONY: psql
 psql: build ## Open psql on DATABASE_URL, else on the database of `make run`
@@ -70,6 +77,10 @@ modules: ## Check that go.mod and go.sum say what the code needs, and that the d
 macos: ## Check that everything, tests included, compiles for macOS
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 go vet $(PKG)
 
+.PHONY: compose-test
+compose-test: ## Run docker-compose.yml, kill its parts under load, and check that each key charged once (needs Docker)
+	@go test -tags=compose -count=1 -timeout=20m -v $(ARGS) ./test/compose
+
 .PHONY: vuln
 vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the code calls (asks the Go vulnerability database)
 	@$(GOVULNCHECK) $(ARGS) $(PKG)
@@ -87,7 +98,7 @@ clean: ## Delete what make has built (no data: databases are elsewhere)
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # The paths are those of the tool lines in tools/go.mod.
 $(GOLANGCI_LINT): PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint

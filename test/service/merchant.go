@@ -37,12 +37,18 @@ type Merchant struct {
 func NewMerchant(t testing.TB, in *Instance, databaseURL string) *Merchant {
 	t.Helper()
 	m := CreateMerchant(t, databaseURL)
-	unlimited := []byte(`{"currency":"` + Currency + `","overdraft_limit":null}`)
-	m.putAccount(t, in, World, unlimited)
-	for _, id := range append([]string{Poor}, Shops...) {
-		m.putAccount(t, in, id, []byte(`{"currency":"`+Currency+`"}`))
-	}
+	m.OpenAccounts(t, in.URL())
 	return m
+}
+
+// OpenAccounts makes the accounts that charges here are between.
+func (m *Merchant) OpenAccounts(t testing.TB, baseURL string) {
+	t.Helper()
+	unlimited := []byte(`{"currency":"` + Currency + `","overdraft_limit":null}`)
+	m.putAccount(t, baseURL, World, unlimited)
+	for _, id := range append([]string{Poor}, Shops...) {
+		m.putAccount(t, baseURL, id, []byte(`{"currency":"`+Currency+`"}`))
+	}
 }
 
 // CreateMerchant creates a merchant by `paymentsvc merchants create`. It has no accounts.
@@ -52,25 +58,31 @@ func CreateMerchant(t testing.TB, databaseURL string) *Merchant {
 	if code := command.ExitCode(); code != 0 {
 		t.Fatalf("creating a merchant: exit code %d: %s", code, command.Stderr.String())
 	}
+	return ReadMerchant(t, command.Stdout.String())
+}
+
+// ReadMerchant is the merchant that `paymentsvc merchants create` has printed.
+func ReadMerchant(t testing.TB, printed string) *Merchant {
+	t.Helper()
 	var created struct {
 		MerchantID string `json:"merchant_id"`
 		APIKey     string `json:"api_key"`
 	}
-	if err := json.Unmarshal([]byte(command.Stdout.String()), &created); err != nil {
-		t.Fatalf("creating a merchant: %v in %s", err, command.Stdout.String())
+	if err := json.Unmarshal([]byte(printed), &created); err != nil {
+		t.Fatalf("reading a merchant: %v in %s", err, printed)
 	}
 	id, err := strconv.ParseInt(created.MerchantID, 10, 64)
 	if err != nil {
-		t.Fatalf("creating a merchant: %v", err)
+		t.Fatalf("reading a merchant: %v", err)
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: 256, ExpectContinueTimeout: startPatience}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &Merchant{ID: id, APIKey: created.APIKey, http: &http.Client{Transport: transport}}
 }
 
-func (m *Merchant) putAccount(t testing.TB, in *Instance, id string, terms []byte) {
+func (m *Merchant) putAccount(t testing.TB, baseURL, id string, terms []byte) {
 	t.Helper()
-	if answer := m.Do(t.Context(), http.MethodPut, in.URL()+"/accounts/"+id, "", terms); answer.Status != http.StatusCreated {
+	if answer := m.Do(t.Context(), http.MethodPut, baseURL+"/accounts/"+id, "", terms); answer.Status != http.StatusCreated {
 		t.Fatalf("creating account %s: %v", id, answer)
 	}
 }
