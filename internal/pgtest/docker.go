@@ -15,6 +15,10 @@ import (
 // defaultImage is the version that docker-compose.yml runs. TEST_POSTGRES_IMAGE names another.
 const defaultImage = "postgres:17-alpine"
 
+// dataDir is in memory: making and dropping databases is mostly writing files, and nothing here has to outlive the container.
+// The images' own places differ from version to version.
+const dataDir = "/pgtest"
+
 // startContainer runs a server in a container. Should this process be killed, testcontainers' reaper, a container too,
 // removes it.
 func startContainer(ctx context.Context, getenv func(string) string) (*server, error) {
@@ -26,6 +30,8 @@ func startContainer(ctx context.Context, getenv func(string) string) (*server, e
 		postgres.WithUsername("postgres"),
 		postgres.WithPassword(rand.Text()),
 		postgres.BasicWaitStrategies(),
+		testcontainers.WithEnv(map[string]string{"PGDATA": dataDir}),
+		testcontainers.WithTmpfs(map[string]string{dataDir: "rw"}),
 		testcontainers.WithCmd("postgres", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200"),
 	)
 	stop := func(ctx context.Context) error {
