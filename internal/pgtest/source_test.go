@@ -42,7 +42,11 @@ func TestServerComesFromTheFirstSourceThatWorks(t *testing.T) {
 		{"a forced one only", map[string]string{"TEST_POSTGRES": "download"}, all, "download://"},
 		{"a forced one before that", map[string]string{"TEST_POSTGRES": "local", "TEST_DATABASE_URL": "given://"}, all, "local://"},
 		{"a container, if its image is named", map[string]string{"TEST_POSTGRES_IMAGE": "postgres:18"}, all, "docker: none here"},
-		{"an image before that", map[string]string{"TEST_POSTGRES_IMAGE": "postgres:18", "TEST_DATABASE_URL": "given://"}, all, "docker: none here"},
+		{
+			"its image before that",
+			map[string]string{"TEST_POSTGRES_IMAGE": "postgres:18", "TEST_DATABASE_URL": "given://"},
+			all, "docker: none here",
+		},
 		{"a forced one that does not work", map[string]string{"TEST_POSTGRES": "docker"}, all, "docker: none here"},
 		{"a forced one that does not exist", map[string]string{"TEST_POSTGRES": "dokcer"}, all, `TEST_POSTGRES is "dokcer"`},
 	} {
@@ -87,5 +91,7 @@ func broken(name string) source {
 }
 
 func working(name string) source {
-	return source{name, func(context.Context, func(string) string) (*server, error) { return &server{adminURL: name + "://"}, nil }}
+	return source{name, func(context.Context, func(string) string) (*server, error) {
+		return &server{adminURL: name + "://"}, nil
+	}}
 }

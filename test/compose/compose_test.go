@@ -129,7 +129,7 @@ func TestAnInstancesLoginCannotUndoWhatProtectsTheBooks(t *testing.T) {
 
 func TestContainersHaveNoRightsThatTheyDoNotNeed(t *testing.T) {
 	s := running
-	const format = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.CapAdd}} {{.HostConfig.SecurityOpt}} {{.HostConfig.Privileged}}"
+	const format = "{{with .HostConfig}}{{.ReadonlyRootfs}} {{.CapDrop}} {{.CapAdd}} {{.SecurityOpt}} {{.Privileged}}{{end}}"
 	const hardened = "true [ALL] [] [no-new-privileges:true] false"
 	const postgresNeeds = "true [ALL] [CHOWN DAC_OVERRIDE FOWNER SETGID SETUID] [no-new-privileges:true] false"
 	for service, want := range map[string]string{"instance1": hardened, "instance2": hardened, "postgres": postgresNeeds} {

@@ -47,7 +47,7 @@ func (p port) url() string { return "http://127.0.0.1:" + string(p) }
 var running *stack
 
 func TestMain(m *testing.M) {
-	os.Exit(runTests(m)) //nolint:revive // TestMain is a package's main, and this is its one line
+	os.Exit(runTests(m))
 }
 
 func runTests(m *testing.M) (code int) {
