@@ -38,7 +38,7 @@ func TestThePageShowsWhatHappens(t *testing.T) {
 	}
 	got := s.must(t, exec.Command("bash", "-c", script.String()+"true\n"))
 	if console.Mask(got) != console.Mask(want.String()) {
-		t.Errorf("it happens:\n%s\nThe page says:\n%s", got, want.String())
+		t.Fatalf("it happens:\n%s\nThe page says:\n%s", got, want.String())
 	}
 	t.Logf("it happens as the page says:\n%s", got)
 }
