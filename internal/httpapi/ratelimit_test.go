@@ -95,20 +95,20 @@ func TestALimitIsForAllThatAMerchantSends(t *testing.T) {
 	t.Parallel()
 	m := limited(t, httpapi.RateLimit{PerSecond: 1, Burst: 2})
 	second, stranger := m.as(m.secondKey()), m.as("sk_nobody")
-	refused := map[bool]int{}
-	for i, a := range atOnce(40, func(i int) *answer {
+	began, served := time.Now(), 0
+	for _, a := range atOnce(40, func(i int) *answer {
 		c := call{method: http.MethodPut, path: "/accounts/new", body: `{"currency":"USD"}`}
 		if i%4 < 2 {
 			c = call{method: http.MethodGet, path: "/accounts"}
 		}
 		return []*merchant{m, second}[i%2].send(m.first, c)
 	}) {
-		if a.status == http.StatusTooManyRequests {
-			refused[i%2 == 0]++
+		if a.status != http.StatusTooManyRequests {
+			served++
 		}
 	}
-	if refused[true] == 0 || refused[false] == 0 {
-		t.Errorf("of 20 requests by each of two keys, where the merchant may send 2, were refused: %v", refused)
+	if most := 2 + int(time.Since(began).Seconds()); served < 2 || served > most {
+		t.Errorf("%d requests by two keys were served, of a burst of 2 and at most %d by now", served, most)
 	}
 	for range 5 {
 		stranger.send(m.first, call{method: http.MethodGet, path: "/accounts"}).wantProblem(http.StatusUnauthorized, "unauthorized")
@@ -120,11 +120,11 @@ func TestALimitIsForAllThatAMerchantSends(t *testing.T) {
 	}
 }
 
-// SECURITY 28: the other merchant's answers come as fast as before. "Less than double" was measured on a quiet machine; here
-// the bound is what a machine that runs everything else at the same time can keep.
+// SECURITY 28: the other merchant is served as before. How fast that is can only be compared on a machine that does nothing else
+// (see the log); the bound here is one that a busy machine keeps too.
 func TestAMerchantThatSendsTooMuchIsNobodyElsesTrouble(t *testing.T) {
 	t.Parallel()
-	m := limited(t, httpapi.RateLimit{PerSecond: 50, Burst: 50})
+	m := limited(t, httpapi.RateLimit{PerSecond: 100, Burst: 100})
 	quiet := *m
 	var err error
 	if quiet.id, quiet.apiKey, err = merchants.Create(t.Context(), m.db.Pool, "quiet"); err != nil {
@@ -134,46 +134,53 @@ func TestAMerchantThatSendsTooMuchIsNobodyElsesTrouble(t *testing.T) {
 		quiet.send(m.other, call{method: http.MethodPut, path: "/accounts/" + id, body: `{"currency":"USD","overdraft_limit":null}`})
 	}
 	const pays, bound = 40, 5 * time.Second
-	pay := func(round string) (slowest time.Duration) {
-		var took []time.Duration
-		for i := range pays { // one after the other, and fewer than its burst
+	pay := func(round string) (median, slowest time.Duration) {
+		took := make([]time.Duration, pays)
+		for i := range took { // one after the other, and both rounds together fewer than its burst
 			began := time.Now()
 			quiet.charge(fmt.Sprint(round, i), aliceToShop(1).with("source_account", "world")).want(http.StatusCreated)
-			took = append(took, time.Since(began))
+			took[i] = time.Since(began)
 		}
-		return slices.Max(took)
+		slices.Sort(took)
+		return took[pays/2], took[pays-1]
 	}
+	medianBefore, slowestBefore := pay("before")
 
-	var served, refused atomic.Int64
-	stop := make(chan struct{})
+	var refused atomic.Int64
+	ended := make(chan struct{})
 	var flood sync.WaitGroup
+	stop := sync.OnceFunc(func() {
+		close(ended)
+		flood.Wait()
+	})
+	defer stop()
 	for range 8 {
 		flood.Go(func() {
+			pace := time.NewTicker(8 * time.Millisecond) // a thousand a second by all: ten times what is allowed
+			defer pace.Stop()
 			for {
 				select {
-				case <-stop:
+				case <-ended:
 					return
-				default:
+				case <-pace.C:
 				}
 				if m.send(m.first, call{method: http.MethodGet, path: "/accounts/alice"}).status == http.StatusTooManyRequests {
 					refused.Add(1)
-				} else {
-					served.Add(1)
 				}
 			}
 		})
 	}
 	await(t, "the flood is being refused", func() bool { return refused.Load() > 100 })
 	before := refused.Load()
-	slowest := pay("during")
+	median, slowest := pay("during")
 	during := refused.Load() - before
-	close(stop)
-	flood.Wait()
-	if during < pays {
-		t.Errorf("only %d requests of the other merchant were refused meanwhile", during)
+	stop()
+	if during == 0 {
+		t.Error("the other merchant was refused nothing meanwhile")
 	}
 	if slowest > bound {
 		t.Errorf("one of the quiet merchant's requests took %s", slowest)
 	}
-	t.Logf("the slowest took %s; meanwhile %d were refused", slowest, during)
+	t.Logf("half took less than %s, and %s before; the slowest %s, and %s before; meanwhile %d were refused",
+		median, medianBefore, slowest, slowestBefore, during)
 }

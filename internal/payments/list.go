@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
 )
 
 // Filter says which payments a list is of. What is left at its zero value does not narrow it.
@@ -74,15 +75,17 @@ func (s *Service) List(ctx context.Context, merchantID int64, filter Filter, bef
 
 // lastExamined is the id of the last payment that a page which begins below before looks at; zero if it looks at all of them.
 func (s *Service) lastExamined(ctx context.Context, merchantID int64, before uuid.UUID) (id uuid.UUID, err error) {
-	err = s.pool.QueryRow(ctx, `
+	batch := &pgx.Batch{}
+	batch.Queue(ledger.InIndexOrder)
+	batch.Queue(`
 		SELECT p.id
 		FROM payments p
 		WHERE p.merchant_id = $1 AND p.id < $2
 		ORDER BY p.id DESC
 		OFFSET $3
-		LIMIT 1`, merchantID, before, examinedMax-1).Scan(&id)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return id, fmt.Errorf("listing payments: %w", err)
+		LIMIT 1`, merchantID, before, examinedMax-1).QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
+	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return uuid.Nil, fmt.Errorf("listing payments: %w", err)
 	}
 	return id, nil
 }
@@ -107,17 +110,18 @@ const matchesFilter = `
 	AND ($8::timestamptz IS NULL OR p.created_at < $8)`
 
 // find runs a statement whose first parameters are its own, then those of matchesFilter, then the most rows that it returns.
-func (s *Service) find(ctx context.Context, sql string, filter Filter, limit int, own ...any) ([]*Payment, error) {
+func (s *Service) find(ctx context.Context, sql string, filter Filter, limit int, own ...any) (found []*Payment, err error) {
 	args := slices.Concat(own, []any{
 		nullable(string(filter.Status)), nullable(filter.Reference), nullable(filter.Account),
 		roundUp(filter.CreatedFrom), roundUp(filter.CreatedBefore), limit,
 	})
-	rows, err := s.pool.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, fmt.Errorf("listing payments: %w", err)
-	}
-	found, err := pgx.CollectRows(rows, scanPayment)
-	if err != nil {
+	batch := &pgx.Batch{}
+	batch.Queue(ledger.InIndexOrder)
+	batch.Queue(sql, args...).Query(func(rows pgx.Rows) error {
+		found, err = pgx.CollectRows(rows, scanPayment)
+		return err
+	})
+	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, fmt.Errorf("listing payments: %w", err)
 	}
 	return found, nil
