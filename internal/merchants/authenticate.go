@@ -21,7 +21,9 @@ const CacheFor = 5 * time.Second
 const (
 	cacheSizeMax = 10_000
 
-	lookupWorkers  = 2 // so that a connection that hangs does not hold up everybody
+	// One question at a time: a second worker would open a connection just when a crowd arrives, and fail the crowd if
+	// that takes long. One that hangs is given up after CacheFor, and before that by the connection's own time-outs.
+	lookupWorkers  = 1
 	lookupBatchMax = 512
 	lookupQueueMax = 10_000
 )
@@ -45,7 +47,7 @@ type Identity struct {
 //
 // Only keys that are good are remembered, so a new one works from the moment that it exists. The price would be a query
 // for each invented one; but keys that come while the database is being asked are gathered and asked about together,
-// so however many come, they occupy two connections and a few queries at a time.
+// so however many come, they occupy one connection and one query at a time.
 type Authenticator struct {
 	pool    *pgxpool.Pool
 	cache   *lru.Cache[keyHash, remembered]
