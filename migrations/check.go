@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"regexp"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,21 +21,55 @@ type Querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// required are the constraints and triggers that "exactly once" rests on, as Postgres prints them. They are looked at by
-// every instance before it is ready and while it runs, because the code relies on them and cannot replace them.
+// required are the constraints and triggers that "exactly once" and the books rest on, as Postgres prints them. They are
+// looked at by every instance before it is ready and while it runs, because the code relies on them and cannot replace
+// them. What the triggers' functions do is looked at too (see bodies).
 var required = []struct{ table, name, definition string }{
 	{"idempotency_keys", "idempotency_keys_pkey", "PRIMARY KEY (merchant_id, scope, key)"},
-	{"idempotency_keys", "idempotency_keys_kept", "trigger"},
-	{"idempotency_keys", "idempotency_keys_immutable", "trigger"},
+	{"idempotency_keys", "idempotency_keys_kept", "BEFORE DELETE FOR EACH ROW EXECUTE FUNCTION refuse_losing_a_key()"},
+	{"idempotency_keys", "idempotency_keys_immutable", "BEFORE UPDATE OR TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"},
 	{"idempotency_answers", "idempotency_answers_pkey", "PRIMARY KEY (merchant_id, request_id)"},
+	{"idempotency_answers", "idempotency_answers_status_final", "CHECK (status >= 200 AND status <= 299 OR status = 402)"},
 	{"payments", "payments_pkey", "PRIMARY KEY (merchant_id, id)"},
-	{"payments", "payments_claimed_by_key", "trigger"},
+	{"payments", "payments_claimed_by_key", "AFTER INSERT REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT" +
+		" EXECUTE FUNCTION refuse_payment_without_its_key()"},
+	{"payments", "payments_amount_range", "CHECK (amount >= 1 AND amount <= '9007199254740991'::bigint)"},
+	{"payments", "payments_captured_within_amount", "CHECK (amount_captured >= 0 AND amount_captured <= amount)"},
+	{"payments", "payments_refunded_within_captured", "CHECK (amount_refunded >= 0 AND amount_refunded <= amount_captured)"},
+	{"payments", "payments_captured_when_succeeded", "CHECK ((status = 'succeeded'::text) = (amount_captured > 0))"},
 	{"payment_references", "payment_references_pkey", "PRIMARY KEY (merchant_id, reference)"},
 	{"accounts", "accounts_pkey", "PRIMARY KEY (merchant_id, id)"},
+	{"accounts", "accounts_held_not_negative", "CHECK (held >= 0)"},
+	{"accounts", "accounts_balance_above_floor", "CHECK (overdraft_limit IS NULL OR (balance - held) >= (- overdraft_limit))"},
 	{"entries", "entries_pkey", "PRIMARY KEY (merchant_id, account_id, sequence)"},
-	{"entries", "entries_balanced", "trigger"},
-	{"entries", "entries_immutable", "trigger"},
+	{"entries", "entries_amount_not_zero", "CHECK (amount <> 0)"},
+	{"entries", "entries_balanced", "AFTER INSERT REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT" +
+		" EXECUTE FUNCTION refuse_unbalanced_journal()"},
+	{"entries", "entries_immutable", "BEFORE DELETE OR UPDATE OR TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"},
 }
+
+// bodies are what the trigger functions do, by name, as the migrations say it: Postgres keeps the text between the dollar
+// quotes as it is. A trigger whose function was replaced by one that does nothing is enabled, and guards nothing.
+var bodies = sync.OnceValues(func() (map[string]string, error) {
+	files, err := fs.Glob(FS, "*.up.sql") // in the order of their numbers
+	if err != nil {
+		return nil, fmt.Errorf("listing the embedded migrations: %w", err)
+	}
+	found := map[string]string{}
+	for _, file := range files {
+		text, err := fs.ReadFile(FS, file)
+		if err != nil {
+			return nil, fmt.Errorf("reading the embedded migrations: %w", err)
+		}
+		for _, function := range triggerFunction.FindAllStringSubmatch(string(text), -1) {
+			found[function[1]] = function[2] // a later migration may replace an earlier one's
+		}
+	}
+	return found, nil
+})
+
+var triggerFunction = regexp.MustCompile(
+	`(?s)CREATE (?:OR REPLACE )?FUNCTION (\w+)\(\) RETURNS trigger LANGUAGE plpgsql AS \$\$(.*?)\$\$;`)
 
 // Check returns ErrSchema, with the reason, unless the schema has a version that this build knows, whole, and each of
 // the constraints that it relies on. A version above Latest is accepted unless the schema itself says, in
@@ -57,39 +94,62 @@ func Check(ctx context.Context, db Querier) error {
 		return fmt.Errorf("%w: it has version %d, which needs a build that knows %d, and this one knows %d",
 			ErrSchema, version, needs, Latest)
 	}
+	return checkGuards(ctx, db, version)
+}
+
+// checkGuards compares the schema's guards with the required ones.
+func checkGuards(ctx context.Context, db Querier, version int64) error {
 	found, err := guards(ctx, db)
 	if err != nil {
 		return fmt.Errorf("reading the schema's constraints: %w", err)
 	}
+	does, err := bodies()
+	if err != nil {
+		return err
+	}
 	for _, want := range required {
-		if got := found[want.table+"."+want.name]; got != want.definition {
-			return fmt.Errorf("%w: %s.%s should be %q, and is %q", ErrSchema, want.table, want.name, want.definition, got)
+		got := found[want.table+"."+want.name]
+		if got.definition != want.definition {
+			return fmt.Errorf("%w: %s.%s should be %q, and is %q", ErrSchema, want.table, want.name, want.definition, got.definition)
+		}
+		// A newer release may have a better function under the old name; its own instances compare it with their migrations.
+		if got.function != "" && got.body != does[got.function] && version <= int64(Latest) {
+			return fmt.Errorf("%w: %s.%s calls %s(), which does not do what the migrations say",
+				ErrSchema, want.table, want.name, got.function)
 		}
 	}
 	return nil
 }
 
-// guards reads the unique constraints that are valid and the triggers that are enabled.
-func guards(ctx context.Context, db Querier) (map[string]string, error) {
+// guard is a constraint, or a trigger with its function.
+type guard struct{ name, definition, function, body string }
+
+// guards reads the unique constraints that are valid, the checks, and the triggers that are enabled.
+//
+// A trigger's definition is printed without its name and table, which are what it is looked up by.
+func guards(ctx context.Context, db Querier) (map[string]guard, error) {
 	rows, err := db.Query(ctx, `
-		SELECT c.relname || '.' || k.conname, pg_get_constraintdef(k.oid)
+		SELECT c.relname || '.' || k.conname, pg_get_constraintdef(k.oid, true), '', ''
 		FROM pg_constraint k
 		JOIN pg_class c ON c.oid = k.conrelid
-		JOIN pg_index i ON i.indexrelid = k.conindid
-		WHERE k.contype IN ('p', 'u') AND i.indisunique AND i.indisvalid AND i.indisready
+		LEFT JOIN pg_index i ON i.indexrelid = k.conindid
+		WHERE (k.contype = 'c' OR k.contype IN ('p', 'u') AND i.indisunique AND i.indisvalid AND i.indisready)
 			AND c.relnamespace = current_schema()::regnamespace
 		UNION ALL
-		SELECT c.relname || '.' || t.tgname, 'trigger'
+		SELECT c.relname || '.' || t.tgname,
+			regexp_replace(pg_get_triggerdef(t.oid, true), '^CREATE TRIGGER \w+ (.*) ON [\w.]+ (REFERENCING|FOR) ', '\1 \2 '),
+			f.proname, f.prosrc
 		FROM pg_trigger t
 		JOIN pg_class c ON c.oid = t.tgrelid
+		JOIN pg_proc f ON f.oid = t.tgfoid
 		WHERE t.tgenabled IN ('O', 'A') AND NOT t.tgisinternal AND c.relnamespace = current_schema()::regnamespace`)
 	if err != nil {
 		return nil, err
 	}
-	found := map[string]string{}
-	var name, definition string
-	_, err = pgx.ForEachRow(rows, []any{&name, &definition}, func() error {
-		found[name] = definition
+	found := map[string]guard{}
+	var g guard
+	_, err = pgx.ForEachRow(rows, []any{&g.name, &g.definition, &g.function, &g.body}, func() error {
+		found[g.name] = g
 		return nil
 	})
 	return found, err

@@ -162,6 +162,96 @@ func TestASchemaWithoutOneOfItsTriggersIsRefused(t *testing.T) {
 	}
 }
 
+// The checks without which money would be wrong. What the others refuse is refused by the code as well.
+var checks = []struct{ table, name string }{
+	{"idempotency_answers", "idempotency_answers_status_final"},
+	{"payments", "payments_amount_range"},
+	{"payments", "payments_captured_within_amount"},
+	{"payments", "payments_refunded_within_captured"},
+	{"payments", "payments_captured_when_succeeded"},
+	{"accounts", "accounts_held_not_negative"},
+	{"accounts", "accounts_balance_above_floor"},
+	{"entries", "entries_amount_not_zero"},
+}
+
+// FAULTS 30.
+func TestASchemaWithoutOneOfItsChecksIsRefused(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	for _, fault := range []struct{ name, change string }{
+		{"dropped", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s`},
+		{"checks nothing", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s, ADD CONSTRAINT %[2]s CHECK (true)`},
+		{"a trigger of that name", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s;
+			CREATE TRIGGER %[2]s BEFORE UPDATE ON %[1]s FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()`},
+	} {
+		for _, check := range checks {
+			t.Run(check.name+" "+fault.name, func(t *testing.T) {
+				inVain(t, db.Pool, func(tx pgx.Tx) {
+					execute(t, tx, fmt.Sprintf(fault.change, check.table, check.name))
+					wantUnfit(t, migrations.Check(t.Context(), tx), check.table+"."+check.name)
+				})
+			})
+		}
+	}
+}
+
+// FAULTS 30: the trigger is there and enabled, and does something else.
+func TestASchemaWhoseTriggersDoNotDoWhatTheMigrationsSayIsRefused(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	for name, change := range map[string]string{
+		"an empty function":    `CREATE OR REPLACE FUNCTION %[1]s() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$`,
+		"an empty one besides": `CREATE OR REPLACE FUNCTION audit.%[1]s() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$`,
+	} {
+		for _, trigger := range triggers {
+			t.Run(trigger.name+" with "+name, func(t *testing.T) {
+				inVain(t, db.Pool, func(tx pgx.Tx) {
+					const of = ` FROM pg_trigger WHERE tgname = $1`
+					function := column[string](t, tx, `SELECT tgfoid::regproc::text`+of, trigger.name)[0]
+					definition := column[string](t, tx, `SELECT pg_get_triggerdef(oid)`+of, trigger.name)[0]
+					execute(t, tx, fmt.Sprintf(change, function))
+					if strings.Contains(change, "audit.") {
+						execute(t, tx, fmt.Sprintf(`DROP TRIGGER %s ON %s`, trigger.name, trigger.table))
+						execute(t, tx, strings.Replace(definition, "EXECUTE FUNCTION ", "EXECUTE FUNCTION audit.", 1))
+					}
+					wantUnfit(t, migrations.Check(t.Context(), tx), function+"()") // which may be the function of others as well
+				})
+			})
+		}
+	}
+	for name, change := range map[string]string{
+		"a condition": `CREATE TRIGGER entries_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON entries
+			FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION refuse_change()`,
+		"an event less": `CREATE TRIGGER entries_immutable BEFORE UPDATE OR DELETE ON entries
+			FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()`,
+		"a column": `CREATE TRIGGER entries_immutable BEFORE UPDATE OF at OR DELETE OR TRUNCATE ON entries
+			FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()`,
+	} {
+		t.Run("entries_immutable with "+name, func(t *testing.T) {
+			inVain(t, db.Pool, func(tx pgx.Tx) {
+				execute(t, tx, `DROP TRIGGER entries_immutable ON entries`)
+				execute(t, tx, change)
+				wantUnfit(t, migrations.Check(t.Context(), tx), "entries.entries_immutable")
+			})
+		})
+	}
+}
+
+// A deploy migrates first: the older instances, which run until they are replaced, cannot know a function that is younger.
+func TestANewerSchemaMayHaveOtherFunctions(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	inVain(t, db.Pool, func(tx pgx.Tx) {
+		execute(t, tx, `CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS
+			$$BEGIN RAISE insufficient_privilege USING MESSAGE = 'in other words'; END$$`)
+		wantUnfit(t, migrations.Check(t.Context(), tx), "refuse_change()")
+		execute(t, tx, `UPDATE schema_migrations SET version = $1`, migrations.Latest+1)
+		if err := migrations.Check(t.Context(), tx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A guard that a later migration adds is either looked at, and belongs in a table above, or nothing rests on it.
 func TestEveryGuardOfTheSchemaIsLookedAtOrIsKnownNotToMatter(t *testing.T) {
 	t.Parallel()

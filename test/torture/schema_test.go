@@ -85,6 +85,9 @@ func TestInstanceRefusesASchemaThatCannotKeepItsPromises(t *testing.T) {
 		{"a trigger that is off", `ALTER TABLE idempotency_keys DISABLE TRIGGER idempotency_keys_kept`, "idempotency_keys_kept"},
 		{"a trigger for replicas only", `ALTER TABLE payments ENABLE REPLICA TRIGGER payments_claimed_by_key`, "payments_claimed_by_key"},
 		{"no trigger", `DROP TRIGGER entries_immutable ON entries`, "entries_immutable"},
+		{"a trigger that does nothing", `CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS
+			$$BEGIN RETURN NULL; END$$`, "refuse_change"},
+		{"no floor", `ALTER TABLE accounts DROP CONSTRAINT accounts_balance_above_floor`, "accounts_balance_above_floor"},
 		{"a newer schema that needs newer builds", `UPDATE schema_migrations SET version = 99;
 			UPDATE schema_compatibility SET needs_version = 99`, "needs a build that knows 99"},
 		{"half a migration", `UPDATE schema_migrations SET dirty = true`, "irty"},
