@@ -111,6 +111,7 @@ func checkTerms(terms ledger.Terms) *payments.Refusal {
 		"must be null or from 0 to 9007199254740991")
 	complaints.Require(utf8.RuneCountInString(terms.Name) <= nameLengthMax, "/name",
 		"must have at most 200 characters")
+	complaints.RequireNoCardNumber("/name", terms.Name)
 	complaints.RequireMetadata(terms.Metadata)
 	return complaints.Refusal()
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/paymentsvc/paymentsvc/internal/cardnumber"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 )
@@ -78,6 +79,8 @@ func (c *Charge) check() *Refusal {
 	complaints.Require(c.SourceAccount != c.DestinationAccount, "/destination_account", "must differ from source_account")
 	complaints.Require(ValidReference(c.Reference), "/reference", "must have at most 128 characters")
 	complaints.Require(utf8.RuneCountInString(c.Description) <= descriptionLengthMax, "/description", "must have at most 500 characters")
+	complaints.RequireNoCardNumber("/description", c.Description)
+	complaints.RequireNoCardNumber("/payment_method", c.PaymentMethod) // where a token belongs
 	complaints.RequireMetadata(c.Metadata)
 	complaints.Require(c.PaymentMethod == "", "/payment_method", "is not available in this release: charge a source_account")
 	complaints.Require(!c.AuthorizeOnly, "/capture", "cannot be false in this release: a charge captures at once")
@@ -101,5 +104,13 @@ func (c *Complaints) RequireMetadata(metadata map[string]string) {
 		n := utf8.RuneCountInString(key)
 		c.Require(n > 0 && n <= metadataKeyLengthMax, "/metadata", "must have names of 1 to 40 characters")
 		c.Require(utf8.RuneCountInString(value) <= metadataValueLengthMax, "/metadata", "must have values of at most 500 characters")
+		c.RequireNoCardNumber("/metadata", key)
+		c.RequireNoCardNumber("/metadata", value)
 	}
+}
+
+// RequireNoCardNumber complains about a card's number in free text. Names that the caller has for things (keys, references,
+// account ids) are exempt: they are numbers often enough, and each of them says what it is.
+func (c *Complaints) RequireNoCardNumber(pointer, text string) {
+	c.Require(!cardnumber.In(text), pointer, "must not contain a card number: the service neither takes nor keeps them")
 }

@@ -1,0 +1,127 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+)
+
+// testCard is a number that processors give out for tests, and testCardInGroups how it is printed.
+const (
+	testCard         = "4111111111111111"
+	testCardInGroups = "4111 1111-1111 1111"
+)
+
+// SECURITY 19. What a card number is, and what is none, is tested in package cardnumber.
+func TestACardNumberInFreeTextIsRefusedAndKeptNowhere(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	for _, card := range []string{testCard, testCardInGroups} {
+		text := "call " + card + ", valid thru 12/27"
+		pair := func(name, value string) map[string]string { return map[string]string{name: value} }
+		for name, charge := range map[string]body{
+			"/description":      aliceToShop(1).with("description", text),
+			"/metadata":         aliceToShop(1).with("metadata", pair("note", text)),
+			"/metadata (names)": aliceToShop(1).with("metadata", pair(card, "x")),
+			"/payment_method":   aliceToShop(1).without("source_account").with("payment_method", card),
+		} {
+			pointer, _, _ := strings.Cut(name, " ")
+			m.charge("k", charge).wantProblem(http.StatusUnprocessableEntity, refused).wantErrorAt(pointer)
+		}
+		for pointer, terms := range map[string]body{
+			"/name":     {"currency": "USD", "name": text},
+			"/metadata": {"currency": "USD", "metadata": pair("note", text)},
+		} {
+			m.put("bob", terms.String()).wantProblem(http.StatusUnprocessableEntity, refused).wantErrorAt(pointer)
+			m.put("alice", terms.String()).wantProblem(http.StatusUnprocessableEntity, refused)
+		}
+		m.wantNowhere(card)
+	}
+	m.get("/accounts/bob").want(http.StatusNotFound)
+	m.wantPayments(0)
+	m.charge("k", aliceToShop(1).with("description", "order 4111111111111112")).want(http.StatusCreated).wantFresh()
+}
+
+// SECURITY 19, its exception: keys, references and ids are the caller's names for things, and many are numbers. They are
+// kept, and never logged, whatever goes wrong.
+func TestKeysAndReferencesMayBeNumbersAndAreNotLogged(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstanceWith(t, db.URL, settings{render: func(o payments.Outcome) idempotency.Answer {
+		if o.Payment.Description == "poison" {
+			panic("the rendering failed")
+		}
+		return httpapi.Render(o)
+	}})
+	down := newInstance(t, "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable")
+	m := newMerchant(t, db, in, in)
+	const account = "5555555555554444"
+	m.put(account, `{"currency":"USD"}`).want(http.StatusCreated)
+	charge := aliceToShop(1).with("destination_account", account).with("reference", testCardInGroups)
+
+	m.charge(testCard, charge.with("description", "poison")).wantProblem(http.StatusInternalServerError, "internal_error")
+	m.chargeOn(down, testCard, charge.String()).wantProblem(http.StatusServiceUnavailable, "unavailable")
+	first := m.charge(testCard, charge).want(http.StatusCreated)
+	m.retry(testCard, charge).wantReplayOf(first)
+	m.charge("another", charge).wantProblem(http.StatusConflict, "duplicate_reference")
+	m.charge(testCard, aliceToShop(2)).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+	m.get("/payments?idempotency_key=" + testCard).want(http.StatusOK)
+	for _, log := range []*logBuffer{in.log, down.log} {
+		if log.count("request failed") == 0 {
+			t.Error("nothing was logged, so this test shows nothing")
+		}
+		for _, name := range []string{testCard, testCardInGroups, account} {
+			if log.count(name) > 0 {
+				t.Errorf("%s was logged", name)
+			}
+		}
+	}
+}
+
+// wantNowhere looks for a text in every table and in the instances' logs.
+func (m *merchant) wantNowhere(text string) {
+	m.t.Helper()
+	ctx := m.t.Context()
+	rows, err := m.db.Pool.Query(ctx, `
+		SELECT format('%I.%I', table_schema, table_name), 'CAST(' || format('%I', column_name)
+			|| CASE data_type WHEN 'bytea' THEN ' AS bytea)' ELSE ' AS text)' END, data_type = 'bytea'
+		FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+		WHERE table_schema = 'public' AND table_type = 'BASE TABLE'`)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var questions []string
+	var table, column string
+	var binary bool
+	if _, err := pgx.ForEachRow(rows, []any{&table, &column, &binary}, func() error {
+		if binary {
+			questions = append(questions, fmt.Sprintf(`SELECT count(*) FROM %s WHERE position(convert_to($1, 'UTF8') IN %s) > 0`, table, column))
+		} else {
+			questions = append(questions, fmt.Sprintf(`SELECT count(*) FROM %s WHERE position($1 IN %s) > 0`, table, column))
+		}
+		return nil
+	}); err != nil {
+		m.t.Fatal(err)
+	}
+	if len(questions) < 50 {
+		m.t.Fatalf("only %d columns were found to look at", len(questions))
+	}
+	for _, question := range questions {
+		m.wantCount(0, question, text)
+	}
+	for _, in := range []*instance{m.first, m.other} {
+		if in.log.count(text) > 0 {
+			m.t.Errorf("%q was logged", text)
+		}
+	}
+}
