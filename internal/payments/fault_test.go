@@ -257,6 +257,33 @@ func TestASilentDatabaseIsGivenUpInTime(t *testing.T) {
 	}
 }
 
+// FAULTS 10 and 23: one connection has gone silent, and nobody says so. Its transaction is not waited for as long as there is time
+// (ten seconds here), but run again on another connection while there still is some.
+func TestASilentConnectionIsGivenUpWhileThereIsTimeToFindOut(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		match  wire.Match
+		effect wire.Effect
+	}{
+		"with the answer to a COMMIT that took effect": {wire.Commit(), wire.HoldAfter},
+		"with the answer to the first claims":          {wire.Statement("SELECT clock_timestamp()"), wire.HoldAfter},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			silent := b.proxy.On(committers(test.match), test.effect)
+			caller := callerWith(b.merchant, "k")
+			start := time.Now()
+			reply, err := b.faulty.Charge(t.Context(), caller, sevenCents)
+			silent.Wait(t)
+			b.wantOneCharge(caller, reply, err)
+			if waited := time.Since(start); waited > 9*time.Second {
+				t.Errorf("a silent connection was waited for, for %v", waited)
+			}
+		})
+	}
+}
+
 // FAULTS 12: the request's context decides nothing.
 func TestACallerWhoLeavesDuringCommitStillChargesOnce(t *testing.T) {
 	t.Parallel()

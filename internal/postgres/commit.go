@@ -82,8 +82,10 @@ func (c *Committer) Run(ctx context.Context, unit Unit) error {
 	}
 }
 
-// try runs the unit once on a connection of its own.
+// try runs the unit once on a connection of its own, for at most tryTimeout.
 func (c *Committer) try(ctx context.Context, unit Unit) (fate, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
 	conn, err := c.pool.Acquire(ctx)
 	if err != nil {
 		return fateOf(err), fmt.Errorf("connecting: %w", err)

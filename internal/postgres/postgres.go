@@ -32,6 +32,11 @@ const (
 	statementTimeout         = 5 * time.Second
 )
 
+// tryTimeout is for one run of a money transaction, as seen from here. The limits above are the server's, and a connection that has
+// gone silent brings word of none of them. It is longer than any statement may take, so that a server that answers is
+// heard out, and shorter than the time that a transaction has in all, so that there is time to find out on another connection.
+const tryTimeout = statementTimeout + time.Second
+
 // Pools are the connections of one instance.
 type Pools struct {
 	// General serves reads and everything that is not a money transaction.
