@@ -36,6 +36,7 @@ type instanceFlags struct {
 	RequestTimeout       string `help:"Longest time that a request may take." env:"REQUEST_TIMEOUT" default:"15s"`
 	ShutdownTimeout      string `help:"Longest time that accepted requests get to finish after SIGTERM." env:"SHUTDOWN_TIMEOUT" default:"25s"`
 	ShutdownDelay        string `help:"How long to go on serving after SIGTERM while /readyz already says no, so that load balancers turn away first." env:"SHUTDOWN_DELAY" default:"1s"`
+	MaxConnections       string `help:"Most connections to the API; more are told to come back." env:"MAX_CONNECTIONS" default:"10000"`
 	CommitWorkers        string `help:"Money transactions in flight at once, a connection each." env:"COMMIT_WORKERS" default:"2"`
 	CommitBatchSizeMax   string `help:"Most charges in one transaction." env:"COMMIT_BATCH_SIZE_MAX" default:"512"`
 	CommitQueueSizeMax   string `help:"Most requests that may wait for a transaction; more are told to come back." env:"COMMIT_QUEUE_SIZE_MAX" default:"10000"`
@@ -59,6 +60,7 @@ type instanceConfig struct {
 	requestTimeout  time.Duration
 	shutdownTimeout time.Duration
 	shutdownDelay   time.Duration
+	connectionsMax  int
 	workers         int
 	batchSizeMax    int
 	queueSizeMax    int
@@ -78,6 +80,7 @@ func (f instanceFlags) parse() (instanceConfig, error) {
 		requestTimeout:  p.duration("REQUEST_TIMEOUT", f.RequestTimeout, time.Second),
 		shutdownTimeout: p.duration("SHUTDOWN_TIMEOUT", f.ShutdownTimeout, time.Second),
 		shutdownDelay:   p.duration("SHUTDOWN_DELAY", f.ShutdownDelay, 0),
+		connectionsMax:  p.number("MAX_CONNECTIONS", f.MaxConnections, 1_000_000),
 		workers:         p.number("COMMIT_WORKERS", f.CommitWorkers, 64),
 		batchSizeMax:    p.number("COMMIT_BATCH_SIZE_MAX", f.CommitBatchSizeMax, 4096),
 		queueSizeMax:    p.number("COMMIT_QUEUE_SIZE_MAX", f.CommitQueueSizeMax, 1_000_000),

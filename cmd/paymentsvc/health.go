@@ -19,7 +19,11 @@ const (
 	probeTimeout  = 1500 * time.Millisecond
 )
 
-var errDraining = errors.New("the instance is shutting down")
+// Reasons not to be ready that the database has no part in.
+var (
+	errDraining = errors.New("the instance is shutting down")
+	errFull     = errors.New("too many charges are waiting")
+)
 
 // health knows whether this instance may take charges. It is asked by every load balancer and answers from memory; one
 // goroutine asks the database, on a connection that nothing else uses.
@@ -45,6 +49,15 @@ func (h *health) ready() error {
 		return errDraining
 	}
 	return h.err
+}
+
+// readyToCharge is ready, for an instance that also has to have room for a charge. Whoever asks once in a while will rarely meet
+// a queue that is full for a moment, and one that stays full takes nothing more.
+func (in *instance) readyToCharge() error {
+	if in.payments.Full() {
+		return errFull
+	}
+	return in.health.ready()
 }
 
 // drain makes the instance not ready for good.

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/internal/httpserver"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/metrics"
@@ -28,7 +29,6 @@ const (
 	transactionTimeout = 10 * time.Second // of a batch, with all of its tries; see postgres.Committer
 	headerTimeout      = 5 * time.Second
 	idleTimeout        = 2 * time.Minute
-	headerSizeMax      = 32 << 10
 	traceFlushTimeout  = 2 * time.Second // on top of the shutdown timeout, and only if the collector is away
 
 	reapBatchSize   = 5000
@@ -101,9 +101,11 @@ func startInstance(ctx context.Context, config instanceConfig, url string, logge
 
 // listen opens the ports, so that one that is taken is known before anything is said to be served.
 func (in *instance) listen(ctx context.Context) (err error) {
-	if in.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", in.config.listenAddr); err != nil {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", in.config.listenAddr)
+	if err != nil {
 		return fmt.Errorf("opening the port of LISTEN_ADDR: %w", err)
 	}
+	in.listener = httpserver.Limit(listener, in.config.connectionsMax)
 	if in.config.adminAddr == "" {
 		return nil
 	}
@@ -173,7 +175,7 @@ func (in *instance) newAPIServer() *http.Server {
 		Accounts:       in.pools.General,
 		Authenticator:  in.authenticator,
 		RateLimit:      in.config.rateLimit,
-		Ready:          in.health.ready,
+		Ready:          in.readyToCharge,
 		Unavailable:    postgres.Unavailable,
 		RequestTimeout: in.config.requestTimeout,
 		Logger:         in.logger,
@@ -182,22 +184,20 @@ func (in *instance) newAPIServer() *http.Server {
 	if in.tracing != nil {
 		config.Trace = in.tracing.Request
 	}
-	server := &http.Server{
-		Handler:           httpapi.New(config),
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       in.config.requestTimeout,
-		WriteTimeout:      in.config.requestTimeout + headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    headerSizeMax,
-		ErrorLog:          slog.NewLogLogger(in.logger.Handler(), slog.LevelDebug),
-	}
+	server := httpserver.New(httpserver.Config{
+		Handler:        httpapi.New(config),
+		HeaderTimeout:  headerTimeout,
+		RequestTimeout: in.config.requestTimeout,
+		IdleTimeout:    idleTimeout,
+		Logger:         in.logger,
+	})
 	if in.config.certificate != nil {
 		server.TLSConfig = in.config.certificate.config(in.logger)
 	}
 	return server
 }
 
-// serveAPI answers requests, with HTTP/2 where there is TLS, until the server is shut down.
+// serveAPI answers requests until the server is shut down.
 func (in *instance) serveAPI(server *http.Server) error {
 	if server.TLSConfig != nil {
 		return server.ServeTLS(in.listener, "", "") // the certificate is in the TLSConfig

@@ -7,6 +7,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/google/uuid"
 
+	"github.com/paymentsvc/paymentsvc/internal/httpserver"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
@@ -47,7 +49,7 @@ type api struct{ Config }
 func New(config Config) http.Handler {
 	a := &api{config}
 	r := chi.NewRouter()
-	r.Use(a.identify, a.observe, a.recoverPanic, a.echoKey, middleware.GetHead)
+	r.Use(a.identify, a.observe, a.recoverPanic, a.echoKey, a.admit, middleware.GetHead)
 	r.NotFound(a.handle(func(http.ResponseWriter, *http.Request) error { return errNotFound }))
 	r.MethodNotAllowed(a.methodNotAllowed(r))
 	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
@@ -113,6 +115,24 @@ func (a *api) echoKey(next http.Handler) http.Handler {
 			w.Header()["Idempotency-Key"] = keys
 		}
 		next.ServeHTTP(w, r)
+	})
+}
+
+// admit refuses what should not have come this far. An instance that has too many connections still says that it lives, and
+// that it cannot take more.
+func (a *api) admit(next http.Handler) http.Handler {
+	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
+		err := httpserver.Admit(w, r)
+		overLimit := errors.Is(err, httpserver.ErrOverLimit)
+		switch {
+		case overLimit && r.URL.Path == "/readyz":
+			writeNotReady(w)
+			return nil
+		case err != nil && !overLimit, err != nil && r.URL.Path != "/livez":
+			return err
+		}
+		next.ServeHTTP(w, r)
+		return nil
 	})
 }
 
@@ -201,9 +221,13 @@ func (a *api) recoverPanic(next http.Handler) http.Handler {
 // readyz tells whether this instance can charge right now. It asks nobody: the answer is kept up to date in the background.
 func (a *api) readyz(w http.ResponseWriter, _ *http.Request) {
 	if err := a.Ready(); err != nil {
-		w.Header().Set("Retry-After", "1")
-		writeText(w, http.StatusServiceUnavailable, "not ready\n")
+		writeNotReady(w)
 		return
 	}
 	writeText(w, http.StatusOK, "ready\n")
+}
+
+func writeNotReady(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "1")
+	writeText(w, http.StatusServiceUnavailable, "not ready\n")
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 
@@ -29,6 +30,9 @@ func decode(w http.ResponseWriter, r *http.Request, value any) error {
 	if err != nil {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 			return errBodyTooLarge
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return &invalidRequest{detail: "the body did not arrive in time"}
 		}
 		return &invalidRequest{detail: "the body ended early"}
 	}

@@ -3,11 +3,10 @@ package httpapi_test
 import (
 	"bytes"
 	"context"
-	"io"
-	"log"
+	"errors"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/internal/httpserver"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
@@ -29,6 +29,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 type instance struct {
 	url      string // "http://127.0.0.1:…"
 	log      *logBuffer
+	open     atomic.Int64 // connections
 	inFlight atomic.Int64 // requests that have arrived and are not answered yet
 	stop     func()       // ends it, as often as it is called
 }
@@ -37,6 +38,9 @@ type instance struct {
 type settings struct {
 	retention      time.Duration
 	requestTimeout time.Duration
+	headerTimeout  time.Duration
+	idleTimeout    time.Duration
+	connectionsMax int
 	workers        int
 	queueSizeMax   int
 	render         func(payments.Outcome) idempotency.Answer
@@ -44,6 +48,8 @@ type settings struct {
 	ready          func() error
 	rateLimit      httpapi.RateLimit
 	answered       func(*httpapi.Exchange)
+	// writeBufferSize of the connections, in bytes; 0: what the kernel likes.
+	writeBufferSize int
 }
 
 func (s settings) complete() settings {
@@ -52,6 +58,15 @@ func (s settings) complete() settings {
 	}
 	if s.requestTimeout == 0 {
 		s.requestTimeout = 15 * time.Second
+	}
+	if s.headerTimeout == 0 {
+		s.headerTimeout = 5 * time.Second
+	}
+	if s.idleTimeout == 0 {
+		s.idleTimeout = 2 * time.Minute
+	}
+	if s.connectionsMax == 0 {
+		s.connectionsMax = 10_000
 	}
 	if s.workers == 0 {
 		s.workers = 2
@@ -95,22 +110,77 @@ func newInstanceWith(t *testing.T, url string, s settings) *instance {
 		Ready: s.ready, Unavailable: postgres.Unavailable, RequestTimeout: s.requestTimeout, Logger: logger,
 		Answered: s.answered,
 	})
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		in.inFlight.Add(1)
 		defer in.inFlight.Add(-1)
 		api.ServeHTTP(w, r)
-	}))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.Start()
-	in.url = server.URL
+	})
+	stopServer := in.serve(t, s, counted, logger)
 	in.stop = sync.OnceFunc(func() {
-		server.Close()
+		stopServer()
 		service.Close()
 		authenticator.Close()
 		pools.Close()
 	})
 	t.Cleanup(in.stop)
 	return in
+}
+
+// serve starts the server on a free port. When it is stopped, requests that are under way are answered first.
+func (in *instance) serve(t *testing.T, s settings, handler http.Handler, logger *slog.Logger) (stop func()) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.url = "http://" + listener.Addr().String()
+	listener = watched{listener, s.writeBufferSize, &in.open}
+	server := httpserver.New(httpserver.Config{
+		Handler: handler, HeaderTimeout: s.headerTimeout, RequestTimeout: s.requestTimeout, IdleTimeout: s.idleTimeout, Logger: logger,
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(httpserver.Limit(listener, s.connectionsMax)) }()
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			_ = server.Close() // what is still open is a test's own and half-sent
+		}
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("serving: %v", err)
+		}
+	}
+}
+
+// watched counts the connections that are open, and may keep little of an answer on its way, so that a client that does not
+// read is noticed soon.
+type watched struct {
+	net.Listener
+	writeBufferSize int // 0: what the kernel likes
+	open            *atomic.Int64
+}
+
+func (l watched) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	tcp := conn.(*net.TCPConn)
+	if l.writeBufferSize > 0 {
+		err = tcp.SetWriteBuffer(l.writeBufferSize)
+	}
+	l.open.Add(1)
+	return &watchedConn{TCPConn: tcp, closed: sync.OnceFunc(func() { l.open.Add(-1) })}, err
+}
+
+type watchedConn struct {
+	*net.TCPConn
+	closed func()
+}
+
+func (c *watchedConn) Close() error {
+	c.closed()
+	return c.TCPConn.Close()
 }
 
 // onOneInstanceAndAcrossTwo runs a test twice: with every request on one instance, and with each key's first request on

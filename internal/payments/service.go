@@ -60,6 +60,7 @@ type Service struct {
 	render    func(Outcome) idempotency.Answer
 	retention time.Duration
 	trace     func(context.Context, []context.Context) (context.Context, func(error)) // nil: no
+	queueMax  int
 }
 
 // New starts a service. Close ends it.
@@ -70,6 +71,7 @@ func New(c Config) *Service {
 		render:    c.Render,
 		retention: c.Retention,
 		trace:     c.Trace,
+		queueMax:  c.QueueSizeMax,
 	}
 	s.group = groupcommit.New[idempotency.Key](groupcommit.Config[*operation, ruling]{
 		Commit:       s.commit,
@@ -110,6 +112,9 @@ func (s *Service) commit(ctx context.Context, operations []*operation) (_ []ruli
 	defer func() { end(err) }()
 	return s.transact(ctx, operations)
 }
+
+// Full tells whether another charge would be turned away now, because too many wait already.
+func (s *Service) Full() bool { return s.group.Waiting() >= s.queueMax }
 
 // splittable tells whether a batch failed for what may be one operation's fault, and not for want of a database.
 func splittable(err error) bool {

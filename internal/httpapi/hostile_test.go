@@ -1,0 +1,531 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+)
+
+// What is sent here no HTTP client sends. The bytes go over a socket to the server that cmd/paymentsvc has.
+
+// speak sends text over a new connection, and reads until the service closes it: the first answer and whatever comes after it.
+// It ends the test if the connection stays open.
+func (m *merchant) speak(in *instance, text string) (first *answer, rest string) {
+	m.t.Helper()
+	conn := m.connect(in)
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		m.t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte(text)); err != nil && !isCut(err) {
+		m.t.Fatal(err)
+	}
+	received, err := io.ReadAll(conn)
+	if err != nil && !isCut(err) {
+		m.t.Fatalf("the connection stays open after %.200q", received)
+	}
+	reader := bufio.NewReader(bytes.NewReader(received))
+	res, err := http.ReadResponse(reader, nil)
+	if err != nil {
+		return &answer{t: m.t}, string(received)
+	}
+	defer res.Body.Close()
+	content, err := io.ReadAll(res.Body)
+	if err != nil {
+		m.t.Errorf("reading the answer: %v", err)
+	}
+	if res.Close { // ReadResponse has taken the field away
+		res.Header.Set("Connection", "close")
+	}
+	left, err := io.ReadAll(reader)
+	if err != nil {
+		m.t.Errorf("reading what comes after the answer: %v", err)
+	}
+	return &answer{t: m.t, what: fmt.Sprintf("%.100q", text), status: res.StatusCode, header: res.Header, body: content}, string(left)
+}
+
+// isCut tells whether the other side has ended the connection.
+func isCut(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// software is what an answer must not say about what has made it.
+var software = regexp.MustCompile(`(?i)\bgo\d|golang|net/http|chi\b|server:|x-powered-by|` + internals.String())
+
+// plain checks an answer that net/http itself gives, and closes the connection with: it names the mistake and nothing else.
+func (a *answer) plain() {
+	a.t.Helper()
+	if !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") || len(a.body) > 100 || !bytes.Contains(a.body, []byte("4")) &&
+		!bytes.Contains(a.body, []byte("ncoding")) && !bytes.Contains(a.body, []byte("5")) {
+		a.fail("is not one of net/http's")
+	}
+	a.silentAboutSoftware()
+}
+
+func (a *answer) silentAboutSoftware() {
+	a.t.Helper()
+	var header bytes.Buffer
+	if err := a.header.Write(&header); err != nil {
+		a.t.Fatal(err)
+	}
+	if said := software.FindString(header.String() + string(a.body)); said != "" {
+		a.fail("says %q about the software", said)
+	}
+}
+
+// SECURITY 21. A proxy in front may have read another request out of the same bytes, so nothing that follows on the connection
+// may be taken for one.
+func TestARequestThatCouldBeReadInTwoWaysIsRefusedAndItsConnectionClosed(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	text := aliceToShop(1).String()
+	length := fmt.Sprintf("Content-Length: %d", len(text))
+	chunk := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(text), text)
+	// request is a charge that would be made if one of the two ways to read it were believed.
+	request := func(body string, fields ...string) string {
+		return strings.Join(append([]string{
+			"POST /payments HTTP/1.1", "Host: service", "Authorization: Bearer " + m.apiKey, "Content-Type: application/json",
+			"Idempotency-Key: k",
+		}, fields...), "\r\n") + "\r\n\r\n" + body
+	}
+	old := func(request string) string {
+		return strings.Replace(request, "HTTP/1.1", "HTTP/1.0\r\nConnection: keep-alive", 1)
+	}
+	const ours, theirs = true, false
+	for _, row := range []struct {
+		name     string
+		text     string
+		status   int
+		document bool // is the answer a problem document, or net/http's own?
+	}{
+		{"both lengths", request(chunk, length, "Transfer-Encoding: chunked"), 400, ours},
+		{"both lengths, the other way round", request(chunk, "Transfer-Encoding: chunked", length), 400, ours},
+		{"both lengths, in other letters", request(chunk, "TRANSFER-ENCODING: Chunked", "content-LENGTH: 3"), 400, ours},
+		{"both lengths, one of them 0", request(chunk, "Content-Length: 0", "Transfer-Encoding: chunked"), 400, ours},
+		{"both lengths in HTTP/1.0", old(request(text, length, "Transfer-Encoding: chunked")), 400, ours},
+		{"chunks in HTTP/1.0", old(request(chunk, "Transfer-Encoding: chunked")), 400, ours},
+		{"two lengths that are equal", request(text, length, length), 400, ours},
+		{"two lengths that differ", request(text, length, "Content-Length: 3"), 400, theirs},
+		{"a list of lengths", request(text, length+", "+length[len("Content-Length: "):]), 400, theirs},
+		{"a signed length", request(text, strings.Replace(length, ": ", ": +", 1)), 400, theirs},
+		{"a negative length", request(text, "Content-Length: -1"), 400, theirs},
+		{"a hexadecimal length", request(text, fmt.Sprintf("Content-Length: 0x%x", len(text))), 400, theirs},
+		{"a length that is a text", request(text, "Content-Length: many"), 400, theirs},
+		{"an empty length", request(text, "Content-Length:"), 400, theirs},
+		{"a length that no integer holds", request(text, "Content-Length: 99999999999999999999"), 400, theirs},
+		{"an unknown encoding", request(chunk, "Transfer-Encoding: xchunked"), 501, theirs},
+		{"an unknown encoding and a length", request(text, "Transfer-Encoding: identity", length), 501, theirs},
+		{"chunked twice", request(chunk, "Transfer-Encoding: chunked, chunked"), 501, theirs},
+		{"two encodings", request(chunk, "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"), 501, theirs},
+		{"an encoding behind a control character", request(chunk, "Transfer-Encoding: \vchunked"), 400, theirs},
+		{"an encoding that ends in a control character", request(chunk, "Transfer-Encoding: chunked\x00"), 400, theirs},
+		{"a space before the colon", request(chunk, "Transfer-Encoding : chunked"), 400, theirs},
+		{"a space before a field", request(text, " X: y", length), 400, ours}, // which makes it a folded line
+		{"a folded line", request(text, "X-Long: a\r\n b", length), 400, ours},
+		{"a folded line with a tab", request(text, "X-Long: a\r\n\tb", length), 400, ours},
+		{"a length on a folded line", request(text, "X: y\r\n "+length), 400, ours},
+		{"LF alone behind a field", strings.Replace(request(text, length), "Host: service\r\n", "Host: service\n", 1), 400, ours},
+		{"LF alone behind the request line", strings.Replace(request(text, length), "HTTP/1.1\r\n", "HTTP/1.1\n", 1), 400, ours},
+		{"LF alone everywhere", strings.ReplaceAll(request(text, length), "\r\n", "\n"), 400, ours},
+		{"LF alone around a length", request(text, "X: y\n"+length), 400, ours},
+		{"LF alone before the body", strings.Replace(request(text, length), "\r\n\r\n", "\r\n\n", 1), 400, ours},
+		{"CR alone in a field", request(text, "X: y\rTransfer-Encoding: chunked", length), 400, theirs},
+		{"NUL in a field", request(text, "X: y\x00z", length), 400, theirs},
+		{"a field without a colon", request(text, "Transfer-Encoding", length), 400, theirs},
+		{"a field without a name", request(text, ": chunked", length), 400, theirs},
+		{"two spaces in the request line", strings.Replace(request(text, length), "POST ", "POST  ", 1), 400, theirs},
+		{"another version", strings.Replace(request(text, length), "HTTP/1.1", "HTTP/3.0", 1), 505, theirs},
+		{"the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 404, ours}, // as any other path that is not there
+		{"no version", "POST /payments\r\n\r\n", 400, theirs},
+		{"no host", strings.Replace(request(text, length), "Host: service\r\n", "", 1), 400, theirs},
+		{"two hosts", request(text, "Host: other", length), 400, theirs},
+		{"encrypted", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, theirs},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			m := m.in(t)
+			hidden := strings.ReplaceAll(request(text, length), "Idempotency-Key: k", "Idempotency-Key: hidden")
+			got, rest := m.speak(in, row.text+hidden)
+			got.want(row.status)
+			if rest != "" {
+				t.Errorf("a second answer was given: %.300q", rest)
+			}
+			if !strings.EqualFold(got.header.Get("Connection"), "close") {
+				got.fail("does not say that the connection ends")
+			}
+			if row.document {
+				got.checkProblem()
+			} else {
+				got.plain()
+			}
+		})
+	}
+	m.wantPayments(0)
+}
+
+// SECURITY 21: what is wrong within the chunks shows only when the body is read.
+func TestChunksThatCannotBeReadAreRefusedAndTheirConnectionClosed(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	text := aliceToShop(1).String()
+	head := m.headOfCharge(0, "Idempotency-Key: k")
+	head = strings.Replace(head, "Content-Length: 0\r\nConnection: close", "Transfer-Encoding: chunked", 1)
+	size := fmt.Sprintf("%x", len(text))
+	for name, chunks := range map[string]string{
+		"a size that is longer than the data":  fmt.Sprintf("%x", len(text)+10) + "\r\n" + text + "\r\n0\r\n\r\n",
+		"a size that is shorter than the data": "5\r\n" + text + "\r\n0\r\n\r\n",
+		"a size with 0x":                       "0x" + size + "\r\n" + text + "\r\n0\r\n\r\n",
+		"a size with a sign":                   "+" + size + "\r\n" + text + "\r\n0\r\n\r\n",
+		"a size that is none":                  "many\r\n" + text + "\r\n0\r\n\r\n",
+		"a size that no integer holds":         strings.Repeat("f", 17) + "\r\n" + text + "\r\n0\r\n\r\n",
+		"a size that ends in LF alone":         size + "\n" + text + "\r\n0\r\n\r\n",
+		"LF alone behind the data":             size + "\r\n" + text + "\n0\r\n\r\n",
+		"LF alone in an extension":             size + ";a\nb\r\n" + text + "\r\n0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := m.in(t)
+			got, rest := m.speak(in, head+chunks+"GET /livez HTTP/1.1\r\nHost: service\r\n\r\n")
+			got.wantProblem(http.StatusBadRequest, malformed)
+			if rest != "" {
+				t.Errorf("a second answer was given: %.300q", rest)
+			}
+		})
+	}
+	m.wantPayments(0)
+}
+
+// A request in chunks is a request as others are, as long as its head is seen: many clients send nothing else. One that was
+// sent before the answer to the one before it is the last of its connection.
+func TestChunkedRequestsShareAConnection(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	text := aliceToShop(1).String()
+	chunked := func(key string, more ...string) string {
+		head := m.headOfCharge(0, append([]string{"Idempotency-Key: " + key}, more...)...)
+		head = strings.Replace(head, "Content-Length: 0\r\nConnection: close", "Transfer-Encoding: chunked", 1)
+		return head + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(text), text)
+	}
+	conn := m.connect(in)
+	for i := range 20 {
+		key := fmt.Sprint("key ", i)
+		res := m.exchange(conn, chunked(key))
+		if res.Close {
+			t.Errorf("the connection ends with request %d", i)
+		}
+		m.readCharge(res, key).want(http.StatusCreated)
+	}
+	m.wantPayments(20)
+
+	first, rest := m.speak(in, "GET /livez HTTP/1.1\r\nHost: service\r\n\r\n"+chunked("pipelined")+chunked("behind it"))
+	first.want(http.StatusOK)
+	if n := strings.Count(rest, "HTTP/1.1 "); n != 1 || !strings.Contains(rest, "201 Created") {
+		t.Errorf("a chunked request that was pipelined, and one behind it, got %d answers: %s", n, rest)
+	}
+	_, rest = m.speak(in, "GET /livez HTTP/1.1\r\nHost: service\r\n\r\n"+chunked("two lengths", "Content-Length: 3")+chunked("hidden"))
+	if n := strings.Count(rest, "HTTP/1.1 "); n != 1 {
+		t.Errorf("a request with two lengths that was pipelined, and one behind it, got %d answers: %s", n, rest)
+	}
+	m.wantCount(0, `SELECT count(*) FROM payments WHERE merchant_id = $1 AND idempotency_key IN ('behind it', 'hidden')`, m.id)
+}
+
+// SECURITY 23.
+func TestALargeHeadIsRefused(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	charge := func(path string, lines ...string) string {
+		text := aliceToShop(1).String()
+		return strings.Replace(m.headOfCharge(len(text), append(lines, "Idempotency-Key: k")...)+text, "/payments", path, 1)
+	}
+	var many []string
+	for i := range 4_000 {
+		many = append(many, fmt.Sprintf("X-%d: y", i))
+	}
+	for name, request := range map[string]string{
+		"one field":       charge("/payments", "X: "+strings.Repeat("x", 64<<10)),
+		"a megabyte":      charge("/payments", "X: "+strings.Repeat("x", 1<<20)),
+		"a name":          charge("/payments", strings.Repeat("x", 64<<10)+": y"),
+		"many fields":     charge("/payments", many...),
+		"the credential":  charge("/payments", "Authorization: Bearer "+strings.Repeat("0", 64<<10)),
+		"a path":          charge("/" + strings.Repeat("x", 64<<10)),
+		"a query":         charge("/payments?" + strings.Repeat("x", 64<<10)),
+		"no end":          "GET /livez HTTP/1.1\r\nX: " + strings.Repeat("x", 64<<10),
+		"nothing but CRs": strings.Repeat("\r", 64<<10),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, _ := m.in(t).speak(in, request)
+			got.want(http.StatusRequestHeaderFieldsTooLarge).plain()
+		})
+	}
+	m.wantPayments(0)
+	got, _ := m.speak(in, charge("/payments", "X: "+strings.Repeat("x", 24<<10)))
+	got.want(http.StatusCreated)
+}
+
+// SECURITY 27. An expectation that net/http does not know is the only thing of a readable request that it refuses itself.
+func TestAnUnknownExpectationIsRefused(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	text := aliceToShop(1).String()
+	got, _ := m.speak(in, m.headOfCharge(len(text), "Idempotency-Key: k", "Expect: a miracle")+text)
+	got.want(http.StatusExpectationFailed).silentAboutSoftware()
+	m.wantPayments(0)
+}
+
+// SECURITY 26 and 27. The service trusts no proxy, so what a caller says in its stead changes nothing; and what is said
+// to every method and path is in problem documents that do not say what has made them.
+func TestForgedFieldsOfProxiesChangeNothing(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	forged := http.Header{
+		"X-Forwarded-For": {"127.0.0.1, 10.0.0.1"}, "X-Forwarded-Host": {"evil.example"}, "X-Forwarded-Proto": {"https"},
+		"X-Forwarded-Prefix": {"/evil"}, "Forwarded": {`for=127.0.0.1;host=evil.example;proto=https`}, "X-Real-Ip": {"127.0.0.1"},
+		"True-Client-Ip": {"127.0.0.1"}, "X-Original-Url": {"/livez"}, "X-Rewrite-Url": {"/livez"}, "X-Http-Method-Override": {"DELETE"},
+		"X-Http-Method": {"DELETE"}, "X-Method-Override": {"DELETE"}, "X-Request-Id": {"req_evil"}, "Request-Id": {"req_evil"},
+		"Host": {"evil.example"}, "Via": {"1.1 evil.example"}, "Origin": {"https://evil.example"}, "X-Merchant-Id": {"1"},
+	}
+	for i, c := range []call{
+		{method: http.MethodPost, path: "/payments", body: aliceToShop(1).String()},
+		{method: http.MethodPost, path: "/payments", body: aliceToShop(0).String()},
+		{method: http.MethodPost, path: "/payments", body: "{"},
+		{method: http.MethodGet, path: "/accounts/shop"},
+		{method: http.MethodGet, path: "/accounts/missing"},
+		{method: http.MethodDelete, path: "/payments"},
+		{method: http.MethodGet, path: "/nothing"},
+		{method: http.MethodPut, path: "/accounts/bob", body: `{"currency":"USD"}`},
+	} {
+		key := fmt.Sprint("key ", i)
+		c.header = http.Header{"Idempotency-Key": {key}}
+		plain := m.send(in, c)
+		c.header = forged.Clone()
+		if c.header.Set("Idempotency-Key", key); c.method == http.MethodPost && plain.status == http.StatusCreated {
+			m.send(in, c).wantReplayOf(plain)
+			continue
+		}
+		got := m.send(in, c)
+		if got.withoutIDs() != plain.withoutIDs() && c.method != http.MethodPut {
+			got.fail("differs from what it is without those fields: %s", plain.body)
+		}
+		got.silentAboutSoftware()
+		for name, values := range got.header {
+			if strings.Contains(strings.Join(values, ""), "evil") {
+				got.fail("repeats %s: %s", name, values)
+			}
+		}
+	}
+	for _, log := range []string{"evil"} {
+		if in.log.count(log) > 0 {
+			t.Errorf("%q was logged", log)
+		}
+	}
+}
+
+// SECURITY 16: the service stops reading, and whoever goes on sending is cut off.
+func TestWhoGoesOnSendingABodyOverTheLimitIsCutOff(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	announced := strings.Replace(m.headOfCharge(1<<30, "Idempotency-Key: k"), "Connection: close\r\n", "", 1)
+	chunked := strings.Replace(announced, "Content-Length: 1073741824", "Transfer-Encoding: chunked", 1) + "40000000\r\n"
+	elsewhere := strings.Replace(announced, "POST /payments", "POST /nothing", 1)
+	for name, head := range map[string]string{"announced": announced, "chunked": chunked, "that nobody reads": elsewhere} {
+		t.Run(name, func(t *testing.T) {
+			m := m.in(t)
+			conn := m.connect(in)
+			if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			sent, err := conn.Write([]byte(head))
+			for part := bytes.Repeat([]byte(" "), 64<<10); err == nil; {
+				var n int
+				n, err = conn.Write(part)
+				sent += n
+			}
+			const inBuffers = 32 << 20 // of both kernels, at most
+			if errors.Is(err, os.ErrDeadlineExceeded) || sent > inBuffers {
+				t.Errorf("%d bytes could be sent, until %v", sent, err)
+			}
+		})
+	}
+	m.wantPayments(0)
+}
+
+// SECURITY 22. A thousand clients who take their time, each in its own way, are cut off at the time-out of what they are
+// slow at, and those who are not wait no longer because of them.
+func TestSlowClientsAreCutOffAndHarmNobody(t *testing.T) {
+	t.Parallel()
+	const (
+		headerTimeout, requestTimeout = 3 * time.Second, 4 * time.Second
+		clients                       = 1_002
+		margin                        = 10 * time.Second // for a machine that has a thousand of them to serve beside other tests
+	)
+	db := pgtest.New(t)
+	in := newInstanceWith(t, db.URL, settings{headerTimeout: headerTimeout, requestTimeout: requestTimeout, writeBufferSize: 4 << 10})
+	m := newMerchant(t, db, in, in)
+	head := m.headOfCharge(10_000, "Idempotency-Key: slow")
+	// Its answer is larger than what fits on the way to a client that does not read.
+	m.put("big", body{"currency": "USD", "metadata": manyPairs()}.String()).want(http.StatusCreated)
+	ways := []struct {
+		name   string
+		begin  string
+		drip   string
+		within time.Duration
+	}{
+		{"head", head[:len(head)-2], "X: y\r\n", headerTimeout},
+		{"body", head, " ", requestTimeout},
+		{"read", strings.NewReplacer("POST /payments", "GET /accounts/big", "10000", "0").Replace(head), "x", requestTimeout + headerTimeout},
+	}
+	type end struct {
+		way   string
+		after time.Duration
+		err   error
+	}
+	ends := make(chan end, clients)
+	for i := range clients {
+		way := ways[i%len(ways)]
+		go func() {
+			began := time.Now()
+			err := trickle(in, way.begin, way.drip, way.within+margin)
+			ends <- end{way.name, time.Since(began), err}
+		}()
+	}
+	await(t, "all are there", func() bool { return in.open.Load() >= clients })
+	cut, sent := 0, 0
+	for ; cut < clients; cut += drain(ends, func(e end) {
+		if !isCut(e.err) {
+			t.Errorf("a client that is slow at its %s went on for %v: %v", e.way, e.after, e.err)
+		}
+	}) {
+		sent++
+		m.charge(fmt.Sprint("key ", sent), aliceToShop(1).with("source_account", "world")).want(http.StatusCreated)
+	}
+	m.wantBalance("shop", int64(sent))
+	await(t, "only those who are not slow are left", func() bool { return in.open.Load() < 20 })
+	m.wantCount(0, `SELECT count(*) FROM payments WHERE merchant_id = $1 AND idempotency_key = 'slow'`, m.id)
+}
+
+// manyPairs are as much metadata as the contract allows.
+func manyPairs() map[string]string {
+	pairs := map[string]string{}
+	for i := range 50 {
+		pairs[fmt.Sprint("name ", i)] = strings.Repeat("x", 500)
+	}
+	return pairs
+}
+
+// drain takes what is there, and tells how much it was.
+func drain[T any](from <-chan T, take func(T)) (n int) {
+	for {
+		select {
+		case value := <-from:
+			take(value)
+			n++
+		default:
+			return n
+		}
+	}
+}
+
+// trickle sends the beginning and then a drip ten times a second, reads nothing, and returns why it ended.
+func trickle(in *instance, begin, drip string, patience time.Duration) error {
+	dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		// Set before it connects, the size is also the most that the service may send without being read.
+		failed := raw.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) })
+		return errors.Join(failed, err)
+	}}
+	conn, err := dialer.Dial("tcp", strings.TrimPrefix(in.url, "http://"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for text := begin; ; text = drip {
+		if _, err := conn.Write([]byte(text)); err != nil {
+			return err
+		}
+		<-again.C
+	}
+}
+
+// An instance that has as many connections as it may have serves those, tells others to come back, and is neither taken
+// for dead nor sent more by whoever asks for its health.
+func TestConnectionsOverTheLimitAreToldSo(t *testing.T) {
+	t.Parallel()
+	const most = 20
+	db := pgtest.New(t)
+	in := newInstanceWith(t, db.URL, settings{connectionsMax: most, headerTimeout: 20 * time.Second})
+	m := newMerchant(t, db, in, in)
+	ask := func(path string) *answer {
+		got, _ := m.speak(in, "GET "+path+" HTTP/1.1\r\nHost: service\r\nAuthorization: Bearer "+m.apiKey+"\r\n\r\n")
+		return got
+	}
+	m.client.CloseIdleConnections()
+	await(t, "no connection is left", func() bool { return in.open.Load() == 0 })
+	var taken []net.Conn
+	take := func(n int64) {
+		for in.open.Load() < n {
+			taken = append(taken, m.connect(in))
+			await(t, "it is accepted", func() bool { return in.open.Load() == int64(len(taken)) })
+		}
+	}
+	take(most)
+
+	for range 3 {
+		over := ask("/accounts/alice")
+		over.check(nil)
+		over.wantProblem(http.StatusServiceUnavailable, "overloaded")
+		ask("/readyz").want(http.StatusServiceUnavailable)
+		ask("/livez").want(http.StatusOK)
+	}
+	text := aliceToShop(1).String()
+	m.readCharge(m.exchange(taken[0], m.headOfCharge(len(text), "Idempotency-Key: k")+text), "k").want(http.StatusCreated)
+	await(t, "that one has ended", func() bool { return in.open.Load() == most-1 })
+	res := m.exchange(m.connect(in), "GET /readyz HTTP/1.1\r\nHost: service\r\n\r\n")
+	if res.Close || res.StatusCode != http.StatusOK {
+		t.Errorf("the connection that took its place got %s, and is closed: %t", res.Status, res.Close)
+	}
+
+	// When those over the limit are too many as well, the next is turned away without a word.
+	taken = taken[1:]
+	for range 200 {
+		taken = append(taken, m.connect(in))
+	}
+	last := m.connect(in)
+	if err := last.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := last.Read(make([]byte, 1)); n > 0 || !isCut(err) {
+		t.Errorf("the connection after all others got %d bytes, %v", n, err)
+	}
+	for _, conn := range taken {
+		conn.Close()
+	}
+	await(t, "it has recovered", func() bool { return in.open.Load() < most })
+	m.get("/accounts/shop").want(http.StatusOK)
+}
