@@ -104,11 +104,11 @@ func (m *merchant) wantNowhere(text string) {
 	var table, column string
 	var binary bool
 	if _, err := pgx.ForEachRow(rows, []any{&table, &column, &binary}, func() error {
+		what := "$1"
 		if binary {
-			questions = append(questions, fmt.Sprintf(`SELECT count(*) FROM %s WHERE position(convert_to($1, 'UTF8') IN %s) > 0`, table, column))
-		} else {
-			questions = append(questions, fmt.Sprintf(`SELECT count(*) FROM %s WHERE position($1 IN %s) > 0`, table, column))
+			what = "convert_to($1, 'UTF8')"
 		}
+		questions = append(questions, fmt.Sprintf(`SELECT count(*) FROM %s WHERE position(%s IN %s) > 0`, table, what, column))
 		return nil
 	}); err != nil {
 		m.t.Fatal(err)
