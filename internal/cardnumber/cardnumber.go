@@ -170,13 +170,14 @@ func decimal(group string) string {
 			return c
 		}
 		for _, row := range unicode.Nd.R16 {
-			if rune(row.Lo) <= c && c <= rune(row.Hi) {
-				return '0' + (c-rune(row.Lo))%10
+			if first := rune(row.Lo); first <= c && c <= rune(row.Hi) {
+				return '0' + (c-first)%10
 			}
 		}
 		for _, row := range unicode.Nd.R32 {
-			if rune(row.Lo) <= c && c <= rune(row.Hi) {
-				return '0' + (c-rune(row.Lo))%10
+			first, last := rune(row.Lo), rune(row.Hi) //nolint:gosec // characters, of 21 bits
+			if first <= c && c <= last {
+				return '0' + (c-first)%10
 			}
 		}
 		return c

@@ -33,7 +33,8 @@ func TestCardNumbersAreFoundHoweverTheyAreWritten(t *testing.T) {
 	t.Parallel()
 	for network, card := range cards {
 		for _, around := range []string{
-			"%s", "card %s", "%s.", "card:%s, thanks", `{"pan":"%s"}`, "a\n%s\nb", "#%s#", "no.%s", "(%s)", "_%s_", "12 %s", "%s 12/27", "%s 123",
+			"%s", "card %s", "%s.", "card:%s, thanks", `{"pan":"%s"}`, "a\n%s\nb", "#%s#", "no.%s", "(%s)", "_%s_",
+			"12 %s", "%s 12/27", "%s 123",
 			"1234567890123456 %s", "called at 555 0100 with %s", "%s%%",
 		} {
 			if text := fmt.Sprintf(around, card); !cardnumber.In(text) {
@@ -69,7 +70,8 @@ func TestDigitsOfOtherScriptsAreDigits(t *testing.T) {
 		}
 	}
 	for c := range unicode.MaxRune {
-		if unicode.IsDigit(c) && !unicode.IsDigit(c-1) && !cardnumber.In(strings.Map(func(d rune) rune { return c + d - '0' }, cards["Visa"])) {
+		firstOfTen := unicode.IsDigit(c) && !unicode.IsDigit(c-1)
+		if firstOfTen && !cardnumber.In(strings.Map(func(d rune) rune { return c + d - '0' }, cards["Visa"])) {
 			t.Errorf("not found in the digits from %U", c)
 		}
 	}
