@@ -385,6 +385,7 @@ func TestSlowClientsAreCutOffAndHarmNobody(t *testing.T) {
 	in := newInstanceWith(t, db.URL, settings{headerTimeout: headerTimeout, requestTimeout: requestTimeout, writeBufferSize: 4 << 10})
 	m := newMerchant(t, db, in, in)
 	head := m.headOfCharge(10_000, "Idempotency-Key: slow")
+	get := strings.NewReplacer("POST /payments", "GET /accounts/big", "10000", "0").Replace(head)
 	// Its answer is larger than what fits on the way to a client that does not read.
 	m.put("big", body{"currency": "USD", "metadata": manyPairs()}.String()).want(http.StatusCreated)
 	ways := []struct {
@@ -395,7 +396,7 @@ func TestSlowClientsAreCutOffAndHarmNobody(t *testing.T) {
 	}{
 		{"head", head[:len(head)-2], "X: y\r\n", headerTimeout},
 		{"body", head, " ", requestTimeout},
-		{"read", strings.NewReplacer("POST /payments", "GET /accounts/big", "10000", "0").Replace(head), "x", requestTimeout + headerTimeout},
+		{"read", get, "x", requestTimeout + headerTimeout},
 	}
 	type end struct {
 		way   string

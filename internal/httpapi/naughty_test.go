@@ -172,7 +172,7 @@ func characters() (texts []string) {
 		{0x10fffe, 0x10ffff},
 	} {
 		for c := block[0]; c <= block[1]; c++ {
-			texts = append(texts, string(c), "a"+string(c)+"b")
+			texts = append(texts, string(c))
 		}
 	}
 	for _, c := range []rune{0xad, 0x34f, 0x61c, 0x115f, 0x1680, 0x17b4, 0x180e, 0x3000, 0x3164, 0xfeff, 0xffa0} {
@@ -370,6 +370,8 @@ func (n *naughty) inPathsAndQueries(text string) {
 	default:
 		n.judge(n.get("/payments/"+id), text, false)
 		n.judge(n.get("/accounts/"+id), text, false)
+		n.judge(n.get("/accounts/"+id+"/entries"), text, false)
+		n.judge(n.send(n.first, call{method: http.MethodDelete, path: "/accounts/" + id}), text, false)
 		if a := n.put(id, `{"currency":"USD"}`); n.judge(a, text, ledger.ValidAccountID(text) && !strings.HasPrefix(text, "processor:")) {
 			if a.status == http.StatusCreated {
 				n.mu.Lock()
@@ -379,11 +381,18 @@ func (n *naughty) inPathsAndQueries(text string) {
 		}
 	}
 	value := url.QueryEscape(text)
-	for _, parameter := range []string{
-		"cursor", "limit", "status", "reference", "account", "created_after", "created_before", "idempotency_key", value,
+	for path, parameters := range map[string][]string{
+		"/payments": {
+			"cursor", "limit", "status", "reference", "account", "created_after", "created_before", "idempotency_key", value,
+		},
+		"/accounts":               {"cursor", "limit", "status", value},
+		"/accounts/alice/entries": {"cursor", "limit", value},
+		"/accounts/alice":         {"at", value},
 	} {
-		if a := n.get("/payments?" + parameter + "=" + value); a.status != http.StatusOK && a.status != http.StatusBadRequest {
-			a.fail("is no answer to %s=%q", parameter, text)
+		for _, parameter := range parameters {
+			if a := n.get(path + "?" + parameter + "=" + value); a.status != http.StatusOK && a.status != http.StatusBadRequest {
+				a.fail("is no answer to %s=%q", parameter, text)
+			}
 		}
 	}
 }
