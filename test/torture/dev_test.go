@@ -48,7 +48,8 @@ func newDataDir(t *testing.T) string {
 
 func launchDev(t *testing.T, dataDir string, args ...string) *service.Child {
 	t.Helper()
-	return service.Launch(t, []string{"LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "PAYMENTSVC_DATA_DIR=" + dataDir}, append([]string{"dev"}, args...)...)
+	settings := []string{"LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "PAYMENTSVC_DATA_DIR=" + dataDir}
+	return service.Launch(t, settings, append([]string{"dev"}, args...)...)
 }
 
 // startDev returns once dev has greeted.
