@@ -44,6 +44,14 @@ psql: build ## Open psql on DATABASE_URL, else on the database of `make run`
 audit: build ## Check every invariant of the books in that same database
 	@$(database_url) && DATABASE_URL="$$url" exec bin/paymentsvc audit $(ARGS)
 
+.PHONY: bench
+bench: build ## Measure charges a second beside pgbench (minutes): ARGS='--prices --out docs/bench'
+ifneq ($(wildcard examples/onefile),)
+	@go build -C examples/onefile -o ../../bin/onefile .
+endif
+	@exec bin/paymentsvc bench --commit="$$(git describe --always --dirty --abbrev=12)" \
+		$(if $(wildcard examples/onefile),--onefile=bin/onefile) $(ARGS)
+
 ##@ Work
 
 .PHONY: build

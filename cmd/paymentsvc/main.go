@@ -22,6 +22,8 @@ type commands struct {
 	Merchants merchantsCommand `cmd:"" help:"Manage merchants."`
 	Keys      keysCommand      `cmd:"" help:"Manage the API keys of a merchant."`
 	Audit     auditCommand     `cmd:"" help:"Check every invariant of the books; exit 1 if one is violated."`
+	Bench     benchCommand     `cmd:"" help:"Measure charges a second, beside pgbench doing the same writes."`
+	BenchLoad benchLoadCommand `cmd:"" hidden:"" help:"Generate load, as bench tells it."`
 
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the instance beside this command whether it is ready; exit 1 if not. For containers."`
 }

@@ -19,8 +19,11 @@ type Binaries struct {
 	version string // major version, for example "17"
 }
 
-func (b Binaries) initdb() string   { return filepath.Join(b.dir, "initdb") }
-func (b Binaries) postgres() string { return filepath.Join(b.dir, "postgres") }
+func (b Binaries) initdb() string   { return b.Program("initdb") }
+func (b Binaries) postgres() string { return b.Program("postgres") }
+
+// Program is where a program of that name would be, for example "pgbench". Only initdb and postgres are known to be there.
+func (b Binaries) Program(name string) string { return filepath.Join(b.dir, name) }
 
 // Version is the programs' major version, for example "17".
 func (b Binaries) Version() string { return b.version }
@@ -88,6 +91,9 @@ func findBinaries(ctx context.Context, candidates []string, wanted string) (Bina
 func candidates(ctx context.Context) []string {
 	var dirs []string
 	if initdb, err := exec.LookPath("initdb"); err == nil {
+		if file, err := filepath.EvalSymlinks(initdb); err == nil { // a link may stand alone, without the other programs
+			initdb = file
+		}
 		dirs = append(dirs, filepath.Dir(initdb))
 	}
 	if bindir, err := exec.CommandContext(ctx, "pg_config", "--bindir").Output(); err == nil {

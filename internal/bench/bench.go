@@ -1,0 +1,166 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// LoadCommand is the command of paymentsvc that runs Generate.
+const LoadCommand = "bench-load"
+
+// Config says what to measure, and for how long.
+type Config struct {
+	Program  string        // paymentsvc itself: it is started again, to serve and to generate load
+	Onefile  string        // the program of examples/onefile; empty: without it
+	Accounts int           // of the merchant who charges
+	Rounds   int           // each measures every contender once
+	Duration time.Duration // of a measurement
+	WarmUp   time.Duration // before each
+	Prices   bool          // also measure what each guarantee costs
+	Scratch  string        // where the database lies meanwhile: on a disk; empty: among the temporary files
+	Commit   string        // what Program was built from; empty: what it says itself
+}
+
+func (c Config) check() error {
+	var problems []error
+	require := func(ok bool, format string, args ...any) {
+		if !ok {
+			problems = append(problems, fmt.Errorf(format, args...))
+		}
+	}
+	require(c.Accounts >= 2 && c.Accounts <= accountsMax, "accounts: %d is not from 2 to %d", c.Accounts, accountsMax)
+	require(c.Rounds >= 1, "rounds: %d is below 1", c.Rounds)
+	require(c.Duration >= 100*time.Millisecond, "the duration of a measurement: %v is below 100ms", c.Duration)
+	require(c.WarmUp >= 0, "the warm-up: %v is below 0", c.WarmUp)
+	return errors.Join(problems...)
+}
+
+// The contenders' names.
+const (
+	paymentsvcName = "paymentsvc"
+	pgbenchName    = "pgbench"
+	onefileName    = "examples/onefile"
+)
+
+// rank is the order in which contenders are shown; they are measured in another, so that rivals are neighbours.
+func rank(name string) int {
+	return slices.Index([]string{paymentsvcName, onefileName, pgbenchName}, name)
+}
+
+// contender is a subject under one load.
+type contender struct {
+	name string
+	load Load
+	subject
+	postgres int // the postmaster's process id
+	measured []Measurement
+}
+
+func (c *contender) String() string {
+	return fmt.Sprintf("%s, %s, %s", c.name, connections(c.load.Connections), c.load.Pattern)
+}
+
+func connections(n int) string { return strconv.Itoa(n) + " connections" }
+
+// Run measures. Whatever happens, when it returns nothing of it is left: no process and no data.
+func Run(ctx context.Context, c Config, progress *Progress) (_ *Report, err error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	s, err := newSite(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	report := &Report{
+		Machine:  s.machine(),
+		Settings: Settings{Rounds: c.Rounds, Seconds: c.Duration.Seconds(), WarmUpSeconds: c.WarmUp.Seconds(), Accounts: c.Accounts},
+	}
+	if err := s.compare(ctx, report, progress); err != nil {
+		return nil, err
+	}
+	if c.Prices {
+		if err := s.price(ctx, report, progress); err != nil {
+			return nil, err
+		}
+	}
+	return report, nil
+}
+
+// compare measures paymentsvc beside the others, and makes sure that the books are in order afterwards.
+func (s *site) compare(ctx context.Context, report *Report, progress *Progress) error {
+	progress.Say("starting a durable Postgres and the service")
+	server, err := s.startServer(ctx, "durable", durable)
+	if err != nil {
+		return err
+	}
+	books, err := s.newBooks(ctx, server, "bench")
+	if err != nil {
+		return err
+	}
+	served, err := s.startPaymentsvc(ctx, books)
+	if err != nil {
+		return err
+	}
+	if s.answer, err = served.charge(ctx); err != nil {
+		return err
+	}
+	direct := s.newPgbench(books)
+	var contenders []*contender
+	for _, pattern := range []Pattern{Uniform, Hot} {
+		add := func(name string, connections int, subject subject) {
+			load := s.load(pattern, connections)
+			contenders = append(contenders, &contender{name: name, load: load, subject: subject, postgres: server.PID()})
+		}
+		add(paymentsvcName, 64, served)
+		add(pgbenchName, 64, direct)
+		add(paymentsvcName, 256, served)
+		add(pgbenchName, 16, direct)
+		if s.config.Onefile != "" {
+			plain, err := s.startOnefile(ctx, server)
+			if err != nil {
+				return err
+			}
+			add(onefileName, 64, plain)
+		}
+	}
+	if err := s.alternate(ctx, server.URL(), contenders, progress); err != nil {
+		return err
+	}
+	report.Results = results(contenders)
+	slices.SortStableFunc(report.Results, func(a, b Result) int { return rank(a.Contender) - rank(b.Contender) })
+	if peak, err := peakMemory(served.pid()); err == nil {
+		report.PeakMemoryBytes = &peak
+	}
+	progress.Say("auditing the books")
+	report.Books, err = books.verify(ctx, contenders)
+	return err
+}
+
+// alternate measures every contender once a round.
+func (s *site) alternate(ctx context.Context, url string, contenders []*contender, progress *Progress) error {
+	progress.Begin(s.config.Rounds * len(contenders))
+	defer progress.End()
+	for round := range s.config.Rounds {
+		for _, c := range contenders {
+			progress.Step(fmt.Sprintf("round %d of %d: %v", round+1, s.config.Rounds, c))
+			if err := checkpoint(ctx, url); err != nil {
+				return err
+			}
+			measured, err := c.measure(ctx, &meter{postgres: c.postgres}, c.load)
+			if err != nil {
+				return fmt.Errorf("measuring %v: %w", c, err)
+			}
+			if measured.Charges == 0 {
+				return fmt.Errorf("measuring %v: it charged nothing in %v", c, s.config.Duration)
+			}
+			c.measured = append(c.measured, measured)
+			progress.Done(fmt.Sprintf("%v: %s/s", c, thousands(measured.RatePerSecond)))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+-- One charge as a transaction of its own, for pgbench: the rows that paymentsvc writes, statement by statement, into the same
+-- tables. What paymentsvc decides in between, pgbench leaves out.
+--
+-- The variables: merchant, run (100 to 999, another for each run, so that ids differ), first_account and last_account,
+-- hot, body (a real answer), fingerprint, counter (0), and keys and events, which say whether to write those.
+
+-- Who pays whom. The two accounts are locked in the order of their ids, as paymentsvc does, so nothing deadlocks.
+\set amount random(1000, 9999)
+\if :hot
+\set low :first_account
+\set high random(:first_account + 1, :last_account)
+\else
+\set one random(:first_account, :last_account)
+\set other random(:first_account, :last_account - 1)
+\set other :other + case when :other >= :one then 1 else 0 end
+\set low least(:one, :other)
+\set high greatest(:one, :other)
+\endif
+\set low_pays random(0, 1)
+\set low_change case when :low_pays = 1 then -:amount else :amount end
+\set high_change -:low_change
+\set source case when :low_pays = 1 then :low else :high end
+\set destination case when :low_pays = 1 then :high else :low end
+
+-- A number of 16 digits that is this charge's alone. Sixteen more make it an id: decimal digits are hexadecimal ones, and
+-- ids sort by time, as paymentsvc's do. Its MD5 is the key: random, as keys are.
+\set counter :counter + 1
+\set n :run * 10000000000000 + :counter * 1000 + :client_id
+
+BEGIN;
+\if :keys
+INSERT INTO idempotency_keys
+	(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id)
+VALUES (:merchant, 'client', md5(:n::text), 'charge', :fingerprint, 1,
+	(:n || '0000000000000001')::uuid, (:n || '0000000000000002')::uuid)
+ON CONFLICT (merchant_id, scope, key) DO NOTHING;
+\endif
+UPDATE accounts
+SET balance = balance + :low_change, last_sequence = last_sequence + 1, last_entry_at = clock_timestamp()
+WHERE merchant_id = :merchant AND id = :low
+RETURNING balance AS low_balance, last_sequence AS low_sequence
+\gset
+UPDATE accounts
+SET balance = balance + :high_change, last_sequence = last_sequence + 1, last_entry_at = clock_timestamp()
+WHERE merchant_id = :merchant AND id = :high
+RETURNING balance AS high_balance, last_sequence AS high_sequence
+\gset
+INSERT INTO payments (merchant_id, id, status, amount, currency, source_account, destination_account,
+	amount_captured, decline_code, reference, description, metadata, idempotency_key, created_at)
+VALUES (:merchant, (:n || '0000000000000002')::uuid, 'succeeded', :amount, 'USD', :source, :destination,
+	:amount, NULL, NULL, '', '{}', md5(:n::text), clock_timestamp());
+INSERT INTO entries
+	(merchant_id, account_id, sequence, journal_id, payment_id, currency, amount, balance_after, at)
+VALUES
+	(:merchant, :low, :low_sequence, (:n || '0000000000000003')::uuid, (:n || '0000000000000002')::uuid, 'USD',
+		:low_change, :low_balance, clock_timestamp()),
+	(:merchant, :high, :high_sequence, (:n || '0000000000000003')::uuid, (:n || '0000000000000002')::uuid, 'USD',
+		:high_change, :high_balance, clock_timestamp());
+\if :events
+INSERT INTO events (merchant_id, id, type, payment_id, data, created_at)
+VALUES (:merchant, (:n || '0000000000000004')::uuid, 'payment.succeeded', (:n || '0000000000000002')::uuid, :body,
+	clock_timestamp());
+\endif
+\if :keys
+INSERT INTO idempotency_answers (merchant_id, request_id, status, location, body, created_at)
+VALUES (:merchant, (:n || '0000000000000001')::uuid, 201, '/payments/pay_' || :n || '0000000000000002', :body,
+	clock_timestamp());
+\endif
+COMMIT;
