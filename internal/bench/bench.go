@@ -14,9 +14,13 @@ const LoadCommand = "bench-load"
 
 // Config says what to measure, and for how long.
 type Config struct {
-	Program  string        // paymentsvc itself: it is started again, to serve and to generate load
-	Onefile  string        // the program of examples/onefile; empty: without it
-	Accounts int           // of the merchant who charges
+	Program  string // paymentsvc itself: it is started again, to serve and to generate load
+	Onefile  string // the program of examples/onefile; empty: without it
+	Accounts int    // of the merchant who charges
+
+	Connections []int // numbers of connections to the service; the first is the one for onefile and for prices
+	Clients     []int // numbers of clients of pgbench; the first is the one that ratios are taken to
+
 	Rounds   int           // each measures every contender once
 	Duration time.Duration // of a measurement
 	WarmUp   time.Duration // before each
@@ -24,6 +28,11 @@ type Config struct {
 	Scratch  string        // where the database lies meanwhile: on a disk; empty: among the temporary files
 	Commit   string        // what Program was built from; empty: what it says itself
 }
+
+const (
+	connectionsMax = 1000
+	clientsMax     = 150 // so that the server has connections left for everybody else
+)
 
 func (c Config) check() error {
 	var problems []error
@@ -33,6 +42,10 @@ func (c Config) check() error {
 		}
 	}
 	require(c.Accounts >= 2 && c.Accounts <= accountsMax, "accounts: %d is not from 2 to %d", c.Accounts, accountsMax)
+	require(len(c.Connections) > 0 && slices.Min(c.Connections) >= 1 && slices.Max(c.Connections) <= connectionsMax,
+		"connections: %v are not from 1 to %d", c.Connections, connectionsMax)
+	require(len(c.Clients) > 0 && slices.Min(c.Clients) >= 1 && slices.Max(c.Clients) <= clientsMax,
+		"clients: %v are not from 1 to %d", c.Clients, clientsMax)
 	require(c.Rounds >= 1, "rounds: %d is below 1", c.Rounds)
 	require(c.Duration >= 100*time.Millisecond, "the duration of a measurement: %v is below 100ms", c.Duration)
 	require(c.WarmUp >= 0, "the warm-up: %v is below 0", c.WarmUp)
@@ -77,8 +90,11 @@ func Run(ctx context.Context, c Config, progress *Progress) (_ *Report, err erro
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	report := &Report{
-		Machine:  s.machine(),
-		Settings: Settings{Rounds: c.Rounds, Seconds: c.Duration.Seconds(), WarmUpSeconds: c.WarmUp.Seconds(), Accounts: c.Accounts},
+		Machine: s.machine(),
+		Settings: Settings{
+			Rounds: c.Rounds, Seconds: c.Duration.Seconds(), WarmUpSeconds: c.WarmUp.Seconds(), Accounts: c.Accounts,
+			Connections: c.Connections[0], Clients: c.Clients[0],
+		},
 	}
 	if err := s.compare(ctx, report, progress); err != nil {
 		return nil, err
@@ -109,29 +125,17 @@ func (s *site) compare(ctx context.Context, report *Report, progress *Progress) 
 	if s.answer, err = served.charge(ctx); err != nil {
 		return err
 	}
-	direct := s.newPgbench(books)
-	var contenders []*contender
-	for _, pattern := range []Pattern{Uniform, Hot} {
-		add := func(name string, connections int, subject subject) {
-			load := s.load(pattern, connections)
-			contenders = append(contenders, &contender{name: name, load: load, subject: subject, postgres: server.PID()})
-		}
-		add(paymentsvcName, 64, served)
-		add(pgbenchName, 64, direct)
-		add(paymentsvcName, 256, served)
-		add(pgbenchName, 16, direct)
-		if s.config.Onefile != "" {
-			plain, err := s.startOnefile(ctx, server)
-			if err != nil {
-				return err
-			}
-			add(onefileName, 64, plain)
+	var plain *service
+	if s.config.Onefile != "" {
+		if plain, err = s.startOnefile(ctx, server); err != nil {
+			return err
 		}
 	}
+	contenders := s.contenders(server.PID(), served, s.newPgbench(books), plain)
 	if err := s.alternate(ctx, server.URL(), contenders, progress); err != nil {
 		return err
 	}
-	report.Results = results(contenders)
+	report.Results = results(contenders, s.config.Clients[0])
 	slices.SortStableFunc(report.Results, func(a, b Result) int { return rank(a.Contender) - rank(b.Contender) })
 	if peak, err := peakMemory(served.pid()); err == nil {
 		report.PeakMemoryBytes = &peak
@@ -139,6 +143,28 @@ func (s *site) compare(ctx context.Context, report *Report, progress *Progress) 
 	progress.Say("auditing the books")
 	report.Books, err = books.verify(ctx, contenders)
 	return err
+}
+
+// contenders are the subjects under every load, in the order in which they are measured: rivals are neighbours.
+func (s *site) contenders(postgres int, served *service, direct *pgbench, plain *service) (all []*contender) {
+	for _, pattern := range []Pattern{Uniform, Hot} {
+		add := func(name string, connections int, subject subject) {
+			load := s.load(pattern, connections)
+			all = append(all, &contender{name: name, load: load, subject: subject, postgres: postgres})
+		}
+		for i := range max(len(s.config.Connections), len(s.config.Clients)) {
+			if i < len(s.config.Connections) {
+				add(paymentsvcName, s.config.Connections[i], served)
+			}
+			if i < len(s.config.Clients) {
+				add(pgbenchName, s.config.Clients[i], direct)
+			}
+		}
+		if plain != nil {
+			add(onefileName, s.config.Connections[0], plain)
+		}
+	}
+	return all
 }
 
 // alternate measures every contender once a round.

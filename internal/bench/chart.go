@@ -50,8 +50,8 @@ func (r *Report) WriteChart(w io.Writer) error {
 	c := chart{
 		Width: chartWidth,
 		Title: "Charges a second",
-		Subtitle: fmt.Sprintf("median of alternating rounds (%d); × is to pgbench -c 64, within a round; %s, %d cores, Postgres %s, %s",
-			r.Settings.Rounds, r.Machine.CPU, r.Machine.Cores, r.Machine.Postgres, r.Machine.Date),
+		Subtitle: fmt.Sprintf("median of alternating rounds (%d); × is to pgbench -c %d, within a round; %s, %d cores, Postgres %s, %s",
+			r.Settings.Rounds, r.Settings.Clients, r.Machine.CPU, r.Machine.Cores, r.Machine.Postgres, r.Machine.Date),
 	}
 	y := 74
 	for _, pattern := range []Pattern{Uniform, Hot} {
@@ -82,7 +82,7 @@ func (c *chart) addPattern(r *Report, pattern Pattern, y int) int {
 		c.Texts = append(c.Texts,
 			chartText{Class: "label", Text: result.shortLabel(), X: chartLabels, Y: baseline, End: true},
 			chartText{Class: "value", X: chartBars + width + 8, Y: baseline, Text: fmt.Sprintf("%s  (%s×), p99 %s ms",
-				thousands(m.RatePerSecond), decimal(result.RatioToPgbench64, 1), decimal(m.P99Millis, 1))})
+				thousands(m.RatePerSecond), decimal(result.RatioToPgbench, 1), decimal(m.P99Millis, 1))})
 		y += chartRow
 	}
 	return y

@@ -50,7 +50,7 @@ func variants() []variant {
 	}
 }
 
-// price measures what each guarantee costs, in rounds that alternate too, and always with 64 connections.
+// price measures what each guarantee costs, in rounds that alternate too, with the first number of connections.
 func (s *site) price(ctx context.Context, report *Report, progress *Progress) error {
 	progress.Say("preparing to measure what each guarantee costs")
 	servers := map[durability]*embedded.Server{}
@@ -69,7 +69,7 @@ func (s *site) price(ctx context.Context, report *Report, progress *Progress) er
 			return fmt.Errorf("preparing %s %s: %w", v.subject, v.name, err)
 		}
 		contenders = append(contenders, &contender{
-			name: strings.Join([]string{v.subject, v.name}, " "), load: s.load(Uniform, 64), subject: subject, postgres: server.PID(),
+			name: strings.Join([]string{v.subject, v.name}, " "), load: s.load(Uniform, s.config.Connections[0]), subject: subject, postgres: server.PID(),
 		})
 	}
 	if err := s.alternate(ctx, servers[durable].URL(), contenders, progress); err != nil {

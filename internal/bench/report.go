@@ -23,6 +23,8 @@ type Settings struct {
 	Seconds       float64 `json:"seconds"`
 	WarmUpSeconds float64 `json:"warm_up_seconds"`
 	Accounts      int     `json:"accounts"`
+	Connections   int     `json:"connections"`     // of the prices, and of onefile
+	Clients       int     `json:"pgbench_clients"` // of the pgbench that ratios are taken to
 }
 
 // Books are what the database holds afterwards. There is no report of books that are not in order.
@@ -36,9 +38,9 @@ type Result struct {
 	Contender          string        `json:"contender"`
 	Pattern            Pattern       `json:"pattern"`
 	Connections        int           `json:"connections"`
-	Median             Measurement   `json:"median"` // of each figure by itself
-	RatioToPgbench64   float64       `json:"ratio_to_pgbench_64"`
-	RatioToPgbenchBest float64       `json:"ratio_to_pgbench_best"`
+	Median             Measurement   `json:"median"`                // of each figure by itself
+	RatioToPgbench     float64       `json:"ratio_to_pgbench"`      // with Settings.Clients
+	RatioToPgbenchBest float64       `json:"ratio_to_pgbench_best"` // with as many as are best
 	Rounds             []Measurement `json:"rounds"`
 }
 
@@ -51,20 +53,20 @@ type Price struct {
 	Rounds    []Measurement `json:"rounds"`
 }
 
-func results(contenders []*contender) []Result {
+func results(contenders []*contender, clients int) []Result {
 	all := make([]Result, 0, len(contenders))
 	for _, c := range contenders {
-		var to64, toBest []float64
+		var ratios, toBest []float64
 		for round, m := range c.measured {
-			at64, best := pgbenchRates(contenders, c.load.Pattern, round)
-			to64, toBest = append(to64, m.RatePerSecond/at64), append(toBest, m.RatePerSecond/best)
+			rate, best := pgbenchRates(contenders, c.load.Pattern, round, clients)
+			ratios, toBest = append(ratios, m.RatePerSecond/rate), append(toBest, m.RatePerSecond/best)
 		}
 		all = append(all, Result{
 			Contender:          c.name,
 			Pattern:            c.load.Pattern,
 			Connections:        c.load.Connections,
 			Median:             medianOf(c.measured),
-			RatioToPgbench64:   median(to64),
+			RatioToPgbench:     median(ratios),
 			RatioToPgbenchBest: median(toBest),
 			Rounds:             c.measured,
 		})
@@ -72,19 +74,19 @@ func results(contenders []*contender) []Result {
 	return all
 }
 
-// pgbenchRates are pgbench's rates in one round: with 64 connections, and with whatever number was best.
-func pgbenchRates(contenders []*contender, pattern Pattern, round int) (at64, best float64) {
+// pgbenchRates are pgbench's rates in one round: with that many clients, and with as many as were best.
+func pgbenchRates(contenders []*contender, pattern Pattern, round, clients int) (rate, best float64) {
 	for _, c := range contenders {
 		if c.name != pgbenchName || c.load.Pattern != pattern {
 			continue
 		}
-		rate := c.measured[round].RatePerSecond
-		best = max(best, rate)
-		if c.load.Connections == 64 {
-			at64 = rate
+		measured := c.measured[round].RatePerSecond
+		best = max(best, measured)
+		if c.load.Connections == clients {
+			rate = measured
 		}
 	}
-	return at64, best
+	return rate, best
 }
 
 func prices(variants []variant, contenders []*contender) []Price {
@@ -151,7 +153,7 @@ func (r *Report) WriteText(w io.Writer) error {
 
 func (r *Report) writePattern(w io.Writer, pattern Pattern) {
 	fmt.Fprintf(w, "\n%s\n\n", r.describe(pattern))
-	t := newTable("", "charges/s", "p50 ms", "p99 ms", "to pgbench -c 64", "to its best", "Postgres µs", "service µs", "client µs")
+	t := newTable("", "charges/s", "p50 ms", "p99 ms", fmt.Sprintf("to pgbench -c %d", r.Settings.Clients), "to its best", "Postgres µs", "service µs", "client µs")
 	for _, result := range r.Results {
 		if result.Pattern != pattern {
 			continue
@@ -162,7 +164,7 @@ func (r *Report) writePattern(w io.Writer, pattern Pattern) {
 			service = "-"
 		}
 		t.row(result.label(), thousands(m.RatePerSecond), decimal(m.P50Millis, 1), decimal(m.P99Millis, 1),
-			decimal(result.RatioToPgbench64, 2), decimal(result.RatioToPgbenchBest, 2),
+			decimal(result.RatioToPgbench, 2), decimal(result.RatioToPgbenchBest, 2),
 			unknownOr(m.PostgresMicros), service, unknownOr(m.ClientMicros))
 	}
 	t.write(w)
@@ -188,7 +190,7 @@ func (r *Report) writePrices(w io.Writer) {
 	if len(r.Prices) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nWhat each guarantee costs: uniform, 64 connections, each with a database of its own\n\n")
+	fmt.Fprintf(w, "\nWhat each guarantee costs: uniform, %s, each with a database of its own\n\n", connections(r.Settings.Connections))
 	t := newTable("", "charges/s", "p99 ms", "to everything", "Postgres µs", "service µs", "client µs")
 	for _, p := range r.Prices {
 		service := unknownOr(p.Median.ServiceMicros)
