@@ -45,7 +45,8 @@ func serve(t *testing.T, respond func(charged) string) string {
 			}
 			body, err := io.ReadAll(r.Body)
 			var c charged
-			if err != nil || json.Unmarshal(body, &c) != nil || r.URL.Path != "/payments" || r.Header.Get("Authorization") != "Bearer sk_test" {
+			asked := r.URL.Path == "/payments" && r.Header.Get("Authorization") == "Bearer sk_test"
+			if err != nil || json.Unmarshal(body, &c) != nil || !asked {
 				_, _ = io.WriteString(conn, reply("400 Bad Request", "", string(body)))
 				return
 			}
@@ -97,7 +98,8 @@ func TestChargesHaveNewKeysAndTheAccountsOfTheirPattern(t *testing.T) {
 			}
 		}
 		if len(keys) != charges || len(sources) != 5 || len(destinations) != 5 {
-			t.Errorf("%s: %d charges had %d keys, %d sources and %d destinations", pattern, charges, len(keys), len(sources), len(destinations))
+			t.Errorf("%s: %d charges had %d keys, %d sources and %d destinations",
+				pattern, charges, len(keys), len(sources), len(destinations))
 		}
 	}
 }

@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/paymentsvc/paymentsvc/internal/postgres/embedded"
 )
@@ -69,7 +68,10 @@ func (s *site) price(ctx context.Context, report *Report, progress *Progress) er
 			return fmt.Errorf("preparing %s %s: %w", v.subject, v.name, err)
 		}
 		contenders = append(contenders, &contender{
-			name: strings.Join([]string{v.subject, v.name}, " "), load: s.load(Uniform, s.config.Connections[0]), subject: subject, postgres: server.PID(),
+			name:     v.subject + " " + v.name,
+			load:     s.load(Uniform, s.config.Connections[0]),
+			subject:  subject,
+			postgres: server.PID(),
 		})
 	}
 	if err := s.alternate(ctx, servers[durable].URL(), contenders, progress); err != nil {

@@ -153,7 +153,8 @@ func (r *Report) WriteText(w io.Writer) error {
 
 func (r *Report) writePattern(w io.Writer, pattern Pattern) {
 	fmt.Fprintf(w, "\n%s\n\n", r.describe(pattern))
-	t := newTable("", "charges/s", "p50 ms", "p99 ms", fmt.Sprintf("to pgbench -c %d", r.Settings.Clients), "to its best", "Postgres µs", "service µs", "client µs")
+	toPgbench := fmt.Sprintf("to pgbench -c %d", r.Settings.Clients)
+	t := newTable("", "charges/s", "p50 ms", "p99 ms", toPgbench, "to its best", "Postgres µs", "service µs", "client µs")
 	for _, result := range r.Results {
 		if result.Pattern != pattern {
 			continue
