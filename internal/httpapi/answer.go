@@ -29,7 +29,7 @@ func Render(outcome payments.Outcome) idempotency.Answer {
 	return idempotency.Answer{
 		Status:   http.StatusCreated,
 		Location: "/payments/" + payments.FormatID(payment.ID),
-		Body:     payment.JSON(),
+		Body:     outcome.JSON,
 	}
 }
 

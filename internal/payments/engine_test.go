@@ -26,7 +26,7 @@ func renderPlain(o Outcome) idempotency.Answer {
 	if o.Payment.Status == StatusDeclined {
 		return idempotency.Answer{Status: 402, Body: []byte(o.Payment.DeclineCode)}
 	}
-	return idempotency.Answer{Status: 201, Location: "/payments/" + FormatID(o.Payment.ID), Body: o.Payment.JSON()}
+	return idempotency.Answer{Status: 201, Location: "/payments/" + FormatID(o.Payment.ID), Body: o.JSON}
 }
 
 // newService is an instance of the engine on the database.

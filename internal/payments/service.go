@@ -49,6 +49,7 @@ type Config struct {
 // Outcome is what a charge came to, for rendering.
 type Outcome struct {
 	Payment   *Payment
+	JSON      []byte    // the payment as callers see it: what its event holds, written once for both
 	RequestID uuid.UUID // of the request that is answered
 }
 

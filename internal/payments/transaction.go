@@ -177,7 +177,8 @@ func (b *batch) decide() []ruling {
 
 // keep notes a decision for the writing, and returns the record that its key will stand for.
 func (b *batch) keep(claim idempotency.Claim, decided decision) *idempotency.Record {
-	rendered := b.render(Outcome{Payment: decided.payment, RequestID: claim.RequestID})
+	text := decided.payment.JSON()
+	rendered := b.render(Outcome{Payment: decided.payment, JSON: text, RequestID: claim.RequestID})
 	b.payments = append(b.payments, decided.payment)
 	b.keys = append(b.keys, claim.Value)
 	b.events = append(b.events, outbox.Event{
@@ -185,7 +186,7 @@ func (b *batch) keep(claim idempotency.Claim, decided decision) *idempotency.Rec
 		ID:         newID(),
 		Type:       decided.event,
 		PaymentID:  decided.payment.ID,
-		Data:       decided.payment.JSON(),
+		Data:       text,
 	})
 	record := idempotency.Record{Claim: claim, Answer: &rendered, AnsweredAt: b.now}
 	b.answers = append(b.answers, record)

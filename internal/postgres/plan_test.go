@@ -199,5 +199,5 @@ func render(o payments.Outcome) idempotency.Answer {
 	if o.Payment.Status == payments.StatusDeclined {
 		return idempotency.Answer{Status: 402, Body: []byte(o.Payment.DeclineCode)}
 	}
-	return idempotency.Answer{Status: 201, Location: "/payments/" + payments.FormatID(o.Payment.ID), Body: o.Payment.JSON()}
+	return idempotency.Answer{Status: 201, Location: "/payments/" + payments.FormatID(o.Payment.ID), Body: o.JSON}
 }
