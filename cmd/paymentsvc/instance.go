@@ -53,6 +53,7 @@ type instance struct {
 // startInstance connects to the migrated database at url, makes sure that money may run on it, and begins to listen. The
 // instance serves once serve is called.
 func startInstance(ctx context.Context, config instanceConfig, url string, logger *slog.Logger) (_ *instance, err error) {
+	collectRarely()
 	in := &instance{config: config, logger: logger}
 	defer func() {
 		if err != nil {
