@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -44,14 +45,15 @@ func (c *benchCommand) Run(ctx context.Context, term terminal) error {
 		Commit:      c.Commit,
 	}, bench.NewProgress(term.err))
 	if err != nil {
-		return fmt.Errorf("benchmark: %w", err)
+		err = fmt.Errorf("benchmark: %w", err)
+	}
+	if report == nil {
+		return err
 	}
 	if c.Out != "" {
-		if err := report.WriteFiles(c.Out); err != nil {
-			return err
-		}
+		err = errors.Join(err, report.WriteFiles(c.Out))
 	}
-	return report.WriteText(term.out)
+	return errors.Join(err, report.WriteText(term.out))
 }
 
 func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }

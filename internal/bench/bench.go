@@ -79,7 +79,8 @@ func (c *contender) String() string {
 
 func connections(n int) string { return strconv.Itoa(n) + " connections" }
 
-// Run measures. Whatever happens, when it returns nothing of it is left: no process and no data.
+// Run measures. Whatever happens, when it returns nothing of it is left: no process and no data. Where that went wrong after
+// everything was measured, there is a report beside the error.
 func Run(ctx context.Context, c Config, progress *Progress) (_ *Report, err error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -126,8 +127,9 @@ func (s *site) compare(ctx context.Context, report *Report, progress *Progress) 
 		return err
 	}
 	var plain *service
+	var plainURL string
 	if s.config.Onefile != "" {
-		if plain, err = s.startOnefile(ctx, server); err != nil {
+		if plain, plainURL, err = s.startOnefile(ctx, server); err != nil {
 			return err
 		}
 	}
@@ -141,8 +143,10 @@ func (s *site) compare(ctx context.Context, report *Report, progress *Progress) 
 		report.PeakMemoryBytes = &peak
 	}
 	progress.Say("auditing the books")
-	report.Books, err = books.verify(ctx, contenders)
-	return err
+	if report.Books, err = books.verify(ctx, contenders); err != nil || plain == nil {
+		return err
+	}
+	return report.Books.verifyOnefile(ctx, plainURL, contenders)
 }
 
 // contenders are the subjects under every load, in the order in which they are measured: rivals are neighbours.

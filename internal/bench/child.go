@@ -76,17 +76,28 @@ func (c *child) wait(ctx context.Context) error {
 	}
 }
 
-// stop asks the child to end and waits for it. An error means that it did not end well.
+// stop asks the child to end and waits for it. An error means that it did not end well. (A small program may leave it to
+// the signal to end it.)
 func (c *child) stop() error {
 	if err := c.command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stopping %s: %w", filepath.Base(c.command.Path), err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
 	defer cancel()
-	if err := c.wait(ctx); err != nil {
+	if err := c.wait(ctx); err != nil && !endedBy(err, syscall.SIGTERM) {
 		return fmt.Errorf("stopping %s: %w", filepath.Base(c.command.Path), err)
 	}
 	return nil
+}
+
+// endedBy tells whether err, the end of a process, is that signal.
+func endedBy(err error, signal syscall.Signal) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == signal
 }
 
 // kill ends the child at once, if it still lives.

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/go-json-experiment/json"
@@ -124,8 +123,7 @@ func TestAWrongAnswerEndsTheMeasurement(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var stopped atomic.Bool
-			err := newClient(t, serve(t, c.answer), Uniform).chargeUntil(&stopped)
+			err := newClient(t, serve(t, c.answer), Uniform).charge()
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}

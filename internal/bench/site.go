@@ -29,7 +29,6 @@ type site struct {
 	binaries embedded.Binaries
 	program  string // pgbench
 	fsync    time.Duration
-	onefile  *service
 	answer   []byte         // a real one, for pgbench to store
 	closers  []func() error // in the order in which things were started
 }
@@ -174,26 +173,21 @@ func (s *site) startPaymentsvc(ctx context.Context, b books, settings ...string)
 	return served, nil
 }
 
-// startOnefile starts examples/onefile on a database of its own, at the first call.
-func (s *site) startOnefile(ctx context.Context, server *embedded.Server) (*service, error) {
-	if s.onefile != nil {
-		return s.onefile, nil
+// startOnefile starts examples/onefile on a database of its own, whose URL it returns too.
+func (s *site) startOnefile(ctx context.Context, server *embedded.Server) (plain *service, url string, err error) {
+	if url, err = createDatabase(ctx, server, "onefile"); err != nil {
+		return nil, "", err
 	}
-	url, err := createDatabase(ctx, server, "onefile")
+	plain, err = startService(ctx, "onefile", s.dir, exec.Command(s.config.Onefile), "DATABASE_URL="+url, "LISTEN_ADDR=127.0.0.1:0")
 	if err != nil {
-		return nil, err
-	}
-	plain, err := startService(ctx, "onefile", s.dir, exec.Command(s.config.Onefile), "DATABASE_URL="+url, "LISTEN_ADDR=127.0.0.1:0")
-	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	s.onClose(plain.stop)
 	plain.program, plain.apiKey = s.config.Program, "none"
 	if err := plain.putAccounts(ctx, s.config.Accounts); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	s.onefile = plain
-	return plain, execute(ctx, url, `VACUUM ANALYZE`)
+	return plain, url, execute(ctx, url, `VACUUM ANALYZE`)
 }
 
 func (s *site) newPgbench(b books) *pgbench {
@@ -225,30 +219,20 @@ func execute(ctx context.Context, url, sql string) (err error) {
 	return nil
 }
 
-// verify runs the audit, and counts payments: there must be one for every charge that was answered, and no other.
+// verify counts payments, and runs the audit.
 func (b books) verify(ctx context.Context, contenders []*contender) (v Books, err error) {
-	made := map[string]int{paymentsvcName: 1} // the one that gave pgbench an answer to store
-	for _, c := range contenders {
-		for _, m := range c.measured {
-			made[c.name] += m.Made
-		}
-	}
 	conn, err := pgx.Connect(ctx, b.url)
 	if err != nil {
 		return v, fmt.Errorf("connecting: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
-	for name, merchantID := range map[string]int64{paymentsvcName: b.served, pgbenchName: b.pgbenching} {
-		var payments int
-		err := conn.QueryRow(ctx, `SELECT count(*) FROM payments WHERE merchant_id = $1`, merchantID).Scan(&payments)
-		if err != nil {
-			return v, fmt.Errorf("counting payments: %w", err)
-		}
-		if payments != made[name] {
-			return v, fmt.Errorf("%s made %d charges, and there are %d payments", name, made[name], payments)
-		}
-		v.Charges += made[name]
-		v.Payments += payments
+	const counting = `SELECT count(*) FROM payments WHERE merchant_id = $1`
+	const before = 1 // the service's charge that gave pgbench an answer to store
+	if err := v.count(ctx, conn, paymentsvcName, before+made(contenders, paymentsvcName), counting, b.served); err != nil {
+		return v, err
+	}
+	if err := v.count(ctx, conn, pgbenchName, made(contenders, pgbenchName), counting, b.pgbenching); err != nil {
+		return v, err
 	}
 	if _, err := conn.Exec(ctx, `SET work_mem = '256MB'`); err != nil { // it sorts all that was written
 		return v, fmt.Errorf("preparing the audit: %w", err)
@@ -258,4 +242,40 @@ func (b books) verify(ctx context.Context, contenders []*contender) (v Books, er
 		err = errors.Join(err, fmt.Errorf("the books are not in order: %v", violation))
 	}
 	return v, err
+}
+
+// made is how many charges of a contender were answered, in all its measurements.
+func made(contenders []*contender, name string) (charges int) {
+	for _, c := range contenders {
+		for _, m := range c.measured {
+			if c.name == name {
+				charges += m.Made
+			}
+		}
+	}
+	return charges
+}
+
+// count makes sure that there is a payment for every charge that was answered, and no other.
+func (v *Books) count(ctx context.Context, conn *pgx.Conn, name string, made int, counting string, args ...any) error {
+	var payments int
+	if err := conn.QueryRow(ctx, counting, args...).Scan(&payments); err != nil {
+		return fmt.Errorf("counting the payments of %s: %w", name, err)
+	}
+	if payments != made {
+		return fmt.Errorf("%s answered %d charges, and there are %d payments", name, made, payments)
+	}
+	v.Charges += made
+	v.Payments += payments
+	return nil
+}
+
+// verifyOnefile counts the payments of examples/onefile.
+func (v *Books) verifyOnefile(ctx context.Context, url string, contenders []*contender) (err error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return fmt.Errorf("connecting: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
+	return v.count(ctx, conn, onefileName, made(contenders, onefileName), `SELECT count(*) FROM onefile.payments`)
 }
