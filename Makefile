@@ -46,11 +46,9 @@ audit: build ## Check every invariant of the books in that same database
 
 .PHONY: bench
 bench: build ## Measure charges a second beside pgbench (minutes): ARGS='--prices --out docs/bench'
-ifneq ($(wildcard examples/onefile),)
-	@go build -C examples/onefile -o ../../bin/onefile .
-endif
+	@go build -o bin/onefile ./examples/onefile
 	@exec bin/paymentsvc bench --commit="$$(git describe --always --dirty --abbrev=12)" \
-		$(if $(wildcard examples/onefile),--onefile=bin/onefile) $(ARGS)
+		--onefile=bin/onefile $(ARGS)
 
 ##@ Work
 

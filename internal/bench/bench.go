@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/postgres/embedded"
 )
 
 // LoadCommand is the command of paymentsvc that runs Generate.
@@ -69,7 +71,7 @@ type contender struct {
 	name string
 	load Load
 	subject
-	postgres int // the postmaster's process id
+	server   *embedded.Server
 	measured []Measurement
 }
 
@@ -133,8 +135,8 @@ func (s *site) compare(ctx context.Context, report *Report, progress *Progress) 
 			return err
 		}
 	}
-	contenders := s.contenders(server.PID(), served, s.newPgbench(books), plain)
-	if err := s.alternate(ctx, server.URL(), contenders, progress); err != nil {
+	contenders := s.contenders(server, served, s.newPgbench(books), plain)
+	if err := s.alternate(ctx, contenders, progress); err != nil {
 		return err
 	}
 	report.Results = results(contenders, s.config.Clients[0])
@@ -150,11 +152,11 @@ func (s *site) compare(ctx context.Context, report *Report, progress *Progress) 
 }
 
 // contenders are the subjects under every load, in the order in which they are measured: rivals are neighbours.
-func (s *site) contenders(postgres int, served *service, direct *pgbench, plain *service) (all []*contender) {
+func (s *site) contenders(server *embedded.Server, served *service, direct *pgbench, plain *service) (all []*contender) {
 	for _, pattern := range []Pattern{Uniform, Hot} {
 		add := func(name string, connections int, subject subject) {
 			load := s.load(pattern, connections)
-			all = append(all, &contender{name: name, load: load, subject: subject, postgres: postgres})
+			all = append(all, &contender{name: name, load: load, subject: subject, server: server})
 		}
 		for i := range max(len(s.config.Connections), len(s.config.Clients)) {
 			if i < len(s.config.Connections) {
@@ -172,16 +174,16 @@ func (s *site) contenders(postgres int, served *service, direct *pgbench, plain 
 }
 
 // alternate measures every contender once a round.
-func (s *site) alternate(ctx context.Context, url string, contenders []*contender, progress *Progress) error {
+func (s *site) alternate(ctx context.Context, contenders []*contender, progress *Progress) error {
 	progress.Begin(s.config.Rounds * len(contenders))
 	defer progress.End()
 	for round := range s.config.Rounds {
 		for _, c := range contenders {
 			progress.Step(fmt.Sprintf("round %d of %d: %v", round+1, s.config.Rounds, c))
-			if err := checkpoint(ctx, url); err != nil {
+			if err := checkpoint(ctx, c.server.URL()); err != nil {
 				return err
 			}
-			measured, err := c.measure(ctx, &meter{postgres: c.postgres}, c.load)
+			measured, err := c.measure(ctx, &meter{postgres: c.server.PID()}, c.load)
 			if err != nil {
 				return fmt.Errorf("measuring %v: %w", c, err)
 			}

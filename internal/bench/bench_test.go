@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -49,7 +50,11 @@ const tiny = "--seconds=0.2 --warm-up=0.1 --rounds=1 --accounts=20 --connections
 func TestAWholeRunWithPrices(t *testing.T) {
 	t.Parallel()
 	scratch, out := scratchDir(t), t.TempDir()
-	args := append([]string{"bench", "--prices", "--scratch", scratch, "--out", out}, strings.Fields(tiny)...)
+	onefile := filepath.Join(t.TempDir(), "onefile")
+	if said, err := exec.Command("go", "build", "-o", onefile, "../../examples/onefile").CombinedOutput(); err != nil {
+		t.Fatalf("building examples/onefile: %v\n%s", err, said)
+	}
+	args := append([]string{"bench", "--prices", "--onefile", onefile, "--scratch", scratch, "--out", out}, strings.Fields(tiny)...)
 	run := service.Launch(t, nil, args...)
 	within(t, 5*time.Minute, run.Ended)
 	if code := run.ExitCode(); code != 0 {
@@ -59,7 +64,7 @@ func TestAWholeRunWithPrices(t *testing.T) {
 	if err != nil || string(written) != run.Stdout.String() {
 		t.Errorf("bench.txt is not what was printed: %v\n%s\n%s", err, written, run.Stdout.String())
 	}
-	for _, want := range []string{"under-test", "pgbench -M prepared -j 2 -c 2", "Books: in order", "without keys and answers"} {
+	for _, want := range []string{"under-test", "pgbench -M prepared -j 2 -c 2", "examples/onefile, 4 connections", "Books: in order", "without keys and answers"} {
 		if !strings.Contains(run.Stdout.String(), want) {
 			t.Errorf("%q is not in:\n%s", want, run.Stdout.String())
 		}
@@ -72,7 +77,7 @@ func TestAWholeRunWithPrices(t *testing.T) {
 	if err := json.Unmarshal(text, &report); err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Results) != 8 || len(report.Prices) != 9 || report.Books.Charges == 0 || report.Books.Charges != report.Books.Payments {
+	if len(report.Results) != 10 || len(report.Prices) != 9 || report.Books.Charges == 0 || report.Books.Charges != report.Books.Payments {
 		t.Errorf("the report is not whole:\n%s", text)
 	}
 	for _, r := range report.Results {
@@ -83,7 +88,7 @@ func TestAWholeRunWithPrices(t *testing.T) {
 	if chart, err := os.ReadFile(filepath.Join(out, "bench.svg")); err != nil || !bytes.HasPrefix(chart, []byte("<svg")) {
 		t.Errorf("bench.svg: %v", err)
 	}
-	if lines := regexp.MustCompile(`(?m)^\d+/\d+ `).FindAllString(run.Stderr.String(), -1); len(lines) != 17 {
+	if lines := regexp.MustCompile(`(?m)^\d+/\d+ `).FindAllString(run.Stderr.String(), -1); len(lines) != 19 {
 		t.Errorf("%d lines of progress:\n%s", len(lines), run.Stderr.String())
 	}
 	empty(t, scratch)

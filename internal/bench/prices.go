@@ -68,13 +68,13 @@ func (s *site) price(ctx context.Context, report *Report, progress *Progress) er
 			return fmt.Errorf("preparing %s %s: %w", v.subject, v.name, err)
 		}
 		contenders = append(contenders, &contender{
-			name:     v.subject + " " + v.name,
-			load:     s.load(Uniform, s.config.Connections[0]),
-			subject:  subject,
-			postgres: server.PID(),
+			name:    v.subject + " " + v.name,
+			load:    s.load(Uniform, s.config.Connections[0]),
+			subject: subject,
+			server:  server,
 		})
 	}
-	if err := s.alternate(ctx, servers[durable].URL(), contenders, progress); err != nil {
+	if err := s.alternate(ctx, contenders, progress); err != nil {
 		return err
 	}
 	report.Prices = prices(variants(), contenders)
