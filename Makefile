@@ -17,6 +17,7 @@ TOOLS := bin/tools-$(shell go env GOVERSION)
 GOLANGCI_LINT := $(TOOLS)/golangci-lint
 GOTESTSUM := $(TOOLS)/gotestsum
 GOVULNCHECK := $(TOOLS)/govulncheck
+SPECLINT := $(TOOLS)/speclint
 
 # Compose in either of its forms: the plugin of Docker, or a program.
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
@@ -62,9 +63,13 @@ test: $(GOTESTSUM) ## Run every test that CI runs, on a real Postgres; narrow it
 		-race -shuffle=on -timeout=10m $(ARGS) $(PKG)
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## Check style, mistakes, formatting and who imports whom
+lint: lint-api $(GOLANGCI_LINT) ## Check style, mistakes, formatting and who imports whom
 	@$(GOLANGCI_LINT) config verify
 	@$(GOLANGCI_LINT) run $(ARGS) $(PKG)
+
+.PHONY: lint-api
+lint-api: $(SPECLINT) ## Check the OpenAPI document alone
+	@$(SPECLINT) api/lint.yaml api/openapi.yaml
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## Format the code and sort its imports
@@ -94,7 +99,7 @@ vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the code calls (a
 ##@ Upkeep
 
 .PHONY: tools
-tools: $(GOLANGCI_LINT) $(GOTESTSUM) ## Build the tools now rather than at first use
+tools: $(GOLANGCI_LINT) $(GOTESTSUM) $(SPECLINT) ## Build the tools now rather than at first use
 
 .PHONY: clean
 clean: ## Delete what make has built (no data: databases are elsewhere)
@@ -110,6 +115,9 @@ help: ## List the targets
 $(GOLANGCI_LINT): PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(GOTESTSUM): PACKAGE := gotest.tools/gotestsum
 $(GOVULNCHECK): PACKAGE := golang.org/x/vuln/cmd/govulncheck
+# This one is a program of ours around a library.
+$(SPECLINT): PACKAGE := ./speclint
+$(SPECLINT): tools/speclint/main.go
 
 $(TOOLS)/%: tools/go.mod tools/go.sum
 	@echo "Building $(@F): once, and for golangci-lint it takes minutes"

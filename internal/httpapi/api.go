@@ -54,6 +54,7 @@ func New(config Config) http.Handler {
 	r.MethodNotAllowed(a.methodNotAllowed(r))
 	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
 	r.Get("/readyz", a.readyz)
+	a.routeDocs(r)
 	r.Group(func(r chi.Router) {
 		r.Use(a.authenticate)
 		if a.RateLimit != (RateLimit{}) {

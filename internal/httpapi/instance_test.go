@@ -23,8 +23,6 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
-
 // instance is one running service on a test's database, wired as cmd/paymentsvc wires it and reached by HTTP.
 type instance struct {
 	url      string // "http://127.0.0.1:…"
@@ -110,10 +108,11 @@ func newInstanceWith(t *testing.T, url string, s settings) *instance {
 		Ready: s.ready, Unavailable: postgres.Unavailable, RequestTimeout: s.requestTimeout, Logger: logger,
 		Answered: s.answered,
 	})
+	compared := published().comparing(t, api)
 	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		in.inFlight.Add(1)
 		defer in.inFlight.Add(-1)
-		api.ServeHTTP(w, r)
+		compared.ServeHTTP(w, r)
 	})
 	stopServer := in.serve(t, s, counted, logger)
 	in.stop = sync.OnceFunc(func() {

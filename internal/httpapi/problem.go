@@ -40,52 +40,6 @@ type panicError struct{ value any }
 
 func (e panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
-// retry tells a program what to do with its idempotency key.
-type retry string
-
-const (
-	sameKey retry = "same_key" // not used up: send again with it, later or corrected
-	newKey  retry = "new_key"  // decided and stored: another attempt is a new intent
-	never   retry = "never"    // the key or the reference belongs to something done
-)
-
-// kind is everything about a problem that its code decides.
-type kind struct {
-	status int
-	title  string
-	retry  retry
-}
-
-// kinds are the problems of the API (RFC 9457), by their stable codes.
-var kinds = map[string]kind{
-	"idempotency_key_missing": {http.StatusBadRequest, "The Idempotency-Key header is missing", sameKey},
-	"idempotency_key_invalid": {http.StatusBadRequest, "The Idempotency-Key header cannot be read", sameKey},
-	"invalid_request":         {http.StatusBadRequest, "The request cannot be read", sameKey},
-	"unauthorized":            {http.StatusUnauthorized, "A valid API key is required", sameKey},
-	"insufficient_funds":      {http.StatusPaymentRequired, "The source account cannot pay", newKey},
-	"forbidden":               {http.StatusForbidden, "This API key may not do that", sameKey},
-	"not_found":               {http.StatusNotFound, "There is no such thing", sameKey},
-	"method_not_allowed":      {http.StatusMethodNotAllowed, "The resource does not have that method", sameKey},
-	"idempotency_key_expired": {http.StatusConflict, "The key was used, and its answer is no longer kept", never},
-	"duplicate_reference":     {http.StatusConflict, "Another payment has this reference", never},
-	"account_currency_fixed":  {http.StatusConflict, "An account's currency never changes", sameKey},
-	"account_not_empty":       {http.StatusConflict, "The account is not empty", sameKey},
-	"overdraft_in_use":        {http.StatusConflict, "The overdraft is in use", sameKey},
-	"precondition_failed":     {http.StatusPreconditionFailed, "The resource has changed", sameKey},
-	"payload_too_large":       {http.StatusRequestEntityTooLarge, "The body is too large", sameKey},
-	"unsupported_media_type":  {http.StatusUnsupportedMediaType, "The body's type is not supported", sameKey},
-	"idempotency_key_reused":  {http.StatusUnprocessableEntity, "The key belongs to another request", never},
-	"unprocessable":           {http.StatusUnprocessableEntity, "The request is refused", sameKey},
-	"account_not_found":       {http.StatusUnprocessableEntity, "There is no such account", sameKey},
-	"account_closed":          {http.StatusUnprocessableEntity, "The account is closed", sameKey},
-	"currency_mismatch":       {http.StatusUnprocessableEntity, "The currencies differ", sameKey},
-	"rate_limited":            {http.StatusTooManyRequests, "Too many requests", sameKey},
-	"internal_error":          {http.StatusInternalServerError, "Something went wrong here", sameKey},
-	"outcome_unknown":         {http.StatusServiceUnavailable, "The outcome is not known yet", sameKey},
-	"overloaded":              {http.StatusServiceUnavailable, "Too many requests are waiting", sameKey},
-	"unavailable":             {http.StatusServiceUnavailable, "The service cannot work right now", sameKey},
-}
-
 // problem is an RFC 9457 problem document.
 type problem struct {
 	Type      string         `json:"type"`

@@ -25,8 +25,8 @@ type testRun struct {
 }
 
 // Main runs a package's tests, stops the server that they used, and exits. It also fails the package if goroutines are
-// left behind, except for those that the options excuse.
-func Main(m *testing.M, excuses ...goleak.Option) {
+// left behind, except for those that the options excuse. m is the *testing.M, or something that runs it and adds to its verdict.
+func Main(m interface{ Run() int }, excuses ...goleak.Option) {
 	os.Exit(run.main(m, excuses)) //nolint:revive // TestMain is a package's main, and this is its one line
 }
 

@@ -1,0 +1,240 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"github.com/paymentsvc/paymentsvc/api"
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+)
+
+// Every request that a test of this package sends to an instance, and every answer to it, is compared with the published
+// contract: where the instance is entered (newInstanceWith), so that no test can go around it, however it sends.
+
+// contract is api/openapi.yaml.
+type contract struct {
+	document *openapi3.T
+	router   routers.Router
+	// Comparing takes milliseconds, and thousands of exchanges differ by nothing but ids and times. So each is
+	// compared once in each form.
+	compared  sync.Map // the forms, as text
+	exercised sync.Map // by operationId: operations that have done for some test what they are there for
+}
+
+// published returns the contract, which is read once.
+var published = sync.OnceValue(func() *contract {
+	document, err := openapi3.NewLoader().LoadFromData(api.Document)
+	if err != nil {
+		panic(fmt.Sprintf("api/openapi.yaml cannot be read: %v", err))
+	}
+	if err := document.Validate(context.Background()); err != nil {
+		panic(fmt.Sprintf("api/openapi.yaml is not valid: %v", err))
+	}
+	// Callers are told to ignore members that they do not know. Here a member that is not described is a mistake.
+	for _, name := range []string{
+		"Account", "AccountPage", "Entry", "EntryPage", "Payment", "PaymentPage", "Problem", "ProblemField",
+	} {
+		closed := false
+		document.Components.Schemas[name].Value.AdditionalProperties = openapi3.AdditionalProperties{Has: &closed}
+	}
+	for _, contentType := range []string{"application/yaml", "text/html"} { // pages are text, whatever they say
+		openapi3filter.RegisterBodyDecoder(contentType, openapi3filter.PlainBodyDecoder)
+	}
+	document.Servers = nil // tests listen anywhere
+	router, err := gorillamux.NewRouter(document)
+	if err != nil {
+		panic(fmt.Sprintf("api/openapi.yaml cannot be routed by: %v", err))
+	}
+	return &contract{document: document, router: router}
+})
+
+// operations are all that the contract describes.
+func (c *contract) operations() []*openapi3.Operation {
+	var all []*openapi3.Operation
+	for _, item := range c.document.Paths.Map() {
+		all = append(all, slices.Collect(maps.Values(item.Operations()))...)
+	}
+	return all
+}
+
+// comparing wraps an instance's handler: what does not keep to the contract fails the test.
+func (c *contract) comparing(t *testing.T, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e := &exchange{ResponseWriter: w, request: r.Clone(context.Background())}
+		r.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.TeeReader(r.Body, &e.sent), r.Body}
+		next.ServeHTTP(e, r)
+		if err := c.compare(e); err != nil {
+			t.Errorf("%s %s breaks the contract: %v\n%d %v\n%.2000s", r.Method, r.URL, err, e.status, e.header, e.answered.Bytes())
+		}
+	})
+}
+
+// exchange is a request and its answer, recorded on their way.
+type exchange struct {
+	http.ResponseWriter
+	request        *http.Request
+	sent, answered bytes.Buffer // the bodies; of the first, what was read of it
+	status         int
+	header         http.Header // of the answer
+}
+
+func (e *exchange) WriteHeader(status int) {
+	e.status, e.header = status, e.Header().Clone()
+	e.ResponseWriter.WriteHeader(status)
+}
+
+func (e *exchange) Write(content []byte) (int, error) {
+	if e.status == 0 {
+		e.WriteHeader(http.StatusOK)
+	}
+	e.answered.Write(content)
+	return e.ResponseWriter.Write(content)
+}
+
+// Unwrap is for http.ResponseController.
+func (e *exchange) Unwrap() http.ResponseWriter { return e.ResponseWriter }
+
+func (c *contract) compare(e *exchange) error {
+	if strings.HasPrefix(e.request.URL.Path, "/docs/assets/") {
+		return nil // a page's files, which are not for callers
+	}
+	if e.request.Method == http.MethodHead { // is GET, but for the body, which net/http drops later
+		e.request.Method = http.MethodGet
+	}
+	route, pathParams, err := c.router.FindRoute(e.request)
+	if err != nil {
+		return c.compareUndescribed(e, err)
+	}
+	for name, value := range pathParams { // an escaped character is that character (RFC 3986, section 6.2.2.2)
+		if pathParams[name], err = url.PathUnescape(value); err != nil {
+			return err
+		}
+	}
+	if e.status < http.StatusMultipleChoices {
+		c.exercised.Store(route.Operation.OperationID, true)
+	}
+	if _, known := c.compared.LoadOrStore(e.form(route), true); known {
+		return nil
+	}
+	e.request.Body = io.NopCloser(bytes.NewReader(e.sent.Bytes()))
+	request := &openapi3filter.RequestValidationInput{
+		Request: e.request, PathParams: pathParams, Route: route, Options: &openapi3filter.Options{
+			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, SkipSettingDefaults: true,
+		},
+	}
+	// A replay may be of a request that an older release took (row 8 of the contract).
+	if e.status < http.StatusMultipleChoices && e.header.Get("Idempotent-Replayed") == "" {
+		if err := openapi3filter.ValidateRequest(context.Background(), request); err != nil {
+			return fmt.Errorf("it took a request that it says it refuses: %w", err)
+		}
+	}
+	answer := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: request, Status: e.status, Header: e.header,
+		Options: &openapi3filter.Options{IncludeResponseStatus: true},
+	}
+	answer.SetBodyBytes(e.answered.Bytes())
+	return errors.Join(
+		openapi3filter.ValidateResponse(context.Background(), answer),
+		undescribedHeader(e.header, route.Operation.Responses.Status(e.status)),
+	)
+}
+
+// varying is what makes two exchanges of one form differ: ids, times, and which version and sequence it was.
+var varying = regexp.MustCompile(`[0-9a-f]{32}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z`)
+
+// form is the exchange without what varies.
+func (e *exchange) form(route *routers.Route) string {
+	header := e.header.Clone()
+	header.Del("Idempotency-Key") // any text
+	header.Del("Content-Length")
+	text := fmt.Sprint(route.Operation.OperationID, e.status, header, e.answered.String())
+	if e.status < http.StatusMultipleChoices {
+		text += fmt.Sprint(e.request.URL, e.request.Header["Content-Type"], e.request.Header["Idempotency-Key"], e.sent.String())
+	}
+	return varying.ReplaceAllString(text, "…")
+}
+
+// compareUndescribed judges the answer to a request for which there is no operation.
+func (c *contract) compareUndescribed(e *exchange, reason error) error {
+	want := http.StatusNotFound
+	if errors.Is(reason, routers.ErrMethodNotAllowed) {
+		want = http.StatusMethodNotAllowed
+	}
+	if e.status != want {
+		return fmt.Errorf("it answers %d, and there is no such operation (%w)", e.status, reason)
+	}
+	if got := e.header.Get("Content-Type"); got != "application/problem+json" {
+		return fmt.Errorf("it is %q, and not a problem document", got)
+	}
+	value, err := openapi3filter.JSONBodyDecoder(&e.answered, e.header, nil, nil)
+	if err != nil {
+		return err
+	}
+	return c.document.Components.Schemas["Problem"].Value.VisitJSON(value, openapi3.EnableJSONSchema2020())
+}
+
+// plainHeaders say how an answer is sent, and nothing about what it says.
+var plainHeaders = []string{"Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "X-Content-Type-Options"}
+
+func undescribedHeader(header http.Header, described *openapi3.ResponseRef) error {
+	for name := range header {
+		known := slices.Contains(plainHeaders, name)
+		for each := range described.Value.Headers {
+			known = known || http.CanonicalHeaderKey(each) == name
+		}
+		if !known {
+			return fmt.Errorf("the header %s is not described", name)
+		}
+	}
+	return nil
+}
+
+func TestMain(m *testing.M) { pgtest.Main(wholePackage{m}) }
+
+// wholePackage runs the tests, and then fails if there is an operation that none of them has made work.
+type wholePackage struct{ tests *testing.M }
+
+func (p wholePackage) Run() int {
+	code := p.tests.Run()
+	if code != 0 || !everyTestRan() {
+		return code
+	}
+	for _, operation := range published().operations() {
+		if _, done := published().exercised.Load(operation.OperationID); !done {
+			fmt.Fprintf(os.Stderr, "FAIL: api/openapi.yaml describes %s, and no test has made it succeed\n", operation.OperationID)
+			code = 1
+		}
+	}
+	return code
+}
+
+// everyTestRan tells whether go test was not asked for some tests only.
+func everyTestRan() bool {
+	for _, name := range []string{"test.run", "test.skip", "test.list", "test.fuzz"} {
+		if flag.Lookup(name).Value.String() != "" {
+			return false
+		}
+	}
+	return true
+}

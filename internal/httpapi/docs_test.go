@@ -1,0 +1,188 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/paymentsvc/paymentsvc/api"
+)
+
+// visitor is somebody with a browser and no API key, at an instance that has no database either.
+type visitor struct {
+	t      *testing.T
+	url    string
+	client *http.Client
+}
+
+func newVisitor(t *testing.T) *visitor {
+	t.Helper()
+	in := newInstanceWith(t, "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable", settings{})
+	return &visitor{t: t, url: in.url, client: newClient(t)}
+}
+
+func (v *visitor) get(path string, header http.Header) (*http.Response, string) {
+	v.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, v.url+path, http.NoBody)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	req.Header = header
+	res, err := v.client.Do(req)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	content, err := io.ReadAll(res.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return res, string(content)
+}
+
+// page gets a page that must be there.
+func (v *visitor) page(path string) string {
+	v.t.Helper()
+	res, content := v.get(path, nil)
+	if res.StatusCode != http.StatusOK {
+		v.t.Fatalf("%s: %s", path, res.Status)
+	}
+	return content
+}
+
+func TestTheContractIsServedAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	if newVisitor(t).page("/openapi.yaml") != string(api.Document) {
+		t.Error("/openapi.yaml is not api/openapi.yaml")
+	}
+}
+
+// The type of a problem document leads to a page (RFC 9457, section 3.1.1). Every code that an operation may answer with has
+// one, and none has one that no operation answers with; only a wrong method is no operation's.
+func TestEveryProblemHasItsPage(t *testing.T) {
+	t.Parallel()
+	v := newVisitor(t)
+	described := map[string]bool{"method_not_allowed": true}
+	for _, operation := range published().operations() {
+		for _, response := range operation.Responses.Map() {
+			for _, code := range codesOf(response) {
+				described[code] = true
+			}
+		}
+	}
+	index := v.page("/docs/errors")
+	for code := range described {
+		page := v.page("/docs/errors/" + code)
+		for _, part := range []string{"<code>" + code + "</code>", "What happened", "Is the idempotency key used up?", "What to do now"} {
+			if !strings.Contains(page, part) {
+				t.Errorf("the page of %s lacks %q", code, part)
+			}
+		}
+		retry := retryOf[code]
+		if retry == "" {
+			retry = "same_key"
+		}
+		if !strings.Contains(page, `"retry":"`+retry+`"`) {
+			t.Errorf("the page of %s does not say %q", code, retry)
+		}
+	}
+	for _, link := range regexp.MustCompile(`href="/docs/errors/([^"]*)"`).FindAllStringSubmatch(index, -1) {
+		if !described[link[1]] {
+			t.Errorf("%s has a page, and no operation answers with it", link[1])
+		}
+		delete(described, link[1])
+	}
+	for code := range described {
+		t.Errorf("the list of problems lacks %s", code)
+	}
+	if res, content := v.get("/docs/errors/no_such_code", nil); res.StatusCode != http.StatusNotFound {
+		t.Errorf("a code that there is not gets %s %s", res.Status, content)
+	}
+}
+
+// SECURITY 43.
+func TestAPageRunsNothingButFilesOfThisService(t *testing.T) {
+	t.Parallel()
+	v := newVisitor(t)
+	loaded := regexp.MustCompile(`(?:src|href)="(/docs/assets/[^"]*)"`)
+	inline := regexp.MustCompile(`(?i)<style|<script>|\sstyle=|\son[a-z]+=|javascript:|https?://`)
+	files := map[string]bool{}
+	for _, path := range []string{"/docs", "/docs/errors", "/docs/errors/outcome_unknown"} {
+		res, page := v.get(path, nil)
+		policy := res.Header.Get("Content-Security-Policy")
+		for _, part := range []string{
+			"default-src 'none'", "script-src 'self';", "style-src 'self';", "frame-ancestors 'none'", "form-action 'none'",
+		} {
+			if !strings.Contains(policy, part) {
+				t.Errorf("%s: the policy %q lacks %q", path, policy, part)
+			}
+		}
+		if strings.Contains(policy, "unsafe") || res.Header.Get("X-Content-Type-Options") != "nosniff" ||
+			res.Header.Get("Referrer-Policy") != "no-referrer" {
+			t.Errorf("%s: its headers are %v", path, res.Header)
+		}
+		if found := inline.FindString(page); found != "" {
+			t.Errorf("%s holds %q", path, found)
+		}
+		for _, match := range loaded.FindAllStringSubmatch(page, -1) {
+			files[match[1]] = true
+		}
+	}
+	if len(files) < 5 {
+		t.Fatalf("the pages load only %v", files)
+	}
+	for file := range files {
+		v.wantFile(file)
+	}
+}
+
+// wantFile checks that a file that a page loads is there, compressed or not, and is what its name says.
+func (v *visitor) wantFile(path string) {
+	v.t.Helper()
+	plainly, content := v.get(path, nil)
+	compressed, packed := v.get(path, http.Header{"Accept-Encoding": {"gzip, deflate, br"}})
+	if compressed.Header.Get("Content-Encoding") == "gzip" {
+		reader, err := gzip.NewReader(strings.NewReader(packed))
+		if err != nil {
+			v.t.Fatalf("%s: %v", path, err)
+		}
+		var unpacked bytes.Buffer
+		if _, err := unpacked.ReadFrom(reader); err != nil {
+			v.t.Fatalf("%s: %v", path, err)
+		}
+		packed = unpacked.String()
+	}
+	if content == "" || content != packed {
+		v.t.Errorf("%s: %d bytes plainly, and %d compressed", path, len(content), len(packed))
+	}
+	contentTypes := map[string]string{"css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", "png": "image/png"}
+	for _, res := range []*http.Response{plainly, compressed} {
+		if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != contentTypes[path[len(path)-3:]] ||
+			res.Header.Get("X-Content-Type-Options") != "nosniff" {
+			v.t.Errorf("%s: %s %v", path, res.Status, res.Header)
+		}
+	}
+}
+
+func TestEveryOperationSaysHowItIsIdempotent(t *testing.T) {
+	t.Parallel()
+	for _, operation := range published().operations() {
+		short, _ := operation.Extensions["x-idempotency"].(string)
+		if short == "" || !strings.Contains(operation.Description, "**Idempotency:** ") {
+			t.Errorf("%s does not say it", operation.OperationID)
+		}
+		byKey := slices.ContainsFunc(operation.Parameters, func(p *openapi3.ParameterRef) bool {
+			return p.Value.Name == "Idempotency-Key" && p.Value.Required
+		})
+		if byKey != strings.Contains(short, "Idempotency-Key") {
+			t.Errorf("%s is idempotent %q, and takes a key: %t", operation.OperationID, short, byKey)
+		}
+	}
+}
