@@ -1,14 +1,11 @@
 // Command onefile charges exactly once, on one page: chi, pgx, and one plain Postgres transaction per request.
 //
-// The pattern is the five steps of postPayment, and the functions from there to write. What a retry could do twice is in
-// one transaction with the key by which a retry is known, so there is no moment at which one of them is durable and the
-// other is not. A crash at any line leaves all of it or none: there is nothing to clean up, and no "in progress" to wait for.
-//
-// It serves one merchant and has no authentication. README.md says what the service adds, and what that costs.
+// The pattern is the five steps of postPayment. What a retry could do twice is in one transaction with the key by which a
+// retry is known, so there is no moment at which one is durable and the other is not. A crash at any line leaves all of it
+// or none: nothing to clean up, and no "in progress" to wait for. README.md says what is left out, authentication first.
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -34,40 +31,29 @@ const schema = `
 SELECT pg_advisory_xact_lock(1017); -- several instances may start at once
 CREATE SCHEMA IF NOT EXISTS onefile;
 CREATE TABLE IF NOT EXISTS onefile.accounts (
-	id              text   PRIMARY KEY,
-	currency        text   NOT NULL CONSTRAINT accounts_currency CHECK (currency ~ '^[A-Z]{3}$'),
-	balance         bigint NOT NULL DEFAULT 0,
-	overdraft_limit bigint CONSTRAINT accounts_limit CHECK (overdraft_limit BETWEEN 0 AND 9007199254740991), -- NULL: no limit
+	id text PRIMARY KEY, currency text NOT NULL CONSTRAINT accounts_currency CHECK (currency ~ '^[A-Z]{3}$'),
+	balance bigint NOT NULL DEFAULT 0, overdraft_limit bigint, -- NULL: no limit
 	CONSTRAINT accounts_floor CHECK (balance >= -overdraft_limit) -- no bug in Go takes an account below it
 );
 CREATE TABLE IF NOT EXISTS onefile.payments ( -- all that was decided, the declined ones too
-	id                  text   PRIMARY KEY,
-	status              text   NOT NULL CONSTRAINT payments_status CHECK (status IN ('succeeded', 'declined')),
-	amount              bigint NOT NULL CONSTRAINT payments_amount CHECK (amount BETWEEN 1 AND 9007199254740991),
-	currency            text   NOT NULL,
-	source_account      text   NOT NULL REFERENCES onefile.accounts,
-	destination_account text   NOT NULL REFERENCES onefile.accounts,
-	description         text   NOT NULL,
-	created_at          timestamptz NOT NULL DEFAULT clock_timestamp()
+	id text PRIMARY KEY, status text NOT NULL CONSTRAINT payments_status CHECK (status IN ('succeeded', 'declined')),
+	amount bigint NOT NULL CONSTRAINT payments_amount CHECK (amount BETWEEN 1 AND 9007199254740991), -- exact in any JSON
+	currency text NOT NULL, source_account text NOT NULL, destination_account text NOT NULL, description text NOT NULL,
+	created_at timestamptz NOT NULL DEFAULT clock_timestamp() -- not now(): the time behind the locks
 );
 CREATE TABLE IF NOT EXISTS onefile.entries ( -- double entry: two rows for a succeeded payment, which sum to zero
-	payment_id text   REFERENCES onefile.payments,
-	account_id text   REFERENCES onefile.accounts,
-	amount     bigint NOT NULL,
-	PRIMARY KEY (payment_id, account_id)
+	payment_id text, account_id text, amount bigint NOT NULL, PRIMARY KEY (payment_id, account_id)
 );
 CREATE TABLE IF NOT EXISTS onefile.idempotency_keys ( -- rows stay for ever: a key that is forgotten charges again
-	key         text COLLATE "C" PRIMARY KEY, -- "once" rests on this, and so not on a locale's idea of equality
-	fingerprint bytea NOT NULL,
-	payment_id  text REFERENCES onefile.payments, -- this and the answer are NULL only inside the transaction that claims
-	status      int CONSTRAINT idempotency_keys_status CHECK (status IN (201, 402)), -- nothing that a retry could change
-	answer      bytea -- not jsonb, which does not keep the bytes
+	key text COLLATE "C" PRIMARY KEY, -- "once" rests on this, and so not on a locale's idea of equality
+	fingerprint bytea NOT NULL, -- what follows is NULL only inside the transaction that claims
+	payment_id text, status int CONSTRAINT idempotency_keys_status CHECK (status IN (201, 402)), -- what no retry can change
+	answer bytea -- not jsonb, which does not keep the bytes
 );`
 
-type service struct {
-	db     *pgxpool.Pool
-	logger *slog.Logger
-}
+var logger = slog.New(slog.NewJSONHandler(os.Stderr, nil))
+
+type service struct{ db *pgxpool.Pool }
 
 // charge is the body of POST /payments. A field that is added later takes omitzero, or every fingerprint changes.
 type charge struct {
@@ -78,234 +64,178 @@ type charge struct {
 	Description string `json:"description"`
 }
 
-// postPayment charges once per key, on any number of instances. An error means that nothing was committed.
-func (s *service) postPayment(w http.ResponseWriter, r *http.Request) (answer, error) {
+// account is what a charge is decided by. What has a name in JSON is the body of PUT.
+type account struct {
+	ID             string `json:"-"`
+	Currency       string `json:"currency"`
+	Balance        int64  `json:"-"`
+	OverdraftLimit *int64 `json:"overdraft_limit"` // nil: no limit
+}
+
+// postPayment charges once per key, on any number of instances. After an error the same key is safe, whatever the error.
+func (s service) postPayment(w http.ResponseWriter, r *http.Request) (a answer, err error) {
 	var c charge
-	key, problem := keyOf(r.Header["Idempotency-Key"])
-	if problem = cmp.Or(problem, decode(w, r, &c)); problem != "" {
-		return refuse(problem, ""), nil
+	key, err := keyOf(r.Header["Idempotency-Key"])
+	if err = errors.Join(err, decode(w, r, &c)); err != nil {
+		return a, err
 	}
+	// Of what was asked and not of how it was written: the request was decoded, and is encoded anew.
+	fingerprint := sha256.Sum256(must(json.Marshal(c)))
 	// A context of its own: a client that hangs up decides nothing, least of all between COMMIT and its acknowledgement.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 10*time.Second)
 	defer cancel()
 	// READ COMMITTED, whatever the database's default: after step 1 has waited, the next statement must see for what.
 	tx, err := s.db.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	if err != nil {
-		return answer{}, err
+		return a, err
 	}
 	defer tx.Rollback(ctx) // gives back the key and the locks; does nothing after COMMIT
 
 	// 1. Claim the key, before anything else. Of two requests at one moment, also on two instances, the second waits in
 	// this INSERT until the first has ended. Then it finds the key taken; or, if the first rolled back, it is the first.
-	claim, err := tx.Exec(ctx, `
-		INSERT INTO onefile.idempotency_keys (key, fingerprint) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING`, key, c.fingerprint())
+	claim, err := tx.Exec(ctx, `INSERT INTO onefile.idempotency_keys (key, fingerprint) VALUES ($1, $2)
+		ON CONFLICT (key) DO NOTHING`, key, fingerprint[:])
 	if err != nil {
-		return answer{}, err
+		return a, err
 	}
 	if claim.RowsAffected() == 0 {
-		return replay(ctx, tx, key, c)
+		return replay(ctx, tx, key, fingerprint[:])
 	}
 	// 2. Lock both accounts, everybody in the same order: charges that cross queue up, and never wait in a circle.
-	locked, err := tx.Query(ctx, `
-		SELECT id, currency, balance, overdraft_limit, balance + overdraft_limit
-		FROM onefile.accounts WHERE id IN ($1, $2) ORDER BY id FOR NO KEY UPDATE`, c.Source, c.Destination)
+	rows, _ := tx.Query(ctx, `SELECT id, currency, balance, overdraft_limit FROM onefile.accounts
+		WHERE id IN ($1, $2) ORDER BY id FOR UPDATE`, c.Source, c.Destination)
+	accounts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[account]) // returns Query's error too
 	if err != nil {
-		return answer{}, err
-	}
-	accounts, err := pgx.CollectRows(locked, pgx.RowToStructByPos[account])
-	if err != nil {
-		return answer{}, err
+		return a, err
 	}
 	// 3. Decide. What is refused rolls back: its key is free again for when the cause is gone. What is declined is kept: who
 	// was told no may have paid elsewhere, and a retry must not make it a yes.
-	problem = c.decide(accounts)
-	if problem != "" && problem != declined {
-		return refuse(problem, ""), nil
+	status, err := c.decide(accounts)
+	if err != nil {
+		return a, err
 	}
 	// 4. Write the payment, the money, and beside the key the answer, byte for byte.
-	a, err := write(ctx, tx, key, c, problem)
-	if err != nil {
-		return answer{}, err
+	if a, err = write(ctx, tx, key, c, status); err != nil {
+		return a, err
 	}
 	// 5. COMMIT, and only then answer. If it fails, nobody here knows whether it took effect, and it would be wrong to guess:
 	// the same key again, on this instance or another, finds out.
-	if err := tx.Commit(ctx); err != nil {
-		s.logger.ErrorContext(ctx, "the outcome of a COMMIT is unknown", "error", err)
-		return refuse("outcome_unknown", ""), nil
-	}
-	return a, nil
-}
-
-// fingerprint is of what was asked and not of how it was written: the request was decoded, and is encoded anew.
-func (c charge) fingerprint() []byte {
-	sum := sha256.Sum256(encode(c))
-	return sum[:]
+	return a, tx.Commit(ctx)
 }
 
 // replay answers for a key that is taken. Its claim and its answer were committed together, so the answer is there.
-func replay(ctx context.Context, tx pgx.Tx, key string, c charge) (answer, error) {
-	var fingerprint []byte
+func replay(ctx context.Context, tx pgx.Tx, key string, fingerprint []byte) (answer, error) {
+	var same bool
 	a := answer{replayed: true}
-	err := tx.QueryRow(ctx, `SELECT fingerprint, payment_id, status, answer FROM onefile.idempotency_keys WHERE key = $1`, key).
-		Scan(&fingerprint, &a.paymentID, &a.status, &a.body)
-	if err == nil && !bytes.Equal(fingerprint, c.fingerprint()) {
-		return refuse("idempotency_key_reused", a.paymentID), nil
+	err := tx.QueryRow(ctx, `SELECT fingerprint = $2, payment_id, status, answer FROM onefile.idempotency_keys WHERE key = $1`,
+		key, fingerprint).Scan(&same, &a.paymentID, &a.status, &a.body)
+	if err == nil && !same {
+		err = problem(422, "idempotency_key_reused", "never", a.paymentID)
 	}
 	return a, err
 }
 
-const declined = "insufficient_funds"
-
-// decide says what forbids a charge, if anything does, by its accounts as they stand, locked. It is pure.
-func (c charge) decide(accounts []account) (problem string) {
+// decide says what becomes of a charge, by its accounts as they stand, locked. It is pure. An error is a refusal.
+func (c charge) decide(accounts []account) (status string, err error) {
 	switch {
 	case c.Amount < 1 || c.Amount > 1<<53-1 || c.Source == c.Destination:
-		return "unprocessable"
+		return "", refuse(422, "unprocessable")
 	case len(accounts) != 2:
-		return "account_not_found"
+		return "", refuse(422, "account_not_found")
 	case accounts[0].Currency != c.Currency || accounts[1].Currency != c.Currency:
-		return "currency_mismatch"
+		return "", refuse(422, "currency_mismatch")
 	}
 	for _, a := range accounts {
-		if a.ID == c.Source && a.Available != nil && *a.Available < c.Amount {
-			return declined
+		if a.ID == c.Source && a.OverdraftLimit != nil && a.Balance-c.Amount < -*a.OverdraftLimit {
+			return "declined", nil
 		}
 	}
-	return ""
+	return "succeeded", nil
 }
 
-// write makes the rows of a decision, and returns the answer, which is one of them.
-func write(ctx context.Context, tx pgx.Tx, key string, c charge, problem string) (answer, error) {
-	p := payment{ID: "pay_" + rand.Text(), Status: "succeeded", charge: c}
-	entries := map[string]int64{c.Source: -c.Amount, c.Destination: c.Amount}
-	if problem == declined {
-		p.Status, entries = "declined", nil
-	}
-	// created_at is the database's clock, read behind the locks: along an account, time never goes back.
+// write makes the rows of a decision, and returns the answer, which is in one of them.
+func write(ctx context.Context, tx pgx.Tx, key string, c charge, status string) (answer, error) {
+	a := answer{status: 201, paymentID: "pay_" + rand.Text()}
 	err := tx.QueryRow(ctx, `
-		INSERT INTO onefile.payments (id, status, amount, currency, source_account, destination_account, description)
-		VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING created_at AT TIME ZONE 'UTC'`,
-		p.ID, p.Status, c.Amount, c.Currency, c.Source, c.Destination, c.Description).Scan(&p.CreatedAt)
+		INSERT INTO onefile.payments AS p (id, status, amount, currency, source_account, destination_account, description)
+		VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING row_to_json(p)`,
+		a.paymentID, status, c.Amount, c.Currency, c.Source, c.Destination, c.Description).Scan(&a.body)
 	if err != nil {
-		return answer{}, err
+		return a, err
 	}
-	a := answer{status: http.StatusCreated, body: encode(p), paymentID: p.ID}
-	if problem == declined {
-		a = refuse(declined, p.ID)
+	entries := map[string]int64{c.Source: -c.Amount, c.Destination: c.Amount}
+	if status == "declined" {
+		a, entries = problem(402, "insufficient_funds", "new_key", a.paymentID), nil
 	}
 	rest := &pgx.Batch{} // one round trip
 	for id, amount := range entries {
-		rest.Queue(`INSERT INTO onefile.entries (payment_id, account_id, amount) VALUES ($1, $2, $3)`, p.ID, id, amount)
+		rest.Queue(`INSERT INTO onefile.entries (payment_id, account_id, amount) VALUES ($1, $2, $3)`, a.paymentID, id, amount)
 		rest.Queue(`UPDATE onefile.accounts SET balance = balance + $2 WHERE id = $1`, id, amount)
 	}
-	rest.Queue(`UPDATE onefile.idempotency_keys SET payment_id = $2, status = $3, answer = $4 WHERE key = $1`, key, p.ID, a.status, a.body)
+	rest.Queue(`UPDATE onefile.idempotency_keys SET payment_id = $2, status = $3, answer = $4 WHERE key = $1`,
+		key, a.paymentID, a.status, a.body)
 	return a, tx.SendBatch(ctx, rest).Close()
 }
 
-// What follows is plumbing: reading rows, reading requests, writing answers.
-
-type payment struct {
-	ID     string `json:"id"`
-	Status string `json:"status"`
-	charge
-	CreatedAt time.Time `json:"created_at"`
-}
-
-func (s *service) getPayment(_ http.ResponseWriter, r *http.Request) (answer, error) {
-	rows, err := s.db.Query(r.Context(), `
-		SELECT id, status, amount, currency, source_account, destination_account, description, created_at AT TIME ZONE 'UTC'
-		FROM onefile.payments WHERE id = $1`, chi.URLParam(r, "id"))
-	return found[payment](rows, err, "not_found")
-}
-
-type account struct {
-	ID             string `json:"id"`
-	Currency       string `json:"currency"`
-	Balance        int64  `json:"balance"`
-	OverdraftLimit *int64 `json:"overdraft_limit"` // nil: no limit
-	Available      *int64 `json:"available"`       // nil: no limit
-}
-
-func (s *service) getAccount(_ http.ResponseWriter, r *http.Request) (answer, error) {
-	rows, err := s.db.Query(r.Context(), `
-		SELECT id, currency, balance, overdraft_limit, balance + overdraft_limit
-		FROM onefile.accounts WHERE id = $1`, chi.URLParam(r, "id"))
-	return found[account](rows, err, "not_found")
-}
-
 // putAccount needs no key: done twice, it is done once.
-func (s *service) putAccount(w http.ResponseWriter, r *http.Request) (answer, error) {
-	terms := struct {
-		Currency       string `json:"currency"`
-		OverdraftLimit *int64 `json:"overdraft_limit"`
-	}{OverdraftLimit: new(int64)} // absent is 0, null is no limit
-	if problem := decode(w, r, &terms); problem != "" {
-		return refuse(problem, ""), nil
+func (s service) putAccount(w http.ResponseWriter, r *http.Request) (answer, error) {
+	a := account{OverdraftLimit: new(int64)} // absent is 0, null is no limit
+	if err := decode(w, r, &a); err != nil {
+		return answer{}, err
 	}
-	rows, err := s.db.Query(r.Context(), `
+	return s.row(r, refuse(409, "account_currency_fixed"), `
 		INSERT INTO onefile.accounts AS a (id, currency, overdraft_limit) VALUES ($1, $2, $3)
 		ON CONFLICT (id) DO UPDATE SET overdraft_limit = $3 WHERE a.currency = $2
-		RETURNING id, currency, balance, overdraft_limit, balance + overdraft_limit`,
-		chi.URLParam(r, "id"), terms.Currency, terms.OverdraftLimit)
-	a, err := found[account](rows, err, "account_currency_fixed")
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "23514" { // a CHECK of the schema
-		return refuse("unprocessable", ""), nil
+		RETURNING row_to_json(a)`, chi.URLParam(r, "id"), a.Currency, a.OverdraftLimit)
+}
+
+func (s service) get(query string) handler {
+	return func(_ http.ResponseWriter, r *http.Request) (answer, error) {
+		return s.row(r, refuse(404, "not_found"), query, chi.URLParam(r, "id"))
+	}
+}
+
+// row answers with the one row of a query, or with what it means that there is none.
+func (s service) row(r *http.Request, none answer, query string, args ...any) (answer, error) {
+	a := answer{status: 200}
+	err := s.db.QueryRow(r.Context(), query, args...).Scan(&a.body)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = none
 	}
 	return a, err
 }
 
-// found answers with the one row that there is, or with the problem that there is none.
-func found[T any](rows pgx.Rows, err error, none string) (answer, error) {
-	if err != nil {
-		return answer{}, err
-	}
-	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[T])
-	if errors.Is(err, pgx.ErrNoRows) {
-		return refuse(none, ""), nil
-	}
-	return answer{status: http.StatusOK, body: encode(row)}, err
-}
-
 // keyForm is that of an Idempotency-Key: visible ASCII, bare or as a string of RFC 9651. abc and "abc" are one key.
-var keyForm = regexp.MustCompile(`^[ \t]*(?:"((?:[ !#-\[\]-~]|\\["\\])+)"|([!#-~](?:[ -~]*[!-~])?))[ \t]*$`)
+var keyForm = regexp.MustCompile(`^(?:"((?:[ !#-\[\]-~]|\\["\\])+)"|([!#-~](?:[ -~]*[!-~])?))$`)
 
-func keyOf(headers []string) (key, problem string) {
+func keyOf(headers []string) (key string, err error) {
 	if len(headers) == 0 {
-		return "", "idempotency_key_missing"
+		return "", refuse(400, "idempotency_key_missing")
 	}
 	if match := keyForm.FindStringSubmatch(headers[0]); match != nil && len(headers) == 1 {
 		key = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(match[1]) + match[2]
 	}
 	if key == "" || len(key) > 255 {
-		return "", "idempotency_key_invalid"
+		return "", refuse(400, "idempotency_key_invalid")
 	}
-	return key, ""
+	return key, nil
 }
 
 // decode refuses a member that it does not know: who ignores a member promises what it asks for.
-func decode(w http.ResponseWriter, r *http.Request, value any) (problem string) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return "payload_too_large"
-	}
-	decoder := json.NewDecoder(bytes.NewReader(body))
+func decode(w http.ResponseWriter, r *http.Request, value any) error {
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
 	decoder.DisallowUnknownFields()
-	err = errors.Join(err, decoder.Decode(value))
-	if _, end := decoder.Token(); err != nil || end != io.EOF || bytes.Contains(body, []byte(`\u0000`)) { // Postgres has no NUL
-		return "invalid_request"
+	err := decoder.Decode(value)
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return refuse(413, "payload_too_large")
 	}
-	return ""
+	if _, end := decoder.Token(); err != nil || end != io.EOF {
+		return refuse(400, "invalid_request")
+	}
+	return nil
 }
 
-func encode(value any) []byte {
-	text, err := json.Marshal(value)
-	if err != nil {
-		panic(err) // what is encoded here always can be
-	}
-	return text
-}
-
-// answer is what a handler came to, and what a key keeps.
+// answer is what a request comes to. As an error it is a refusal, for which nothing is committed.
 type answer struct {
 	status    int
 	body      []byte
@@ -313,104 +243,76 @@ type answer struct {
 	replayed  bool
 }
 
-// problems are why a request is refused, with what a program should do about its key: same_key, it is free or may turn out
-// to be, so send it again, later or corrected; new_key, it stands for this no; never, it stands for another payment.
-var problems = map[string]struct {
-	status int
-	retry  string
-}{
-	"idempotency_key_missing": {400, "same_key"},
-	"idempotency_key_invalid": {400, "same_key"},
-	"idempotency_key_reused":  {422, "never"},
-	"invalid_request":         {400, "same_key"},
-	"payload_too_large":       {413, "same_key"},
-	"unprocessable":           {422, "same_key"},
-	"account_not_found":       {422, "same_key"},
-	"account_currency_fixed":  {409, "same_key"},
-	"currency_mismatch":       {422, "same_key"},
-	"not_found":               {404, "same_key"},
-	"outcome_unknown":         {503, "same_key"},
-	"unavailable":             {503, "same_key"},
-	declined:                  {402, "new_key"},
-}
+func (a answer) Error() string { return string(a.body) }
 
-// refuse is the answer that a problem is (RFC 9457).
-func refuse(code, paymentID string) answer {
-	p := problems[code]
-	body := struct {
-		Title     string `json:"title"`
-		Status    int    `json:"status"`
-		Code      string `json:"code"`
-		Retry     string `json:"retry"`
-		PaymentID string `json:"payment_id,omitempty"`
-	}{http.StatusText(p.status), p.status, code, p.retry, paymentID}
-	return answer{status: p.status, body: encode(body), paymentID: paymentID}
-}
-
-// handle writes answers. An error is the database's: nothing was committed, and the same key may come again.
-func (s *service) handle(handler func(http.ResponseWriter, *http.Request) (answer, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		a, err := handler(w, r)
-		if err != nil {
-			s.logger.ErrorContext(r.Context(), "request failed", "error", err)
-			a = refuse("unavailable", "")
-		}
-		header := w.Header()
-		header.Set("Content-Type", "application/json")
-		switch {
-		case a.status == http.StatusCreated:
-			header.Set("Location", "/payments/"+a.paymentID)
-		case a.status >= http.StatusBadRequest:
-			header.Set("Content-Type", "application/problem+json")
-		}
-		if a.status == http.StatusServiceUnavailable {
-			header.Set("Retry-After", "1")
-		}
-		if a.replayed {
-			header.Set("Idempotent-Replayed", "true")
-		}
-		if keys := r.Header["Idempotency-Key"]; len(keys) == 1 {
-			header["Idempotency-Key"] = keys
-		}
-		w.WriteHeader(a.status)
-		_, _ = w.Write(a.body) // a client that has gone will ask again
+// problem is an answer that is no success (RFC 9457). retry is what a program should do about its key: same_key, it is free,
+// or may turn out to be; new_key, it stands for this no; never, it stands for another payment.
+func problem(status int, code, retry, paymentID string) answer {
+	members := map[string]any{"status": status, "code": code, "retry": retry}
+	if paymentID != "" {
+		members["payment_id"] = paymentID
 	}
+	return answer{status: status, body: must(json.Marshal(members)), paymentID: paymentID}
 }
 
-// run serves until the process is killed. That is safe at any moment, so there is no end to prepare.
-func run(ctx context.Context, logger *slog.Logger) error {
-	config, err := pgxpool.ParseConfig(os.Getenv("DATABASE_URL"))
-	if err != nil {
-		return err
+func refuse(status int, code string) answer { return problem(status, code, "same_key", "") }
+
+// handler comes to an answer, or to an error. Where that is the database's, and not for what was asked, a caller needs to know
+// one thing only: the outcome is unknown, and the same key finds out.
+type handler func(http.ResponseWriter, *http.Request) (answer, error)
+
+func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header["Idempotency-Key"] = r.Header["Idempotency-Key"]
+	a, err := h(w, r)
+	refusal, refused := errors.AsType[answer](err)
+	sql, _ := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case refused:
+		a = refusal
+	case sql != nil && (sql.Code == "23514" || strings.HasPrefix(sql.Code, "22")): // what the schema forbids, or cannot hold
+		a = refuse(422, "unprocessable")
+	case err != nil:
+		logger.ErrorContext(r.Context(), "request failed", "error", err)
+		a = refuse(503, "outcome_unknown")
+		header.Set("Retry-After", "1")
 	}
+	switch {
+	case a.status == 201:
+		header.Set("Location", "/payments/"+a.paymentID)
+	case a.status >= 400:
+		header.Set("Content-Type", "application/problem+json")
+	}
+	if a.replayed {
+		header.Set("Idempotent-Replayed", "true")
+	}
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) // a client that has gone will ask again
+}
+
+// main serves until it is killed. That is safe at any moment, so there is no end to prepare.
+func main() {
+	ctx, config := context.Background(), must(pgxpool.ParseConfig(os.Getenv("DATABASE_URL")))
 	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"                  // what is committed is kept
 	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "5s" // a stopped instance gives its locks back
-	db, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return err
-	}
-	if _, err := db.Exec(ctx, schema); err != nil {
-		return err
-	}
-	s := &service{db: db, logger: logger}
+	config.ConnConfig.RuntimeParams["timezone"] = "UTC"                           // in answers
+	s := service{db: must(pgxpool.NewWithConfig(ctx, config))}
+	must(s.db.Exec(ctx, schema))
 	router := chi.NewRouter()
-	router.Post("/payments", s.handle(s.postPayment))
-	router.Get("/payments/{id:[A-Za-z0-9_]+}", s.handle(s.getPayment))
-	router.Put("/accounts/{id:[A-Za-z0-9_.:-]+}", s.handle(s.putAccount))
-	router.Get("/accounts/{id:[A-Za-z0-9_.:-]+}", s.handle(s.getAccount))
-	listener, err := net.Listen("tcp", cmp.Or(os.Getenv("LISTEN_ADDR"), "127.0.0.1:8090"))
-	if err != nil {
-		return err
-	}
+	router.Method("POST", "/payments", handler(s.postPayment))
+	router.Method("GET", `/payments/{id:\w+}`, s.get(`SELECT row_to_json(p) FROM onefile.payments p WHERE id = $1`))
+	router.Method("PUT", "/accounts/{id:[A-Za-z0-9_.:-]+}", handler(s.putAccount))
+	router.Method("GET", "/accounts/{id:[A-Za-z0-9_.:-]+}", s.get(`SELECT row_to_json(a) FROM onefile.accounts a WHERE id = $1`))
+	listener := must(net.Listen("tcp", cmp.Or(os.Getenv("LISTEN_ADDR"), "127.0.0.1:8090")))
 	logger.InfoContext(ctx, "serving", "address", listener.Addr().String())
 	server := &http.Server{Handler: router, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
-	return server.Serve(listener)
+	panic(server.Serve(listener))
 }
 
-func main() {
-	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	if err := run(context.Background(), logger); err != nil {
-		logger.Error("ended", "error", err)
-		os.Exit(1)
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
 	}
+	return value
 }
