@@ -28,7 +28,7 @@ func (in *instance) newAdminServer() *http.Server {
 
 // adminReadyz says what the public one does, and also why not.
 func (in *instance) adminReadyz(w http.ResponseWriter, _ *http.Request) {
-	if err := in.health.ready(); err != nil {
+	if err := in.readyToCharge(); err != nil {
 		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}

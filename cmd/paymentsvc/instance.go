@@ -78,7 +78,7 @@ func startInstance(ctx context.Context, config instanceConfig, url string, logge
 	}
 	in.authenticator = merchants.NewAuthenticator(in.pools.General)
 	in.metrics = metrics.New(metrics.Sources{
-		Ready:    in.health.ready,
+		Ready:    in.readyToCharge,
 		Payments: func() payments.Stats { return in.payments.Stats() },
 		Pools:    map[string]*pgxpool.Pool{"general": in.pools.General, "money": in.pools.Money, "probe": in.pools.Probe},
 	})
