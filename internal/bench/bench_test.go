@@ -45,7 +45,8 @@ func empty(t *testing.T, dir string) {
 	}
 }
 
-const tiny = "--seconds=0.2 --warm-up=0.1 --rounds=1 --accounts=20 --connections=4,8 --clients=4,2 --commit=under-test"
+// A second is long enough for one charge even where the disk is busy with others: a measurement without any is refused.
+const tiny = "--seconds=1 --warm-up=0.1 --rounds=1 --accounts=20 --connections=4,8 --clients=4,2 --commit=under-test"
 
 func TestAWholeRunWithPrices(t *testing.T) {
 	t.Parallel()
@@ -64,7 +65,9 @@ func TestAWholeRunWithPrices(t *testing.T) {
 	if err != nil || string(written) != run.Stdout.String() {
 		t.Errorf("bench.txt is not what was printed: %v\n%s\n%s", err, written, run.Stdout.String())
 	}
-	for _, want := range []string{"under-test", "pgbench -M prepared -j 2 -c 2", "examples/onefile, 4 connections", "Books: in order", "without keys and answers"} {
+	for _, want := range []string{
+		"under-test", "pgbench -M prepared -j 2 -c 2", "examples/onefile, 4 connections", "Books: in order", "without keys and answers",
+	} {
 		if !strings.Contains(run.Stdout.String(), want) {
 			t.Errorf("%q is not in:\n%s", want, run.Stdout.String())
 		}
@@ -101,7 +104,7 @@ func TestCtrlCLeavesNothingBehind(t *testing.T) {
 			t.Parallel()
 			scratch := scratchDir(t)
 			args := append([]string{"bench", "--scratch", scratch}, strings.Fields(tiny)...)
-			run := service.Launch(t, nil, append(args, "--seconds=1")...)
+			run := service.Launch(t, nil, args...)
 			within(t, time.Minute, func() bool { return strings.Contains(run.Stderr.String(), moment) || run.Ended() })
 			run.Signal(syscall.SIGINT)
 			if code := run.ExitCode(); code != 1 {
