@@ -28,6 +28,10 @@ var (
 	errRateLimited        = errors.New("this merchant sends more requests than it may; Retry-After says when the next one may come")
 )
 
+// pointerLengthMax is the longest pointer that an answer has, in bytes. A caller's own member may have a name of any length, and is
+// not sent back as far as that.
+const pointerLengthMax = 1000
+
 // invalidRequest is a request that cannot be read.
 type invalidRequest struct {
 	detail  string
@@ -80,7 +84,7 @@ func (a *api) problemOf(err error) *problem {
 		return problemOfRefusal(refusal)
 	case errors.As(err, &invalid):
 		p := newProblem("invalid_request", invalid.detail)
-		if invalid.pointer != "" {
+		if n := len(invalid.pointer); n > 0 && n <= pointerLengthMax {
 			p.Errors = []problemField{{invalid.pointer, invalid.detail}}
 		}
 		return p
