@@ -53,7 +53,10 @@ func TestASchemaOfAnotherVersionIsRefused(t *testing.T) {
 			UPDATE schema_compatibility SET needs_version = 9`, "needs a build that knows 9"},
 		{"an interrupted one", `UPDATE schema_migrations SET dirty = true`, fmt.Sprintf("version %d was interrupted", migrations.Latest)},
 		{"an interrupted newer one", `UPDATE schema_migrations SET version = 9, dirty = true`, "version 9 was interrupted"},
-		{"an older one", `UPDATE schema_migrations SET version = 3`, "it has version 3, and this build needs 4"},
+		{
+			"an older one", `UPDATE schema_migrations SET version = 3`,
+			fmt.Sprintf("it has version 3, and this build needs %d", migrations.Oldest),
+		},
 		{"one whose version is gone", `DELETE FROM schema_migrations`, "reading its version"},
 		{"one that does not say who can live with it", `DELETE FROM schema_compatibility`, "reading its version"},
 	} {
@@ -100,13 +103,15 @@ func TestASilentDatabaseIsNotCalledUnfit(t *testing.T) {
 }
 
 // The unique constraints that the code relies on, and what each would be without its merchant.
-var constraints = []struct{ table, name, columns string }{
-	{"idempotency_keys", "idempotency_keys_pkey", "scope, key"},
-	{"idempotency_answers", "idempotency_answers_pkey", "request_id"},
-	{"payments", "payments_pkey", "id"},
-	{"payment_references", "payment_references_pkey", "reference"},
-	{"accounts", "accounts_pkey", "id"},
-	{"entries", "entries_pkey", "account_id, sequence"},
+var constraints = []struct{ table, name, kind, columns string }{
+	{"idempotency_keys", "idempotency_keys_pkey", "PRIMARY KEY", "scope, key"},
+	{"idempotency_answers", "idempotency_answers_pkey", "PRIMARY KEY", "request_id"},
+	{"payments", "payments_pkey", "PRIMARY KEY", "id"},
+	{"refunds", "refunds_pkey", "PRIMARY KEY", "payment_id, id"},
+	{"refunds", "refunds_one_per_key", "UNIQUE", "idempotency_key"},
+	{"payment_references", "payment_references_pkey", "PRIMARY KEY", "reference"},
+	{"accounts", "accounts_pkey", "PRIMARY KEY", "id"},
+	{"entries", "entries_pkey", "PRIMARY KEY", "account_id, sequence"},
 }
 
 // The triggers that it relies on.
@@ -114,6 +119,9 @@ var triggers = []struct{ table, name string }{
 	{"idempotency_keys", "idempotency_keys_kept"},
 	{"idempotency_keys", "idempotency_keys_immutable"},
 	{"payments", "payments_claimed_by_key"},
+	{"payments", "payments_transition_legal"},
+	{"accounts", "accounts_closed_for_good"},
+	{"refunds", "refunds_claimed_by_key"},
 	{"entries", "entries_balanced"},
 	{"entries", "entries_immutable"},
 }
@@ -124,17 +132,17 @@ func TestASchemaWithoutOneOfItsConstraintsIsRefused(t *testing.T) {
 	db := pgtest.New(t)
 	admin := connect(t, db.AdminURL)
 	for _, fault := range []struct{ name, change string }{
-		{"dropped", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s`},
-		{"forgets the merchant", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s, ADD CONSTRAINT %[2]s PRIMARY KEY (%[3]s)`},
-		{"checked at COMMIT only", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s,
-			ADD CONSTRAINT %[2]s PRIMARY KEY (merchant_id, %[3]s) DEFERRABLE INITIALLY DEFERRED`},
-		{"only an index", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s; CREATE INDEX %[2]s ON %[1]s (merchant_id, %[3]s)`},
+		{"dropped", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s CASCADE`},
+		{"forgets the merchant", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s CASCADE, ADD CONSTRAINT %[2]s %[4]s (%[3]s)`},
+		{"checked at COMMIT only", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s CASCADE,
+			ADD CONSTRAINT %[2]s %[4]s (merchant_id, %[3]s) DEFERRABLE INITIALLY DEFERRED`},
+		{"only an index", `ALTER TABLE %[1]s DROP CONSTRAINT %[2]s CASCADE; CREATE INDEX %[2]s ON %[1]s (merchant_id, %[3]s)`},
 		{"an invalid index", `UPDATE pg_index SET indisvalid = false WHERE indexrelid = '%[2]s'::regclass`},
 	} {
 		for _, constraint := range constraints {
 			t.Run(constraint.name+" "+fault.name, func(t *testing.T) {
 				inVain(t, admin, func(tx pgx.Tx) {
-					execute(t, tx, fmt.Sprintf(fault.change, constraint.table, constraint.name, constraint.columns))
+					execute(t, tx, fmt.Sprintf(fault.change, constraint.table, constraint.name, constraint.columns, constraint.kind))
 					wantUnfit(t, migrations.Check(t.Context(), tx), constraint.table+"."+constraint.name)
 				})
 			})
@@ -169,7 +177,12 @@ var checks = []struct{ table, name string }{
 	{"payments", "payments_captured_within_amount"},
 	{"payments", "payments_refunded_within_captured"},
 	{"payments", "payments_captured_when_succeeded"},
+	{"payments", "payments_authorized_has_an_end"},
+	{"refunds", "refunds_amount_range"},
 	{"accounts", "accounts_held_not_negative"},
+	{"accounts", "accounts_open_payments_not_negative"},
+	{"accounts", "accounts_held_for_open_payments"},
+	{"accounts", "accounts_closed_has_nothing_open"},
 	{"accounts", "accounts_balance_above_floor"},
 	{"entries", "entries_amount_not_zero"},
 }

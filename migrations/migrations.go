@@ -29,8 +29,8 @@ var FS embed.FS
 // Schema versions that this build can work with: Oldest at least. A newer one than Latest says itself, in the table
 // schema_compatibility, whether this build can live with it (see Check).
 const (
-	Oldest uint = 4
-	Latest uint = 5
+	Oldest uint = 6
+	Latest uint = 6
 )
 
 // ErrUnreachable means that the database could not be connected to. Nothing was done.

@@ -32,7 +32,7 @@ func TestAKeyIsClaimedOnce(t *testing.T) {
 	for _, test := range []struct{ name, claim string }{
 		{"a key that is free", `{}`},
 		{"the same key of another merchant", `{"key": "k1", "merchant_id": 2}`},
-		{"the same key in another scope", `{"key": "k1", "scope": "processor:simulator"}`},
+		{"the same key in another scope", `{"key": "k1", "scope": "service"}`},
 		{"the same key in capitals", `{"key": "K1"}`},
 		{"a key of 255 bytes", `{"key": "` + strings.Repeat("k", 255) + `"}`},
 	} {

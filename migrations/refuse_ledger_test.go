@@ -13,9 +13,10 @@ import (
 // insertAccount opens the account "new", like the shop's except for what a document says.
 const insertAccount = `
 	INSERT INTO accounts
-		(merchant_id, id, currency, status, overdraft_limit, balance, held, last_sequence, last_entry_at,
+		(merchant_id, id, currency, status, overdraft_limit, balance, held, open_payments, last_sequence, last_entry_at,
 		version, name, metadata, created_at)
-	SELECT a.merchant_id, a.id, a.currency, a.status, a.overdraft_limit, a.balance, a.held, a.last_sequence, a.last_entry_at,
+	SELECT a.merchant_id, a.id, a.currency, a.status, a.overdraft_limit, a.balance, a.held, a.open_payments,
+		a.last_sequence, a.last_entry_at,
 		a.version, a.name, a.metadata, a.created_at
 	FROM accounts shop
 	CROSS JOIN jsonb_populate_record(shop, '{"id": "new"}'::jsonb || $1) AS a
@@ -28,8 +29,11 @@ func TestAnAccountThatBreaksARuleIsRefused(t *testing.T) {
 	for _, test := range []struct{ name, account, constraint string }{
 		{"a balance below zero without an overdraft", `{"balance": -1}`, "accounts_balance_above_floor"},
 		{"a balance below the overdraft limit", `{"balance": -101, "overdraft_limit": 100}`, "accounts_balance_above_floor"},
-		{"more held than there is", `{"held": 6}`, "accounts_balance_above_floor"},
-		{"more held than there is with the overdraft", `{"held": 106, "overdraft_limit": 100}`, "accounts_balance_above_floor"},
+		{"more held than there is", `{"held": 6, "open_payments": 1}`, "accounts_balance_above_floor"},
+		{"more held than with the overdraft", `{"held": 106, "open_payments": 1, "overdraft_limit": 100}`, "accounts_balance_above_floor"},
+		{"something held for no payment", `{"held": 1}`, "accounts_held_for_open_payments"},
+		{"less than no open payments", `{"open_payments": -1}`, "accounts_open_payments_not_negative"},
+		{"open payments, and closed", `{"status": "closed", "open_payments": 1}`, "accounts_closed_has_nothing_open"},
 		{"less than nothing held", `{"held": -1}`, "accounts_held_not_negative"},
 		{"a negative overdraft limit", `{"overdraft_limit": -1}`, "accounts_overdraft_limit_range"},
 		{"an overdraft limit that JSON cannot carry", `{"overdraft_limit": 9007199254740992}`, "accounts_overdraft_limit_range"},
@@ -72,7 +76,7 @@ func TestAnAccountThatBreaksNoRuleIsTaken(t *testing.T) {
 		{"like another", `{}`},
 		{"the same id for another merchant", `{"merchant_id": 2, "id": "new"}`},
 		{"at its floor", `{"balance": -100, "overdraft_limit": 100}`},
-		{"everything held", `{"held": 5}`},
+		{"everything held", `{"held": 5, "open_payments": 1}`},
 		{"far below zero without a limit", `{"balance": -9223372036854775808, "overdraft_limit": null}`},
 		{"an id of 64 characters of every kind", `{"id": "a_.:-Z7890123456789012345678901234567890123456789012345678901264"}`},
 	} {
@@ -89,7 +93,7 @@ func TestABalanceIsNotMovedOutOfItsBounds(t *testing.T) {
 	keepBooks(t, db.Pool)
 	for _, test := range []struct{ name, change, constraint string }{
 		{"below its floor", `UPDATE accounts SET balance = balance - 6 WHERE id = 'shop'`, "accounts_balance_above_floor"},
-		{"by a hold", `UPDATE accounts SET held = held + 6 WHERE id = 'shop'`, "accounts_balance_above_floor"},
+		{"by a hold", `UPDATE accounts SET held = held + 6, open_payments = 1 WHERE id = 'shop'`, "accounts_balance_above_floor"},
 		{"by a hold that is released twice", `UPDATE accounts SET held = held - 1 WHERE id = 'shop'`, "accounts_held_not_negative"},
 		{"by a lower limit", `UPDATE accounts SET overdraft_limit = 4 WHERE id = 'world'`, "accounts_balance_above_floor"},
 	} {
@@ -229,4 +233,17 @@ func TestHistoryIsNotRewritten(t *testing.T) {
 			wantRefused(t, err, notAllowed, "entries_immutable")
 		})
 	}
+}
+
+// A closed account is closed for good, whoever says otherwise.
+func TestAClosedAccountStaysClosed(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	keepBooks(t, db.Pool)
+	inVain(t, db.Pool, func(tx pgx.Tx) {
+		execute(t, tx, `UPDATE accounts SET status = 'closed' WHERE merchant_id = 2 AND id = 'shop'`)
+		execute(t, tx, `UPDATE accounts SET status = 'closed' WHERE merchant_id = 2 AND id = 'shop'`)
+		_, err := tx.Exec(t.Context(), `UPDATE accounts SET status = 'open' WHERE merchant_id = 2 AND id = 'shop'`)
+		wantRefused(t, err, integrityViolation, "accounts_closed_for_good")
+	})
 }

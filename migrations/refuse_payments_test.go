@@ -34,9 +34,10 @@ const claim = `
 // pay makes payment a002 under key k2, like payment a001 but without a reference, except for what a document says.
 const pay = `
 	INSERT INTO payments (merchant_id, id, status, amount, currency, source_account, destination_account, amount_captured,
-		amount_refunded, decline_code, reference, description, metadata, idempotency_key, version, created_at)
+		amount_refunded, decline_code, reference, description, metadata, authorized_until, idempotency_key, version, created_at)
 	SELECT p.merchant_id, p.id, p.status, p.amount, p.currency, p.source_account, p.destination_account, p.amount_captured,
-		p.amount_refunded, p.decline_code, p.reference, p.description, p.metadata, p.idempotency_key, p.version, p.created_at
+		p.amount_refunded, p.decline_code, p.reference, p.description, p.metadata, p.authorized_until, p.idempotency_key, p.version,
+		p.created_at
 	FROM payments p1
 	CROSS JOIN jsonb_populate_record(p1, '{"id": "00000000-0000-7000-8000-00000000a002", "idempotency_key": "k2",
 		"reference": null}'::jsonb || $1) AS p
@@ -54,7 +55,8 @@ func TestAPaymentThatBreaksARuleIsRefused(t *testing.T) {
 		{"more refunded than captured", `{"amount_refunded": 6}`, "payments_refunded_within_captured"},
 		{"less than nothing refunded", `{"amount_refunded": -1}`, "payments_refunded_within_captured"},
 		{"succeeded without a capture", `{"amount_captured": 0}`, "payments_captured_when_succeeded"},
-		{"captured, but only authorized", `{"status": "authorized"}`, "payments_captured_when_succeeded"},
+		{"authorized without an end", `{"status": "authorized", "amount_captured": 0}`, "payments_authorized_has_an_end"},
+		{"captured, but only authorized", `{"status": "authorized", "authorized_until": "2026-11-08"}`, "payments_captured_when_succeeded"},
 		{"captured, but canceled", `{"status": "canceled"}`, "payments_captured_when_succeeded"},
 		{"declined without a reason", `{"status": "declined", "amount_captured": 0}`, "payments_decline_has_a_code"},
 		{"succeeded with a reason for its decline", `{"decline_code": "insufficient_funds"}`, "payments_decline_has_a_code"},
@@ -85,7 +87,7 @@ func TestAPaymentThatBreaksNoRuleIsTaken(t *testing.T) {
 		{"refunded whole", `{"amount_refunded": 5}`},
 		{"declined", `{"status": "declined", "amount_captured": 0, "decline_code": "insufficient_funds"}`},
 		{"processing", `{"status": "processing", "amount_captured": 0}`},
-		{"authorized", `{"status": "authorized", "amount_captured": 0}`},
+		{"authorized", `{"status": "authorized", "amount_captured": 0, "authorized_until": "2026-11-08"}`},
 		{"canceled", `{"status": "canceled", "amount_captured": 0}`},
 		{"with the longest texts", `{"reference": "` + strings.Repeat("ü", 128) + `", "description": "` + strings.Repeat("ü", 500) + `"}`},
 	} {
@@ -103,15 +105,18 @@ func TestAPaymentIsNotMovedOverItsCaps(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	keepBooks(t, db.Pool)
-	for _, test := range []struct{ name, change, constraint string }{
-		{"two refunds that are too much together", `amount_refunded = amount_refunded + 3`, "payments_refunded_within_captured"},
-		{"two captures that are too much together", `amount_captured = amount_captured + 1`, "payments_captured_within_amount"},
+	for _, test := range []struct{ name, change, code, constraint string }{
+		{"refunds that are too much together", `amount_refunded = amount_refunded + 3`, checkFailed, "payments_refunded_within_captured"},
+		{"a second capture", `amount_captured = amount_captured - 1`, integrityViolation, "payments_transition_legal"},
+		{"a refund that is taken back", `amount_refunded = 2`, integrityViolation, "payments_transition_legal"},
+		{"a version that comes again", `version = version - 1`, integrityViolation, "payments_transition_legal"},
+		{"a success that becomes a cancellation", `status = 'canceled'`, integrityViolation, "payments_transition_legal"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			asApplication(t, db, func(tx pgx.Tx) {
 				execute(t, tx, `UPDATE payments SET amount_refunded = 3`)
 				_, err := tx.Exec(t.Context(), `UPDATE payments SET `+test.change)
-				wantRefused(t, err, checkFailed, test.constraint)
+				wantRefused(t, err, test.code, test.constraint)
 			})
 		})
 	}
@@ -127,7 +132,7 @@ func TestAPaymentIsMadeUnderItsOwnKeyOnly(t *testing.T) {
 		{"a key that names another payment", `{"payment_id": "00000000-0000-7000-8000-00000000a003"}`, `{}`},
 		{"a key of another merchant", `{"merchant_id": 2}`, `{}`},
 		{"a payment of another merchant", `{}`, `{"merchant_id": 2}`},
-		{"a key of another scope", `{"scope": "processor:simulator"}`, `{}`},
+		{"a key of another scope", `{"scope": "service"}`, `{}`},
 		{"a key that differs in case", `{"key": "K2"}`, `{}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -144,7 +149,8 @@ func TestAPaymentIsMadeUnderItsOwnKeyOnly(t *testing.T) {
 			_, err := tx.Exec(t.Context(), pay+`
 				UNION ALL
 				SELECT p.merchant_id, gen_random_uuid(), p.status, p.amount, p.currency, p.source_account, p.destination_account,
-					p.amount_captured, p.amount_refunded, p.decline_code, NULL, p.description, p.metadata, 'k2', p.version, p.created_at
+					p.amount_captured, p.amount_refunded, p.decline_code, NULL, p.description, p.metadata,
+					p.authorized_until, 'k2', p.version, p.created_at
 				FROM payments p`, `{}`)
 			wantRefused(t, err, integrityViolation, "payments_claimed_by_key")
 		})

@@ -28,23 +28,24 @@ func (f databaseFlags) check() error {
 // instanceFlags configure an instance of the service. They are texts until parse has read them all, so that
 // every problem of a configuration is reported at once.
 type instanceFlags struct {
-	ListenAddr           string `help:"Address of the API; port 0 picks a free one and logs it." env:"LISTEN_ADDR" default:"127.0.0.1:8080"`
-	AdminAddr            string `help:"Address of health, metrics and profiles, which nobody else should reach; port 0 picks a free one and logs it, off has none." env:"ADMIN_ADDR" default:"127.0.0.1:8081"`
-	TLSCertFile          string `help:"Certificate of the API, with its chain, in PEM. It is read again when it changes." env:"TLS_CERT_FILE" placeholder:"FILE"`
-	TLSKeyFile           string `help:"The certificate's key." env:"TLS_KEY_FILE" placeholder:"FILE"`
-	IdempotencyRetention string `help:"How long an answer is replayed to retries. (Its key is kept for ever.)" env:"IDEMPOTENCY_RETENTION" default:"720h"`
-	RequestTimeout       string `help:"Longest time that a request may take." env:"REQUEST_TIMEOUT" default:"15s"`
-	ShutdownTimeout      string `help:"Longest time that accepted requests get to finish after SIGTERM." env:"SHUTDOWN_TIMEOUT" default:"25s"`
-	ShutdownDelay        string `help:"How long to go on serving after SIGTERM while /readyz already says no, so that load balancers turn away first." env:"SHUTDOWN_DELAY" default:"1s"`
-	MaxConnections       string `help:"Most connections to the API; more are told to come back." env:"MAX_CONNECTIONS" default:"10000"`
-	CommitWorkers        string `help:"Money transactions in flight at once, a connection each." env:"COMMIT_WORKERS" default:"2"`
-	CommitBatchSizeMax   string `help:"Most charges in one transaction." env:"COMMIT_BATCH_SIZE_MAX" default:"512"`
-	CommitQueueSizeMax   string `help:"Most requests that may wait for a transaction; more are told to come back." env:"COMMIT_QUEUE_SIZE_MAX" default:"10000"`
-	RateLimitPerSecond   string `help:"Requests a second that one merchant may send to this instance. (default: no limit)" env:"RATE_LIMIT_PER_SECOND" placeholder:"NUMBER"`
-	RateLimitBurst       string `help:"Requests that a merchant may send at once, after a pause. (default: as many as a second)" env:"RATE_LIMIT_BURST" placeholder:"NUMBER"`
-	ReadConnections      string `help:"Database connections for everything that is not a money transaction." env:"READ_CONNECTIONS" default:"8"`
-	LogLevel             string `help:"debug, info, warn or error." env:"LOG_LEVEL" default:"info"`
-	AllowDataLoss        bool   `help:"Run even on a database that may lose what it has committed (fsync or synchronous_commit not on)." env:"ALLOW_DATA_LOSS"`
+	ListenAddr            string `help:"Address of the API; port 0 picks a free one and logs it." env:"LISTEN_ADDR" default:"127.0.0.1:8080"`
+	AdminAddr             string `help:"Address of health, metrics and profiles, which nobody else should reach; port 0 picks a free one and logs it, off has none." env:"ADMIN_ADDR" default:"127.0.0.1:8081"`
+	TLSCertFile           string `help:"Certificate of the API, with its chain, in PEM. It is read again when it changes." env:"TLS_CERT_FILE" placeholder:"FILE"`
+	TLSKeyFile            string `help:"The certificate's key." env:"TLS_KEY_FILE" placeholder:"FILE"`
+	IdempotencyRetention  string `help:"How long an answer is replayed to retries. (Its key is kept for ever.)" env:"IDEMPOTENCY_RETENTION" default:"720h"`
+	AuthorizationLifetime string `help:"How long an authorization holds money before it is canceled." env:"AUTHORIZATION_LIFETIME" default:"168h"`
+	RequestTimeout        string `help:"Longest time that a request may take." env:"REQUEST_TIMEOUT" default:"15s"`
+	ShutdownTimeout       string `help:"Longest time that accepted requests get to finish after SIGTERM." env:"SHUTDOWN_TIMEOUT" default:"25s"`
+	ShutdownDelay         string `help:"How long to go on serving after SIGTERM while /readyz already says no, so that load balancers turn away first." env:"SHUTDOWN_DELAY" default:"1s"`
+	MaxConnections        string `help:"Most connections to the API; more are told to come back." env:"MAX_CONNECTIONS" default:"10000"`
+	CommitWorkers         string `help:"Money transactions in flight at once, a connection each." env:"COMMIT_WORKERS" default:"2"`
+	CommitBatchSizeMax    string `help:"Most charges in one transaction." env:"COMMIT_BATCH_SIZE_MAX" default:"512"`
+	CommitQueueSizeMax    string `help:"Most requests that may wait for a transaction; more are told to come back." env:"COMMIT_QUEUE_SIZE_MAX" default:"10000"`
+	RateLimitPerSecond    string `help:"Requests a second that one merchant may send to this instance. (default: no limit)" env:"RATE_LIMIT_PER_SECOND" placeholder:"NUMBER"`
+	RateLimitBurst        string `help:"Requests that a merchant may send at once, after a pause. (default: as many as a second)" env:"RATE_LIMIT_BURST" placeholder:"NUMBER"`
+	ReadConnections       string `help:"Database connections for everything that is not a money transaction." env:"READ_CONNECTIONS" default:"8"`
+	LogLevel              string `help:"debug, info, warn or error." env:"LOG_LEVEL" default:"info"`
+	AllowDataLoss         bool   `help:"Run even on a database that may lose what it has committed (fsync or synchronous_commit not on)." env:"ALLOW_DATA_LOSS"`
 }
 
 // adminOff is the admin address of an instance that has none.
@@ -57,6 +58,7 @@ type instanceConfig struct {
 	certificate     *certificate      // nil: no TLS
 	tracing         *tracing.Settings // nil: no tracing
 	retention       time.Duration
+	authorizedFor   time.Duration
 	requestTimeout  time.Duration
 	shutdownTimeout time.Duration
 	shutdownDelay   time.Duration
@@ -77,6 +79,7 @@ func (f instanceFlags) parse() (instanceConfig, error) {
 		listenAddr:      p.address("LISTEN_ADDR", f.ListenAddr),
 		certificate:     p.certificate(f.TLSCertFile, f.TLSKeyFile),
 		retention:       p.duration("IDEMPOTENCY_RETENTION", f.IdempotencyRetention, time.Second),
+		authorizedFor:   p.duration("AUTHORIZATION_LIFETIME", f.AuthorizationLifetime, time.Second),
 		requestTimeout:  p.duration("REQUEST_TIMEOUT", f.RequestTimeout, time.Second),
 		shutdownTimeout: p.duration("SHUTDOWN_TIMEOUT", f.ShutdownTimeout, time.Second),
 		shutdownDelay:   p.duration("SHUTDOWN_DELAY", f.ShutdownDelay, 0),
@@ -182,6 +185,7 @@ func (c instanceConfig) attributes() []any {
 		"tls", c.certificate != nil,
 		"tracing", c.tracing != nil,
 		"idempotency_retention", c.retention.String(),
+		"authorization_lifetime", c.authorizedFor.String(),
 		"request_timeout", c.requestTimeout.String(),
 		"shutdown_timeout", c.shutdownTimeout.String(),
 		"shutdown_delay", c.shutdownDelay.String(),
@@ -189,6 +193,7 @@ func (c instanceConfig) attributes() []any {
 		"commit_batch_size_max", c.batchSizeMax,
 		"commit_queue_size_max", c.queueSizeMax,
 		"read_connections", c.readConnections,
+		"max_connections", c.connectionsMax,
 		"rate_limit_per_second", c.rateLimit.PerSecond,
 		"rate_limit_burst", c.rateLimit.Burst,
 		"log_level", c.logLevel.String(),

@@ -22,7 +22,7 @@ const (
 // Reasons not to be ready that the database has no part in.
 var (
 	errDraining = errors.New("the instance is shutting down")
-	errFull     = errors.New("too many charges are waiting")
+	errFull     = errors.New("too many requests are waiting")
 )
 
 // health knows whether this instance may take charges. It is asked by every load balancer and answers from memory; one

@@ -31,6 +31,9 @@ const (
 	idleTimeout        = 2 * time.Minute
 	traceFlushTimeout  = 2 * time.Second // on top of the shutdown timeout, and only if the collector is away
 
+	expireBatchSize = 500
+	expireInterval  = time.Second
+
 	reapBatchSize   = 5000
 	reapIntervalMax = time.Minute
 )
@@ -83,15 +86,16 @@ func startInstance(ctx context.Context, config instanceConfig, url string, logge
 		Pools:    map[string]*pgxpool.Pool{"general": in.pools.General, "money": in.pools.Money, "probe": in.pools.Probe},
 	})
 	paymentsConfig := payments.Config{
-		Pools:        in.pools,
-		Render:       httpapi.Render,
-		Retention:    config.retention,
-		Workers:      config.workers,
-		BatchSizeMax: config.batchSizeMax,
-		QueueSizeMax: config.queueSizeMax,
-		Timeout:      transactionTimeout,
-		Logger:       in.logger,
-		Observer:     in.metrics.Queue(),
+		Pools:                 in.pools,
+		Render:                httpapi.Render,
+		Retention:             config.retention,
+		AuthorizationLifetime: config.authorizedFor,
+		Workers:               config.workers,
+		BatchSizeMax:          config.batchSizeMax,
+		QueueSizeMax:          config.queueSizeMax,
+		Timeout:               transactionTimeout,
+		Logger:                in.logger,
+		Observer:              in.metrics.Queue(),
 	}
 	if in.tracing != nil {
 		paymentsConfig.Trace = in.tracing.Batch
@@ -151,6 +155,7 @@ func (in *instance) serve(ctx context.Context) error {
 	defer stop()
 	workers.Go(func() { in.health.watch(background) })
 	workers.Go(func() { in.reap(background) })
+	workers.Go(func() { in.expire(background) })
 
 	failed := make(chan error, 2)
 	go func() { failed <- in.serveAPI(server) }()
@@ -239,6 +244,29 @@ func (in *instance) close() {
 		defer cancel()
 		if err := in.tracing.Shutdown(ctx); err != nil {
 			in.logger.Warn("sending the last spans", "error", err)
+		}
+	}
+}
+
+// expire cancels authorizations whose time is over. Until it has come to one, nobody can capture it either: that is decided
+// by the database's clock.
+func (in *instance) expire(ctx context.Context) {
+	ticker := time.NewTicker(expireInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for expired := expireBatchSize; expired == expireBatchSize; {
+			var err error
+			if expired, err = in.payments.ExpireAuthorizations(ctx, expireBatchSize); err != nil {
+				if ctx.Err() == nil {
+					in.logger.Warn("expiring authorizations", "error", err)
+				}
+				break
+			}
 		}
 	}
 }

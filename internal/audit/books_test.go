@@ -38,32 +38,47 @@ CREATE FUNCTION tell(event text, event_type text, payment text) RETURNS void LAN
 	VALUES (1, named(event), 'payment.' || event_type, named(payment), '{}', '2026-11-01 10:00Z');
 $$;
 
-CREATE FUNCTION claim(key_name text, payment text, request text) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO idempotency_keys
-		(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id, created_at)
-	VALUES (1, 'client', key_name, 'charge', sha256('request'), 1, named(request), named(payment), '2026-11-01 10:00Z');
+CREATE FUNCTION tell_refund(event text, event_type text, payment text, refund text) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO events (merchant_id, id, type, payment_id, refund_id, data, created_at)
+	VALUES (1, named(event), 'refund.' || event_type, named(payment), named(refund), '{}', '2026-11-01 10:00Z');
 $$;
 
-CREATE FUNCTION answer(request text, code int, payment text) RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION claim(key_name text, payment text, request text, operation text DEFAULT 'charge') RETURNS void LANGUAGE sql AS $$
+	INSERT INTO idempotency_keys
+		(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id, created_at)
+	VALUES (1, 'client', key_name, operation, sha256('request'), 1, named(request), named(payment), '2026-11-01 10:00Z');
+$$;
+
+CREATE FUNCTION answer(request text, code int, payment text, refund text DEFAULT NULL) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO idempotency_answers (merchant_id, request_id, status, location, body, created_at)
-	VALUES (1, named(request), code, '/payments/pay_' || replace(named(payment)::text, '-', ''), '{}', '2026-11-01 10:00Z');
+	VALUES (1, named(request), code, '/payments/pay_' || replace(named(payment)::text, '-', '')
+		|| coalesce('/refunds/ref_' || replace(named(refund)::text, '-', ''), ''), '{}', '2026-11-01 10:00Z');
+$$;
+
+CREATE FUNCTION refund(refund text, payment text, key_name text, state text, minor bigint) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO refunds (merchant_id, payment_id, id, amount, status, decline_code, reason, idempotency_key, created_at)
+	VALUES (1, named(payment), named(refund), minor, state, CASE state WHEN 'declined' THEN 'insufficient_funds' END, '', key_name,
+		'2026-11-01 10:00Z');
 $$;
 
 -- The payment of a key, which is claimed already.
 CREATE FUNCTION pay(payment text, key_name text, state text, source text, destination text, minor bigint, name text)
 RETURNS void LANGUAGE sql AS $$
 	INSERT INTO payments (merchant_id, id, status, amount, currency, source_account, destination_account,
-		amount_captured, decline_code, reference, description, metadata, idempotency_key, created_at)
+		amount_captured, decline_code, reference, description, metadata, authorized_until, idempotency_key, created_at)
 	VALUES (1, named(payment), state, minor, 'USD', source, destination, CASE state WHEN 'succeeded' THEN minor ELSE 0 END,
-		CASE state WHEN 'declined' THEN 'insufficient_funds' END, name, '', '{}', key_name, '2026-11-01 10:00Z');
+		CASE state WHEN 'declined' THEN 'insufficient_funds' END, name, '', '{}', CASE state WHEN 'authorized' THEN timestamptz 'infinity' END,
+		key_name, '2026-11-01 10:00Z');
 $$;
 `
 
-// Books in order: payment f1 funds alice, c1 is a charge for order 7, d1 was declined and a1 is authorized.
+// Books in order: payment f1 funds alice, c1 is a charge for order 7, d1 was declined and a1 is authorized. Of
+// 5a a part was captured, of which 5b gave a part back; 5c could not.
 const books = `
 INSERT INTO merchants (id, name) VALUES (1, 'one'), (2, 'two');
 INSERT INTO accounts (merchant_id, id, currency, overdraft_limit)
-VALUES (1, 'world', 'USD', NULL), (1, 'alice', 'USD', 0), (1, 'shop', 'USD', 0), (1, 'idle', 'USD', 0);
+VALUES (1, 'world', 'USD', NULL), (1, 'alice', 'USD', 0), (1, 'shop', 'USD', 0), (1, 'idle', 'USD', 0),
+	(1, 'bank', 'USD', NULL), (1, 'seller', 'USD', 0);
 
 SELECT claim('fund', 'f1', 'ef1'), answer('ef1', 201, 'f1'), tell('bf1', 'succeeded', 'f1');
 SELECT pay('f1', 'fund', 'succeeded', 'world', 'alice', 1000, NULL), post('f1', 'f1', 'world', 'alice', 1000);
@@ -77,7 +92,19 @@ SELECT pay('d1', 'decline', 'declined', 'alice', 'shop', 9999, NULL);
 
 SELECT claim('hold', 'a1', 'ea1'), answer('ea1', 201, 'a1'), tell('ba1', 'authorized', 'a1');
 SELECT pay('a1', 'hold', 'authorized', 'alice', 'shop', 100, NULL);
-UPDATE accounts SET held = 100 WHERE id = 'alice';
+UPDATE accounts SET held = 100, open_payments = 1 WHERE id = 'alice';
+UPDATE accounts SET open_payments = 1 WHERE id = 'shop';
+
+SELECT claim('order', '5a', 'e5a'), answer('e5a', 201, '5a'), tell('b50', 'authorized', '5a');
+SELECT pay('5a', 'order', 'authorized', 'bank', 'seller', 200, NULL);
+SELECT claim('capture', '5a', 'e5d', 'capture'), answer('e5d', 200, '5a'), tell('b5a', 'succeeded', '5a');
+UPDATE payments SET status = 'succeeded', amount_captured = 150 WHERE id = named('5a');
+SELECT post('5a', '5a', 'bank', 'seller', 150);
+SELECT claim('back', '5a', 'e5b', 'refund'), answer('e5b', 201, '5a', '5b'), tell_refund('b5b', 'succeeded', '5a', '5b');
+SELECT refund('5b', '5a', 'back', 'succeeded', 50), post('5b', '5a', 'seller', 'bank', 50);
+UPDATE payments SET amount_refunded = 50 WHERE id = named('5a');
+SELECT claim('back again', '5a', 'e5c', 'refund'), answer('e5c', 402, '5a'), tell_refund('b5c', 'declined', '5a', '5c');
+SELECT refund('5c', '5a', 'back again', 'declined', 60);
 `
 
 // keepBooks writes the books, and ends the test unless the audit finds them in order.
@@ -130,4 +157,5 @@ func afterBreaking(t *testing.T, admin *pgx.Conn, breaks string, limit int) []st
 
 // names takes ids back to the names that they were made from.
 var names = strings.NewReplacer(
-	"00000000-0000-7000-8000-0000000000", "", "00000000-0000-7000-8000-000000000", "", "pay_000000000000700080000000000000", "pay_")
+	"00000000-0000-7000-8000-0000000000", "", "00000000-0000-7000-8000-000000000", "",
+	"pay_000000000000700080000000000000", "pay_", "ref_000000000000700080000000000000", "ref_")

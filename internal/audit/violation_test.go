@@ -112,6 +112,21 @@ var breaches = []struct {
 		breaks: `UPDATE payments SET amount_refunded = 1 WHERE id = named('c1')`,
 		want: []string{
 			"i3_payments_are_posted: merchant 1, payment c1: succeeded, captured 400, refunded 1, but its entries sum to -400 on alice and 400 on shop",
+			"i7_caps_and_floors: merchant 1, payment c1: 1 refunded, but its refunds sum to 0",
+		},
+	},
+	{
+		name:   "a refund has the journal of another",
+		breaks: `UPDATE entries SET journal_id = named('59') WHERE journal_id = named('5b')`,
+		want:   []string{"i3_payments_are_posted: merchant 1, refund 5b: succeeded, of 50, but the entries of its journal bring the source 0"},
+	},
+	{
+		name: "a declined refund moved its money",
+		breaks: `SELECT post('5c', '5a', 'seller', 'bank', 60);
+			UPDATE payments SET amount_refunded = 110 WHERE id = named('5a')`,
+		want: []string{
+			"i3_payments_are_posted: merchant 1, refund 5c: declined, of 60, but the entries of its journal bring the source 60",
+			"i7_caps_and_floors: merchant 1, payment 5a: 110 refunded, but its refunds sum to 50",
 		},
 	},
 	{
@@ -237,6 +252,25 @@ var breaches = []struct {
 	},
 
 	{
+		name:   "a refund has the key of a charge",
+		breaks: `UPDATE refunds SET idempotency_key = 'charge' WHERE id = named('5c')`,
+		want: []string{
+			"i5_one_payment_per_key: merchant 1, refund 5c: its key names a charge of payment c1",
+			"i6_answers_tell_the_truth: merchant 1, request e5c: answered 402 at '/payments/pay_5a', payment 5a is succeeded",
+		},
+	},
+	{
+		name: "one key made two refunds",
+		breaks: `ALTER TABLE refunds DROP CONSTRAINT refunds_one_per_key;
+			UPDATE refunds SET idempotency_key = 'back' WHERE id = named('5c');
+			DELETE FROM idempotency_answers WHERE request_id = named('e5c');
+			DELETE FROM idempotency_keys WHERE request_id = named('e5c')`,
+		want: []string{
+			"i5_one_payment_per_key: merchant 1, refunds of one key: 5b, 5c: 2 refunds",
+			"i6_answers_tell_the_truth: merchant 1, request e5b: answered 201 at '/payments/pay_5a/refunds/ref_5b', payment 5a is succeeded",
+		},
+	},
+	{
 		name:   "a key points to no payment",
 		breaks: `SELECT claim('lost', 'bad', 'ee1'), answer('ee1', 201, 'bad')`,
 		want:   []string{"i6_answers_tell_the_truth: merchant 1, request ee1: its key names payment bad, which does not exist"},
@@ -255,6 +289,27 @@ var breaches = []struct {
 		name:   "an answer points to another payment",
 		breaks: `DELETE FROM idempotency_answers WHERE request_id = named('ec1'); SELECT answer('ec1', 201, 'f1')`,
 		want:   []string{"i6_answers_tell_the_truth: merchant 1, request ec1: answered 201 at '/payments/pay_f1', payment c1 is succeeded"},
+	},
+	{
+		name: "a capture was answered, and the payment is canceled",
+		breaks: `ALTER TABLE payments DROP CONSTRAINT payments_captured_when_succeeded;
+			UPDATE payments SET status = 'canceled' WHERE id = named('5a')`,
+		want: []string{
+			"i6_answers_tell_the_truth: merchant 1, request e5d: answered 200 at '/payments/pay_5a', payment 5a is canceled",
+			"i8_one_event_per_change: merchant 1, payment 5a: is canceled, with 0 events that say so",
+		},
+	},
+	{
+		name:   "a declined refund was answered as a success",
+		breaks: `UPDATE idempotency_answers SET status = 201 WHERE request_id = named('e5c')`,
+		want:   []string{"i6_answers_tell_the_truth: merchant 1, request e5c: answered 201 at '/payments/pay_5a', payment 5a is succeeded"},
+	},
+	{
+		name:   "a refund's answer points to another refund",
+		breaks: `UPDATE idempotency_answers SET location = replace(location, '5b', '5c') WHERE request_id = named('e5b')`,
+		want: []string{
+			"i6_answers_tell_the_truth: merchant 1, request e5b: answered 201 at '/payments/pay_5a/refunds/ref_5c', payment 5a is succeeded",
+		},
 	},
 	{
 		name:   "an answer has no key",
@@ -303,17 +358,27 @@ var breaches = []struct {
 			UPDATE accounts SET overdraft_limit = 1 WHERE id = 'shop';
 			UPDATE payments SET amount_refunded = 401 WHERE id = named('c1');
 			SELECT post('c9', 'c1', 'shop', 'alice', 401)`,
-		want: []string{"i7_caps_and_floors: merchant 1, payment c1: 400 of 400 captured, 401 refunded"},
+		want: []string{
+			"i7_caps_and_floors: merchant 1, payment c1: 400 of 400 captured, 401 refunded",
+			"i7_caps_and_floors: merchant 1, payment c1: 401 refunded, but its refunds sum to 0",
+		},
+	},
+	{
+		name:   "an open payment is not counted",
+		breaks: `UPDATE accounts SET open_payments = 0 WHERE id = 'shop'`,
+		want: []string{
+			"i7_caps_and_floors: merchant 1, account shop: held 0 with 0 open payments, but its authorized payments hold 0 and 1 are open",
+		},
 	},
 	{
 		name:   "money is held that no payment authorized",
 		breaks: `UPDATE accounts SET held = 1 WHERE id = 'shop'`,
-		want:   []string{"i7_caps_and_floors: merchant 1, account shop: held 1, but its authorized payments hold 0"},
+		want:   []string{"i7_caps_and_floors: merchant 1, account shop: held 1 with 1 open payments, but its authorized payments hold 0 and 1 are open"},
 	},
 	{
 		name:   "an authorization is not held",
 		breaks: `UPDATE accounts SET held = 0 WHERE id = 'alice'`,
-		want:   []string{"i7_caps_and_floors: merchant 1, account alice: held 0, but its authorized payments hold 100"},
+		want:   []string{"i7_caps_and_floors: merchant 1, account alice: held 0 with 1 open payments, but its authorized payments hold 100 and 1 are open"},
 	},
 
 	{
@@ -337,6 +402,25 @@ var breaches = []struct {
 	},
 
 	{
+		name:   "nobody is told of a refund",
+		breaks: `DELETE FROM events WHERE refund_id = named('5b')`,
+		want:   []string{"i8_one_event_per_change: merchant 1, refund 5b: is succeeded, with 0 events that say so"},
+	},
+	{
+		name:   "a refund is told twice",
+		breaks: `SELECT tell_refund('b59', 'succeeded', '5a', '5b')`,
+		want: []string{
+			"i8_one_event_per_change: merchant 1, refund 5b: 2 events refund.succeeded",
+			"i8_one_event_per_change: merchant 1, refund 5b: is succeeded, with 2 events that say so",
+		},
+	},
+
+	{
+		name:   "an authorization outlives its end",
+		breaks: `UPDATE payments SET authorized_until = '2026-11-02 10:00Z' WHERE id = named('a1')`,
+		want:   []string{"i9_nothing_is_stuck: merchant 1, payment a1: was to be captured or canceled by 2026-11-02 10:00:00+00"},
+	},
+	{
 		name:   "a key was never answered",
 		breaks: `DELETE FROM idempotency_answers WHERE request_id = named('ec1')`,
 		want:   []string{"i9_nothing_is_stuck: merchant 1, request ec1: claimed its key at 2026-11-01 10:00:00+00 and was never answered"},
@@ -357,6 +441,13 @@ var breaches = []struct {
 		name:   "an event tells of no payment",
 		breaks: `SELECT tell('be1', 'succeeded', 'bad')`,
 		want:   []string{"i12_transitions_are_legal: merchant 1, event be1: payment.succeeded of payment bad, which does not exist"},
+	},
+	{
+		name:   "an event tells of no refund",
+		breaks: `SELECT tell_refund('be1', 'succeeded', '5a', '59')`,
+		want: []string{
+			"i12_transitions_are_legal: merchant 1, event be1: refund.succeeded of refund 59, which its payment does not have",
+		},
 	},
 	{
 		name:   "a success became a decline",

@@ -2,8 +2,10 @@ package httpapi
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -160,18 +162,49 @@ func accountOf(r *http.Request) (ledger.Ref, error) {
 }
 
 func (a *api) getAccount(w http.ResponseWriter, r *http.Request) error {
-	if r.URL.RawQuery != "" { // ?at= comes with a later release: today's balance would be the wrong answer to it
-		return &invalidRequest{detail: "an account takes no query parameters in this release"}
+	at, err := momentOf(r)
+	if err != nil {
+		return err
 	}
 	ref, err := accountOf(r)
 	if err != nil {
 		return err
 	}
 	account, err := ledger.Get(r.Context(), a.Accounts, ref)
+	switch {
+	case err != nil:
+		return err
+	case at != nil:
+		return a.writeAccountAt(w, r, &account, *at)
+	}
+	return writeAccount(w, http.StatusOK, &account)
+}
+
+// momentOf reads the query ?at=, the moment whose balance is asked for; nil if it is today's.
+func momentOf(r *http.Request) (*time.Time, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil || len(values) > 1 || len(values) == 1 && len(values["at"]) != 1 {
+		return nil, &invalidRequest{detail: "the query parameter of an account is at, at most once"}
+	}
+	return moment(values, "at")
+}
+
+// accountAt is an account as it was. What was held then is not known, and so not what was available either.
+type accountAt struct {
+	ID       string          `json:"id"`
+	Currency ledger.Currency `json:"currency"`
+	Balance  int64           `json:"balance"`
+	At       string          `json:"at"`
+}
+
+func (a *api) writeAccountAt(w http.ResponseWriter, r *http.Request, account *ledger.Account, at time.Time) error {
+	balance, err := ledger.BalanceAt(r.Context(), a.Accounts, account.Ref, at)
 	if err != nil {
 		return err
 	}
-	return writeAccount(w, http.StatusOK, &account)
+	return writeJSON(w, http.StatusOK, &accountAt{
+		ID: account.AccountID, Currency: account.Currency, Balance: balance, At: at.UTC().Format(payments.TimeFormat),
+	})
 }
 
 type accountJSON struct {

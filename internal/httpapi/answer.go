@@ -17,20 +17,31 @@ const (
 	problemType = "application/problem+json"
 )
 
-// Render turns what a charge came to into the answer that is stored with it, and replayed byte for byte. It is pure.
+// Render turns what an operation came to into the answer that is stored with it, and replayed byte for byte. It is pure.
 func Render(outcome payments.Outcome) idempotency.Answer {
-	payment := outcome.Payment
-	if payment.Status == payments.StatusDeclined {
-		p := newProblem(payment.DeclineCode, "the payment was declined; another attempt is a new payment, with a new key")
-		p.RequestID = formatRequestID(outcome.RequestID)
-		p.PaymentID = payments.FormatID(payment.ID)
-		return idempotency.Answer{Status: p.Status, Body: p.json()}
+	payment, refund := outcome.Payment, outcome.Refund
+	location := "/payments/" + payments.FormatID(payment.ID)
+	switch {
+	case refund != nil && refund.Status == payments.RefundDeclined:
+		return renderDecline(outcome, refund.DeclineCode,
+			"the destination cannot pay the refund; another attempt is a new refund, with a new key")
+	case refund != nil:
+		location += "/refunds/" + payments.FormatRefundID(refund.ID)
+		return idempotency.Answer{Status: http.StatusCreated, Location: location, Body: outcome.JSON}
+	case !outcome.Created:
+		return idempotency.Answer{Status: http.StatusOK, Body: outcome.JSON}
+	case payment.Status == payments.StatusDeclined:
+		return renderDecline(outcome, payment.DeclineCode, "the payment was declined; another attempt is a new payment, with a new key")
+	default:
+		return idempotency.Answer{Status: http.StatusCreated, Location: location, Body: outcome.JSON}
 	}
-	return idempotency.Answer{
-		Status:   http.StatusCreated,
-		Location: "/payments/" + payments.FormatID(payment.ID),
-		Body:     outcome.JSON,
-	}
+}
+
+func renderDecline(outcome payments.Outcome, code, detail string) idempotency.Answer {
+	p := newProblem(code, detail)
+	p.RequestID = formatRequestID(outcome.RequestID)
+	p.PaymentID = payments.FormatID(outcome.Payment.ID)
+	return idempotency.Answer{Status: p.Status, Body: p.json()}
 }
 
 // writeReply answers a keyed request. An answer that was made for another request is a replay, and says so.

@@ -68,6 +68,12 @@ func New(config Config) http.Handler {
 		r.Post("/payments", a.handle(a.postPayment))
 		r.Get("/payments", a.handle(a.listPayments))
 		r.Get("/payments/{id}", a.handle(a.getPayment))
+		r.Patch("/payments/{id}", a.handle(a.patchPayment))
+		r.Post("/payments/{id}/capture", a.handle(a.postCapture))
+		r.Post("/payments/{id}/cancel", a.handle(a.postCancel))
+		r.Post("/payments/{id}/refunds", a.handle(a.postRefund))
+		r.Get("/payments/{id}/refunds", a.handle(a.listRefunds))
+		r.Get("/payments/{id}/refunds/{refund_id}", a.handle(a.getRefund))
 	})
 	return r
 }
@@ -166,9 +172,12 @@ func bearerToken(values []string) (string, bool) {
 	return token, ok && strings.EqualFold(scheme, "bearer")
 }
 
-// pathID is the id in a request's path. chi leaves it escaped if anything in the path is.
-func pathID(r *http.Request) string {
-	id := chi.URLParam(r, "id")
+// pathID is the id of what a request's path names first.
+func pathID(r *http.Request) string { return pathParameter(r, "id") }
+
+// pathParameter is a part of a request's path. chi leaves it escaped if anything in the path is.
+func pathParameter(r *http.Request, name string) string {
+	id := chi.URLParam(r, name)
 	if r.URL.RawPath == "" {
 		return id
 	}

@@ -35,13 +35,20 @@ func TestAnAccountThatIsNotEmptyStaysOpen(t *testing.T) {
 		m.close("alice").want(http.StatusNoContent)
 		m.close("shop").wantProblem(http.StatusConflict, "account_not_empty")
 
-		// Money that is held is the account's business too. Nothing holds any yet, so it is forged, and taken back for the audit.
-		m.put("holder", `{"currency":"USD","overdraft_limit":5}`).want(http.StatusCreated)
-		m.exec(`UPDATE accounts SET held = 5 WHERE merchant_id = $1 AND id = 'holder'`, m.id)
-		m.close("holder").wantProblem(http.StatusConflict, "account_not_empty")
-		m.exec(`UPDATE accounts SET held = 0 WHERE merchant_id = $1 AND id = 'holder'`, m.id)
-		if got := m.get("/accounts/holder").account(); got.Status != "open" || got.Version != 1 {
-			t.Errorf("it is %+v", got)
+		// An open payment is the business of both of its accounts, also where none of their own money is involved.
+		m.put("buyer", `{"currency":"USD","overdraft_limit":5}`).want(http.StatusCreated)
+		m.put("seller", `{"currency":"USD"}`).want(http.StatusCreated)
+		hold := aliceToShop(5).with("source_account", "buyer").with("destination_account", "seller").with("capture", false)
+		held := m.charge("hold", hold).want(http.StatusCreated)
+		for _, account := range []string{"buyer", "seller"} {
+			m.close(account).wantProblem(http.StatusConflict, "account_not_empty")
+			if got := m.get("/accounts/" + account).account(); got.Status != "open" || got.Version != 1 {
+				t.Errorf("it is %+v", got)
+			}
+		}
+		m.post("void", held.header.Get("Location")+"/cancel", "").want(http.StatusOK)
+		for _, account := range []string{"buyer", "seller"} {
+			m.close(account).want(http.StatusNoContent)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,10 +21,23 @@ const bodySizeMax = 64 << 10
 // decode reads the request's JSON body into value, strictly: no unknown member, no duplicate, no other case, nothing after
 // the value, valid UTF-8. What it returns is an error that the caller can act on.
 func decode(w http.ResponseWriter, r *http.Request, value any) error {
+	return decodeAs(w, r, value, jsonType)
+}
+
+// decodeOptional is decode for a body that may be left out, whatever type the request says it has.
+func decodeOptional(w http.ResponseWriter, r *http.Request, value any) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	return decode(w, r, value)
+}
+
+// decodeAs is decode for a body of one of the media types.
+func decodeAs(w http.ResponseWriter, r *http.Request, value any, types ...string) error {
 	if r.Header.Get("Content-Encoding") != "" {
 		return errMediaType
 	}
-	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != jsonType {
+	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || !slices.Contains(types, mediaType) {
 		return errMediaType
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodySizeMax))
@@ -38,6 +52,9 @@ func decode(w http.ResponseWriter, r *http.Request, value any) error {
 	}
 	if err := json.Unmarshal(body, value, json.RejectUnknownMembers(true)); err != nil {
 		return explain(err)
+	}
+	if jsontext.Value(body).Kind() == 'n' { // which Unmarshal takes for an empty object
+		return &invalidRequest{detail: "the body must be a JSON object"}
 	}
 	return nil
 }
@@ -81,6 +98,9 @@ func (n *integer) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	*n = integer(nearest)
 	return nil
 }
+
+// value returns the integer; nil if it is absent.
+func (n *integer) value() *int64 { return (*int64)(n) }
 
 // text is a JSON string that can be stored: any Unicode text without U+0000, which Postgres does not take.
 type text string

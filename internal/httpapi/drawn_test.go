@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
 	"github.com/paymentsvc/paymentsvc/internal/pgtest"
@@ -62,7 +63,7 @@ func forEachOperation(t *testing.T, judge func(*rapid.T, *merchant, *request)) {
 			operations := paths[path].Operations()
 			for _, method := range slices.Sorted(maps.Keys(operations)) {
 				if operation := operations[method]; operation.Security == nil { // where it is empty, it is nobody's in particular
-					judge(rt, m, drawRequest(rt, method, path, operation))
+					judge(rt, m, m.drawRequest(rt, method, path, operation))
 				}
 			}
 		}
@@ -74,7 +75,9 @@ func (m *merchant) everything() (sum string) {
 	m.t.Helper()
 	if err := m.db.Pool.QueryRow(context.Background(), `
 		SELECT concat_ws(' ',
-			(SELECT count(*) FROM payments WHERE merchant_id = $1),
+			(SELECT md5(string_agg(concat_ws(' ', id, status, version, description, metadata), ',' ORDER BY id))
+				FROM payments WHERE merchant_id = $1),
+			(SELECT count(*) FROM refunds WHERE merchant_id = $1),
 			(SELECT count(*) FROM entries WHERE merchant_id = $1),
 			(SELECT count(*) FROM idempotency_keys WHERE merchant_id = $1),
 			(SELECT count(*) FROM idempotency_answers WHERE merchant_id = $1),
@@ -120,15 +123,23 @@ func encode(value any) string {
 	return string(text)
 }
 
-// drawRequest draws a request that the operation describes.
-func drawRequest(t *rapid.T, method, path string, operation *openapi3.Operation) *request {
+// drawRequest draws a request that the operation describes. If it is about a payment, there is one, in its first version: what
+// is refused for being about nothing shows nothing else.
+func (m *merchant) drawRequest(t *rapid.T, method, path string, operation *openapi3.Operation) *request {
 	r := &request{operation: operation, method: method, path: path, header: http.Header{}, query: url.Values{}}
+	parameters := published().document.Components.Parameters
 	for _, each := range operation.Parameters {
 		p := each.Value
 		if p.Name == "cursor" || !p.Required && rapid.Bool().Draw(t, "without "+p.Name) {
 			continue // a cursor cannot be drawn: it is one that the service has given out, or malformed
 		}
 		value := fmt.Sprint(drawValue(t, p.Schema.Value, p.Name))
+		switch p {
+		case parameters["PaymentId"].Value:
+			value = m.drawPayment(t)
+		case parameters["PaymentIfMatch"].Value:
+			value = `"1"`
+		}
 		switch p.In {
 		case openapi3.ParameterInPath:
 			r.path = strings.Replace(r.path, "{"+p.Name+"}", value, 1)
@@ -143,6 +154,12 @@ func drawRequest(t *rapid.T, method, path string, operation *openapi3.Operation)
 		r.body = drawValid(t, r.schema)
 	}
 	return r
+}
+
+// drawPayment makes a payment of a cent, which is captured or can be.
+func (m *merchant) drawPayment(t *rapid.T) (id string) {
+	cent := aliceToShop(1).with("source_account", "world").with("capture", rapid.Bool().Draw(t, "captured"))
+	return m.charge("drawn "+uuid.NewString(), cent).want(http.StatusCreated).payment().ID
 }
 
 // drawValid draws an object that meets also what its members must be together.

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -44,6 +45,7 @@ func TestTheExamplesOfTheContractAreTrue(t *testing.T) {
 	for name, request := range requestExamples(paths.Value("/payments").Post) {
 		provoke[name] = func(m *merchant) *answer { return m.chargeOn(in, "k", encode(request)) }
 	}
+	maps.Copy(provoke, exampleChanges(paths))
 	accounts := map[string]string{"customer": "bob", "bank": "bank"}
 	for name, request := range requestExamples(paths.Value("/accounts/{account_id}").Put) {
 		provoke[name] = func(m *merchant) *answer { return m.put(accounts[name], encode(request)) }
@@ -93,6 +95,7 @@ func exampleProblems(in *instance, order body) map[string]func(m *merchant) *ans
 		"lowerCase":     func(m *merchant) *answer { return m.put("alice", `{"currency":"usd"}`) },
 		"notEmpty":      func(m *merchant) *answer { return m.close("alice") },
 		"stale":         func(m *merchant) *answer { return m.putIfMatch("alice", `"7"`, `{"currency":"USD"}`) },
+		"notYet":        func(m *merchant) *answer { return m.get("/accounts/alice?at=2999-01-01T00:00:00Z") },
 		"tooLarge": func(m *merchant) *answer {
 			return m.put("alice", `{"currency":"USD"}`+strings.Repeat(" ", 64<<10))
 		},
@@ -124,6 +127,55 @@ func exampleProblems(in *instance, order body) map[string]func(m *merchant) *ans
 			release := m.hold("alice")
 			defer release()
 			return m.chargeOn(hasty, "k", order.String())
+		},
+	}
+}
+
+// exampleChanges says how to get each answer and each problem that the contract shows of a payment that is there.
+func exampleChanges(paths *openapi3.Paths) map[string]func(m *merchant) *answer {
+	hold := encode(requestExamples(paths.Value("/payments").Post)["hold"])
+	held := func(m *merchant) (path string) {
+		return m.chargeOn(m.first, "hold", hold).want(http.StatusCreated).header.Get("Location")
+	}
+	paid := func(m *merchant) (path string) {
+		path = held(m)
+		m.post("capture", path+"/capture", "").want(http.StatusOK)
+		return path
+	}
+	requested := func(operation *openapi3.Operation, name string) string {
+		return encode(requestExamples(operation)[name])
+	}
+	payment := paths.Value("/payments/{payment_id}")
+	capture, refund := paths.Value("/payments/{payment_id}/capture").Post, paths.Value("/payments/{payment_id}/refunds").Post
+	return map[string]func(m *merchant) *answer{
+		"gift": func(m *merchant) *answer { return m.patch(held(m), `"1"`, requested(payment.Patch, "gift")) },
+		"part": func(m *merchant) *answer { return m.post("k", held(m)+"/capture", requested(capture, "part")) },
+		"void": func(m *merchant) *answer { return m.post("k", held(m)+"/cancel", "") },
+		"returned": func(m *merchant) *answer {
+			return m.post("k", paid(m)+"/refunds", requested(refund, "returned"))
+		},
+		"tooLate": func(m *merchant) *answer {
+			path := held(m)
+			m.post("cancel", path+"/cancel", "").want(http.StatusOK)
+			return m.post("k", path+"/capture", "")
+		},
+		"tooMuchBack":    func(m *merchant) *answer { return m.post("k", paid(m)+"/refunds", `{"amount":5000}`) },
+		"otherOperation": func(m *merchant) *answer { return m.post("hold", held(m)+"/cancel", "") },
+		"spent": func(m *merchant) *answer {
+			path := paid(m)
+			spend := aliceToShop(4999).with("source_account", "shop").with("destination_account", "world")
+			m.charge("spend", spend).want(http.StatusCreated)
+			return m.post("k", path+"/refunds", "")
+		},
+		"cardNumber": func(m *merchant) *answer { return m.patch(held(m), `"1"`, `{"description":"4242 4242 4242 4242"}`) },
+		"staleEdit":  func(m *merchant) *answer { return m.patch(held(m), `"7"`, `{}`) },
+		"unseen": func(m *merchant) *answer {
+			return m.send(m.first, call{method: http.MethodPatch, path: held(m), body: `{}`})
+		},
+		"then": func(m *merchant) *answer {
+			var entries struct{ Data []struct{ At string } }
+			m.get("/accounts/alice/entries").decode(&entries)
+			return m.get("/accounts/alice?at=" + entries.Data[0].At)
 		},
 	}
 }

@@ -34,6 +34,7 @@ type instance struct {
 
 // settings are those of cmd/paymentsvc. What is left out has the default that it has there.
 type settings struct {
+	lifetime       time.Duration // of an authorization
 	retention      time.Duration
 	requestTimeout time.Duration
 	headerTimeout  time.Duration
@@ -56,6 +57,9 @@ type settings struct {
 func (s settings) complete() settings {
 	if s.retention == 0 {
 		s.retention = 720 * time.Hour
+	}
+	if s.lifetime == 0 {
+		s.lifetime = 168 * time.Hour
 	}
 	if s.requestTimeout == 0 {
 		s.requestTimeout = 15 * time.Second
@@ -102,7 +106,7 @@ func newInstanceWith(t *testing.T, url string, s settings) *instance {
 	in := &instance{log: &logBuffer{}}
 	logger := slog.New(slog.NewTextHandler(in.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	service := payments.New(payments.Config{
-		Pools: pools, Render: s.render, Retention: s.retention, Workers: s.workers, BatchSizeMax: 512,
+		Pools: pools, Render: s.render, Retention: s.retention, AuthorizationLifetime: s.lifetime, Workers: s.workers, BatchSizeMax: 512,
 		QueueSizeMax: s.queueSizeMax, Timeout: 10 * time.Second, Logger: logger,
 	})
 	authenticator := merchants.NewAuthenticator(pools.General)

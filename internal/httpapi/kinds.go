@@ -50,10 +50,30 @@ var kinds = map[string]kind{
 		"Send “Authorization: Bearer sk_…” with a valid key of the same merchant, and the same idempotency key.",
 	},
 	"insufficient_funds": {
-		http.StatusPaymentRequired, newKey, "The source account cannot pay",
-		"When the charge was decided, the source account could not pay it, its overdraft included. The payment is declined, for good: " +
-			"the answer is stored, and every retry with this key gets it again, even when the account has money later.",
+		http.StatusPaymentRequired, newKey, "The account cannot pay",
+		"When the charge was decided, the source account could not pay it, its overdraft included, and the payment is declined. Or it " +
+			"was a refund, which the account that was paid cannot give back: then the refund is declined, and the payment is as it was. " +
+			"Either is for good: the answer is stored, and every retry with this key gets it again, even when the account has money later.",
 		"See to it that the account can pay. The next attempt is a new intent, so it takes a new key. It may have the same reference.",
+	},
+	"invalid_state": {
+		http.StatusConflict, sameKey, "The payment's status does not allow that",
+		"An authorized payment can be captured or canceled, once, until its authorization expires; a succeeded one can be refunded. This " +
+			"payment is in another status, perhaps because somebody else was first. Nothing was done.",
+		"Look at the payment. If a request of your own was first, the key of that request has its answer. This key is free, and may be " +
+			"used for another request.",
+	},
+	"amount_too_large": {
+		http.StatusUnprocessableEntity, sameKey, "The amount is more than there is",
+		"The request would capture more than was authorized, or refund more than is left of what was captured. Nothing was done.",
+		"Look at the payment's amount, amount_captured and amount_refunded, and send a smaller amount, or none for all that is left, " +
+			"with the same key.",
+	},
+	"precondition_required": {
+		http.StatusPreconditionRequired, sameKey, "If-Match is required",
+		"A change of what is written on a payment came without If-Match. Two who change it at the same moment would undo each other's " +
+			"work without seeing it, so nothing was done.",
+		"GET the payment, decide on what it says now, and send the change with If-Match and the ETag that came with it.",
 	},
 	"forbidden": {
 		http.StatusForbidden, sameKey, "This API key may not do that",
@@ -72,7 +92,8 @@ var kinds = map[string]kind{
 	},
 	"idempotency_key_expired": {
 		http.StatusConflict, never, "The key was used, and its answer is no longer kept",
-		"This key made the payment that payment_id names. That was so long ago that the answer's bytes are no longer kept. The key " +
+		"This key made or changed the payment that payment_id names. That was so long ago that the answer's bytes are no longer kept. " +
+			"The key " +
 			"itself is kept for ever, so that a late retry is never a second charge.",
 		"GET the payment: it says what became of it. Do not charge again unless you mean a second payment.",
 	},
@@ -114,7 +135,8 @@ var kinds = map[string]kind{
 	},
 	"idempotency_key_reused": {
 		http.StatusUnprocessableEntity, never, "The key belongs to another request",
-		"This key made the payment that payment_id names, by a request that differs from this one in more than how it is written. " +
+		"This key made or changed the payment that payment_id names, by a request that differs from this one in more than how it is " +
+			"written. " +
 			"Executing this one would break the promise to the first, which goes on replaying to its own retries.",
 		"If this was meant to be a retry, send exactly the first request. If it is another intent, give it a key of its own.",
 	},
@@ -151,7 +173,7 @@ var kinds = map[string]kind{
 	},
 	"outcome_unknown": {
 		http.StatusServiceUnavailable, sameKey, "The outcome is not known yet",
-		"The charge was on its way into the database when time was up, and whether it was made is not known yet. It may still be made.",
+		"The request was on its way into the database when time was up, and whether it was executed is not known yet. It may still be.",
 		"Send the same request with the same key until the answer is another one: it finds out, and never charges twice. " +
 			"Never take a new key here, and never treat this as a decline.",
 	},

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/binary"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -134,20 +135,20 @@ func (q *listQuery) paymentFilter() (filter payments.Filter, err error) {
 			return filter, &invalidRequest{detail: "idempotency_key cannot be any request's key"}
 		}
 	}
-	if filter.CreatedFrom, err = q.moment("created_after"); err != nil {
+	if filter.CreatedFrom, err = moment(q.filters, "created_after"); err != nil {
 		return filter, err
 	}
-	filter.CreatedBefore, err = q.moment("created_before")
+	filter.CreatedBefore, err = moment(q.filters, "created_before")
 	return filter, err
 }
 
-// moment reads a filter that is a moment; nil if it is not there.
-func (q *listQuery) moment(name string) (*time.Time, error) {
-	if !q.filters.Has(name) {
+// moment reads a query parameter that is a moment; nil if it is not there.
+func moment(values url.Values, name string) (*time.Time, error) {
+	if !values.Has(name) {
 		return nil, nil
 	}
 	var at time.Time
-	if err := at.UnmarshalText([]byte(q.filters.Get(name))); err != nil { // stricter than time.Parse
+	if err := at.UnmarshalText([]byte(values.Get(name))); err != nil { // stricter than time.Parse
 		return nil, &invalidRequest{detail: name + " must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z (a + is written %2B)"}
 	}
 	return &at, nil

@@ -140,6 +140,29 @@ func (m *merchant) put(account, text string) *answer {
 	return m.send(m.first, call{method: http.MethodPut, path: "/accounts/" + account, body: text})
 }
 
+// post sends a keyed request about something that is there, for the first time; a body of "" is none.
+func (m *merchant) post(key, path, body string) *answer {
+	m.t.Helper()
+	return m.postOn(m.first, key, path, body)
+}
+
+// repost is post for a key that has been used, to the other instance if there are two.
+func (m *merchant) repost(key, path, body string) *answer {
+	m.t.Helper()
+	return m.postOn(m.other, key, path, body)
+}
+
+func (m *merchant) postOn(in *instance, key, path, body string) *answer {
+	m.t.Helper()
+	return m.send(in, call{method: http.MethodPost, path: path, header: http.Header{"Idempotency-Key": {key}}, body: body})
+}
+
+// patch changes what is written on a payment that still has the tag.
+func (m *merchant) patch(path, tag, text string) *answer {
+	m.t.Helper()
+	return m.send(m.first, call{method: http.MethodPatch, path: path, header: http.Header{"If-Match": {tag}}, body: text})
+}
+
 // close closes an account.
 func (m *merchant) close(account string) *answer {
 	m.t.Helper()

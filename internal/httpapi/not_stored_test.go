@@ -55,7 +55,7 @@ func TestARefusalLeavesTheKeyFree(t *testing.T) {
 			m.exec(`UPDATE accounts SET status = 'closed' WHERE merchant_id = $1 AND id = 'shop'`, m.id)
 			return bad(good)(m)
 		}, 422, "account_closed", func(m *merchant) {
-			m.exec(`UPDATE accounts SET status = 'open' WHERE merchant_id = $1 AND id = 'shop'`, m.id)
+			m.forge(`UPDATE accounts SET status = 'open' WHERE merchant_id = $1 AND id = 'shop'`, m.id)
 		}},
 	}
 	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {

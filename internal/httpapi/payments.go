@@ -86,17 +86,21 @@ func (c *chargeRequest) charge() (payments.Charge, error) {
 }
 
 func (a *api) getPayment(w http.ResponseWriter, r *http.Request) error {
-	id, err := payments.ParseID(pathID(r))
+	id, err := paymentOf(r)
 	if err != nil {
-		return payments.ErrNotFound
+		return err
 	}
 	payment, err := a.Payments.Get(r.Context(), requestOf(r).identity.MerchantID, id)
 	if err != nil {
 		return err
 	}
+	writePayment(w, payment)
+	return nil
+}
+
+func writePayment(w http.ResponseWriter, payment *payments.Payment) {
 	w.Header().Set("ETag", etag(payment.Version))
 	writeBody(w, http.StatusOK, jsonType, payment.JSON())
-	return nil
 }
 
 func writeJSON(w http.ResponseWriter, status int, value any) error {

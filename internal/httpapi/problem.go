@@ -19,13 +19,14 @@ import (
 
 // Errors that arise here and not in a service.
 var (
-	errNotFound           = errors.New("there is nothing here")
-	errMethodNotAllowed   = errors.New("this resource does not have that method")
-	errReadOnlyKey        = errors.New("this API key may only read")
-	errBodyTooLarge       = fmt.Errorf("the body may have at most %d bytes", bodySizeMax)
-	errMediaType          = errors.New("the body must be application/json, and not compressed")
-	errPreconditionFailed = errors.New("the resource has changed since the version in If-Match")
-	errRateLimited        = errors.New("this merchant sends more requests than it may; Retry-After says when the next one may come")
+	errNotFound             = errors.New("there is nothing here")
+	errMethodNotAllowed     = errors.New("this resource does not have that method")
+	errReadOnlyKey          = errors.New("this API key may only read")
+	errBodyTooLarge         = fmt.Errorf("the body may have at most %d bytes", bodySizeMax)
+	errMediaType            = errors.New("the body must be application/json, and not compressed")
+	errPreconditionRequired = errors.New("If-Match with the payment's ETag is required, so that nobody's change is undone unseen")
+	errPreconditionFailed   = errors.New("the resource has changed since the version in If-Match")
+	errRateLimited          = errors.New("this merchant sends more requests than it may; Retry-After says when the next one may come")
 )
 
 // pointerLengthMax is the longest pointer that an answer has, in bytes. A caller's own member may have a name of any length, and is
@@ -123,6 +124,10 @@ var translations = []struct {
 	{err: ledger.ErrOverdraftInUse, code: "overdraft_in_use"},
 	{err: ledger.ErrAccountClosed, code: "account_closed", status: http.StatusConflict},
 	{err: ledger.ErrAccountNotEmpty, code: "account_not_empty"},
+	{err: ledger.ErrNotYet, code: "unprocessable"},
+	{err: payments.ErrRefundNotFound, code: "not_found"},
+	{err: payments.ErrVersionMismatch, code: "precondition_failed"},
+	{err: errPreconditionRequired, code: "precondition_required"},
 	{err: ledger.ErrVersionMismatch, code: "precondition_failed"},
 	{err: errPreconditionFailed, code: "precondition_failed"},
 	{err: errBodyTooLarge, code: "payload_too_large"},

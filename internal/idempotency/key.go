@@ -8,8 +8,12 @@ import (
 // Scope separates key spaces, so that nothing a caller chooses can collide with a key of the service's own.
 type Scope string
 
-// ScopeClient is the key space of callers. A key sent by HTTP and the same key sent in a message are one key.
-const ScopeClient Scope = "client"
+const (
+	// ScopeClient is the key space of callers. A key sent by HTTP and the same key sent in a message are one key.
+	ScopeClient Scope = "client"
+	// ScopeService is the key space of what the service does of its own accord, such as ending an authorization.
+	ScopeService Scope = "service"
+)
 
 // KeyLengthMax is the longest key in bytes, as Stripe has it; the draft leaves the limit to the service.
 const KeyLengthMax = 255

@@ -25,7 +25,7 @@ var (
 	ErrCurrencyFixed   = errors.New("an account's currency never changes")
 	ErrOverdraftInUse  = errors.New("the account is further below zero than the new overdraft limit allows")
 	ErrAccountClosed   = errors.New("the account is closed")
-	ErrAccountNotEmpty = errors.New("the account has money or holds some for authorized payments")
+	ErrAccountNotEmpty = errors.New("the account has money, or payments from it or to it are open")
 	ErrVersionMismatch = errors.New("the account has changed since the given version")
 )
 
@@ -75,7 +75,7 @@ func Put(ctx context.Context, db Querier, ref Ref, terms Terms, ifMatch *int64) 
 					IS DISTINCT FROM (excluded.overdraft_limit, excluded.name, excluded.metadata))::int
 		WHERE accounts.currency = excluded.currency
 			AND accounts.status = 'open'
-			AND (excluded.overdraft_limit IS NULL OR accounts.balance - accounts.held >= -excluded.overdraft_limit)
+			AND (excluded.overdraft_limit IS NULL OR accounts.balance::numeric - accounts.held >= -excluded.overdraft_limit)
 			AND ($7::bigint IS NULL OR accounts.version = $7)
 		RETURNING `+accountColumns+`, xmax = 0`, // xmax is 0 on a row that this statement inserted
 		ref.MerchantID, ref.AccountID, terms.Currency, terms.OverdraftLimit, terms.Name, terms.Metadata, ifMatch)
@@ -118,7 +118,7 @@ func Close(ctx context.Context, db Querier, ref Ref, ifMatch *int64) error {
 	err := db.QueryRow(ctx, `
 		UPDATE accounts
 		SET status = 'closed', version = version + 1
-		WHERE merchant_id = $1 AND id = $2 AND status = 'open' AND balance = 0 AND held = 0
+		WHERE merchant_id = $1 AND id = $2 AND status = 'open' AND balance = 0 AND held = 0 AND open_payments = 0
 			AND ($3::bigint IS NULL OR version = $3)
 		RETURNING version`, ref.MerchantID, ref.AccountID, ifMatch).Scan(&version)
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -32,6 +32,7 @@ type Balance struct {
 	OverdraftLimit *int64 // minor units below zero that are allowed; nil: no limit
 	Posted         int64  // the sum of the account's entries, in minor units
 	Held           int64  // set aside by authorizations, in minor units
+	OpenPayments   int64  // authorized ones, from it or to it: until they end it cannot be closed
 	LastSequence   int64  // of its last entry; 0: none yet
 	LastEntryAt    time.Time
 }
@@ -85,7 +86,7 @@ type Entry struct {
 // together with the entries that they made. It belongs to that transaction's goroutine.
 type Book struct {
 	balances map[Ref]*Balance
-	moved    map[Ref]*Balance // those with a new entry: each is written back once, however many entries it got
+	changed  map[Ref]*Balance // each is written back once, however many entries and holds it got
 	entries  []Entry
 }
 
@@ -93,7 +94,7 @@ type Book struct {
 func NewBook(locked []Balance) *Book {
 	book := &Book{
 		balances: make(map[Ref]*Balance, len(locked)),
-		moved:    make(map[Ref]*Balance, len(locked)),
+		changed:  make(map[Ref]*Balance, len(locked)),
 		entries:  make([]Entry, 0, len(locked)),
 	}
 	for i := range locked {
@@ -132,7 +133,7 @@ func (b *Book) Post(journal Journal) error {
 		account := b.balances[Ref{journal.MerchantID, line.AccountID}]
 		account.Posted += line.Minor
 		account.LastSequence++
-		b.moved[account.Ref] = account
+		b.changed[account.Ref] = account
 		b.entries = append(b.entries, Entry{
 			Ref:          account.Ref,
 			Sequence:     account.LastSequence,
@@ -144,6 +145,56 @@ func (b *Book) Post(journal Journal) error {
 		})
 	}
 	return nil
+}
+
+// Hold is money of one account that is set aside for another, by an authorization.
+type Hold struct {
+	MerchantID  int64
+	Currency    Currency
+	Minor       int64
+	Source      string
+	Destination string
+}
+
+// Place sets the money aside: it stays on the source's balance, and is no longer available. An error means that nothing
+// was done.
+func (b *Book) Place(h Hold) error {
+	source, destination := b.sidesOf(h)
+	switch {
+	case source == nil || destination == nil:
+		return fmt.Errorf("holding from %s for %s: %w", h.Source, h.Destination, ErrNotLocked)
+	case source.Currency != h.Currency || destination.Currency != h.Currency:
+		return fmt.Errorf("holding from %s for %s: %w", h.Source, h.Destination, ErrCurrencyMismatch)
+	case !source.Covers(h.Minor):
+		return ErrInsufficientFunds
+	}
+	held, fits := add(source.Held, h.Minor)
+	if _, leaves := add(source.Posted, -held); !fits || !leaves { // a source without a limit covers everything
+		return ErrBalanceTooLarge
+	}
+	b.move(source, destination, h.Minor, 1)
+	return nil
+}
+
+// Release makes the money available again. The hold must have been placed, now or by an earlier transaction; else it panics.
+func (b *Book) Release(h Hold) {
+	source, destination := b.sidesOf(h)
+	if source.Held < h.Minor || source.OpenPayments < 1 || destination.OpenPayments < 1 {
+		panic(fmt.Sprintf("releasing a hold of %d that was not placed", h.Minor))
+	}
+	b.move(source, destination, -h.Minor, -1)
+}
+
+func (b *Book) sidesOf(h Hold) (source, destination *Balance) {
+	return b.balances[Ref{h.MerchantID, h.Source}], b.balances[Ref{h.MerchantID, h.Destination}]
+}
+
+func (b *Book) move(source, destination *Balance, held, open int64) {
+	source.Held += held
+	for _, account := range []*Balance{source, destination} {
+		account.OpenPayments += open
+		b.changed[account.Ref] = account
+	}
 }
 
 // check refuses what Post must not apply. It changes nothing.

@@ -24,6 +24,7 @@ func journal(lines ...ledger.Line) ledger.Journal {
 	return ledger.Journal{MerchantID: 1, ID: uuid.New(), PaymentID: uuid.New(), Currency: "USD", Lines: lines}
 }
 
+// Negative times negative passed: blnk 9bf69d2 (BUGS 41).
 func TestWhatAJournalMayDo(t *testing.T) {
 	limited := account("limited", 100)
 	limit := int64(50)
@@ -125,6 +126,7 @@ func TestTimeNeverRunsBackwardsOnAnAccount(t *testing.T) {
 	}
 }
 
+// A currency's exponent was ignored: go-ledger ADR-015 (BUGS 41).
 func TestCurrenciesHaveTheExponentsOfISO4217(t *testing.T) {
 	for currency, want := range map[ledger.Currency]int{"USD": 2, "EUR": 2, "JPY": 0, "KRW": 0, "KWD": 3, "BHD": 3, "CLF": 4} {
 		if got := currency.MinorUnitDigits(); got != want || !currency.Known() {

@@ -22,7 +22,8 @@ func QueueLock(b *pgx.Batch, refs []Ref, locked func([]Balance)) {
 		merchants[i], ids[i] = ref.MerchantID, ref.AccountID
 	}
 	b.Queue(`
-		SELECT a.merchant_id, a.id, a.currency, a.status, a.overdraft_limit, a.balance, a.held, a.last_sequence, a.last_entry_at
+		SELECT a.merchant_id, a.id, a.currency, a.status, a.overdraft_limit, a.balance, a.held, a.open_payments,
+			a.last_sequence, a.last_entry_at
 		FROM unnest($1::bigint[], $2::text[]) AS wanted (merchant_id, id)
 		JOIN accounts a ON a.merchant_id = wanted.merchant_id AND a.id = wanted.id
 		WHERE a.merchant_id = ANY ($1)
@@ -33,7 +34,7 @@ func QueueLock(b *pgx.Batch, refs []Ref, locked func([]Balance)) {
 		var lastEntryAt *time.Time
 		_, err := pgx.ForEachRow(rows, []any{
 			&next.MerchantID, &next.AccountID, &next.Currency, &next.Status, &next.OverdraftLimit, &next.Posted, &next.Held,
-			&next.LastSequence, &lastEntryAt,
+			&next.OpenPayments, &next.LastSequence, &lastEntryAt,
 		}, func() error {
 			next.LastEntryAt = orZero(lastEntryAt)
 			balances = append(balances, next)
@@ -55,14 +56,15 @@ func orZero(at *time.Time) time.Time {
 	return *at
 }
 
-// QueueWrite writes what was posted on the book since it was opened: the entries, all at once because the database checks
-// that every journal of the statement balances, and then each account that moved, once. at is the transaction's now.
+// QueueWrite writes what was done on the book since it was opened: the entries, all at once because the database checks
+// that every journal of the statement balances, and then each account that changed, once. at is the transaction's now.
 func (b *Book) QueueWrite(batch *pgx.Batch, at time.Time) {
-	if len(b.entries) == 0 {
-		return
+	if len(b.entries) > 0 {
+		b.queueEntries(batch, at)
 	}
-	b.queueEntries(batch, at)
-	b.queueBalances(batch, at)
+	if len(b.changed) > 0 {
+		b.queueBalances(batch, at)
+	}
 }
 
 func (b *Book) queueEntries(batch *pgx.Batch, at time.Time) {
@@ -85,18 +87,22 @@ func (b *Book) queueEntries(batch *pgx.Batch, at time.Time) {
 }
 
 func (b *Book) queueBalances(batch *pgx.Batch, at time.Time) {
-	n := len(b.moved)
+	n := len(b.changed)
 	merchants, accounts := make([]int64, 0, n), make([]string, 0, n)
-	balances, held, sequences := make([]int64, 0, n), make([]int64, 0, n), make([]int64, 0, n)
-	for _, a := range b.moved {
+	balances, held := make([]int64, 0, n), make([]int64, 0, n)
+	open, sequences := make([]int64, 0, n), make([]int64, 0, n)
+	for _, a := range b.changed {
 		merchants, accounts = append(merchants, a.MerchantID), append(accounts, a.AccountID)
-		balances, held, sequences = append(balances, a.Posted), append(held, a.Held), append(sequences, a.LastSequence)
+		balances, held = append(balances, a.Posted), append(held, a.Held)
+		open, sequences = append(open, a.OpenPayments), append(sequences, a.LastSequence)
 	}
 	batch.Queue(`
 		UPDATE accounts a
-		SET balance = moved.balance, held = moved.held, last_sequence = moved.last_sequence, last_entry_at = $6
-		FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
-			AS moved (merchant_id, id, balance, held, last_sequence)
-		WHERE a.merchant_id = moved.merchant_id AND a.id = moved.id AND a.merchant_id = ANY ($1)`,
-		merchants, accounts, balances, held, sequences, at)
+		SET balance = changed.balance, held = changed.held, open_payments = changed.open_payments,
+			last_sequence = changed.last_sequence,
+			last_entry_at = CASE WHEN changed.last_sequence > a.last_sequence THEN $7 ELSE a.last_entry_at END
+		FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+			AS changed (merchant_id, id, balance, held, open_payments, last_sequence)
+		WHERE a.merchant_id = changed.merchant_id AND a.id = changed.id AND a.merchant_id = ANY ($1)`,
+		merchants, accounts, balances, held, open, sequences, at)
 }

@@ -36,8 +36,8 @@ func newHTTPMetrics() httpMetrics {
 		}, []string{"status"}),
 		declines: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "declines_total",
-			Help: "Payments that were declined, not counting replays of their answers.",
-		}, []string{"code"}),
+			Help: "Payments and refunds that were declined, not counting replays of their answers.",
+		}, []string{"route", "code"}),
 	}
 }
 
@@ -57,6 +57,6 @@ func (m *Metrics) Answered(x *httpapi.Exchange) {
 	case x.Replayed:
 		m.http.replays.WithLabelValues(status).Inc()
 	case x.Status == http.StatusPaymentRequired:
-		m.http.declines.WithLabelValues(x.Code).Inc()
+		m.http.declines.WithLabelValues(route, x.Code).Inc()
 	}
 }

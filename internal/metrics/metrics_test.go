@@ -84,7 +84,7 @@ func TestRequestsAreCountedByRouteAndCodeAndReplaysApart(t *testing.T) {
 		`paymentsvc_http_request_duration_seconds_bucket{method="POST",route="/payments",le="0.05"} 4`,
 		`paymentsvc_replays_total{status="201"} 1`,
 		`paymentsvc_replays_total{status="402"} 1`,
-		`paymentsvc_declines_total{code="insufficient_funds"} 1`,
+		`paymentsvc_declines_total{code="insufficient_funds",route="/payments"} 1`,
 	)
 }
 

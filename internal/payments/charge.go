@@ -1,6 +1,7 @@
 package payments
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -17,8 +18,6 @@ const (
 	metadataKeyLengthMax   = 40
 	metadataValueLengthMax = 500
 )
-
-const operationCharge = "charge"
 
 // Charge is a request to move money between two accounts of one merchant.
 type Charge struct {
@@ -73,17 +72,14 @@ func (c *Charge) fingerprint() idempotency.Fingerprint {
 // check tells what is wrong with the request by itself, whatever the books say; nil if nothing is.
 func (c *Charge) check() *Refusal {
 	var complaints Complaints
-	complaints.Require(c.Amount.Minor > 0, "/amount", "must be at least 1")
-	complaints.Require(c.Amount.Minor <= ledger.AmountMax, "/amount", "must be at most 9007199254740991")
+	complaints.requireAmount(&c.Amount.Minor)
 	complaints.RequireCurrency(c.Amount.Currency)
 	complaints.Require(c.SourceAccount != c.DestinationAccount, "/destination_account", "must differ from source_account")
 	complaints.Require(ValidReference(c.Reference), "/reference", "must have at most 128 characters")
-	complaints.Require(utf8.RuneCountInString(c.Description) <= descriptionLengthMax, "/description", "must have at most 500 characters")
-	complaints.RequireNoCardNumber("/description", c.Description)
+	complaints.RequireText("/description", c.Description, descriptionLengthMax)
 	complaints.RequireNoCardNumber("/payment_method", c.PaymentMethod) // where a token belongs
 	complaints.RequireMetadata(c.Metadata)
 	complaints.Require(c.PaymentMethod == "", "/payment_method", "is not available in this release: charge a source_account")
-	complaints.Require(!c.AuthorizeOnly, "/capture", "cannot be false in this release: a charge captures at once")
 	return complaints.Refusal()
 }
 
@@ -107,6 +103,12 @@ func (c *Complaints) RequireMetadata(metadata map[string]string) {
 		c.RequireNoCardNumber("/metadata", key)
 		c.RequireNoCardNumber("/metadata", value)
 	}
+}
+
+// RequireText complains about free text that has more characters than lengthMax, or a card's number.
+func (c *Complaints) RequireText(pointer, text string, lengthMax int) {
+	c.Require(utf8.RuneCountInString(text) <= lengthMax, pointer, fmt.Sprintf("must have at most %d characters", lengthMax))
+	c.RequireNoCardNumber(pointer, text)
 }
 
 // RequireNoCardNumber complains about a card's number in free text. Names that the caller has for things (keys, references,

@@ -20,22 +20,19 @@ func decideCharge(b *books, claim idempotency.Claim, charge Charge) decision {
 	payment := &Payment{
 		MerchantID:         claim.MerchantID,
 		ID:                 claim.PaymentID,
-		Status:             StatusSucceeded,
 		Amount:             charge.Amount,
 		SourceAccount:      charge.SourceAccount,
 		DestinationAccount: charge.DestinationAccount,
-		AmountCaptured:     charge.Amount.Minor,
 		Reference:          charge.Reference,
 		Description:        charge.Description,
 		Metadata:           charge.Metadata,
 		Version:            1,
 		CreatedAt:          b.now,
 	}
-	switch err := b.ledger.Post(journalOf(payment)); {
+	switch err := b.payFor(payment, charge.AuthorizeOnly); {
 	case errors.Is(err, ledger.ErrInsufficientFunds):
 		payment.Status = StatusDeclined
 		payment.DeclineCode = DeclineInsufficientFunds
-		payment.AmountCaptured = 0
 		return decision{payment: payment, event: "payment.declined"}
 	case errors.Is(err, ledger.ErrBalanceTooLarge):
 		return decision{refusal: refuseField(CodeUnprocessable, "/amount", "would make a balance too large")}
@@ -45,7 +42,25 @@ func decideCharge(b *books, claim idempotency.Claim, charge Charge) decision {
 	if charge.Reference != "" {
 		b.references[reference{claim.MerchantID, charge.Reference}] = payment.ID
 	}
-	return decision{payment: payment, event: "payment.succeeded"}
+	return decision{payment: payment, event: "payment." + string(payment.Status)}
+}
+
+// payFor moves the money of a new payment, or holds it to be captured later. On an error it has done neither.
+func (b *books) payFor(payment *Payment, authorizeOnly bool) error {
+	if authorizeOnly {
+		if err := b.ledger.Place(holdOf(payment)); err != nil {
+			return err
+		}
+		payment.Status = StatusAuthorized
+		payment.AuthorizedUntil = b.clock.Add(b.authorizedFor)
+		return nil
+	}
+	if err := b.ledger.Post(journalOf(payment, payment.Amount.Minor)); err != nil {
+		return err
+	}
+	payment.Status = StatusSucceeded
+	payment.AmountCaptured = payment.Amount.Minor
+	return nil
 }
 
 // refuseCharge looks for what forbids the charge, before any money is looked at.
@@ -74,16 +89,24 @@ func refuseCharge(b *books, claim idempotency.Claim, charge Charge) *Refusal {
 	return nil
 }
 
-// journalOf is how a captured payment moves money: out of its source, into its destination.
-func journalOf(p *Payment) ledger.Journal {
+// journalOf is how a payment moves money when it captures: out of its source, into its destination.
+func journalOf(p *Payment, minor int64) ledger.Journal {
 	return ledger.Journal{
 		MerchantID: p.MerchantID,
 		ID:         p.ID,
 		PaymentID:  p.ID,
 		Currency:   p.Amount.Currency,
 		Lines: []ledger.Line{
-			{AccountID: p.SourceAccount, Minor: -p.AmountCaptured},
-			{AccountID: p.DestinationAccount, Minor: p.AmountCaptured},
+			{AccountID: p.SourceAccount, Minor: -minor},
+			{AccountID: p.DestinationAccount, Minor: minor},
 		},
+	}
+}
+
+// holdOf is what an authorized payment sets aside.
+func holdOf(p *Payment) ledger.Hold {
+	return ledger.Hold{
+		MerchantID: p.MerchantID, Currency: p.Amount.Currency, Minor: p.Amount.Minor,
+		Source: p.SourceAccount, Destination: p.DestinationAccount,
 	}
 }

@@ -27,7 +27,7 @@ func testBooks(held references, accounts ...ledger.Balance) *books {
 	if held == nil {
 		held = references{}
 	}
-	return &books{ledger: ledger.NewBook(accounts), references: held, now: testNow}
+	return &books{ledger: ledger.NewBook(accounts), references: held, now: testNow, clock: testNow}
 }
 
 func testClaim() idempotency.Claim {
@@ -192,5 +192,25 @@ func TestPaymentIDsSortByTime(t *testing.T) {
 			t.Fatalf("%s was made after %s", id, last)
 		}
 		last = id
+	}
+}
+
+// An account without a limit covers everything, but what is held has 64 bits like every sum.
+func TestHoldsDoNotOverflow(t *testing.T) {
+	world := openAccount("world", 0)
+	world.OverdraftLimit = nil
+	b := testBooks(nil, world, openAccount("shop", 0))
+	hold := Charge{Amount: usd(ledger.AmountMax), SourceAccount: "world", DestinationAccount: "shop", AuthorizeOnly: true}
+	for n := 1; ; n++ {
+		d := decideCharge(b, testClaim(), hold)
+		if d.refusal != nil {
+			if d.refusal.Code != CodeUnprocessable || n != 1025 {
+				t.Errorf("authorization %d is refused with %s", n, d.refusal.Code)
+			}
+			break
+		}
+	}
+	if account, _ := b.ledger.Account(ledger.Ref{MerchantID: 1, AccountID: "world"}); account.Held < 0 {
+		t.Errorf("%d is held", account.Held)
 	}
 }

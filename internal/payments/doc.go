@@ -4,8 +4,8 @@
 // Postgres transaction, and that transaction is the only place where money moves:
 //
 //	request ─► Service.Charge ─► groupcommit ─► transact ──────────────────────────────────────► Reply
-//	                                            1 claim keys    INSERT … ON CONFLICT DO NOTHING
-//	                                            2 lock, load    accounts: ORDER BY … FOR NO KEY UPDATE
+//	                                            1 claim keys    INSERT … ON CONFLICT DO NOTHING; references likewise
+//	                                            2 lock, load    payments, accounts: ORDER BY … FOR NO KEY UPDATE
 //	                                            3 decide        pure functions, no I/O
 //	                                            4 write         payments, entries, balances, events, answers
 //	                                            5 COMMIT        then, and only then, the callers hear
@@ -28,6 +28,11 @@
 // trace, so the key can be used again once the cause is gone. What is declined (the source cannot pay) is an answer: it is
 // stored, with its payment, and replayed.
 //
-// Reading order: charge.go (the request), decide_charge.go (the rule), transaction.go (the five steps), service.go (who
-// waits for what), and then the packages idempotency, ledger, groupcommit and postgres, each of which opens with its scheme.
+// A charge is one operation; to capture, cancel and refund a payment, and to end an authorization whose time is over, are the
+// others. They differ in what they decide and in nothing else. Those that change a payment lock its row first, and the row
+// says which accounts come next, so a batch with one of them takes a round trip more.
+//
+// Reading order: charge.go (the request), operation.go (what it looks at), decide_charge.go (the rule), transaction.go (the
+// five steps), service.go (who waits for what); states.go, change.go and decide_change.go (the rest of a payment's life); and
+// then the packages idempotency, ledger, groupcommit and postgres, each of which opens with its scheme.
 package payments

@@ -63,6 +63,8 @@ func (b *bench) wantOneCharge(own Caller, reply Reply, err error) {
 	}
 }
 
+// FAULTS 10 and 11. The claim was committed, its acknowledgement was lost, and the service took its own retry for somebody
+// else's: idempot-js 185 (BUGS 18).
 func TestWhateverBecomesOfTheCommitTheChargeHappensOnce(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -109,6 +111,7 @@ func (b *bench) commits() (n int) {
 	return n
 }
 
+// FAULTS 9. One write escaped the transaction: formance 1684 (BUGS 40).
 func TestWhicheverStatementFailsTheChargeHappensOnce(t *testing.T) {
 	t.Parallel()
 	clean := newBench(t)

@@ -49,6 +49,28 @@ func (p *Payment) JSON() []byte {
 	return mustMarshal(&view)
 }
 
+// refundJSON is a refund as the world sees it; see paymentJSON.
+type refundJSON struct {
+	ID        string       `json:"id"`
+	PaymentID string       `json:"payment_id"`
+	Amount    int64        `json:"amount"`
+	Status    RefundStatus `json:"status"`
+	Reason    string       `json:"reason"`
+	CreatedAt string       `json:"created_at"`
+}
+
+// JSON writes the refund as callers see it.
+func (r *Refund) JSON() []byte {
+	return mustMarshal(&refundJSON{
+		ID:        FormatRefundID(r.ID),
+		PaymentID: FormatID(r.PaymentID),
+		Amount:    r.Amount.Minor,
+		Status:    r.Status,
+		Reason:    r.Reason,
+		CreatedAt: r.CreatedAt.UTC().Format(TimeFormat),
+	})
+}
+
 // metadataJSON writes metadata as it is stored.
 func metadataJSON(metadata map[string]string) string {
 	if len(metadata) == 0 {

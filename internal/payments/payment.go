@@ -15,14 +15,30 @@ import (
 // Status of a payment.
 type Status string
 
-// The statuses that a charge between accounts can have. The schema knows those of later stages as well.
+// The statuses of a payment between accounts; states.go has the ways between them.
 const (
-	StatusSucceeded Status = "succeeded" // the money has moved
-	StatusDeclined  Status = "declined"  // it has not and will not; DeclineCode says why
+	StatusAuthorized Status = "authorized" // the money is held, until it is captured, canceled or AuthorizedUntil has come
+	StatusSucceeded  Status = "succeeded"  // the money has moved
+	StatusDeclined   Status = "declined"   // it has not and will not; DeclineCode says why
+	StatusCanceled   Status = "canceled"   // it was held and is free again
 )
 
-// statuses are all that the schema knows (payments_status_known), those of later stages too.
-var statuses = []Status{"authorized", "processing", StatusSucceeded, StatusDeclined, "canceled"}
+// statusProcessing is that of a payment that waits for a processor. The schema knows it, and no payment here has it yet.
+const statusProcessing Status = "processing"
+
+// statuses are all that the schema knows (payments_status_known).
+var statuses = []Status{StatusAuthorized, statusProcessing, StatusSucceeded, StatusDeclined, StatusCanceled}
+
+// live tells whether a payment of the status may still have moved money, or yet do so. A live one keeps its reference.
+func (s Status) live() bool {
+	switch s {
+	case StatusAuthorized, statusProcessing, StatusSucceeded:
+		return true
+	case StatusDeclined, StatusCanceled:
+		return false
+	}
+	return true // what is not known is not over
+}
 
 // Known tells whether a payment can have the status.
 func (s Status) Known() bool { return slices.Contains(statuses, s) }
@@ -45,25 +61,47 @@ type Payment struct {
 	Description        string
 	Metadata           map[string]string
 	Version            int64
+	AuthorizedUntil    time.Time // zero unless the payment was authorized before it was captured
 	CreatedAt          time.Time // the database's clock, read after the locks
 }
 
-const idPrefix = "pay_"
+// accounts are the two that it moves money between.
+func (p *Payment) accounts() []ledger.Ref {
+	return []ledger.Ref{{MerchantID: p.MerchantID, AccountID: p.SourceAccount}, {MerchantID: p.MerchantID, AccountID: p.DestinationAccount}}
+}
+
+// Refundable is what can still be refunded, in minor units.
+func (p *Payment) Refundable() int64 { return p.AmountCaptured - p.AmountRefunded }
+
+const (
+	paymentIDPrefix = "pay_"
+	refundIDPrefix  = "ref_"
+)
 
 // FormatID writes a payment's id as callers see it: "pay_" and the 32 hexadecimal digits of a UUID of version 7, which
 // sort by time. psql takes the digits as they are.
-func FormatID(id uuid.UUID) string {
-	text := make([]byte, len(idPrefix), len(idPrefix)+2*len(id))
-	copy(text, idPrefix)
+func FormatID(id uuid.UUID) string { return formatID(paymentIDPrefix, id) }
+
+// FormatRefundID writes a refund's id as callers see it: like a payment's, behind "ref_".
+func FormatRefundID(id uuid.UUID) string { return formatID(refundIDPrefix, id) }
+
+func formatID(prefix string, id uuid.UUID) string {
+	text := make([]byte, len(prefix), len(prefix)+2*len(id))
+	copy(text, prefix)
 	return string(hex.AppendEncode(text, id[:]))
 }
 
-// ErrInvalidID means that a text cannot be the id of any payment.
-var ErrInvalidID = errors.New("not a payment id")
+// ErrInvalidID means that a text cannot be the id of any payment or refund.
+var ErrInvalidID = errors.New("not an id")
 
 // ParseID reads what FormatID wrote, and nothing else.
-func ParseID(text string) (uuid.UUID, error) {
-	digits, ok := strings.CutPrefix(text, idPrefix)
+func ParseID(text string) (uuid.UUID, error) { return parseID(paymentIDPrefix, text) }
+
+// ParseRefundID reads what FormatRefundID wrote, and nothing else.
+func ParseRefundID(text string) (uuid.UUID, error) { return parseID(refundIDPrefix, text) }
+
+func parseID(prefix, text string) (uuid.UUID, error) {
+	digits, ok := strings.CutPrefix(text, prefix)
 	if !ok || len(digits) != 32 || strings.ContainsFunc(digits, func(r rune) bool { return r >= 'A' && r <= 'F' }) {
 		return uuid.UUID{}, ErrInvalidID
 	}

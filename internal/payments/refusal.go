@@ -16,6 +16,9 @@ const (
 	CodeAccountClosed      Code = "account_closed"
 	CodeCurrencyMismatch   Code = "currency_mismatch"
 	CodeDuplicateReference Code = "duplicate_reference"
+	CodeNotFound           Code = "not_found"
+	CodeInvalidState       Code = "invalid_state"
+	CodeAmountTooLarge     Code = "amount_too_large"
 	CodeKeyReused          Code = "idempotency_key_reused"
 	CodeKeyExpired         Code = "idempotency_key_expired"
 )

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
@@ -17,11 +18,11 @@ import (
 
 // Errors of the service. With each of them the same key is safe to send again, and finds out.
 var (
-	ErrOverloaded     = errors.New("too many charges are waiting")
-	ErrOutcomeUnknown = errors.New("it is not known yet whether the charge was made")
-	// ErrUnavailable speaks of one attempt only: an earlier one, whose outcome its caller never learned, may have charged.
+	ErrOverloaded     = errors.New("too many requests are waiting")
+	ErrOutcomeUnknown = errors.New("it is not known yet whether the request was executed")
+	// ErrUnavailable speaks of one attempt only: an earlier one, whose outcome its caller never learned, may have been executed.
 	ErrUnavailable = errors.New(
-		"this attempt did nothing, because the database cannot be used right now; an earlier one under the same key may have charged")
+		"this attempt did nothing, because the database cannot be used right now; an earlier one under the same key may have been executed")
 	ErrUnknownFingerprint = errors.New("the key was taken by a newer release of the service")
 )
 
@@ -32,6 +33,8 @@ type Config struct {
 	// answer is stored with the payment.
 	Render    func(Outcome) idempotency.Answer
 	Retention time.Duration // how long answers are replayed
+	// AuthorizationLifetime is how long an authorization holds money before it is canceled, by the database's clock.
+	AuthorizationLifetime time.Duration
 
 	Workers      int           // money transactions in flight; no more than Pools.Money has connections
 	BatchSizeMax int           // charges in one transaction
@@ -46,14 +49,16 @@ type Config struct {
 	Trace func(ctx context.Context, requests []context.Context) (context.Context, func(error))
 }
 
-// Outcome is what a charge came to, for rendering.
+// Outcome is what an operation came to, for rendering.
 type Outcome struct {
-	Payment   *Payment
-	JSON      []byte    // the payment as callers see it: what its event holds, written once for both
+	Payment   *Payment  // as it is now
+	Created   bool      // the operation made the payment; else it changed it
+	Refund    *Refund   // that the operation made; nil: none
+	JSON      []byte    // what the operation made or changed, as callers see it: what its event holds, written once for both
 	RequestID uuid.UUID // of the request that is answered
 }
 
-// Service charges. Its methods may be called from any goroutine, of any number of instances on one database.
+// Service makes payments and changes them. Its methods may be called from any goroutine, of any number of instances on one database.
 type Service struct {
 	pool      *pgxpool.Pool
 	committer *postgres.Committer
@@ -62,6 +67,8 @@ type Service struct {
 	retention time.Duration
 	trace     func(context.Context, []context.Context) (context.Context, func(error)) // nil: no
 	queueMax  int
+
+	authorizedFor time.Duration
 }
 
 // New starts a service. Close ends it.
@@ -73,6 +80,8 @@ func New(c Config) *Service {
 		retention: c.Retention,
 		trace:     c.Trace,
 		queueMax:  c.QueueSizeMax,
+
+		authorizedFor: c.AuthorizationLifetime,
 	}
 	s.group = groupcommit.New[idempotency.Key](groupcommit.Config[*operation, ruling]{
 		Commit:       s.commit,
@@ -100,23 +109,6 @@ func (s *Service) Stats() Stats {
 	return Stats{Waiting: s.group.Waiting(), Transactions: s.committer.Stats()}
 }
 
-// commit is transact, traced if tracing is on.
-func (s *Service) commit(ctx context.Context, operations []*operation) (_ []ruling, err error) {
-	if s.trace == nil {
-		return s.transact(ctx, operations)
-	}
-	requests := make([]context.Context, 0, len(operations))
-	for _, op := range operations {
-		requests = append(requests, op.request)
-	}
-	ctx, end := s.trace(ctx, requests)
-	defer func() { end(err) }()
-	return s.transact(ctx, operations)
-}
-
-// Full tells whether another charge would be turned away now, because too many wait already.
-func (s *Service) Full() bool { return s.group.Waiting() >= s.queueMax }
-
 // splittable tells whether a batch failed for what may be one operation's fault, and not for want of a database.
 func splittable(err error) bool {
 	return !errors.Is(err, postgres.ErrUnavailable) && !errors.Is(err, postgres.ErrOutcomeUnknown)
@@ -140,11 +132,51 @@ type Reply struct {
 // however often it comes and wherever it goes. A *Refusal is a definite no; any other error leaves it to the same key to
 // find out.
 func (s *Service) Charge(ctx context.Context, caller Caller, charge Charge) (Reply, error) {
-	op := newCharge(caller, charge)
-	if refusal := charge.check(); refusal != nil {
-		return s.replayOrRefuse(ctx, op, refusal)
+	return s.do(ctx, newCharge(caller, charge), charge.check())
+}
+
+// Capture moves the money that an authorized payment holds, once: it answers and replays like Charge.
+func (s *Service) Capture(ctx context.Context, caller Caller, capture Capture) (Reply, error) {
+	return s.do(ctx, newCapture(caller, capture), capture.check())
+}
+
+// Cancel frees the money that an authorized payment holds: it answers and replays like Charge.
+func (s *Service) Cancel(ctx context.Context, caller Caller, paymentID uuid.UUID) (Reply, error) {
+	return s.do(ctx, newCancel(caller, paymentID), nil)
+}
+
+// Refund gives back what a payment captured, or a part of it: it answers and replays like Charge.
+func (s *Service) Refund(ctx context.Context, caller Caller, request RefundRequest) (Reply, error) {
+	return s.do(ctx, newRefund(caller, request), request.check())
+}
+
+// do executes an operation, or answers a request that broke a rule.
+func (s *Service) do(ctx context.Context, op *operation, broken *Refusal) (Reply, error) {
+	if broken != nil {
+		return s.replayOrRefuse(ctx, op, broken)
 	}
 	return s.execute(ctx, op)
+}
+
+// ExpireAuthorizations cancels up to limit authorizations whose time is over, of any merchant, and returns how many there
+// were; fewer than limit means that none is left. Every instance may call it at any time: each is an operation like
+// any other, under a key that names the payment, so it is canceled once. An error means that some may be left.
+func (s *Service) ExpireAuthorizations(ctx context.Context, limit int) (int, error) {
+	expired, err := s.expired(ctx, limit)
+	if err != nil {
+		return 0, err
+	}
+	var canceling errgroup.Group
+	for _, payment := range expired {
+		canceling.Go(func() error {
+			_, err := s.execute(ctx, newExpire(payment))
+			if _, refused := errors.AsType[*Refusal](err); refused {
+				return nil // captured or canceled meanwhile
+			}
+			return err
+		})
+	}
+	return len(expired), canceling.Wait()
 }
 
 // execute waits for the ruling on the operation's key. If another request took this one's place in the queue under

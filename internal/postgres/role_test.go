@@ -11,6 +11,7 @@ import (
 
 // SECURITY 39 and 40: what somebody cannot do who gets the service to run a statement of his own. (With one login for
 // everything he could RESET ROLE first; with an owner's login of its own for migrations there is nothing to go back to.)
+// A late loser rewrote a completed request as failed, by an upsert: Truxify 9954 (BUGS 17). Here nobody may.
 func TestTheServicesOwnConnectionsCannotUndoWhatProtectsTheBooks(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -133,6 +133,18 @@ func (c *caller) chargeText(at, text string, keys ...string) *answer {
 	return c.send(at, request{method: http.MethodPost, path: "/payments", body: text, keys: keys})
 }
 
+// authorize holds money of alice for the shop, and returns the payment's path.
+func (c *caller) authorize(amount int64, key string) (path string) {
+	c.t.Helper()
+	return c.charge(c.first, c.order(amount).with("capture", false), key).want(http.StatusCreated).header.Get("Location")
+}
+
+// post asks for something about what is at a path, such as a payment's refund. A body of "" is none.
+func (c *caller) post(at, path, body, key string) *answer {
+	c.t.Helper()
+	return c.send(at, request{method: http.MethodPost, path: path, body: body, keys: []string{key}})
+}
+
 func (c *caller) get(at, path string) *answer {
 	c.t.Helper()
 	return c.send(at, request{method: http.MethodGet, path: path})
@@ -356,6 +368,15 @@ func (a *answer) wantProblem(status int, code string) *answer {
 	a.t.Helper()
 	if a.status != status || a.member("code") != code {
 		a.t.Fatalf("%s under %q: %v; want %d %s", a.what, a.key, a, status, code)
+	}
+	return a
+}
+
+// wantStatus checks in which status a payment or a refund is said to be.
+func (a *answer) wantStatus(status string) *answer {
+	a.t.Helper()
+	if a.member("status") != status {
+		a.fail("is not %s", status)
 	}
 	return a
 }

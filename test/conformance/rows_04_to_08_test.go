@@ -129,6 +129,33 @@ func otherRequestAtOnce(t *testing.T, c *caller) {
 	}
 }
 
+// Row 7: another request is also one with another method or path.
+func otherOperation(t *testing.T, c *caller) {
+	one, other := c.authorize(100, c.key("one")), c.authorize(50, c.key("other"))
+	captured := c.post(c.first, one+"/capture", `{"amount":70}`, c.key("k")).want(http.StatusOK).wantFresh()
+	for name, another := range map[string]struct{ path, body string }{
+		"capturing another payment": {other + "/capture", `{"amount":70}`},
+		"capturing more":            {one + "/capture", `{"amount":71}`},
+		"capturing all":             {one + "/capture", ""},
+		"canceling":                 {one + "/cancel", ""},
+		"refunding as much":         {one + "/refunds", `{"amount":70}`},
+		"charging":                  {"/payments", c.order(70).String()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := c.in(t)
+			refused := c.post(c.other, another.path, another.body, c.key("k")).wantFresh()
+			refused.wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+			if refused.paymentID() != captured.paymentID() {
+				refused.fail("does not name the original, %s", captured.paymentID())
+			}
+			c.post(c.other, one+"/capture", `{"amount":70}`, c.key("k")).wantReplayOf(captured)
+		})
+	}
+	c.post(c.other, other+"/capture", "", c.key("other")).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+	c.post(c.other, other+"/cancel", "", c.key("cancel")).want(http.StatusOK).wantFresh() // nothing had happened to it
+	c.wantMoved(70)
+}
+
 // Row 8: member order, white space, \u escapes, an explicit default, headers do not matter.
 func rewrittenRequest(t *testing.T, c *caller) {
 	for name, rewrite := range map[string]func(alice, shop string) string{

@@ -117,7 +117,7 @@ func TestTheMetricsTellOfChargesRetriesAndDeclines(t *testing.T) {
 		`paymentsvc_http_request_duration_seconds_count{method="POST",route="/payments"} 6`,
 		`paymentsvc_replays_total{status="201"} 1`,
 		`paymentsvc_replays_total{status="402"} 1`,
-		`paymentsvc_declines_total{code="insufficient_funds"} 1`,
+		`paymentsvc_declines_total{code="insufficient_funds",route="/payments"} 1`,
 		`paymentsvc_transaction_duration_seconds_count{result="committed"} 6`,
 		`paymentsvc_transaction_duration_seconds_count{result="outcome_unknown"} 0`,
 		`paymentsvc_transaction_keys_sum 6`,

@@ -75,6 +75,7 @@ func TestNoAckedChargeIsLostOrDoubledWhenTheServiceIsKilled(t *testing.T) {
 }
 
 // Row 14.
+// 201 was answered, and the balance was the old one after a restart of the database: midaz 1270 (BUGS 39).
 func TestNoAckedChargeIsLostOrDoubledWhenPostgresIsKilled(t *testing.T) {
 	t.Parallel()
 	b, cluster := newDurableBench(t, 2, slowCommit)

@@ -1,11 +1,49 @@
 package conformance
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"testing"
 	"time"
 )
+
+// Row 15: replay after a refund, capture, cancel: the original answer; GET shows today's state.
+func replayAfterRefund(_ *testing.T, c *caller) {
+	order := c.order(100).with("capture", false)
+	held := c.charge(c.first, order, c.key("hold")).want(http.StatusCreated).wantStatus("authorized")
+	path := held.header.Get("Location")
+	captured := c.post(c.first, path+"/capture", "", c.key("capture")).want(http.StatusOK).wantStatus("succeeded")
+	refunded := c.post(c.first, path+"/refunds", `{"amount":40}`, c.key("refund")).want(http.StatusCreated).wantStatus("succeeded")
+	c.post(c.first, path+"/refunds", "", c.key("the rest")).want(http.StatusCreated)
+	for _, at := range []string{c.other, c.first} {
+		c.charge(at, order, c.key("hold")).wantReplayOf(held)
+		c.post(at, path+"/capture", "", c.key("capture")).wantReplayOf(captured)
+		c.post(at, path+"/refunds", `{"amount":40}`, c.key("refund")).wantReplayOf(refunded)
+		now := c.get(at, path).want(http.StatusOK).wantStatus("succeeded")
+		var payment struct {
+			Refunded int64 `json:"amount_refunded"`
+		}
+		if err := json.Unmarshal(now.body, &payment); err != nil || payment.Refunded != 100 {
+			now.fail("does not show that 100 were refunded")
+		}
+	}
+	c.wantMoved(0)
+}
+
+// Row 15, for an authorization that was canceled.
+func replayAfterCancel(_ *testing.T, c *caller) {
+	order := c.order(100).with("capture", false)
+	held := c.charge(c.first, order, c.key("hold")).want(http.StatusCreated).wantStatus("authorized")
+	path := held.header.Get("Location")
+	canceled := c.post(c.first, path+"/cancel", "", c.key("cancel")).want(http.StatusOK).wantStatus("canceled")
+	for _, at := range []string{c.other, c.first} {
+		c.charge(at, order, c.key("hold")).wantReplayOf(held)
+		c.post(at, path+"/cancel", "", c.key("cancel")).wantReplayOf(canceled)
+		c.get(at, path).want(http.StatusOK).wantStatus("canceled")
+	}
+	c.wantMoved(0)
+}
 
 // answersOfEveryKind charges under a quoted key, and returns an answer of every kind that a keyed request can get.
 func (c *caller) answersOfEveryKind(key string) map[string]*answer {

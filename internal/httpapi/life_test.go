@@ -1,0 +1,334 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// paymentView is a payment as a caller reads it.
+type paymentView struct {
+	ID, Status, Description string
+	Amount, Version         int64
+	AmountCaptured          int64  `json:"amount_captured"`
+	AmountRefunded          int64  `json:"amount_refunded"`
+	DeclineCode             string `json:"decline_code"`
+	Metadata                map[string]string
+}
+
+func (a *answer) payment() (p paymentView) {
+	a.t.Helper()
+	a.decode(&p)
+	return p
+}
+
+type refundView struct {
+	ID        string
+	PaymentID string `json:"payment_id"`
+	Amount    int64
+	Status    string
+	Reason    string
+	CreatedAt string `json:"created_at"`
+}
+
+// authorize holds money of alice for the shop, and returns the payment's path.
+func (m *merchant) authorize(key string, cents int64) (path string) {
+	m.t.Helper()
+	return m.charge(key, aliceToShop(cents).with("capture", false)).want(http.StatusCreated).header.Get("Location")
+}
+
+// wantHeld checks what alice has, and what of it is held.
+func (m *merchant) wantHeld(balance, held int64) {
+	m.t.Helper()
+	var got struct{ Balance, Held, Available int64 }
+	m.get("/accounts/alice").decode(&got)
+	if got.Balance != balance || got.Held != held || got.Available != balance-held {
+		m.t.Errorf("alice has %+v; want %d, of which %d are held", got, balance, held)
+	}
+}
+
+func TestMoneyIsHeldAndThenCapturedOnce(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		path := m.authorize("hold", 400)
+		m.wantHeld(aliceHas, 400)
+		m.wantBalance("shop", 0)
+		first := m.post("capture", path+"/capture", `{"amount":150}`).want(http.StatusOK).wantFresh()
+		if p := first.payment(); p.Status != "succeeded" || p.Amount != 400 || p.AmountCaptured != 150 || p.Version != 2 {
+			first.fail("is not a capture of 150 of 400")
+		}
+		m.wantHeld(aliceHas-150, 0) // the rest is free
+		m.wantBalance("shop", 150)
+
+		m.repost("capture", path+"/capture", `{ "amount": 150 }`).wantReplayOf(first)
+		m.post("again", path+"/capture", "").wantProblem(http.StatusConflict, "invalid_state")
+		m.post("cancel", path+"/cancel", "").wantProblem(http.StatusConflict, "invalid_state")
+		m.wantShopGot(150)
+	})
+}
+
+func TestAnAuthorizationIsCanceledOnce(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		ordered := aliceToShop(400).with("capture", false).with("reference", "order")
+		path := m.charge("hold", ordered).want(http.StatusCreated).header.Get("Location")
+		m.charge("another", ordered).wantProblem(http.StatusConflict, "duplicate_reference")
+		first := m.post("cancel", path+"/cancel", "{}").want(http.StatusOK).wantFresh()
+		if p := first.payment(); p.Status != "canceled" || p.AmountCaptured != 0 {
+			first.fail("is not a cancellation")
+		}
+		m.wantHeld(aliceHas, 0)
+		m.repost("cancel", path+"/cancel", "").wantReplayOf(first)
+		m.post("capture", path+"/capture", "").wantProblem(http.StatusConflict, "invalid_state")
+		m.charge("another", ordered).want(http.StatusCreated) // its reference is free again
+	})
+}
+
+func TestRefundsAreMadeOnceEachAndNeverOverWhatWasCaptured(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		path := m.charge("k", aliceToShop(100)).want(http.StatusCreated).header.Get("Location")
+		first := m.post("r1", path+"/refunds", `{"amount":60,"reason":"one was broken"}`).want(http.StatusCreated).wantFresh()
+		var r refundView
+		first.decode(&r)
+		if "/payments/"+r.PaymentID != path || r.Amount != 60 || r.Status != "succeeded" || r.Reason != "one was broken" ||
+			first.header.Get("Location") != path+"/refunds/"+r.ID || !strings.HasPrefix(r.ID, "ref_") {
+			first.fail("is not the refund")
+		}
+		m.repost("r1", path+"/refunds", `{"reason":"one was broken","amount":60}`).wantReplayOf(first)
+		m.post("r2", path+"/refunds", `{"amount":41}`).wantProblem(http.StatusUnprocessableEntity, "amount_too_large")
+		rest := m.post("r2", path+"/refunds", "").want(http.StatusCreated).wantFresh() // the key was not used up
+		m.post("r3", path+"/refunds", "").wantProblem(http.StatusUnprocessableEntity, "amount_too_large")
+		m.wantBalance("alice", aliceHas)
+		if p := m.get(path).payment(); p.Status != "succeeded" || p.AmountRefunded != 100 || p.Version != 3 {
+			t.Errorf("the payment is %+v", p)
+		}
+		var list struct {
+			Data       []json.RawMessage
+			NextCursor *string `json:"next_cursor"`
+		}
+		m.get(path + "/refunds?limit=1").want(http.StatusOK).decode(&list)
+		if len(list.Data) != 1 || string(list.Data[0]) != string(rest.body) || list.NextCursor == nil {
+			t.Fatalf("the newest refund is %s", list.Data)
+		}
+		m.get(path + "/refunds?cursor=" + *list.NextCursor).want(http.StatusOK).decode(&list)
+		if len(list.Data) != 1 || string(list.Data[0]) != string(first.body) || list.NextCursor != nil {
+			t.Errorf("the one before it is %s", list.Data)
+		}
+		if got := m.get(first.header.Get("Location")).want(http.StatusOK); string(got.body) != string(first.body) {
+			got.fail("is not the refund")
+		}
+	})
+}
+
+// A decline is an answer: it is kept, with its refund, and another attempt is another refund.
+func TestARefundThatTheDestinationCannotPayIsDeclinedForGood(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		path := m.charge("k", aliceToShop(100)).want(http.StatusCreated).header.Get("Location")
+		spend := aliceToShop(50).with("source_account", "shop").with("destination_account", "world")
+		m.charge("spend", spend).want(http.StatusCreated)
+		first := m.post("r", path+"/refunds", "").wantProblem(http.StatusPaymentRequired, "insufficient_funds").wantFresh()
+		m.fund(m.first, "shop", 50)
+		m.repost("r", path+"/refunds", "").wantReplayOf(first)
+		m.post("r2", path+"/refunds", "").want(http.StatusCreated)
+		var list struct{ Data []refundView }
+		m.get(path + "/refunds").decode(&list)
+		if len(list.Data) != 2 || list.Data[0].Status != "succeeded" || list.Data[1].Status != "declined" || list.Data[1].Amount != 100 {
+			t.Errorf("the refunds are %+v", list.Data)
+		}
+		m.wantBalance("alice", aliceHas)
+	})
+}
+
+// Rows 7 and 8 of the contract: the operation and the payment are part of what a request is.
+func TestAKeyBelongsToOneOperationOnOnePayment(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		one, other := m.authorize("one", 10), m.authorize("other", 10)
+		first := m.post("k", one+"/capture", "").want(http.StatusOK)
+		for _, another := range []struct{ path, body string }{
+			{other + "/capture", ""},
+			{one + "/cancel", ""},
+			{one + "/refunds", ""},
+			{one + "/capture", `{"amount":10}`},
+			{one + "/capture", `{"amount":0}`},
+		} {
+			m.repost("k", another.path, another.body).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+		}
+		m.retry("k", aliceToShop(1)).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+		m.post("one", other+"/capture", "").wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+		m.repost("k", one+"/capture", `{"amount":null}`).wantReplayOf(first)
+	})
+}
+
+func TestWhatIsWrongWithAChangeUsesNoKeyUp(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		path := m.authorize("hold", 100)
+		const missing = "/payments/pay_00000000000070008000000000000000"
+		stranger := m.another(t)
+		for _, wrong := range []struct {
+			path, body string
+			status     int
+			code       string
+		}{
+			{path + "/capture", `{"amount":101}`, 422, "amount_too_large"},
+			{path + "/capture", `{"amount":-1}`, 422, "unprocessable"},
+			{path + "/capture", `{"amount":1.0}`, 400, "invalid_request"},
+			{path + "/capture", `{"amount":"1"}`, 400, "invalid_request"},
+			{path + "/capture", `{"reason":"?"}`, 400, "invalid_request"},
+			{path + "/cancel", `{"amount":1}`, 400, "invalid_request"},
+			{path + "/refunds", `{"reason":"` + strings.Repeat("r", 501) + `"}`, 422, "unprocessable"},
+			{path + "/refunds", `{"reason":"of 4242 4242 4242 4242"}`, 422, "unprocessable"}, // SECURITY 19
+			{path + "/refunds", "", 409, "invalid_state"},
+			{missing + "/capture", "", 404, "not_found"},
+			{missing + "/cancel", "", 404, "not_found"},
+			{missing + "/refunds", "", 404, "not_found"},
+			{"/payments/x/capture", "", 404, "not_found"},
+		} {
+			m.post("k", wrong.path, wrong.body).wantProblem(wrong.status, wrong.code)
+		}
+		for _, operation := range []string{"/capture", "/cancel", "/refunds"} {
+			stranger.post("k", path+operation, "").wantProblem(http.StatusNotFound, "not_found")
+			m.send(m.first, call{method: http.MethodPost, path: path + operation}).
+				wantProblem(http.StatusBadRequest, "idempotency_key_missing")
+			typed := http.Header{"Idempotency-Key": {"k"}, "Content-Type": {"text/plain"}}
+			m.send(m.first, call{method: http.MethodPost, path: path + operation, header: typed, body: "{}"}).
+				wantProblem(http.StatusUnsupportedMediaType, "unsupported_media_type")
+		}
+		stranger.get(path+"/refunds").wantProblem(http.StatusNotFound, "not_found")
+		m.get(path+"/refunds/ref_00000000000070008000000000000000").wantProblem(http.StatusNotFound, "not_found")
+		m.post("k", path+"/capture", "").want(http.StatusOK).wantFresh()
+	})
+}
+
+// Row 15 of the contract.
+func TestAReplayTellsWhatWasAndNotWhatIs(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		first := m.charge("k", aliceToShop(100).with("capture", false)).want(http.StatusCreated)
+		path := first.header.Get("Location")
+		captured := m.post("capture", path+"/capture", "").want(http.StatusOK)
+		m.post("refund", path+"/refunds", "").want(http.StatusCreated)
+		m.retry("k", aliceToShop(100).with("capture", false)).wantReplayOf(first)
+		m.repost("capture", path+"/capture", "").wantReplayOf(captured)
+		if p := m.get(path).payment(); p.Status != "succeeded" || p.AmountRefunded != 100 {
+			t.Errorf("GET says %+v", p)
+		}
+	})
+}
+
+func TestARefundReachesAClosedAccount(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		path := m.charge("all", aliceToShop(aliceHas)).want(http.StatusCreated).header.Get("Location")
+		m.close("alice").want(http.StatusNoContent)
+		m.post("r", path+"/refunds", "").want(http.StatusCreated)
+		m.wantBalance("alice", aliceHas)
+	})
+}
+
+func TestAPaymentIsEditedOnlyByWhoHasSeenItsVersion(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		noted := aliceToShop(1).with("metadata", map[string]string{"a": "1", "b": "2"})
+		path := m.charge("k", noted).want(http.StatusCreated).header.Get("Location")
+		tag := m.get(path).header.Get("ETag")
+		patch := func(tag, text string) *answer {
+			return m.send(m.first, call{
+				method: http.MethodPatch, path: path, body: text,
+				header: http.Header{"If-Match": {tag}, "Content-Type": {"application/merge-patch+json"}},
+			})
+		}
+		m.send(m.first, call{method: http.MethodPatch, path: path, body: "{}"}).
+			wantProblem(http.StatusPreconditionRequired, "precondition_required")
+		edited := patch(tag, `{"description":"a gift","metadata":{"a":null,"c":"3"}}`).want(http.StatusOK)
+		p := edited.payment()
+		if p.Description != "a gift" || fmt.Sprint(p.Metadata) != "map[b:2 c:3]" || p.Version != 2 || edited.header.Get("ETag") != `"2"` {
+			edited.fail("is not what was patched")
+		}
+		patch(tag, `{"description":"mine"}`).wantProblem(http.StatusPreconditionFailed, "precondition_failed")
+		patch(`"2"`, `{"description":"a gift"}`).want(http.StatusOK) // it is already
+		p = patch(`"2"`, `{"description":null,"metadata":null}`).want(http.StatusOK).payment()
+		if p.Description != "" || len(p.Metadata) != 0 || p.Version != 3 {
+			t.Errorf("it is %+v", p)
+		}
+		for _, wrong := range []struct {
+			body   string
+			status int
+			code   string
+		}{
+			{`null`, 400, "invalid_request"},
+			{`[]`, 400, "invalid_request"},
+			{`{"amount":1}`, 400, "invalid_request"},
+			{`{"metadata":"a"}`, 400, "invalid_request"},
+			{`{"metadata":{"a":1}}`, 400, "invalid_request"},
+			{`{"metadata":{"` + strings.Repeat("k", 41) + `":"v"}}`, 422, "unprocessable"},
+			{`{"metadata":{"card":"4242424242424242"}}`, 422, "unprocessable"},
+			{`{"description":"` + strings.Repeat("d", 501) + `"}`, 422, "unprocessable"},
+			{`{"description":"4242-4242-4242-4242"}`, 422, "unprocessable"},
+		} {
+			patch(`"3"`, wrong.body).wantProblem(wrong.status, wrong.code)
+		}
+		m.another(t).send(m.first, call{method: http.MethodPatch, path: path, body: "{}", header: http.Header{"If-Match": {`"3"`}}}).
+			wantProblem(http.StatusNotFound, "not_found")
+		m.post("refund", path+"/refunds", "").want(http.StatusCreated) // moves the version too
+		patch(`"3"`, `{"description":"late"}`).wantProblem(http.StatusPreconditionFailed, "precondition_failed")
+	})
+}
+
+// Of many who edit the version that all of them have seen, one wins, and nobody's work is undone unseen.
+func TestOfManyEditsOfOneVersionOneWins(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		path := m.charge("k", aliceToShop(1)).want(http.StatusCreated).header.Get("Location")
+		won := 0
+		for _, a := range atOnce(20, func(i int) *answer {
+			return m.send(m.either(i), call{
+				method: http.MethodPatch, path: path, header: http.Header{"If-Match": {`"1"`}},
+				body: fmt.Sprintf(`{"description":"%d"}`, i),
+			})
+		}) {
+			if a.status == http.StatusOK {
+				won++
+				continue
+			}
+			a.wantProblem(http.StatusPreconditionFailed, "precondition_failed")
+		}
+		if won != 1 {
+			t.Errorf("%d edits won, want 1", won)
+		}
+	})
+}
+
+func TestABalanceIsToldAsItWas(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		const charges = 20
+		for i := range charges {
+			m.charge(fmt.Sprint("k", i), aliceToShop(int64(i)+1)).want(http.StatusCreated)
+		}
+		var list struct {
+			Data []struct {
+				BalanceAfter int64 `json:"balance_after"`
+				At           string
+			}
+		}
+		m.get("/accounts/shop/entries?limit=100").decode(&list)
+		if len(list.Data) != charges {
+			t.Fatalf("there are %d entries", len(list.Data))
+		}
+		at := func(moment string) *answer { return m.get("/accounts/shop?at=" + moment) }
+		for _, entry := range list.Data {
+			var was struct {
+				ID, Currency, At string
+				Balance          int64
+			}
+			at(entry.At).want(http.StatusOK).decode(&was) // that moment included
+			if was.Balance != entry.BalanceAfter || was.At != entry.At || was.ID != "shop" || was.Currency != "USD" {
+				t.Errorf("at %s it was %+v, want %d", entry.At, was, entry.BalanceAfter)
+			}
+		}
+		var before struct{ Balance int64 }
+		at("2001-01-01T00:00:00Z").want(http.StatusOK).decode(&before)
+		if before.Balance != 0 {
+			t.Errorf("before its first entry it was %d", before.Balance)
+		}
+		at("2999-01-01T00:00:00Z").wantProblem(http.StatusUnprocessableEntity, "unprocessable")
+		at("yesterday").wantProblem(http.StatusBadRequest, "invalid_request")
+		m.get("/accounts/shop?when=now").wantProblem(http.StatusBadRequest, "invalid_request")
+		m.get("/accounts/missing?at=2001-01-01T00:00:00Z").wantProblem(http.StatusNotFound, "not_found")
+	})
+}

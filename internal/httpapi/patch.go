@@ -1,0 +1,82 @@
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+)
+
+// mergePatchType is a JSON merge patch (RFC 7396).
+const mergePatchType = "application/merge-patch+json"
+
+// patchRequest is the body of PATCH /payments/{id}, a JSON merge patch (RFC 7396): null takes a member back to its default, and
+// in metadata it removes the pair.
+type patchRequest struct {
+	Description nullableMember[text]             `json:"description"`
+	Metadata    nullableMember[map[string]*text] `json:"metadata"`
+}
+
+// patchPayment changes what the caller has written on a payment, if it is still the version that the caller has seen.
+func (a *api) patchPayment(w http.ResponseWriter, r *http.Request) error {
+	id, err := paymentOf(r)
+	if err != nil {
+		return err
+	}
+	version, err := ifMatchOf(r)
+	switch {
+	case err != nil:
+		return err
+	case version == nil:
+		return errPreconditionRequired
+	}
+	var body patchRequest
+	if err := decodeAs(w, r, &body, jsonType, mergePatchType); err != nil {
+		return err
+	}
+	patch, err := body.patch()
+	if err != nil {
+		return err
+	}
+	payment, err := a.Payments.Edit(r.Context(), requestOf(r).identity.MerchantID, id, *version, patch)
+	if err != nil {
+		return err
+	}
+	writePayment(w, payment)
+	return nil
+}
+
+func (p *patchRequest) patch() (payments.Patch, error) {
+	var patch payments.Patch
+	if p.Description.given {
+		description := string(p.Description.value)
+		patch.Description = &description
+	}
+	patch.NoMetadata = p.Metadata.given && p.Metadata.null
+	patch.Metadata = make(map[string]*string, len(p.Metadata.value))
+	for key, value := range p.Metadata.value {
+		if strings.ContainsRune(key, 0) {
+			return patch, &invalidRequest{detail: "names must not contain U+0000", pointer: "/metadata"}
+		}
+		patch.Metadata[key] = (*string)(value)
+	}
+	return patch, nil
+}
+
+// nullableMember is a member that may be absent, null or a value, where the three are different requests.
+type nullableMember[T any] struct {
+	given, null bool
+	value       T
+}
+
+func (m *nullableMember[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	m.given = true
+	if dec.PeekKind() == 'n' {
+		m.null = true
+		return dec.SkipValue()
+	}
+	return json.UnmarshalDecode(dec, &m.value)
+}

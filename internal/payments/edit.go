@@ -1,0 +1,74 @@
+package payments
+
+import (
+	"context"
+	"errors"
+	"maps"
+
+	"github.com/google/uuid"
+)
+
+// Patch changes what a payment's owner has written on it, and moves no money: a JSON merge patch (RFC 7396) that has been
+// read.
+type Patch struct {
+	Description *string            // nil: as it is
+	Metadata    map[string]*string // each nil value removes its key
+	NoMetadata  bool               // all of it is removed, before Metadata is added
+}
+
+// ErrVersionMismatch means that the payment has changed since the version that the caller has seen.
+var ErrVersionMismatch = errors.New("the payment has changed since the given version")
+
+// Edit applies the patch to the version of the payment that the caller has seen, or to none: it returns ErrVersionMismatch if
+// there is another version by now, so that of two callers who change it at once neither undoes the other's work unseen.
+// The condition is part of the UPDATE, which decides; what was read before it only says what to write. A patch that
+// changes nothing does not move the version. A *Refusal says that the payment would have too much written on it, and
+// ErrNotFound that there is no such payment.
+func (s *Service) Edit(ctx context.Context, merchantID int64, id uuid.UUID, version int64, patch Patch) (*Payment, error) {
+	payment, err := s.Get(ctx, merchantID, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case payment.Version != version:
+		return nil, ErrVersionMismatch
+	}
+	patch.applyTo(payment)
+	if refusal := payment.checkTexts(); refusal != nil {
+		return nil, refusal
+	}
+	edited, err := s.findOne(ctx, `
+		UPDATE payments p
+		SET description = $4, metadata = $5,
+			version = p.version + ((p.description, p.metadata) IS DISTINCT FROM ($4, $5::jsonb))::int
+		WHERE p.merchant_id = $1 AND p.id = $2 AND p.version = $3
+		RETURNING `+paymentColumns, merchantID, id, version, payment.Description, metadataJSON(payment.Metadata))
+	if errors.Is(err, ErrNotFound) {
+		return nil, ErrVersionMismatch
+	}
+	return edited, err
+}
+
+func (p *Patch) applyTo(payment *Payment) {
+	if p.Description != nil {
+		payment.Description = *p.Description
+	}
+	metadata := map[string]string{}
+	if !p.NoMetadata {
+		maps.Copy(metadata, payment.Metadata)
+	}
+	for key, value := range p.Metadata {
+		if value == nil {
+			delete(metadata, key)
+		} else {
+			metadata[key] = *value
+		}
+	}
+	payment.Metadata = metadata
+}
+
+func (p *Payment) checkTexts() *Refusal {
+	var complaints Complaints
+	complaints.RequireText("/description", p.Description, descriptionLengthMax)
+	complaints.RequireMetadata(p.Metadata)
+	return complaints.Refusal()
+}

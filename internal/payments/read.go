@@ -1,0 +1,127 @@
+package payments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// What a merchant does not have.
+var (
+	ErrNotFound       = errors.New("there is no such payment")
+	ErrRefundNotFound = errors.New("the payment has no such refund")
+)
+
+const paymentColumns = `p.merchant_id, p.id, p.status, p.amount, p.currency, p.source_account, p.destination_account,
+	p.amount_captured, p.amount_refunded, coalesce(p.decline_code, ''), coalesce(p.reference, ''), p.description, p.metadata,
+	p.authorized_until, p.version, p.created_at`
+
+func scanPayment(row pgx.CollectableRow) (*Payment, error) {
+	var p Payment
+	var until *time.Time
+	err := row.Scan(&p.MerchantID, &p.ID, &p.Status, &p.Amount.Minor, &p.Amount.Currency, &p.SourceAccount,
+		&p.DestinationAccount, &p.AmountCaptured, &p.AmountRefunded, &p.DeclineCode, &p.Reference, &p.Description, &p.Metadata,
+		&until, &p.Version, &p.CreatedAt)
+	if until != nil {
+		p.AuthorizedUntil = *until
+	}
+	return &p, err
+}
+
+// Get reads a payment as it is now, or returns ErrNotFound.
+func (s *Service) Get(ctx context.Context, merchantID int64, id uuid.UUID) (*Payment, error) {
+	return s.findOne(ctx, `SELECT `+paymentColumns+` FROM payments p WHERE p.merchant_id = $1 AND p.id = $2`, merchantID, id)
+}
+
+// findOne runs a statement that returns one payment, or none: ErrNotFound.
+func (s *Service) findOne(ctx context.Context, sql string, args ...any) (*Payment, error) {
+	rows, err := s.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading a payment: %w", err)
+	}
+	payment, err := pgx.CollectExactlyOneRow(rows, scanPayment)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, ErrNotFound
+	case err != nil:
+		return nil, fmt.Errorf("reading a payment: %w", err)
+	}
+	return payment, nil
+}
+
+// expired finds authorizations whose time is over, the oldest first. Whether one really is over is decided again, on its
+// locked row.
+func (s *Service) expired(ctx context.Context, limit int) ([]paymentRef, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT merchant_id, id
+		FROM payments
+		WHERE status = 'authorized' AND authorized_until <= clock_timestamp()
+		ORDER BY authorized_until
+		LIMIT $1`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("looking for expired authorizations: %w", err)
+	}
+	expired, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (ref paymentRef, err error) {
+		err = row.Scan(&ref.merchantID, &ref.id)
+		return ref, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking for expired authorizations: %w", err)
+	}
+	return expired, nil
+}
+
+// Refunds reads up to limit of a payment's refunds, newest first, from the one below the id before; Newest is above all. It
+// returns ErrNotFound if there is no such payment.
+func (s *Service) Refunds(ctx context.Context, merchantID int64, paymentID, before uuid.UUID, limit int) ([]*Refund, error) {
+	if _, err := s.Get(ctx, merchantID, paymentID); err != nil {
+		return nil, err
+	}
+	return s.refunds(ctx, `
+		SELECT `+refundColumns+`
+		FROM refunds r
+		JOIN payments p ON p.merchant_id = r.merchant_id AND p.id = r.payment_id
+		WHERE r.merchant_id = $1 AND r.payment_id = $2 AND r.id < $3
+		ORDER BY r.id DESC
+		LIMIT $4`, merchantID, paymentID, before, limit)
+}
+
+// GetRefund reads one refund of a payment, or returns ErrRefundNotFound.
+func (s *Service) GetRefund(ctx context.Context, merchantID int64, paymentID, id uuid.UUID) (*Refund, error) {
+	refunds, err := s.refunds(ctx, `
+		SELECT `+refundColumns+`
+		FROM refunds r
+		JOIN payments p ON p.merchant_id = r.merchant_id AND p.id = r.payment_id
+		WHERE r.merchant_id = $1 AND r.payment_id = $2 AND r.id = $3`, merchantID, paymentID, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(refunds) == 0:
+		return nil, ErrRefundNotFound
+	}
+	return refunds[0], nil
+}
+
+const refundColumns = `r.merchant_id, r.id, r.payment_id, r.amount, p.currency, r.status, coalesce(r.decline_code, ''),
+	r.reason, r.created_at`
+
+func (s *Service) refunds(ctx context.Context, sql string, args ...any) ([]*Refund, error) {
+	rows, err := s.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading refunds: %w", err)
+	}
+	refunds, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Refund, error) {
+		var r Refund
+		err := row.Scan(&r.MerchantID, &r.ID, &r.PaymentID, &r.Amount.Minor, &r.Amount.Currency, &r.Status, &r.DeclineCode,
+			&r.Reason, &r.CreatedAt)
+		return &r, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading refunds: %w", err)
+	}
+	return refunds, nil
+}
