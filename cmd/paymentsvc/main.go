@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/paymentsvc/paymentsvc/client"
 )
 
 // commands are the command line, as kong reads it.
@@ -21,6 +23,7 @@ type commands struct {
 	Migrate   migrateCommand   `cmd:"" help:"Move the database's schema."`
 	Merchants merchantsCommand `cmd:"" help:"Manage merchants."`
 	Keys      keysCommand      `cmd:"" help:"Manage the API keys of a merchant."`
+	Charge    chargeCommand    `cmd:"" help:"Charge once, through the API, and retry as often as it takes."`
 	Audit     auditCommand     `cmd:"" help:"Check every invariant of the books; exit 1 if one is violated."`
 	Bench     benchCommand     `cmd:"" help:"Measure charges a second, beside pgbench doing the same writes."`
 	BenchLoad benchLoadCommand `cmd:"" hidden:"" help:"Generate load, as bench tells it."`
@@ -43,7 +46,8 @@ func main() {
 // errFound makes a command fail without a message of its own: it has said already what it found.
 var errFound = errors.New("found what should not be there")
 
-// run parses args, runs the command, and returns the exit code: 0, 1 if the command failed, 2 if it was called wrongly.
+// run parses args, runs the command, and returns the exit code: 0, 1 if the command failed, 2 if it was called wrongly, 3
+// if nobody knows whether it has charged.
 func run(ctx context.Context, args []string, term terminal) int {
 	var cli commands
 	exited := -1
@@ -69,6 +73,9 @@ func run(ctx context.Context, args []string, term terminal) int {
 	switch err := command.Run(); {
 	case errors.Is(err, errFound):
 		return 1
+	case errors.Is(err, client.ErrUnknownOutcome):
+		_, _ = fmt.Fprintf(term.err, "paymentsvc: %v\n", err)
+		return 3
 	case err != nil:
 		_, _ = fmt.Fprintf(term.err, "paymentsvc: %v\n", err)
 		return 1

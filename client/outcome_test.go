@@ -1,0 +1,240 @@
+package client_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+
+	"github.com/paymentsvc/paymentsvc/client"
+)
+
+// What each answer means: whether it is sent again, and what is known if it is the last, alone and after an attempt whose answer
+// was lost.
+func TestAnAnswerMeansWhatItSaysAndNoMore(t *testing.T) {
+	t.Parallel()
+	const (
+		same  = client.RetrySameKey
+		newK  = client.RetryNewKey
+		never = client.RetryNever
+	)
+	for _, row := range []struct {
+		answer    answer
+		again     bool // another attempt follows
+		unknown   bool // as the last of its kind
+		afterLost bool // unknown, where the attempt before was lost
+	}{
+		// The last word about the key, and so about every attempt.
+		{problem(402, "insufficient_funds", newK), false, false, false},
+		{problem(422, "idempotency_key_reused", never), false, false, false},
+		{problem(409, "idempotency_key_expired", never), false, false, false},
+		{problem(503, "given_up", never), false, false, false},
+		// Refused and not stored: nothing about the attempt before, which may be on its way still.
+		{problem(400, "invalid_request", same), false, false, true},
+		{problem(409, "duplicate_reference", never), false, false, true}, // of a payment that may yet be canceled
+		{problem(401, "unauthorized", same), false, false, true},
+		{problem(404, "not_found", same), false, false, true},
+		{problem(409, "invalid_state", same), false, false, true},
+		{problem(422, "account_closed", same), false, false, true},
+		// Turned away before anything was done.
+		{problem(429, "rate_limited", same), true, false, true},
+		{problem(503, "overloaded", same), true, false, true},
+		{problem(503, "unavailable", same), true, false, true},
+		// The service does not know either.
+		{problem(503, "outcome_unknown", same), true, true, true},
+		{problem(503, "some_later_code", same), true, true, true},
+		{problem(409, "idempotency_key_in_progress", same), true, true, true},
+		{problem(500, "internal_error", same), false, true, true},
+		// Not the service's words: whoever answered may have passed the request on first.
+		{page(403), false, true, true},
+		{page(409), false, true, true},
+		{page(429), true, true, true},
+		{page(500), false, true, true},
+		{page(502), true, true, true},
+		{page(503), true, true, true},
+		{page(504), true, true, true},
+		{page(307), false, true, true},
+		{page(200), false, true, true},
+		{answer{status: 201, kind: "application/json", body: `{"id":`}, false, true, true},
+		{answer{status: 201, kind: "application/json", body: `{"portal":"log in"}`}, false, true, true},
+		{withStatus(503, problem(200, "overloaded", same)), true, true, true},
+		{lost, true, true, true},
+	} {
+		t.Run(fmt.Sprint(row.answer), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				options := client.Options{AttemptsMax: 2}
+				c, service := scripted(t, options, row.answer)
+				_, err := c.Charge(t.Context(), "key", charge)
+				if n := len(service.requests()); (n == 2) != row.again || n < 1 {
+					t.Errorf("it was sent %d times", n)
+				}
+				if isUnknown(t, err, "key") != row.unknown {
+					t.Errorf("alone: unknown should be %t: %v", row.unknown, err)
+				}
+
+				c, _ = scripted(t, options, lost, row.answer)
+				_, err = c.Charge(t.Context(), "key", charge)
+				if err == nil || isUnknown(t, err, "key") != row.afterLost {
+					t.Errorf("after a lost one: unknown should be %t: %v", row.afterLost, err)
+				}
+
+				if row.again {
+					c, service = scripted(t, options, row.answer, yes)
+					payment, err := c.Charge(t.Context(), "key", charge)
+					if err != nil || payment.ID != "pay_1" || payment.Attempts != 2 || len(service.requests()) != 2 {
+						t.Errorf("the second attempt should have succeeded: %v, %v", payment, err)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAnErrorSaysWhatTheServiceSaid(t *testing.T) {
+	t.Parallel()
+	c, _ := scripted(t, client.Options{}, answer{
+		status: 402, kind: "application/problem+json; charset=utf-8", header: map[string]string{"Idempotent-Replayed": "true"},
+		body: `{"type":"/docs/errors/insufficient_funds","title":"The account cannot pay","status":402,"detail":"poor",
+			"code":"insufficient_funds","retry":"new_key","request_id":"req_1","payment_id":"pay_1",
+			"errors":[{"pointer":"/amount","detail":"much"}]}`,
+	})
+	_, err := c.Charge(t.Context(), "key", charge)
+	e, ok := errors.AsType[*client.Error](err)
+	if !ok {
+		t.Fatal(err)
+	}
+	want := client.Error{
+		Status: 402, Code: "insufficient_funds", Type: "/docs/errors/insufficient_funds", Title: "The account cannot pay",
+		Detail: "poor", Retry: client.RetryNewKey, PaymentID: "pay_1", RequestID: "req_1",
+		Fields: []client.FieldError{{Pointer: "/amount", Detail: "much"}}, Replayed: true,
+	}
+	if got := fmt.Sprintf("%+v", *e); got != fmt.Sprintf("%+v", want) || !e.Declined() {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestEveryAttemptHasTheSameKeyAndTheSameBytes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, service := scripted(t, client.Options{},
+			lost, page(502),
+			problem(503, "outcome_unknown", client.RetrySameKey), problem(409, "idempotency_key_in_progress", client.RetrySameKey),
+			yes.with("Idempotent-Replayed", "true").with("Original-Request-Id", "req_0").with("Request-Id", "req_4"))
+		key := client.NewKey()
+		payment, err := c.Charge(t.Context(), key, charge)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !payment.Replayed || payment.OriginalRequestID != "req_0" || payment.RequestID != "req_4" || payment.Attempts != 5 {
+			t.Errorf("the reply is %+v", payment.Reply)
+		}
+		if string(payment.Body) != yes.body {
+			t.Errorf("the body is %s", payment.Body)
+		}
+		requests := service.requests()
+		if len(requests) != 5 {
+			t.Fatalf("%d requests", len(requests))
+		}
+		for _, r := range requests {
+			if r.header.Get("Idempotency-Key") != `"`+string(key)+`"` || r.body != requests[0].body || r.body == "" {
+				t.Errorf("a request differs: %+v", r)
+			}
+		}
+	})
+}
+
+func TestAKeyThatCannotBeSentIsNotSent(t *testing.T) {
+	t.Parallel()
+	c, service := scripted(t, client.Options{}, yes)
+	for _, key := range []client.Key{"", "with\nnewline", "schlüssel", client.Key(make([]byte, 256))} {
+		if _, err := c.Charge(t.Context(), key, charge); !errors.Is(err, client.ErrInvalidKey) || isUnknown(t, err, key) {
+			t.Errorf("key %q: %v", key, err)
+		}
+	}
+	if n := len(service.requests()); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
+func TestKeysDoNotRepeat(t *testing.T) {
+	t.Parallel()
+	seen := map[client.Key]bool{}
+	for range 10_000 {
+		key := client.NewKey()
+		if seen[key] || len(key) < 22 { // 22 characters of base64 are 128 bits
+			t.Fatalf("key %q", key)
+		}
+		seen[key] = true
+	}
+}
+
+// An id never makes a path another resource's.
+func TestAnIDStaysInItsPlace(t *testing.T) {
+	t.Parallel()
+	c, service := scripted(t, client.Options{}, answer{status: 200, kind: "application/json", body: `{"id":"x"}`})
+	for _, id := range []string{"", ".", ".."} {
+		if _, err := c.GetPayment(t.Context(), id); err == nil {
+			t.Errorf("id %q was sent", id)
+		}
+	}
+	if _, err := c.GetPayment(t.Context(), "a/../b?c#d"); err != nil {
+		t.Fatal(err)
+	}
+	if requests := service.requests(); len(requests) != 1 || requests[0].path != "/payments/a%2F..%2Fb%3Fc%23d" {
+		t.Errorf("requests: %+v", requests)
+	}
+}
+
+// Reading has no outcome that could be unknown; writing without a key has, and is repeated as well.
+func TestMethodsThatAreIdempotentAreSentAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for name, row := range map[string]struct {
+			call    func(*client.Client) error
+			unknown bool
+		}{
+			"GET": {func(c *client.Client) error { _, err := c.GetPayment(t.Context(), "pay_1"); return err }, false},
+			"PUT": {func(c *client.Client) error {
+				_, err := c.PutAccount(t.Context(), "a", client.AccountTerms{})
+				return err
+			}, true},
+			"DELETE": {func(c *client.Client) error { return c.CloseAccount(t.Context(), "a") }, true},
+			"PATCH": {func(c *client.Client) error {
+				_, err := c.EditPayment(t.Context(), "pay_1", 3, client.PaymentPatch{Description: new("x")})
+				return err
+			}, true},
+		} {
+			c, service := scripted(t, client.Options{AttemptsMax: 3}, lost)
+			err := row.call(c)
+			if err == nil || isUnknown(t, err, "") != row.unknown {
+				t.Errorf("%s: unknown should be %t: %v", name, row.unknown, err)
+			}
+			if n := len(service.requests()); n != 3 {
+				t.Errorf("%s: sent %d times", name, n)
+			}
+		}
+	})
+}
+
+// The first attempt may have been the change that the second runs into.
+func TestA412AfterALostAnswerIsBoth(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, service := scripted(t, client.Options{}, lost, problem(412, "precondition_failed", client.RetrySameKey))
+		_, err := c.EditPayment(t.Context(), "pay_1", 3, client.PaymentPatch{Description: new("x")})
+		e, ok := errors.AsType[*client.Error](err)
+		if !isUnknown(t, err, "") || !ok || e.Code != "precondition_failed" {
+			t.Errorf("got %v", err)
+		}
+		for _, r := range service.requests() {
+			if r.header.Get("If-Match") != `"3"` || r.header.Get("Content-Type") != "application/merge-patch+json" {
+				t.Errorf("a request without its condition: %+v", r)
+			}
+		}
+		c, _ = scripted(t, client.Options{}, problem(412, "precondition_failed", client.RetrySameKey))
+		if _, err = c.EditPayment(t.Context(), "pay_1", 3, client.PaymentPatch{}); isUnknown(t, err, "") {
+			t.Errorf("a 412 alone is no riddle: %v", err)
+		}
+	})
+}
