@@ -77,6 +77,8 @@ func startDev(t *testing.T) (address, apiKey string) {
 	}
 }
 
+var assignment = regexp.MustCompile(`^[A-Z_]+=`)
+
 func TestWhatTheReadmeShowsIsWhatHappens(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -87,9 +89,13 @@ func TestWhatTheReadmeShowsIsWhatHappens(t *testing.T) {
 		t.Fatalf("the README shows %d commands", len(shown))
 	}
 	address, apiKey := startDev(t)
+	assigned := "" // each command has a shell of its own; what an earlier one assigned is assigned again, and being idempotent is the same
 	for _, s := range shown {
 		command := strings.ReplaceAll(s.Command, "127.0.0.1:8080", address)
-		shell := exec.CommandContext(t.Context(), "bash", "-o", "pipefail", "-c", command)
+		shell := exec.CommandContext(t.Context(), "bash", "-o", "pipefail", "-c", assigned+command)
+		if assignment.MatchString(command) {
+			assigned += command
+		}
 		shell.Env = append(os.Environ(), "API_KEY="+apiKey)
 		printed, err := shell.CombinedOutput()
 		if err != nil {
