@@ -15,9 +15,12 @@ import (
 // ErrSchema means that the database's schema is not one that this build may run money on.
 var ErrSchema = errors.New("the schema is not fit for use")
 
+// ErrLocked means that it cannot be told now whether the schema is fit, because somebody has locked one of its tables.
+var ErrLocked = errors.New("a table is locked, so that its constraints cannot be read")
+
 // Querier is a pool, a connection or a transaction.
 type Querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
@@ -138,9 +141,15 @@ type guard struct{ name, definition, function, body string }
 
 // guards reads the unique constraints that are valid, the checks, and the triggers that are enabled.
 //
+// To print a check or a trigger Postgres opens its table, so it waits for whoever has locked that table against everybody: the
+// answer is then ErrLocked.
+//
 // A trigger's definition is printed without its name and table, which are what it is looked up by.
 func guards(ctx context.Context, db Querier) (map[string]guard, error) {
-	rows, err := db.Query(ctx, `
+	found := map[string]guard{}
+	batch := &pgx.Batch{} // one implicit transaction, for which the first statement sets the limit
+	batch.Queue(`SELECT set_config('lock_timeout', '300ms', true)`)
+	batch.Queue(`
 		SELECT c.relname || '.' || k.conname, pg_get_constraintdef(k.oid, true), '', ''
 		FROM pg_constraint k
 		JOIN pg_class c ON c.oid = k.conrelid
@@ -154,15 +163,18 @@ func guards(ctx context.Context, db Querier) (map[string]guard, error) {
 		FROM pg_trigger t
 		JOIN pg_class c ON c.oid = t.tgrelid
 		JOIN pg_proc f ON f.oid = t.tgfoid
-		WHERE t.tgenabled IN ('O', 'A') AND NOT t.tgisinternal AND c.relnamespace = current_schema()::regnamespace`)
-	if err != nil {
-		return nil, err
-	}
-	found := map[string]guard{}
-	var g guard
-	_, err = pgx.ForEachRow(rows, []any{&g.name, &g.definition, &g.function, &g.body}, func() error {
-		found[g.name] = g
-		return nil
+		WHERE t.tgenabled IN ('O', 'A') AND NOT t.tgisinternal AND c.relnamespace = current_schema()::regnamespace`,
+	).Query(func(rows pgx.Rows) error {
+		var g guard
+		_, err := pgx.ForEachRow(rows, []any{&g.name, &g.definition, &g.function, &g.body}, func() error {
+			found[g.name] = g
+			return nil
+		})
+		return err
 	})
+	err := db.SendBatch(ctx, batch).Close()
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == "55P03" { // lock_not_available
+		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
+	}
 	return found, err
 }

@@ -292,3 +292,15 @@ func TestEveryGuardOfTheSchemaIsLookedAtOrIsKnownNotToMatter(t *testing.T) {
 		t.Errorf("the schema has the guards\n%s\nand this test knows\n%s", strings.Join(got, "\n"), strings.Join(known, "\n"))
 	}
 }
+
+// An instance does not stop being ready because somebody has locked a table: what its constraints were, they still are.
+func TestALockedTableIsNotCalledUnfit(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	inVain(t, db.Pool, func(tx pgx.Tx) {
+		execute(t, tx, `LOCK TABLE payments`)
+		if err := migrations.Check(t.Context(), db.Pool); !errors.Is(err, migrations.ErrLocked) || errors.Is(err, migrations.ErrSchema) {
+			t.Errorf("got %v, want %v", err, migrations.ErrLocked)
+		}
+	})
+}

@@ -44,7 +44,10 @@ func (c *benchCommand) Run(ctx context.Context, term terminal) error {
 		Scratch:     c.Scratch,
 		Commit:      c.Commit,
 	}, bench.NewProgress(term.err))
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		err = errors.New("the benchmark was interrupted")
+	case err != nil:
 		err = fmt.Errorf("benchmark: %w", err)
 	}
 	if report == nil {

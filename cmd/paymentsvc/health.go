@@ -82,6 +82,9 @@ func (h *health) watch(ctx context.Context) {
 }
 
 func (h *health) record(err error) {
+	if errors.Is(err, migrations.ErrLocked) {
+		return // the database is there and takes writes, and what its schema was a moment ago it still is
+	}
 	h.mu.Lock()
 	before := h.err
 	h.err = err
@@ -119,7 +122,7 @@ func (h *health) waitUntilFit(ctx context.Context, patience time.Duration) error
 	defer ticker.Stop()
 	for {
 		err := h.probe(ctx)
-		if err == nil || !postgres.Unavailable(err) {
+		if err == nil || !postgres.Unavailable(err) && !errors.Is(err, migrations.ErrLocked) {
 			return err
 		}
 		h.logger.Warn("waiting for the database", "error", err)

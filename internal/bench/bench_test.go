@@ -110,7 +110,7 @@ func TestCtrlCLeavesNothingBehind(t *testing.T) {
 			if code := run.ExitCode(); code != 1 {
 				t.Errorf("exit code %d", code)
 			}
-			if said := run.Stderr.String(); !strings.Contains(said, "context canceled") {
+			if said := run.Stderr.String(); !strings.Contains(said, "interrupted") {
 				t.Errorf("it said:\n%s", said)
 			}
 			empty(t, scratch)

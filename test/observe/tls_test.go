@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -152,7 +153,10 @@ func TestARenewedCertificateIsServedAndABrokenOneIsNot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer.Body.Close()
+		defer answer.Body.Close()
+		if _, err := io.Copy(io.Discard, answer.Body); err != nil { // or the connection is not kept
+			t.Fatal(err)
+		}
 	}
 	ask()
 	issue(t, f, 2)

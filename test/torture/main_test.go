@@ -214,6 +214,7 @@ func (b *bench) awaitBackend(what, condition string) {
 
 // Conditions on pg_stat_activity.
 const (
+	isMoney           = `application_name = 'paymentsvc-money'` // and not a look for expired authorizations, which comes every second
 	waitsForLock      = `wait_event_type = 'Lock'`
 	idleInTransaction = `state = 'idle in transaction'`
 )

@@ -52,19 +52,18 @@ func TestFullQueuePutsOffAtOnceAndRecoversByItself(t *testing.T) {
 // alike. Charges go on, so the instance stays ready; and it recovers by itself.
 func TestReadsArePutOffInTimeWhenEveryReadConnectionIsTaken(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, 1, setBudget, "READ_CONNECTIONS=2")
+	b := newBench(t, 1, setBudget, "READ_CONNECTIONS=1")
 	b.chargedOnce(key(0), b.charge(0, key(0)))
 	url := b.instance(0).URL()
-	strangers := []*service.Merchant{service.CreateMerchant(t, b.url), service.CreateMerchant(t, b.url)}
+	stranger := service.CreateMerchant(t, b.url)
 	get := func(m *service.Merchant, path string) service.Answer {
 		return m.Do(t.Context(), http.MethodGet, url+path, "", nil)
 	}
 	release := b.hold(`LOCK TABLE api_keys`)
-	asked := map[string]<-chan service.Answer{}
-	for i, stranger := range strangers {
-		asked[fmt.Sprint("stranger ", i)] = started(func() service.Answer { return get(stranger, "/accounts/world") })
+	asked := map[string]<-chan service.Answer{
+		"stranger": started(func() service.Answer { return get(stranger, "/accounts/world") }), // whose key is looked up
 	}
-	service.Await(t, margin, "both connections are taken", func() bool { return b.backends(waitsForLock) == 2 })
+	service.Await(t, margin, "the connection is taken", func() bool { return b.backends(waitsForLock) > 0 })
 
 	for what, send := range map[string]func() service.Answer{
 		"GET of an account": func() service.Answer { return get(b.merchant, "/accounts/world") },
