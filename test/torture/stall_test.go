@@ -55,7 +55,7 @@ func TestChargeThatMeetsALockedTableIsPutOffAndRolledBack(t *testing.T) {
 	b.putOff(b.charge(0, key(1)), patience+margin)
 	b.healthAnswers(0, http.StatusOK)
 	service.Await(t, 2*time.Second, "its transaction has been given up", func() bool {
-		return b.backends(isMoney+" AND "+waitsForLock) == 0 && b.backends(inTransaction) == 0
+		return b.backends(isMoney+" AND "+waitsForLock) == 0 && b.backends(isMoney+" AND "+inTransaction) == 0
 	})
 	release()
 	b.nothingStored(key(1))
