@@ -59,8 +59,13 @@ build: ## Compile bin/paymentsvc
 
 .PHONY: test
 test: $(GOTESTSUM) ## Run every test that CI runs, on a real Postgres; narrow it by PKG= and ARGS=
+ifeq ($(PKG)$(ARGS),./...)
+	@# This one sends ten thousand requests, and with the race detector only a part of them.
+	@$(GOTESTSUM) --format=pkgname-and-test-fails -- -run=Naughty -timeout=5m ./internal/httpapi
+endif
+	@# One package after the other: many of them measure how long somebody waits, and make others wait.
 	@$(GOTESTSUM) --format=pkgname-and-test-fails --format-hide-empty-pkg -- \
-		-race -shuffle=on -timeout=10m $(ARGS) $(PKG)
+		-race -shuffle=on -timeout=15m -p=1 $(ARGS) $(PKG)
 
 .PHONY: lint
 lint: lint-api $(GOLANGCI_LINT) ## Check style, mistakes, formatting and who imports whom

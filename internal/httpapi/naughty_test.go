@@ -189,21 +189,18 @@ func TestNaughtyStringsAreTextsAndNothingElse(t *testing.T) {
 	in := newInstanceWith(t, db.URL, settings{uncompared: true})
 	m := newMerchant(t, db, in, in)
 	n := &naughty{merchant: m}
-	texts := make(chan string)
+	all := naughtyStrings(t)
+	texts := make(chan int) // numbers of them
 	var senders sync.WaitGroup
 	for range 2 { // and no more: it is a minute's work, beside which the other tests should be served in time
 		senders.Go(func() {
-			for text := range texts {
-				n.inBodies(text)
-				n.inKeys(text)
-				n.inPathsAndQueries(text)
-				n.inFields(text)
+			for i := range texts {
+				n.everywhere(i, all[i])
 			}
 		})
 	}
-	all := naughtyStrings(t)
-	for _, text := range all {
-		texts <- text
+	for i := range all {
+		texts <- i
 	}
 	close(texts)
 	senders.Wait()
@@ -211,7 +208,7 @@ func TestNaughtyStringsAreTextsAndNothingElse(t *testing.T) {
 	m.wantBalance("shop", int64(n.paid))
 	m.wantCount(3+n.opened, `SELECT count(*) FROM accounts WHERE merchant_id = $1`, m.id)
 	t.Logf("%d strings: %d payments and %d accounts have one of them, of %d answers", len(all), n.paid, n.opened, n.answers)
-	if n.paid < len(all) {
+	if n.paid < len(all)/4 {
 		t.Error("most were refused, so this test shows too little")
 	}
 }
@@ -222,6 +219,16 @@ type naughty struct {
 	mu                    sync.Mutex // guards what follows
 	paid, opened, answers int
 	keys                  int
+}
+
+// everywhere sends the text in every place. With the race detector, where that takes minutes, it is one kind of place for each text in
+// turn; `make test` runs this test without it as well.
+func (n *naughty) everywhere(i int, text string) {
+	for kind, send := range []func(string){n.inBodies, n.inKeys, n.inPathsAndQueries, n.inFields} {
+		if !withRaceDetector || i%4 == kind {
+			send(text)
+		}
+	}
 }
 
 // judge checks an answer, and tells whether the request was accepted.
