@@ -65,7 +65,7 @@ ifeq ($(PKG)$(ARGS),./...)
 endif
 	@# One package after the other: many of them measure how long somebody waits, and make others wait.
 	@$(GOTESTSUM) --format=pkgname-and-test-fails --format-hide-empty-pkg -- \
-		-race -shuffle=on -timeout=15m -p=1 $(ARGS) $(PKG)
+		-race -shuffle=on -timeout=10m -p=1 $(ARGS) $(PKG)
 
 .PHONY: lint
 lint: lint-api $(GOLANGCI_LINT) ## Check style, mistakes, formatting and who imports whom

@@ -208,7 +208,11 @@ func TestNaughtyStringsAreTextsAndNothingElse(t *testing.T) {
 	m.wantBalance("shop", int64(n.paid))
 	m.wantCount(3+n.opened, `SELECT count(*) FROM accounts WHERE merchant_id = $1`, m.id)
 	t.Logf("%d strings: %d payments and %d accounts have one of them, of %d answers", len(all), n.paid, n.opened, n.answers)
-	if n.paid < len(all)/4 {
+	least := len(all)
+	if withRaceDetector { // each text in one kind of place of four
+		least /= 4
+	}
+	if n.paid < least {
 		t.Error("most were refused, so this test shows too little")
 	}
 }
