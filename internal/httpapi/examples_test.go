@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -208,6 +209,9 @@ func answerExamples() map[string]answerExample {
 	}
 	return examples
 }
+
+// varying is what is another in each exchange: ids and times.
+var varying = regexp.MustCompile(`[0-9a-f]{32}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z`)
 
 // inOrder is JSON with its members in one order, and without ids and times.
 func inOrder(t *testing.T, text string) string {
