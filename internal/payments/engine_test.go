@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"pgregory.net/rapid"
 
+	"github.com/paymentsvc/paymentsvc/internal/audit"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/pgtest"
@@ -135,34 +136,53 @@ func drawCharge(t *rapid.T) Charge {
 	}
 }
 
+// Every operation, in any order, under keys that are used again, on either of two instances: what is answered is what the model
+// says, and the books are in order at the end of each run and now and then on its way. A thousand runs, in ten databases at once.
 func TestTheEngineDoesWhatTheModelSays(t *testing.T) {
 	t.Parallel()
-	db := pgtest.New(t)
-	instances := []*Service{newService(t, db.URL), newService(t, db.URL)}
-	rapid.Check(t, func(rt *rapid.T) {
-		merchantID := newMerchant(t, instances[0], map[string]int64{"a": 20, "b": 0})
-		m := newModel(map[string]int64{"a": 20, "b": 0})
-		for range rapid.IntRange(1, 30).Draw(rt, "requests") {
-			s := rapid.SampledFrom(instances).Draw(rt, "instance")
-			key := drawKey(rt)
-			request := drawRequest(rt, m)
-			caller := callerWith(merchantID, key)
-			reply, err := request.send(s, caller)
-			if got, want := result(reply, err, caller), m.answer(key, request, reply.PaymentID); got != want {
-				rt.Fatalf("%s under %s: %s; the contract says %s", request, key, got, want)
-			}
+	for part := range 10 {
+		t.Run(fmt.Sprint("part ", part+1), func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			instances := []*Service{newService(t, db.URL), newService(t, db.URL)}
+			rapid.Check(t, func(rt *rapid.T) { compareWithModel(t, rt, db, instances) }) // a hundred times
+		})
+	}
+}
+
+func compareWithModel(t *testing.T, rt *rapid.T, db *pgtest.DB, instances []*Service) {
+	merchantID := newMerchant(t, instances[0], map[string]int64{"a": 20, "b": 0})
+	m := newModel(map[string]int64{"a": 20, "b": 0})
+	for range rapid.IntRange(1, 30).Draw(rt, "requests") {
+		s := rapid.SampledFrom(instances).Draw(rt, "instance")
+		key := drawKey(rt)
+		request := drawRequest(rt, m)
+		caller := callerWith(merchantID, key)
+		reply, err := request.send(s, caller)
+		if got, want := result(reply, err, caller), m.answer(key, request, reply.PaymentID); got != want {
+			rt.Fatalf("%s under %s: %s; the contract says %s", request, key, got, want)
 		}
-		for _, id := range []string{"a", "b"} {
-			account, err := ledger.Get(t.Context(), instances[1].pool, ledger.Ref{MerchantID: merchantID, AccountID: id})
-			if err != nil {
-				rt.Fatal(err)
-			}
-			if account.Posted != m.balances[id] || account.Held != m.held[id] {
-				rt.Errorf("account %s is at %d with %d held; the contract says %d and %d",
-					id, account.Posted, account.Held, m.balances[id], m.held[id])
-			}
+		if rapid.IntRange(0, 99).Draw(rt, "audit at 0") == 0 {
+			wantBooksInOrder(rt, db)
 		}
-	})
+	}
+	for _, id := range []string{"a", "b"} {
+		account, err := ledger.Get(t.Context(), instances[1].pool, ledger.Ref{MerchantID: merchantID, AccountID: id})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if account.Posted != m.balances[id] || account.Held != m.held[id] {
+			rt.Errorf("account %s is at %d with %d held; the contract says %d and %d",
+				id, account.Posted, account.Held, m.balances[id], m.held[id])
+		}
+	}
+	wantBooksInOrder(rt, db)
+}
+
+func wantBooksInOrder(t *rapid.T, db *pgtest.DB) {
+	if violations, err := audit.Run(t.Context(), db.Pool, 10); err != nil || len(violations) > 0 {
+		t.Errorf("the audit says %v, %v", violations, err)
+	}
 }
 
 // Many operations in one transaction end as they would have in a transaction each.
