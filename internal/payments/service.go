@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
@@ -206,7 +207,20 @@ func (s *Service) replayOrRefuse(ctx context.Context, op *operation, refusal *Re
 	case record == nil:
 		return Reply{}, refusal
 	}
+	if err := s.awaitStandby(ctx); err != nil {
+		return Reply{}, translate(err)
+	}
 	return s.reply(record, op.claim.Fingerprint, now)
+}
+
+// awaitStandby returns when all that was committed until now is as safe as its COMMIT promised. If somebody cancels a COMMIT's
+// wait for a synchronous standby, its row can be read although no standby has it, so reading it is no reason to acknowledge it. A
+// later COMMIT waits for all before it, if it wrote something: here a message that nobody reads. Replays out of a batch need no such
+// call, because its row locks are writes.
+func (s *Service) awaitStandby(ctx context.Context) error {
+	return s.committer.Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+		return tx.Commit(ctx, func(q *pgx.Batch) { q.Queue(`SELECT pg_logical_emit_message(true, 'paymentsvc.replay', '')`) })
+	})
 }
 
 // reply is what a record means for one request under its key.
