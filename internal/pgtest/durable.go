@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,21 +36,48 @@ func Durable(t testing.TB, parameters map[string]string) *Cluster {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	dir := newDir(os.TempDir()) // a disk, where durability has its price
+	c := start(ctx, t, embedded.Options{Durable: true, Parameters: parameters})
+	var err error
+	if c.url, err = migrate(ctx, c.AdminURL()); err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	return c
+}
+
+// Standby starts a server that follows this one, until pg_promote() makes it a server like any other. It is ended as this one is.
+func (c *Cluster) Standby(t testing.TB) *Cluster {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	standby := start(ctx, t, embedded.Options{Durable: true, Follow: c.Server})
+	standby.url = strings.Replace(c.url, hostOf(t, c.AdminURL()), hostOf(t, standby.AdminURL()), 1)
+	return standby
+}
+
+func hostOf(t testing.TB, databaseURL string) string {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Host
+}
+
+// start starts a server on a directory of its own, and ends it after the test.
+func start(ctx context.Context, t testing.TB, o embedded.Options) *Cluster {
+	t.Helper()
+	o.DataDir = newDir(os.TempDir()) // a disk, where durability has its price
 	t.Cleanup(func() {
-		if err := embedded.Remove(dir); err != nil {
+		if err := embedded.Remove(o.DataDir); err != nil {
 			t.Errorf("pgtest: %v", err)
 		}
 	})
-	s, err := embedded.Start(ctx, embedded.Options{DataDir: dir, Durable: true, Parameters: parameters})
+	s, err := embedded.Start(ctx, o)
 	if err != nil {
 		t.Fatalf("pgtest: a test that kills its server needs one of its own: %v", err)
 	}
 	c := &Cluster{Server: s}
 	t.Cleanup(func() { c.end(t) })
-	if c.url, err = migrate(ctx, s.URL()); err != nil {
-		t.Fatalf("pgtest: %v", err)
-	}
 	return c
 }
 

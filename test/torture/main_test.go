@@ -7,6 +7,7 @@
 //
 //	kill_test.go         the service, Postgres, and both are killed under load
 //	connections_test.go  connections are terminated, refused, read-only or used up
+//	failover_test.go     a standby takes over
 //	overload_test.go     more comes than there is room for
 //	stall_test.go        a process or a table stands still
 //	network_test.go      what is said on the wire is late, cut short or lost

@@ -41,6 +41,8 @@ type Options struct {
 	Parameters map[string]string // further server settings, as in postgres -c name=value
 	Binaries   Binaries          // zero: found on this machine, else downloaded
 	Logger     *slog.Logger      // nil: silent
+	// Follow makes new data a copy of another server's, which it goes on following: a standby, until pg_promote().
+	Follow *Server
 }
 
 // Server is a Postgres server that this process started. Its methods may be called from any goroutine.

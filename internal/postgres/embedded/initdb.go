@@ -49,10 +49,7 @@ func (s *Server) initialise(ctx context.Context) error {
 	if err := s.account.own(s.dir.unfinished()); err != nil {
 		return err
 	}
-	if err := s.choosePassword(); err != nil {
-		return err
-	}
-	if err := s.initdb(ctx); err != nil {
+	if err := s.fill(ctx); err != nil {
 		return err
 	}
 	if err := os.Rename(s.dir.unfinished(), s.dir.data()); err != nil {
@@ -61,9 +58,23 @@ func (s *Server) initialise(ctx context.Context) error {
 	return s.dir.sync()
 }
 
-// choosePassword keeps a random password where a restart finds it.
-func (s *Server) choosePassword() error {
-	s.password = rand.Text()
+// fill makes the data anew, or copies it from the server that is to be followed.
+func (s *Server) fill(ctx context.Context) error {
+	if s.options.Follow != nil {
+		if err := s.keepPassword(s.options.Follow.password); err != nil {
+			return err
+		}
+		return s.basebackup(ctx, s.options.Follow.URL())
+	}
+	if err := s.keepPassword(rand.Text()); err != nil {
+		return err
+	}
+	return s.initdb(ctx)
+}
+
+// keepPassword keeps the password where a restart finds it.
+func (s *Server) keepPassword(password string) error {
+	s.password = password
 	if err := os.Remove(s.dir.passwordFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing an old password: %w", err)
 	}
@@ -88,22 +99,33 @@ func (s *Server) initdb(ctx context.Context) error {
 	if !s.options.Durable {
 		args = append(args, "--no-sync")
 	}
+	return s.run(ctx, s.binaries.initdb(), args...)
+}
+
+// basebackup makes the data a copy of a running server's. It writes down how to follow that server from there on (-R).
+func (s *Server) basebackup(ctx context.Context, url string) error {
+	return s.run(ctx, s.binaries.Program("pg_basebackup"),
+		"--pgdata", s.dir.unfinished(), "--dbname", url, "--checkpoint", "fast", "--write-recovery-conf")
+}
+
+// run runs a program that makes the data, as the server's user.
+func (s *Server) run(ctx context.Context, program string, args ...string) error {
 	log, err := s.dir.openLog()
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // initdb has its own, and it is the one who writes
-	p, err := startProcess(s.child(log.File, s.binaries.initdb(), args...), func(*process) {})
+	defer log.Close() //nolint:errcheck // the program has its own, and it is the one who writes
+	p, err := startProcess(s.child(log.File, program, args...), func(*process) {})
 	if err != nil {
-		return fmt.Errorf("running %s: %w", s.binaries.initdb(), err)
+		return fmt.Errorf("running %s: %w", program, err)
 	}
 	select {
 	case <-p.done:
 	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("running initdb: %w", ctx.Err()), p.stop(context.Background(), syscall.SIGINT))
+		return errors.Join(fmt.Errorf("running %s: %w", program, ctx.Err()), p.stop(context.Background(), syscall.SIGINT))
 	}
 	if p.err != nil {
-		return fmt.Errorf("running initdb: %w. It said:\n%s", p.err, log.tail())
+		return fmt.Errorf("running %s: %w. It said:\n%s", program, p.err, log.tail())
 	}
 	return nil
 }
