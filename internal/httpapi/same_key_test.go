@@ -72,6 +72,17 @@ func TestAKeyBelongsToItsFirstRequest(t *testing.T) {
 	})
 }
 
+// A key belongs to the merchant and not to a credential, so that a caller can change its API key between two tries. One that was
+// derived from the credential of each try made two charges: flexprice 2488 (BUGS 5).
+func TestARetryUnderAnotherAPIKeyIsAReplay(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		first, renewed := m.charge("k", aliceToShop(100)).want(http.StatusCreated), m.as(m.secondKey())
+		renewed.retry("k", aliceToShop(100)).wantReplayOf(first)
+		renewed.retry("k", aliceToShop(101)).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+		m.wantShopGot(100)
+	})
+}
+
 // Row 12. A hash of the body in place of a key makes one charge of these (midaz, BUGS 11).
 func TestEqualRequestsUnderTwoKeysAreTwoPayments(t *testing.T) {
 	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
