@@ -10,28 +10,54 @@ import (
 // withoutIDs is the body of a problem without what is new in every answer.
 func (a *answer) withoutIDs() string { return strings.ReplaceAll(string(a.body), a.requestID(), "") }
 
+// Ids as they are given out, of nothing.
+const (
+	neverAPayment = "/payments/pay_00000000000070008000000000000000"
+	neverARefund  = "ref_00000000000070008000000000000000"
+)
+
 // SECURITY 1.
 func TestAnotherMerchantsThingsDoNotExist(t *testing.T) {
 	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
 		m.put("secret", `{"currency":"USD"}`).want(http.StatusCreated)
 		paid := m.charge("k", aliceToShop(100)).want(http.StatusCreated)
+		held, payment := m.authorize("hold", 100), paid.header.Get("Location")
+		refund := m.post("refund", payment+"/refunds", `{"amount":1}`).want(http.StatusCreated).header.Get("Location")
 		stranger := m.another(t)
 
-		missing := stranger.get("/payments/pay_00000000000070008000000000000000").wantProblem(http.StatusNotFound, "not_found")
-		if theirs := stranger.get("/payments/" + paid.paymentID()).want(http.StatusNotFound); theirs.withoutIDs() != missing.withoutIDs() {
-			theirs.fail("differs from what a missing one gets: %s", missing.body)
+		never := strings.NewReplacer("secret", "missing", held, neverAPayment, refund, neverAPayment+"/refunds/"+neverARefund,
+			payment, neverAPayment)
+		for _, row := range []struct{ method, path, body string }{
+			{http.MethodGet, "/accounts/secret", ""},
+			{http.MethodGet, "/accounts/secret?at=2026-01-01T00:00:00Z", ""},
+			{http.MethodGet, "/accounts/secret/entries", ""},
+			{http.MethodDelete, "/accounts/secret", ""},
+			{http.MethodGet, payment, ""},
+			{http.MethodGet, payment + "/refunds", ""},
+			{http.MethodGet, refund, ""},
+			{http.MethodGet, neverAPayment + strings.TrimPrefix(refund, payment), ""},
+			{http.MethodPatch, payment, `{"description":"mine"}`},
+			{http.MethodPost, held + "/capture", ""},
+			{http.MethodPost, held + "/cancel", ""},
+			{http.MethodPost, payment + "/refunds", `{"amount":1}`},
+		} {
+			for _, key := range []string{"new", "refund"} { // the second has an answer, which is not the stranger's
+				header := http.Header{"Idempotency-Key": {key}, "If-Match": {`"1"`}}
+				ask := func(path string) *answer {
+					return stranger.send(m.first, call{method: row.method, path: path, header: header, body: row.body}).
+						wantProblem(http.StatusNotFound, "not_found")
+				}
+				theirs, missing := ask(row.path), ask(never.Replace(row.path))
+				if theirs.withoutIDs() != missing.withoutIDs() {
+					theirs.fail("differs from what a missing one gets: %s", missing.body)
+				}
+			}
 		}
-		missing = stranger.get("/accounts/missing").wantProblem(http.StatusNotFound, "not_found")
-		if theirs := stranger.get("/accounts/secret").want(http.StatusNotFound); theirs.withoutIDs() != missing.withoutIDs() {
-			theirs.fail("differs from what a missing one gets: %s", missing.body)
+		if p := m.get(held).payment(); p.Status != "authorized" || p.Version != 1 {
+			t.Errorf("a stranger changed what is held: %+v", p)
 		}
-		missing = stranger.get("/accounts/missing/entries").wantProblem(http.StatusNotFound, "not_found")
-		if theirs := stranger.get("/accounts/secret/entries").want(http.StatusNotFound); theirs.withoutIDs() != missing.withoutIDs() {
-			theirs.fail("differs from what a missing one gets: %s", missing.body)
-		}
-		missing = stranger.close("missing").wantProblem(http.StatusNotFound, "not_found")
-		if theirs := stranger.close("secret").want(http.StatusNotFound); theirs.withoutIDs() != missing.withoutIDs() {
-			theirs.fail("differs from what a missing one gets: %s", missing.body)
+		if p := m.get(payment).payment(); p.AmountRefunded != 1 || p.Description != "" || p.Version != 2 {
+			t.Errorf("a stranger changed what was paid: %+v", p)
 		}
 		if got := m.get("/accounts/secret").want(http.StatusOK).account(); got.Status != "open" {
 			t.Errorf("a stranger closed it: %+v", got)
@@ -92,14 +118,26 @@ func TestMerchantsWhoUseTheSameKeysAtOnceArePaidEach(t *testing.T) {
 func TestAuthorizationComesBeforeTheReplay(t *testing.T) {
 	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
 		revoked, readOnly := m.secondKey(), m.readOnlyKey()
-		first := m.charge("k", aliceToShop(100)).want(http.StatusCreated)
+		one, other := m.authorize("one", 100), m.authorize("other", 100)
+		requests := []struct{ key, path, body string }{
+			{"charge", "/payments", aliceToShop(100).String()},
+			{"capture", one + "/capture", ""},
+			{"cancel", other + "/cancel", ""},
+			{"refund", one + "/refunds", `{"amount":1}`},
+		}
+		first := map[string]*answer{}
+		for _, r := range requests {
+			first[r.key] = m.post(r.key, r.path, r.body).wantFresh()
+		}
 		m.revoke(revoked)
 
-		for _, in := range []*instance{m.first, m.other} {
-			m.as(revoked).chargeOn(in, "k", aliceToShop(100).String()).wantProblem(http.StatusUnauthorized, "unauthorized")
-			m.as(readOnly).chargeOn(in, "k", aliceToShop(100).String()).wantProblem(http.StatusForbidden, "forbidden")
+		for _, r := range requests {
+			for _, in := range []*instance{m.first, m.other} {
+				m.as(revoked).postOn(in, r.key, r.path, r.body).wantProblem(http.StatusUnauthorized, "unauthorized")
+				m.as(readOnly).postOn(in, r.key, r.path, r.body).wantProblem(http.StatusForbidden, "forbidden")
+			}
+			m.repost(r.key, r.path, r.body).wantReplayOf(first[r.key])
 		}
-		m.retry("k", aliceToShop(100)).wantReplayOf(first)
 	})
 }
 
@@ -117,6 +155,19 @@ func TestAKeyThatOnlyReadsReads(t *testing.T) {
 		reader.send(m.first, call{method: http.MethodHead, path: "/accounts/alice"}).want(http.StatusOK)
 		reader.put("new", `{"currency":"USD"}`).wantProblem(http.StatusForbidden, "forbidden")
 		m.get("/accounts/new").want(http.StatusNotFound)
+
+		held := m.authorize("hold", 100) // SECURITY 4: what it may not do is not done, whether or not the key is a new one
+		before := string(m.get("/payments").want(http.StatusOK).body)
+		for _, key := range []string{"new", "hold"} {
+			reader.charge(key, aliceToShop(1)).wantProblem(http.StatusForbidden, "forbidden")
+			for _, path := range []string{held + "/capture", held + "/cancel", "/payments/" + paid.paymentID() + "/refunds"} {
+				reader.post(key, path, "").wantProblem(http.StatusForbidden, "forbidden")
+			}
+		}
+		reader.patch(held, `"1"`, `{"description":"mine"}`).wantProblem(http.StatusForbidden, "forbidden")
+		if after := m.get("/payments").want(http.StatusOK); string(after.body) != before {
+			after.fail("differs from what was there before: %s", before)
+		}
 	})
 }
 
