@@ -96,6 +96,9 @@ func TestRefundsAreMadeOnceEachAndNeverOverWhatWasCaptured(t *testing.T) {
 		}
 		m.repost("r1", path+"/refunds", `{"reason":"one was broken","amount":60}`).wantReplayOf(first)
 		m.post("r2", path+"/refunds", `{"amount":41}`).wantProblem(http.StatusUnprocessableEntity, "amount_too_large")
+		for _, amount := range []string{"0", "-1", "-9007199254740991"} { // a negative one passes every cap: hyperswitch 11491 (BUGS 22)
+			m.post("r2", path+"/refunds", `{"amount":`+amount+`}`).wantProblem(http.StatusUnprocessableEntity, "unprocessable")
+		}
 		rest := m.post("r2", path+"/refunds", "").want(http.StatusCreated).wantFresh() // the key was not used up
 		m.post("r3", path+"/refunds", "").wantProblem(http.StatusUnprocessableEntity, "amount_too_large")
 		m.wantBalance("alice", aliceHas)
