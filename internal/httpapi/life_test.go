@@ -165,7 +165,6 @@ func TestAKeyBelongsToOneOperationOnOnePayment(t *testing.T) {
 func TestWhatIsWrongWithAChangeUsesNoKeyUp(t *testing.T) {
 	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
 		path := m.authorize("hold", 100)
-		const missing = "/payments/pay_00000000000070008000000000000000"
 		stranger := m.another(t)
 		for _, wrong := range []struct {
 			path, body string
@@ -181,9 +180,9 @@ func TestWhatIsWrongWithAChangeUsesNoKeyUp(t *testing.T) {
 			{path + "/refunds", `{"reason":"` + strings.Repeat("r", 501) + `"}`, 422, "unprocessable"},
 			{path + "/refunds", `{"reason":"of 4242 4242 4242 4242"}`, 422, "unprocessable"}, // SECURITY 19
 			{path + "/refunds", "", 409, "invalid_state"},
-			{missing + "/capture", "", 404, "not_found"},
-			{missing + "/cancel", "", 404, "not_found"},
-			{missing + "/refunds", "", 404, "not_found"},
+			{neverAPayment + "/capture", "", 404, "not_found"},
+			{neverAPayment + "/cancel", "", 404, "not_found"},
+			{neverAPayment + "/refunds", "", 404, "not_found"},
 			{"/payments/x/capture", "", 404, "not_found"},
 		} {
 			m.post("k", wrong.path, wrong.body).wantProblem(wrong.status, wrong.code)
@@ -197,7 +196,7 @@ func TestWhatIsWrongWithAChangeUsesNoKeyUp(t *testing.T) {
 				wantProblem(http.StatusUnsupportedMediaType, "unsupported_media_type")
 		}
 		stranger.get(path+"/refunds").wantProblem(http.StatusNotFound, "not_found")
-		m.get(path+"/refunds/ref_00000000000070008000000000000000").wantProblem(http.StatusNotFound, "not_found")
+		m.get(path+"/refunds/"+neverARefund).wantProblem(http.StatusNotFound, "not_found")
 		m.post("k", path+"/capture", "").want(http.StatusOK).wantFresh()
 	})
 }
@@ -271,6 +270,29 @@ func TestAPaymentIsEditedOnlyByWhoHasSeenItsVersion(t *testing.T) {
 			wantProblem(http.StatusNotFound, "not_found")
 		m.post("refund", path+"/refunds", "").want(http.StatusCreated) // moves the version too
 		patch(`"3"`, `{"description":"late"}`).wantProblem(http.StatusPreconditionFailed, "precondition_failed")
+	})
+}
+
+// SECURITY 30. The limit is of what comes out of an edit, and not of what is in it.
+func TestAnEditKeepsMetadataWithinItsLimit(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		pairs := map[string]string{}
+		for i := range 51 {
+			pairs[fmt.Sprint("pair ", i)] = "as it was"
+		}
+		all51 := body{"metadata": pairs}.String()
+		delete(pairs, "pair 50")
+		path := m.charge("k", aliceToShop(1).with("metadata", pairs)).want(http.StatusCreated).header.Get("Location")
+		bare := m.charge("bare", aliceToShop(1)).want(http.StatusCreated).header.Get("Location")
+		m.patch(path, `"1"`, `{"metadata":{"pair 50":"one more"}}`).wantProblem(http.StatusUnprocessableEntity, refused)
+		m.patch(bare, `"1"`, all51).wantProblem(http.StatusUnprocessableEntity, refused)
+		p := m.patch(path, `"1"`, `{"metadata":{"pair 0":null,"pair 50":"instead of it"}}`).want(http.StatusOK).payment()
+		if _, there := p.Metadata["pair 0"]; there || len(p.Metadata) != 50 || p.Metadata["pair 50"] != "instead of it" || p.Version != 2 {
+			t.Errorf("it is %+v", p)
+		}
+		if p := m.get(bare).payment(); len(p.Metadata) != 0 || p.Version != 1 {
+			t.Errorf("what was refused has changed %+v", p)
+		}
 	})
 }
 
