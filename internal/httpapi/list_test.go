@@ -379,7 +379,8 @@ func TestTheQueryOfAListIsReadStrictly(t *testing.T) {
 	db := pgtest.New(t)
 	in := newInstance(t, db.URL)
 	m := newMerchant(t, db, in, in)
-	for _, list := range []string{"/payments", "/accounts", "/accounts/alice/entries"} {
+	path := m.charge("k", aliceToShop(9)).want(http.StatusCreated).header.Get("Location")
+	for _, list := range []string{"/payments", "/accounts", "/accounts/alice/entries", path + "/refunds"} {
 		for _, query := range []string{
 			"limit=0", "limit=-1", "limit=101", "limit=1000000", "limit=99999999999999999999", "limit=", "limit=x", "limit=1.0", "limit=+1",
 			"limit=01", "limit=1e1", "limit=%31%00", "limit=1&limit=1", "limit=1&limit=2", "page=1", "Limit=1", "at=2026-01-01T00:00:00Z",
@@ -417,6 +418,14 @@ func TestTheQueryOfAListIsReadStrictly(t *testing.T) {
 	}
 }
 
+// refundTwice makes the payment's list of refunds one of two.
+func (m *merchant) refundTwice(path string) {
+	m.t.Helper()
+	for i := range 2 {
+		m.post(fmt.Sprint("refund ", i, " of ", path), path+"/refunds", `{"amount":1}`).want(http.StatusCreated)
+	}
+}
+
 // SECURITY 3.
 func TestACursorIsGoodForTheListThatGaveItOutOnly(t *testing.T) {
 	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
@@ -429,6 +438,11 @@ func TestACursorIsGoodForTheListThatGaveItOutOnly(t *testing.T) {
 			"/payments?limit=1&account=alice&status=succeeded", "/payments?limit=1&created_after=2026-01-01T00:00:00Z",
 			"/payments?limit=1&created_before=9999-01-01T00:00:00Z",
 			"/accounts?limit=1", "/accounts/alice/entries?limit=1", "/accounts/shop/entries?limit=1",
+		}
+		for i := range 2 { // a list for each of two payments
+			path := m.charge(fmt.Sprint("refunded ", i), aliceToShop(9)).want(http.StatusCreated).header.Get("Location")
+			m.refundTwice(path)
+			lists = append(lists, path+"/refunds?limit=1")
 		}
 		stranger := m.another(t)
 		cursors := map[string]string{}
@@ -446,7 +460,7 @@ func TestACursorIsGoodForTheListThatGaveItOutOnly(t *testing.T) {
 		for _, list := range lists {
 			for giver, cursor := range cursors {
 				with := list + "&cursor=" + cursor
-				stranger.get(with).wantProblem(http.StatusBadRequest, malformed)
+				stranger.get(with).wantProblem(http.StatusBadRequest, malformed) // also where the list's own payment is not the stranger's
 				if giver == list {
 					m.get(with).want(http.StatusOK)
 				} else if a := m.get(with).wantProblem(http.StatusBadRequest, malformed); a.withoutIDs() != made.withoutIDs() {
@@ -467,9 +481,10 @@ func TestACursorThatWasTamperedWithHarmsNobody(t *testing.T) {
 	db := pgtest.New(t)
 	in := newInstance(t, db.URL)
 	m := newMerchant(t, db, in, in)
-	m.charge("k", aliceToShop(1)).want(http.StatusCreated)
+	path := m.charge("k", aliceToShop(9)).want(http.StatusCreated).header.Get("Location")
+	m.refundTwice(path)
 	encoding := base64.RawURLEncoding
-	for _, list := range []string{"/payments", "/accounts", "/accounts/alice/entries"} {
+	for _, list := range []string{"/payments", "/accounts", "/accounts/alice/entries", path + "/refunds"} {
 		given := *readPage[any](m.get(list + "?limit=1")).NextCursor
 		raw, err := encoding.DecodeString(given)
 		if err != nil {
