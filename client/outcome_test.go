@@ -3,6 +3,7 @@ package client_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 	"testing/synctest"
 
@@ -114,34 +115,74 @@ func TestAnErrorSaysWhatTheServiceSaid(t *testing.T) {
 	}
 }
 
+// A fresh key on each retry made double captures and double refunds: medusa 16292 and 16681 (BUGS 2).
 func TestEveryAttemptHasTheSameKeyAndTheSameBytes(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		c, service := scripted(t, client.Options{},
-			lost, page(502),
-			problem(503, "outcome_unknown", client.RetrySameKey), problem(409, "idempotency_key_in_progress", client.RetrySameKey),
-			yes.with("Idempotent-Replayed", "true").with("Original-Request-Id", "req_0").with("Request-Id", "req_4"))
-		key := client.NewKey()
-		payment, err := c.Charge(t.Context(), key, charge)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !payment.Replayed || payment.OriginalRequestID != "req_0" || payment.RequestID != "req_4" || payment.Attempts != 5 {
-			t.Errorf("the reply is %+v", payment.Reply)
-		}
-		if string(payment.Body) != yes.body {
-			t.Errorf("the body is %s", payment.Body)
-		}
-		requests := service.requests()
-		if len(requests) != 5 {
-			t.Fatalf("%d requests", len(requests))
-		}
-		for _, r := range requests {
-			if r.header.Get("Idempotency-Key") != `"`+string(key)+`"` || r.body != requests[0].body || r.body == "" {
-				t.Errorf("a request differs: %+v", r)
-			}
-		}
-	})
+	key := client.NewKey()
+	for _, row := range []struct {
+		path, body string
+		send       func(*testing.T, *client.Client) client.Reply
+	}{
+		{
+			"/payments", `{"amount":4999,"currency":"USD","source_account":"alice","destination_account":"shop"}`,
+			func(t *testing.T, c *client.Client) client.Reply {
+				return must[*client.PaymentReply](t)(c.Charge(t.Context(), key, charge)).Reply
+			},
+		},
+		{
+			"/payments", `{"amount":4999,"currency":"USD","source_account":"alice","destination_account":"shop","capture":false}`,
+			func(t *testing.T, c *client.Client) client.Reply {
+				return must[*client.PaymentReply](t)(c.Authorize(t.Context(), key, charge)).Reply
+			},
+		},
+		{
+			"/payments/pay_1/capture", `{"amount":60}`,
+			func(t *testing.T, c *client.Client) client.Reply {
+				request := client.CaptureRequest{Amount: new(int64(60))}
+				return must[*client.PaymentReply](t)(c.Capture(t.Context(), key, "pay_1", request)).Reply
+			},
+		},
+		{
+			"/payments/pay_1/cancel", `{}`,
+			func(t *testing.T, c *client.Client) client.Reply {
+				return must[*client.PaymentReply](t)(c.Cancel(t.Context(), key, "pay_1")).Reply
+			},
+		},
+		{
+			"/payments/pay_1/refunds", `{"amount":60,"reason":"one was broken"}`,
+			func(t *testing.T, c *client.Client) client.Reply {
+				request := client.RefundRequest{Amount: new(int64(60)), Reason: "one was broken"}
+				return must[*client.RefundReply](t)(c.Refund(t.Context(), key, "pay_1", request)).Reply
+			},
+		},
+	} {
+		t.Run(row.path, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c, service := scripted(t, client.Options{},
+					lost, page(502),
+					problem(503, "outcome_unknown", client.RetrySameKey), problem(409, "idempotency_key_in_progress", client.RetrySameKey),
+					yes.with("Idempotent-Replayed", "true").with("Original-Request-Id", "req_0").with("Request-Id", "req_4"))
+				reply := row.send(t, c)
+				if !reply.Replayed || reply.OriginalRequestID != "req_0" || reply.RequestID != "req_4" || reply.Attempts != 5 {
+					t.Errorf("the reply is %+v", reply)
+				}
+				if string(reply.Body) != yes.body {
+					t.Errorf("the body is %s", reply.Body)
+				}
+				requests := service.requests()
+				if len(requests) != 5 {
+					t.Fatalf("%d requests", len(requests))
+				}
+				for _, r := range requests {
+					if r.method != http.MethodPost || r.path != row.path || r.header.Get("Idempotency-Key") != `"`+string(key)+`"` ||
+						r.body != row.body {
+						t.Errorf("a request differs: %+v", r)
+					}
+				}
+			})
+		})
+	}
 }
 
 func TestAKeyThatCannotBeSentIsNotSent(t *testing.T) {
