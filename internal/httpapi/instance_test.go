@@ -27,9 +27,10 @@ import (
 type instance struct {
 	url      string // "http://127.0.0.1:…"
 	log      *logBuffer
-	open     atomic.Int64 // connections
-	inFlight atomic.Int64 // requests that have arrived and are not answered yet
-	stop     func()       // ends it, as often as it is called
+	payments *payments.Service // for what its background worker does
+	open     atomic.Int64      // connections
+	inFlight atomic.Int64      // requests that have arrived and are not answered yet
+	stop     func()            // ends it, as often as it is called
 }
 
 // settings are those of cmd/paymentsvc. What is left out has the default that it has there.
@@ -109,6 +110,7 @@ func newInstanceWith(t *testing.T, url string, s settings) *instance {
 		Pools: pools, Render: s.render, Retention: s.retention, AuthorizationLifetime: s.lifetime, Workers: s.workers, BatchSizeMax: 512,
 		QueueSizeMax: s.queueSizeMax, Timeout: 10 * time.Second, Logger: logger,
 	})
+	in.payments = service
 	authenticator := merchants.NewAuthenticator(pools.General)
 	api := httpapi.New(httpapi.Config{
 		Payments: service, Accounts: s.accounts(pools.General), Authenticator: authenticator, RateLimit: s.rateLimit,

@@ -27,7 +27,7 @@ func TestAKeyIsKeptForEverAlsoWithoutItsAnswer(t *testing.T) {
 		for _, deleted := range []bool{false, true} { // whether the reaper has been there
 			answers := 2
 			if deleted {
-				m.reap()
+				m.reap(retention)
 				answers = 0
 			}
 			m.wantCount(answers, `
@@ -89,7 +89,7 @@ func (m *merchant) wantExpired(key string, b body, first *answer) {
 }
 
 // reap deletes what an instance's background worker would delete now, and returns how many answers.
-func (m *merchant) reap() int64 {
+func (m *merchant) reap(retention time.Duration) int64 {
 	m.t.Helper()
 	deleted, err := idempotency.Reap(context.Background(), m.db.Pool, retention, 1_000)
 	if err != nil {
@@ -110,7 +110,7 @@ func TestRetriesWhileTheReaperRunsNeverChargeAgain(t *testing.T) {
 		var retries, reaper sync.WaitGroup
 		reaper.Go(func() {
 			for {
-				reaped += m.reap()
+				reaped += m.reap(retention)
 				select {
 				case <-allExpired:
 					return
