@@ -205,12 +205,13 @@ func TestNaughtyStringsAreTextsAndNothingElse(t *testing.T) {
 	close(texts)
 	senders.Wait()
 	m.wantPayments(n.paid)
-	m.wantBalance("shop", int64(n.paid))
+	m.wantBalance("shop", int64(n.paid-n.refunded))
 	m.wantCount(3+n.opened, `SELECT count(*) FROM accounts WHERE merchant_id = $1`, m.id)
-	t.Logf("%d strings: %d payments and %d accounts have one of them, of %d answers", len(all), n.paid, n.opened, n.answers)
+	t.Logf("%d strings: %d payments, %d refunds and %d accounts have one of them, of %d answers",
+		len(all), n.paid, n.refunded, n.opened, n.answers)
 	least := len(all)
-	if withRaceDetector { // each text in one kind of place of four
-		least /= 4
+	if withRaceDetector { // each text in one kind of place of five
+		least /= 5
 	}
 	if n.paid < least {
 		t.Error("most were refused, so this test shows too little")
@@ -220,16 +221,16 @@ func TestNaughtyStringsAreTextsAndNothingElse(t *testing.T) {
 // naughty sends one text in every place where a text can be. It counts what was accepted.
 type naughty struct {
 	*merchant
-	mu                    sync.Mutex // guards what follows
-	paid, opened, answers int
-	keys                  int
+	mu                              sync.Mutex // guards what follows
+	paid, refunded, opened, answers int
+	keys                            int
 }
 
 // everywhere sends the text in every place. With the race detector, where that takes minutes, it is one kind of place for each text in
 // turn; `make test` runs this test without it as well.
 func (n *naughty) everywhere(i int, text string) {
-	for kind, send := range []func(string){n.inBodies, n.inKeys, n.inPathsAndQueries, n.inFields} {
-		if !withRaceDetector || i%4 == kind {
+	for kind, send := range []func(string){n.inBodies, n.inChanges, n.inKeys, n.inPathsAndQueries, n.inFields} {
+		if !withRaceDetector || i%5 == kind {
 			send(text)
 		}
 	}
@@ -324,6 +325,40 @@ func (n *naughty) inBodies(text string) {
 		}
 	}
 	n.pay(text, charging(quoted(text)+`:1,`), false)
+}
+
+// inChanges uses the text as what is written on a payment later, and as the reason of a refund.
+func (n *naughty) inChanges(text string) {
+	path := n.pay(text, charging(""), true).header.Get("Location")
+	free := storable(text, 500) && !cardnumber.In(text)
+
+	edited := n.patch(path, `"1"`, `{"description":`+quoted(text)+`,"metadata":{"a":`+quoted(text)+`}}`)
+	if n.judge(edited, text, free) {
+		for _, a := range []*answer{edited, n.get(path)} {
+			if got := a.payment(); got.Description != text || got.Metadata["a"] != text {
+				a.fail("has another text than %q", text)
+			}
+		}
+	}
+	tag := n.get(path).header.Get("ETag")
+	name := storable(text, 40) && text != "" && !cardnumber.In(text)
+	if a := n.patch(path, tag, `{"metadata":{`+quoted(text)+`:"x"}}`); n.judge(a, text, name) && a.payment().Metadata[text] != "x" {
+		a.fail("has another name than %q", text)
+	}
+	n.judge(n.patch(path, tag, `{`+quoted(text)+`:"x"}`), text, false)
+
+	refunded := n.post("refund of "+path, path+"/refunds", `{"reason":`+quoted(text)+`}`)
+	if n.judge(refunded, text, free) {
+		n.mu.Lock()
+		n.refunded++
+		n.mu.Unlock()
+		for _, a := range []*answer{refunded, n.get(refunded.header.Get("Location"))} {
+			var got refundView
+			if a.decode(&got); got.Reason != text {
+				a.fail("has another reason than %q", text)
+			}
+		}
+	}
 }
 
 // referTo uses the text as a reference, which is taken once and belongs to one payment from then on.
