@@ -288,6 +288,9 @@ func TestAnUnknownExpectationIsRefused(t *testing.T) {
 	text := aliceToShop(1).String()
 	got, _ := m.speak(in, m.headOfCharge(len(text), "Idempotency-Key: k", "Expect: a miracle")+text)
 	got.want(http.StatusExpectationFailed).silentAboutSoftware()
+	if len(got.body) > 0 {
+		got.fail("has a body") // the spec's introduction says what is answered without a problem document
+	}
 	m.wantPayments(0)
 }
 
