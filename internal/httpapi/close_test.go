@@ -79,6 +79,7 @@ func TestAClosedAccountTakesPartInNothing(t *testing.T) {
 		m.charge("from it", back.with("amount", 1)).
 			wantProblem(http.StatusUnprocessableEntity, "account_closed").wantErrorAt("/source_account")
 		m.put("shop", `{"currency":"USD","name":"new"}`).wantProblem(http.StatusConflict, "account_closed")
+		m.put("shop", `{"currency":"EUR"}`).wantProblem(http.StatusConflict, "account_closed")
 		m.retry("before", aliceToShop(100)).wantReplayOf(paid)
 		if got := m.get("/accounts/shop").want(http.StatusOK).account(); got.Status != "closed" || got.Balance != 0 {
 			t.Errorf("it is %+v", got)

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -26,9 +27,14 @@ func decode(w http.ResponseWriter, r *http.Request, value any) error {
 
 // decodeOptional is decode for a body that may be left out, whatever type the request says it has.
 func decodeOptional(w http.ResponseWriter, r *http.Request, value any) error {
-	if r.ContentLength == 0 {
+	body := bufio.NewReader(r.Body)
+	if _, err := body.Peek(1); errors.Is(err, io.EOF) {
 		return nil
 	}
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{body, r.Body}
 	return decode(w, r, value)
 }
 
@@ -37,7 +43,8 @@ func decodeAs(w http.ResponseWriter, r *http.Request, value any, types ...string
 	if r.Header.Get("Content-Encoding") != "" {
 		return errMediaType
 	}
-	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || !slices.Contains(types, mediaType) {
+	contentType := strings.Join(r.Header["Content-Type"], ", ") // two of them are none
+	if mediaType, _, err := mime.ParseMediaType(contentType); err != nil || !slices.Contains(types, mediaType) {
 		return errMediaType
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodySizeMax))

@@ -289,6 +289,7 @@ func TestABodyIsPlainJSON(t *testing.T) {
 		{"no type", http.Header{"Content-Type": nil}, charging(""), 415},
 		{"an empty type", http.Header{"Content-Type": {""}}, charging(""), 415},
 		{"text", http.Header{"Content-Type": {"text/plain"}}, charging(""), 415},
+		{"two types", http.Header{"Content-Type": {"application/json", "text/plain"}}, charging(""), 415},
 		{"a form", http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, "amount=1", 415},
 		{"the type that a cross-origin form can send", http.Header{"Content-Type": {"text/plain; application/json"}}, charging(""), 415},
 		{"a type that is like JSON", http.Header{"Content-Type": {"application/json-seq"}}, charging(""), 415},

@@ -23,7 +23,7 @@ var (
 	errMethodNotAllowed     = errors.New("this resource does not have that method")
 	errReadOnlyKey          = errors.New("this API key may only read")
 	errBodyTooLarge         = fmt.Errorf("the body may have at most %d bytes", bodySizeMax)
-	errMediaType            = errors.New("the body must be application/json, and not compressed")
+	errMediaType            = errors.New("the body must be application/json (in a PATCH also application/merge-patch+json), not compressed")
 	errPreconditionRequired = errors.New("If-Match with the payment's ETag is required, so that nobody's change is undone unseen")
 	errPreconditionFailed   = errors.New("the resource has changed since the version in If-Match")
 	errRateLimited          = errors.New("this merchant sends more requests than it may; Retry-After says when the next one may come")

@@ -96,10 +96,10 @@ func whyNotPut(ctx context.Context, db Querier, ref Ref, terms Terms, ifMatch *i
 		return ErrVersionMismatch // only a conditional PUT does not create
 	case err != nil:
 		return err
-	case account.Currency != terms.Currency:
-		return ErrCurrencyFixed
 	case account.Status == StatusClosed:
 		return ErrAccountClosed
+	case account.Currency != terms.Currency:
+		return ErrCurrencyFixed
 	case ifMatch != nil && account.Version != *ifMatch:
 		return ErrVersionMismatch
 	default:
