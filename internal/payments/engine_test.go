@@ -158,7 +158,7 @@ func compareWithModel(t *testing.T, rt *rapid.T, db *pgtest.DB, instances []*Ser
 		key := drawKey(rt)
 		request := drawRequest(rt, m)
 		caller := callerWith(merchantID, key)
-		reply, err := request.send(s, caller)
+		reply, err := request.send(context.Background(), s, caller)
 		if got, want := result(reply, err, caller), m.answer(key, request, reply.PaymentID); got != want {
 			rt.Fatalf("%s under %s: %s; the contract says %s", request, key, got, want)
 		}

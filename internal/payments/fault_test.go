@@ -18,7 +18,7 @@ import (
 )
 
 // The faults of this file strike the connection between the engine and Postgres, one statement at a time. After each
-// of them the same promise holds: the caller hears the truth or "unknown", and the same key ends in one charge.
+// of them the same promise holds: the caller hears the truth or "unknown", and the same key ends in one deed.
 
 // bench is an engine whose database connections go through a proxy, beside one whose connections do not.
 type bench struct {
@@ -26,7 +26,6 @@ type bench struct {
 	faulty   *Service
 	healthy  *Service
 	merchant int64
-	charged  int64 // what b has got so far
 	t        *testing.T
 }
 
@@ -39,33 +38,12 @@ func newBench(t *testing.T) *bench {
 	return &bench{proxy: proxy, faulty: newService(t, proxy.URL()), healthy: healthy, merchant: merchant, t: t}
 }
 
-var sevenCents = Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"}
-
 // committers are the connections that carry money transactions.
 func committers(m wire.Match) wire.Match { return m.From("paymentsvc-money") }
 
-// wantOneCharge checks that the key stands for one more charge of seven cents, which the request executed.
-func (b *bench) wantOneCharge(own Caller, reply Reply, err error) {
-	b.t.Helper()
-	if err != nil {
-		b.t.Fatalf("charging: %v", err)
-	}
-	if reply.RequestID != own.RequestID || reply.Status != 201 {
-		b.t.Errorf("answer %d of request %s; want a fresh 201", reply.Status, reply.RequestID)
-	}
-	replay := charge(b.t, b.healthy, b.merchant, own.Key.Value, sevenCents)
-	if string(replay.Body) != string(reply.Body) {
-		b.t.Errorf("the replay differs:\n%s\n%s", replay.Body, reply.Body)
-	}
-	b.charged += 7
-	if got := balanceOf(b.t, b.healthy, b.merchant, "b"); got != b.charged {
-		b.t.Errorf("b got %d, want %d", got, b.charged)
-	}
-}
-
 // FAULTS 10 and 11. The claim was committed, its acknowledgement was lost, and the service took its own retry for somebody
 // else's: idempot-js 185 (BUGS 18).
-func TestWhateverBecomesOfTheCommitTheChargeHappensOnce(t *testing.T) {
+func TestWhateverBecomesOfTheCommitTheDeedIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
@@ -89,16 +67,28 @@ func TestWhateverBecomesOfTheCommitTheChargeHappensOnce(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
-			b.proxy.On(committers(wire.Commit()), test.effect)
-			caller := callerWith(b.merchant, "k")
-			reply, err := b.faulty.Charge(t.Context(), caller, sevenCents)
-			b.wantOneCharge(caller, reply, err)
-			// Only an acknowledgement that arrived whole may be believed; after anything else the engine asks again.
-			if asked := b.commits(); test.effect != wire.CutAfter && asked < 2 {
-				t.Errorf("the charge was answered after %d COMMIT", asked)
+			for _, d := range deeds {
+				a := newAttempt(t, b.healthy, d)
+				b.proxy.Forget()
+				b.strike(a, wire.Commit(), test.effect)
+				// Only an acknowledgement that arrived whole may be believed; after anything else the engine asks again.
+				if asked := b.commits(); test.effect != wire.CutAfter && asked < 2 {
+					t.Errorf("%s was answered after %d COMMIT", d.name, asked)
+				}
 			}
 		})
 	}
+}
+
+// strike tries the deed through a fault at a statement of its transaction.
+func (b *bench) strike(a *attempt, at wire.Match, effect wire.Effect) *wire.Fault {
+	b.t.Helper()
+	fault := b.proxy.On(committers(at), effect)
+	caller := a.caller()
+	reply, err := a.request.send(b.t.Context(), b.faulty, caller)
+	fault.Wait(b.t)
+	a.wantDone(caller, reply, err)
+	return fault
 }
 
 // commits counts the COMMITs of money transactions that reached the proxy.
@@ -112,34 +102,45 @@ func (b *bench) commits() (n int) {
 }
 
 // FAULTS 9. One write escaped the transaction: formance 1684 (BUGS 40).
-func TestWhicheverStatementFailsTheChargeHappensOnce(t *testing.T) {
+func TestWhicheverStatementFailsTheDeedIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	clean := newBench(t)
-	charge(t, clean.faulty, clean.merchant, "k", sevenCents)
-	steps := clean.proxy.Transaction("INSERT INTO idempotency_keys")
-	if len(steps) < 8 {
-		t.Fatalf("a charge has %d statements: %v", len(steps), steps)
+	steps := map[string]int{}
+	for _, d := range deeds {
+		a := newAttempt(t, clean.healthy, d)
+		caller := a.caller()
+		reply, err := a.request.send(t.Context(), clean.faulty, caller)
+		a.wantDone(caller, reply, err)
+		statements := clean.proxy.Transaction("INSERT INTO idempotency_keys")
+		if steps[d.name] = len(statements); len(statements) < 8 {
+			t.Fatalf("%s has %d statements: %v", d.name, len(statements), statements)
+		}
 	}
-	for name, effect := range map[string]wire.Effect{
-		"the connection is cut before it":   wire.DropBefore,
-		"the connection is cut after it":    wire.CutAfter,
-		"its answer is lost":                wire.LoseReply,
-		"it fails to serialize":             wire.FailWith("40001"),
-		"it deadlocks":                      wire.FailWith("40P01"),
-		"it waits too long for a lock":      wire.FailWith("55P03"),
-		"its transaction is read-only":      wire.FailWith("25006"),
-		"the backend is terminated at it":   wire.FatalBefore("57P01"),
-		"the backend is terminated with it": wire.FatalAfter("57P01"),
+	for _, test := range []struct {
+		name    string
+		effect  wire.Effect
+		charges bool // tried on charges only: every deed is struck at every statement, but not in every way
+	}{
+		{"the connection is cut before it", wire.DropBefore, false},
+		{"the connection is cut after it", wire.CutAfter, true},
+		{"its answer is lost", wire.LoseReply, false},
+		{"it fails to serialize", wire.FailWith("40001"), true},
+		{"it deadlocks", wire.FailWith("40P01"), false},
+		{"it waits too long for a lock", wire.FailWith("55P03"), true},
+		{"its transaction is read-only", wire.FailWith("25006"), true},
+		{"the backend is terminated at it", wire.FatalBefore("57P01"), true},
+		{"the backend is terminated with it", wire.FatalAfter("57P01"), true},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
-			for _, step := range steps {
-				fault := b.proxy.On(committers(wire.Step(step.Step)), effect)
-				caller := callerWith(b.merchant, fmt.Sprint("k", step.Step))
-				reply, err := b.faulty.Charge(t.Context(), caller, sevenCents)
-				fault.Wait(t)
-				b.wantOneCharge(caller, reply, err)
+			for _, d := range deeds {
+				if test.charges && d.name != operationCharge {
+					continue
+				}
+				for step := range steps[d.name] {
+					b.strike(newAttempt(t, b.healthy, d), wire.Step(step), test.effect)
+				}
 			}
 		})
 	}
@@ -182,8 +183,8 @@ func newHastyService(t *testing.T, url string) *Service {
 		t.Fatal(err)
 	}
 	service := New(Config{
-		Pools: pools, Render: renderPlain, Retention: time.Hour, Workers: 1, BatchSizeMax: 512, QueueSizeMax: 10_000,
-		Timeout: time.Second, Logger: slog.New(slog.DiscardHandler),
+		Pools: pools, Render: renderPlain, Retention: time.Hour, AuthorizationLifetime: time.Hour,
+		Workers: 1, BatchSizeMax: 512, QueueSizeMax: 10_000, Timeout: time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() {
 		service.Close()
@@ -195,33 +196,33 @@ func newHastyService(t *testing.T, url string) *Service {
 func TestAnOutcomeThatStaysUnknownIsCalledUnknownAndTheRetryFindsOut(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		effect    wire.Effect
-		retrySees string
+		effect   wire.Effect
+		replayed bool // the retry finds out that it had happened
 	}{
-		"every acknowledgement is lost": {wire.LoseReply, "201 replayed"},
-		"every COMMIT is lost":          {wire.DropBefore, "201"},
+		"every acknowledgement is lost": {wire.LoseReply, true},
+		"every COMMIT is lost":          {wire.DropBefore, false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := newBench(t)
-			hasty := newHastyService(t, b.proxy.URL())
-			fault := b.proxy.On(committers(wire.Commit()).Every(), test.effect)
-			_, err := hasty.Charge(t.Context(), callerWith(b.merchant, "k"), sevenCents)
-			if !errors.Is(err, ErrOutcomeUnknown) {
-				t.Fatalf("charging: %v, want %v", err, ErrOutcomeUnknown)
-			}
-			b.proxy.Cut() // a COMMIT that the engine sent just before it gave up may still be on its way
-			fault.Off()
-			b.proxy.WaitBackendsGone(t)
-			retry := callerWith(b.merchant, "k")
-			reply, err := hasty.Charge(t.Context(), retry, sevenCents)
-			if got := result(reply, err, retry); got != test.retrySees {
-				t.Errorf("the retry got %s, want %s", got, test.retrySees)
-			}
-			if got := balanceOf(t, b.healthy, b.merchant, "b"); got != 7 {
-				t.Errorf("b got %d, want 7", got)
-			}
-		})
+		for _, d := range deeds {
+			t.Run(name+", "+d.name, func(t *testing.T) {
+				t.Parallel()
+				b := newBench(t)
+				a := newAttempt(t, b.healthy, d)
+				hasty := newHastyService(t, b.proxy.URL())
+				fault := b.proxy.On(committers(wire.Commit()).Every(), test.effect)
+				if _, err := a.request.send(t.Context(), hasty, a.caller()); !errors.Is(err, ErrOutcomeUnknown) {
+					t.Fatalf("came to %v, want %v", err, ErrOutcomeUnknown)
+				}
+				b.proxy.Cut() // a COMMIT that the engine sent just before it gave up may still be on its way
+				fault.Off()
+				b.proxy.WaitBackendsGone(t)
+				retry := a.caller()
+				reply, err := a.request.send(t.Context(), hasty, retry)
+				if err != nil || test.replayed != (reply.RequestID != retry.RequestID) {
+					t.Errorf("the retry came to %s; want a replay: %t", result(reply, err, retry), test.replayed)
+				}
+				a.wantReplayOf(reply)
+			})
+		}
 	}
 }
 
@@ -230,13 +231,14 @@ func TestAnUnreachableDatabaseIsUnavailableAndNotUnknown(t *testing.T) {
 	b := newBench(t)
 	hasty := newHastyService(t, b.proxy.URL())
 	b.proxy.Refuse()
-	caller := callerWith(b.merchant, "k")
-	if _, err := hasty.Charge(t.Context(), caller, sevenCents); !errors.Is(err, ErrUnavailable) {
+	a := newAttempt(t, b.healthy, deeds[0])
+	caller := a.caller()
+	if _, err := a.request.send(t.Context(), hasty, caller); !errors.Is(err, ErrUnavailable) {
 		t.Fatalf("charging: %v, want %v", err, ErrUnavailable)
 	}
 	b.proxy.Heal()
-	reply, err := hasty.Charge(t.Context(), caller, sevenCents)
-	b.wantOneCharge(caller, reply, err)
+	reply, err := a.request.send(t.Context(), hasty, caller)
+	a.wantDone(caller, reply, err)
 }
 
 // FAULTS 23, at the level of the engine.
@@ -274,40 +276,42 @@ func TestASilentConnectionIsGivenUpWhileThereIsTimeToFindOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
-			silent := b.proxy.On(committers(test.match), test.effect)
-			caller := callerWith(b.merchant, "k")
+			a := newAttempt(t, b.healthy, deeds[0])
 			start := time.Now()
-			reply, err := b.faulty.Charge(t.Context(), caller, sevenCents)
-			silent.Wait(t)
-			b.wantOneCharge(caller, reply, err)
+			silent := b.strike(a, test.match, test.effect)
 			if waited := time.Since(start); waited > 9*time.Second {
 				t.Errorf("a silent connection was waited for, for %v", waited)
 			}
+			silent.Cut() // or the end of the test would wait for it too
 		})
 	}
 }
 
 // FAULTS 12: the request's context decides nothing.
-func TestACallerWhoLeavesDuringCommitStillChargesOnce(t *testing.T) {
+func TestWhatACallerLeavesDuringCommitIsStillDoneOnce(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	held := b.proxy.On(committers(wire.Commit()), wire.HoldBefore)
-	ctx, leave := context.WithCancel(t.Context())
-	left := make(chan error)
-	go func() {
-		_, err := b.faulty.Charge(ctx, callerWith(b.merchant, "k"), sevenCents)
-		left <- err
-	}()
-	held.Wait(t)
-	leave()
-	if err := <-left; !errors.Is(err, ErrOutcomeUnknown) {
-		t.Errorf("the caller who left got %v, want %v", err, ErrOutcomeUnknown)
-	}
-	held.Release()
-	retry := callerWith(b.merchant, "k")
-	reply, err := b.healthy.Charge(t.Context(), retry, sevenCents)
-	if got := result(reply, err, retry); got != "201 replayed" {
-		t.Errorf("the retry got %s, want the answer of the charge that went on", got)
+	for _, d := range deeds {
+		a := newAttempt(t, b.healthy, d)
+		held := b.proxy.On(committers(wire.Commit()), wire.HoldBefore)
+		ctx, leave := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() {
+			_, err := a.request.send(ctx, b.faulty, a.caller())
+			left <- err
+		}()
+		held.Wait(t)
+		leave()
+		if err := <-left; !errors.Is(err, ErrOutcomeUnknown) {
+			t.Errorf("%s: the caller who left got %v, want %v", d.name, err, ErrOutcomeUnknown)
+		}
+		held.Release()
+		retry := a.caller()
+		reply, err := a.request.send(t.Context(), b.healthy, retry)
+		if got, want := result(reply, err, retry), fmt.Sprint(d.status, " replayed"); got != want {
+			t.Fatalf("%s: the retry got %s, want %s, of what went on", d.name, got, want)
+		}
+		a.wantReplayOf(reply)
 	}
 }
 

@@ -26,7 +26,7 @@ func race(t *testing.T, db *pgtest.DB, merchantID int64, name string, n int, req
 		callers.Go(func() {
 			caller := callerWith(merchantID, fmt.Sprint(name, " ", i))
 			<-start
-			reply, err := request(i).send(instances[i%2], caller)
+			reply, err := request(i).send(context.Background(), instances[i%2], caller)
 			results[i] = result(reply, err, caller)
 		})
 	}

@@ -67,8 +67,7 @@ func (r request) String() string {
 	return fmt.Sprintf("%s %s of %s", r.operation, amount, FormatID(r.payment))
 }
 
-func (r request) send(s *Service, caller Caller) (Reply, error) {
-	ctx := context.Background()
+func (r request) send(ctx context.Context, s *Service, caller Caller) (Reply, error) {
 	switch r.operation {
 	case operationCapture:
 		return s.Capture(ctx, caller, Capture{PaymentID: r.payment, Amount: r.amount})

@@ -68,12 +68,12 @@ var elsewhere = []struct {
 		"internal/httpapi TestRetriesWhileTheReaperRunsNeverChargeAgain",
 	}},
 	{"18", "needs Postgres to die, and connections to it at every statement", []string{
-		"internal/payments TestWhicheverStatementFailsTheChargeHappensOnce",
+		"internal/payments TestWhicheverStatementFailsTheDeedIsDoneOnce",
 		"test/torture TestNoAckedChargeIsLostOrDoubledWhenPostgresIsKilled",
 		"test/torture TestNoAckedChargeIsLostOrDoubledWhenPostgresAndTheServiceAreKilled",
 	}},
 	{"19", "needs a COMMIT whose acknowledgement is lost", []string{
-		"internal/payments TestWhateverBecomesOfTheCommitTheChargeHappensOnce",
+		"internal/payments TestWhateverBecomesOfTheCommitTheDeedIsDoneOnce",
 		"internal/payments TestAnOutcomeThatStaysUnknownIsCalledUnknownAndTheRetryFindsOut",
 	}},
 }

@@ -1,0 +1,107 @@
+package payments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+)
+
+var (
+	sevenCents     = Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"}
+	sevenCentsHeld = Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true}
+)
+
+// deed is an operation that a test does whatever comes between: to what it is done, and what it leaves, once.
+type deed struct {
+	name    string
+	to      *Charge // that made the payment which it changes; nil: it makes one
+	request request
+	status  int    // of its answer
+	leaves  string // see attempt.state
+}
+
+// deeds are all that callers can do to money. Each is of a merchant whose account a has 1000, and b nothing.
+var deeds = []deed{
+	{
+		name: operationCharge, request: request{operation: operationCharge, charge: sevenCents}, status: 201,
+		leaves: "succeeded, 7 captured, 0 refunded; a has 993 with 0 held, b has 7",
+	},
+	{
+		name: "authorize", request: request{operation: operationCharge, charge: sevenCentsHeld}, status: 201,
+		leaves: "authorized, 0 captured, 0 refunded; a has 1000 with 7 held, b has 0",
+	},
+	{
+		name: operationCapture, to: &sevenCentsHeld, request: request{operation: operationCapture, amount: new(int64(5))}, status: 200,
+		leaves: "succeeded, 5 captured, 0 refunded; a has 995 with 0 held, b has 5",
+	},
+	{
+		name: operationCancel, to: &sevenCentsHeld, request: request{operation: operationCancel}, status: 200,
+		leaves: "canceled, 0 captured, 0 refunded; a has 1000 with 0 held, b has 0",
+	},
+	{
+		name: operationRefund, to: &sevenCents, request: request{operation: operationRefund, amount: new(int64(3))}, status: 201,
+		leaves: "succeeded, 7 captured, 3 refunded; a has 996 with 0 held, b has 4",
+	},
+}
+
+// attempt is a deed of a merchant of its own, ready to be done.
+type attempt struct {
+	deed
+	merchant int64
+	healthy  *Service // an instance that nothing happens to
+	t        *testing.T
+}
+
+func newAttempt(t *testing.T, healthy *Service, d deed) *attempt {
+	t.Helper()
+	a := &attempt{deed: d, merchant: newMerchant(t, healthy, map[string]int64{"a": 1000, "b": 0}), healthy: healthy, t: t}
+	if d.to != nil {
+		a.request.payment = charge(t, healthy, a.merchant, "before", *d.to).PaymentID
+	}
+	return a
+}
+
+// caller is one more of those who send the deed's key.
+func (a *attempt) caller() Caller { return callerWith(a.merchant, "k") }
+
+// wantDone checks that the request did it, that the same key tells everyone the same, and that it was done once.
+func (a *attempt) wantDone(own Caller, reply Reply, err error) {
+	a.t.Helper()
+	if got, want := result(reply, err, own), fmt.Sprint(a.status); got != want {
+		a.t.Fatalf("%s: came to %s, want %s", a.name, got, want)
+	}
+	a.wantReplayOf(reply)
+}
+
+// wantReplayOf checks that another instance answers the key with the same bytes, and that all is as after one deed.
+func (a *attempt) wantReplayOf(reply Reply) {
+	a.t.Helper()
+	retry := a.caller()
+	replay, err := a.request.send(context.Background(), a.healthy, retry)
+	if got, want := result(replay, err, retry), fmt.Sprint(a.status, " replayed"); got != want {
+		a.t.Errorf("%s: the same key came to %s, want %s", a.name, got, want)
+	}
+	if string(replay.Body) != string(reply.Body) {
+		a.t.Errorf("%s: the replay differs:\n%s\n%s", a.name, replay.Body, reply.Body)
+	}
+	if got := a.state(reply.PaymentID); got != a.leaves {
+		a.t.Errorf("%s: left %s; want %s", a.name, got, a.leaves)
+	}
+}
+
+// state is that of the payment and of the two accounts.
+func (a *attempt) state(id uuid.UUID) string {
+	a.t.Helper()
+	payment, err := a.healthy.Get(context.Background(), a.merchant, id)
+	from, fromErr := ledger.Get(context.Background(), a.healthy.pool, ledger.Ref{MerchantID: a.merchant, AccountID: "a"})
+	if err := errors.Join(err, fromErr); err != nil {
+		a.t.Fatal(err)
+	}
+	return fmt.Sprintf("%s, %d captured, %d refunded; a has %d with %d held, b has %d", payment.Status,
+		payment.AmountCaptured, payment.AmountRefunded, from.Posted, from.Held, balanceOf(a.t, a.healthy, a.merchant, "b"))
+}
