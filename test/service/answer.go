@@ -45,7 +45,7 @@ func (a Answer) Final() bool {
 	return a.Err == nil && (a.Class() == Ack || a.Status == http.StatusPaymentRequired)
 }
 
-// DeniesCharge tells whether the service said with this answer that the request made no payment: by a refusal, or by a 503
+// DeniesCharge tells whether the service said with this answer that the request did nothing: by a refusal, or by a 503
 // that is not "the outcome is unknown".
 func (a Answer) DeniesCharge() bool {
 	if a.Err != nil || a.Final() {
@@ -65,10 +65,10 @@ func (a Answer) Code() string { return a.member("code") }
 
 // PaymentID is that of the payment which the answer is about.
 func (a Answer) PaymentID() string {
-	if a.Class() == Ack {
-		return a.member("id")
+	if id := a.member("payment_id"); id != "" {
+		return id // of a problem, or of a refund, whose own id is another
 	}
-	return a.member("payment_id")
+	return a.member("id")
 }
 
 // Took is how long the caller waited.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -27,16 +28,28 @@ type Journal struct {
 
 	mu       sync.Mutex // guards what follows
 	intents  []*intent
+	turns    map[bool]int   // what has been charged so far, by whether it was only authorized
 	underWay map[string]int // requests without an answer, by instance
 	strikes  []strike
 }
 
-// intent is one wish to charge, under one key.
+// intent is one wish, under one key: to charge, or to change what was charged.
 type intent struct {
 	key    string
 	charge Charge
+	change string   // "": the charge; else one of the changes
+	of     string   // the payment that it changes
+	amount int64    // of a change
 	tries  []Answer // guarded by the journal's lock
+	then   *intent  // the change of what this one charged, nil: none; guarded likewise
 }
+
+// The changes, by what their URLs end in.
+const (
+	capture = "capture"
+	cancel  = "cancel"
+	refund  = "refunds"
+)
 
 // strike is a fault that was done to an instance, or to all of them.
 type strike struct {
@@ -46,10 +59,11 @@ type strike struct {
 
 // NewJournal is an empty one of a merchant whose requests go to the instances that pick names.
 func NewJournal(merchant *Merchant, pick func() string) *Journal {
-	return &Journal{merchant: merchant, pick: pick, underWay: map[string]int{}}
+	return &Journal{merchant: merchant, pick: pick, underWay: map[string]int{}, turns: map[bool]int{}}
 }
 
-// Load lets clients charge, each one charge after the other, until stop is called, which waits for their last answers.
+// Load lets clients charge, and capture, cancel or refund what they have charged, each one thing after the other, until stop is
+// called, which waits for their last answers.
 func (j *Journal) Load(t testing.TB, clients int) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -57,8 +71,13 @@ func (j *Journal) Load(t testing.TB, clients int) (stop func()) {
 	for range clients {
 		working.Go(func() {
 			for ctx.Err() == nil {
-				j.pursue(ctx, j.newIntent())
+				charge := j.newIntent()
+				j.pursue(ctx, charge)
 				pause(ctx, thinkingTime)
+				if change := j.newChange(charge); change != nil {
+					j.pursue(ctx, change)
+					pause(ctx, thinkingTime)
+				}
 			}
 		})
 	}
@@ -70,17 +89,48 @@ func (j *Journal) Load(t testing.TB, clients int) (stop func()) {
 	return stop
 }
 
-// newIntent is mostly a charge that succeeds, now and then one that is declined. Its amount tells it from others.
+// newIntent is mostly a charge that succeeds or an authorization, now and then one that is declined. Its amount tells it from
+// others.
 func (j *Journal) newIntent() *intent {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	n := len(j.intents)
 	charge := NewCharge(int64(n + 1))
 	charge.Destination = Shops[n%len(Shops)]
+	charge.AuthorizeOnly = n%2 == 0
 	if n%8 == 7 {
 		charge.Source = Poor
 	}
-	in := &intent{key: fmt.Sprintf("journal-%06d", n), charge: charge}
+	return j.note(&intent{charge: charge})
+}
+
+// newChange is what is wished next of a charge, under a key of its own: one in three is left as it is, and so is what is not
+// known to have been charged.
+func (j *Journal) newChange(charged *intent) *intent {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	ack := slices.IndexFunc(charged.tries, func(a Answer) bool { return a.Class() == Ack })
+	if ack < 0 {
+		return nil
+	}
+	ways := []string{refund, refund, ""}
+	if charged.charge.AuthorizeOnly {
+		ways = []string{capture, cancel, ""}
+	}
+	turn := j.turns[charged.charge.AuthorizeOnly]
+	j.turns[charged.charge.AuthorizeOnly]++
+	change := ways[turn%len(ways)]
+	if change == "" {
+		return nil
+	}
+	in := &intent{charge: charged.charge, change: change, of: charged.tries[ack].PaymentID(), amount: (charged.charge.Amount + 1) / 2}
+	charged.then = j.note(in)
+	return in
+}
+
+// note adds an intent under the next key. The caller holds the lock.
+func (j *Journal) note(in *intent) *intent {
+	in.key = fmt.Sprintf("journal-%06d", len(j.intents))
 	j.intents = append(j.intents, in)
 	return in
 }
@@ -120,13 +170,30 @@ func (j *Journal) try(in *intent) Answer {
 	j.count(target, 1)
 	ctx, cancel := context.WithTimeout(context.Background(), tryTimeout)
 	defer cancel()
-	answer := j.merchant.Charge(ctx, target, in.key, in.charge)
+	answer := j.merchant.Do(ctx, http.MethodPost, target+in.path(), in.key, in.body())
 	answer.Target = target
 	j.count(target, -1)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	in.tries = append(in.tries, answer)
 	return answer
+}
+
+func (in *intent) path() string {
+	if in.change == "" {
+		return "/payments"
+	}
+	return "/payments/" + in.of + "/" + in.change
+}
+
+func (in *intent) body() []byte {
+	switch in.change {
+	case "":
+		return in.charge.Body()
+	case cancel:
+		return []byte(`{}`)
+	}
+	return fmt.Appendf(nil, `{"amount":%d}`, in.amount)
 }
 
 func (j *Journal) count(target string, change int) {
@@ -152,11 +219,11 @@ func (j *Journal) Strike(t testing.TB, what, target string, harm func()) {
 	j.strikes = append(j.strikes, strike{what: what, target: target, at: at})
 }
 
-// AwaitCharges waits until n more charges than now have their final answer.
+// AwaitCharges waits until n more charges and changes than now have their final answer.
 func (j *Journal) AwaitCharges(t testing.TB, n int) {
 	t.Helper()
 	before := j.answered()
-	Await(t, startPatience, fmt.Sprintf("%d charges are answered", n), func() bool { return j.answered() >= before+n })
+	Await(t, startPatience, fmt.Sprintf("%d keys are answered", n), func() bool { return j.answered() >= before+n })
 }
 
 func (j *Journal) answered() int {

@@ -23,21 +23,21 @@ func (j *Journal) Judge(t testing.TB, databaseURL string) {
 	if err != nil {
 		t.Fatalf("reading the payments: %v", err)
 	}
-	complaints := append(judge(j.intents, rows), j.idleStrikes()...)
+	complaints := slices.Concat(judge(j.intents, rows), j.idleStrikes(), j.neverDone())
 	const most = 20 // of one broken promise the first examples are enough
 	for _, complaint := range complaints[:min(len(complaints), most)] {
 		t.Error(complaint)
 	}
-	t.Logf("%d charges, %s", len(j.intents), j.summary())
+	t.Logf("%d keys, %s", len(j.intents), j.summary())
 }
 
-// payment is one stored payment with its key and its stored answer.
+// payment is one stored payment as it is now, with a key that made or changed it and that key's stored answer.
 type payment struct {
-	key, id, requestID  string // ids as callers see them
-	status              string
-	amount              int64
-	source, destination string
-	answer              []byte // nil: none is stored
+	key, id, requestID         string // ids as callers see them
+	status                     string
+	amount, captured, refunded int64
+	source, destination        string
+	answer                     []byte // nil: none is stored
 }
 
 func stored(ctx context.Context, databaseURL string, merchantID int64) ([]payment, error) {
@@ -47,18 +47,24 @@ func stored(ctx context.Context, databaseURL string, merchantID int64) ([]paymen
 	}
 	defer conn.Close(ctx)
 	rows, err := conn.Query(ctx, `
-		SELECT p.idempotency_key, 'pay_' || replace(p.id::text, '-', ''),
+		WITH keyed AS (
+			SELECT merchant_id, id, idempotency_key AS key FROM payments
+			UNION ALL
+			SELECT merchant_id, payment_id, key FROM idempotency_keys WHERE scope = 'client' AND operation <> 'charge'
+		)
+		SELECT keyed.key, 'pay_' || replace(p.id::text, '-', ''),
 			coalesce('req_' || replace(k.request_id::text, '-', ''), ''),
-			p.status, p.amount, p.source_account, p.destination_account, a.body
-		FROM payments p
-		LEFT JOIN idempotency_keys k ON k.merchant_id = p.merchant_id AND k.scope = 'client' AND k.key = p.idempotency_key
+			p.status, p.amount, p.amount_captured, p.amount_refunded, p.source_account, p.destination_account, a.body
+		FROM keyed
+		JOIN payments p ON p.merchant_id = keyed.merchant_id AND p.id = keyed.id
+		LEFT JOIN idempotency_keys k ON k.merchant_id = p.merchant_id AND k.scope = 'client' AND k.key = keyed.key
 		LEFT JOIN idempotency_answers a ON a.merchant_id = p.merchant_id AND a.request_id = k.request_id
 		WHERE p.merchant_id = $1`, merchantID)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (p payment, err error) {
-		err = row.Scan(&p.key, &p.id, &p.requestID, &p.status, &p.amount, &p.source, &p.destination, &p.answer)
+		err = row.Scan(&p.key, &p.id, &p.requestID, &p.status, &p.amount, &p.captured, &p.refunded, &p.source, &p.destination, &p.answer)
 		return p, err
 	})
 }
@@ -100,7 +106,7 @@ func judgeIntent(in *intent, payments []payment) (complaints []string) {
 	}
 	if len(payments) != 1 {
 		if first != nil && len(payments) == 0 {
-			complain("lost (I13): it was answered %v, and has no payment", *first)
+			complain("lost (I13): it was answered %v, and did nothing", *first)
 		}
 		return complaints
 	}
@@ -125,11 +131,13 @@ func judgeAnswer(answer Answer, payments []payment, complain func(string, ...any
 
 // judgePayment compares the one payment of a key with what was asked for and with what was answered.
 func judgePayment(in *intent, p payment, answer *Answer, complain func(string, ...any)) {
-	status := "succeeded"
-	if in.charge.Source == Poor {
-		status = "declined"
+	status, captured, refunded := in.leaves()
+	want := payment{
+		p.key, p.id, p.requestID, status, in.charge.Amount, captured, refunded, in.charge.Source, in.charge.Destination, nil,
 	}
-	want := payment{p.key, p.id, p.requestID, status, in.charge.Amount, in.charge.Source, in.charge.Destination, nil}
+	if in.change != "" {
+		want.id = in.of
+	}
 	got := p
 	got.answer = nil
 	if fmt.Sprint(got) != fmt.Sprint(want) {
@@ -145,19 +153,75 @@ func judgePayment(in *intent, p payment, answer *Answer, complain func(string, .
 	if !bytes.Equal(answer.Body, p.answer) {
 		complain("it was answered %v, but the stored answer is %s (I13)", *answer, p.answer)
 	}
-	if answer.Class() == Ack && !describes(answer.Body, in.charge) {
-		complain("its answer is about another charge: %v", *answer)
+	if answer.Class() == Ack && !in.describedBy(answer.Body) {
+		complain("its answer is about another %s: %v", in.operation(), *answer)
 	}
 }
 
-// describes tells whether a payment, as callers see it, is the charge that was asked for, carried out.
-func describes(body []byte, asked Charge) bool {
+// leaves is how the payment ends up, when all that was wished of it has been done.
+func (in *intent) leaves() (status string, captured, refunded int64) {
+	if in.then != nil {
+		return in.then.leaves()
+	}
+	return in.comesTo()
+}
+
+// comesTo is how the payment is after this.
+func (in *intent) comesTo() (status string, captured, refunded int64) {
+	switch {
+	case in.change == capture:
+		return "succeeded", in.amount, 0
+	case in.change == cancel:
+		return "canceled", 0, 0
+	case in.change == refund:
+		return "succeeded", in.charge.Amount, in.amount
+	case in.charge.Source == Poor:
+		return "declined", 0, 0
+	case in.charge.AuthorizeOnly:
+		return "authorized", 0, 0
+	}
+	return "succeeded", in.charge.Amount, 0
+}
+
+func (in *intent) operation() string {
+	if in.change == "" {
+		return "charge"
+	}
+	return in.change
+}
+
+// describedBy tells whether an answer is what was asked for, carried out: a payment as callers see it, or a refund.
+func (in *intent) describedBy(body []byte) bool {
 	var told struct {
 		Charge
 		Status   string `json:"status"`
 		Captured int64  `json:"amount_captured"`
 	}
-	return json.Unmarshal(body, &told) == nil && told.Charge == asked && told.Status == "succeeded" && told.Captured == asked.Amount
+	if json.Unmarshal(body, &told) != nil {
+		return false
+	}
+	if in.change == refund {
+		return told.Status == "succeeded" && told.Amount == in.amount
+	}
+	told.AuthorizeOnly = in.charge.AuthorizeOnly // which a payment does not say
+	status, captured, _ := in.comesTo()
+	return told.Charge == in.charge && told.Status == status && told.Captured == captured
+}
+
+// neverDone complains of what a load should have had in it, and has no answer.
+func (j *Journal) neverDone() (complaints []string) {
+	done := map[string]bool{}
+	for _, in := range j.intents {
+		if slices.ContainsFunc(in.tries, Answer.Final) {
+			done[in.operation()] = true
+		}
+	}
+	for _, change := range []string{capture, cancel, refund} {
+		if !done[change] {
+			complaints = append(complaints, fmt.Sprintf("there is no %s in the load", change))
+		}
+	}
+	return complaints
 }
 
 // idleStrikes complains of faults that overlapped no request, however often they were done: a test that injects them

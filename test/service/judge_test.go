@@ -13,7 +13,7 @@ import (
 func TestJudgeComplainsOfEachBrokenPromise(t *testing.T) {
 	t.Parallel()
 	charge := NewCharge(7)
-	paid := payment{"key", "pay_1", "req_1", "succeeded", 7, World, Shops[0], body("pay_1", 7)}
+	paid := payment{"key", "pay_1", "req_1", "succeeded", 7, 7, 0, World, Shops[0], body("pay_1", 7)}
 	with := func(change func(*payment)) payment {
 		other := paid
 		change(&other)
@@ -52,6 +52,76 @@ func TestJudgeComplainsOfEachBrokenPromise(t *testing.T) {
 				t.Errorf("the judge says %q, want %q", got, row.want)
 			}
 		})
+	}
+}
+
+// A payment and what was done to it have a key each, and both tell of the payment as it is in the end.
+func TestJudgeComplainsOfEachBrokenPromiseAboutAChange(t *testing.T) {
+	t.Parallel()
+	held := NewCharge(7)
+	held.AuthorizeOnly = true
+	at := func(status string, captured, refunded int64) payment {
+		return payment{"change", "pay_1", "req_2", status, 7, captured, refunded, World, Shops[0], nil}
+	}
+	for _, row := range []struct {
+		name   string
+		charge Charge
+		change string
+		answer string
+		now    []payment
+		want   string // part of a complaint; empty: none
+	}{
+		{"captured", held, capture, paymentBody("succeeded", 4), []payment{at("succeeded", 4, 0)}, ""},
+		{"canceled", held, cancel, paymentBody("canceled", 0), []payment{at("canceled", 0, 0)}, ""},
+		{"refunded", NewCharge(7), refund, refundBody(4), []payment{at("succeeded", 7, 4)}, ""},
+		{"acked and lost", NewCharge(7), refund, refundBody(4), nil, "lost"},
+		{"refunded twice", NewCharge(7), refund, refundBody(4), []payment{at("succeeded", 7, 8)}, "another payment"},
+		{"refunded and undone", NewCharge(7), refund, refundBody(4), []payment{at("succeeded", 7, 0)}, "another payment"},
+		{"captured, and canceled", held, capture, paymentBody("succeeded", 4), []payment{at("canceled", 0, 0)}, "another payment"},
+		{"canceled, and still held", held, cancel, paymentBody("canceled", 0), []payment{at("authorized", 0, 0)}, "another payment"},
+		{"another amount captured", held, capture, paymentBody("succeeded", 5), []payment{at("succeeded", 4, 0)}, "about another capture"},
+		{"another amount refunded", NewCharge(7), refund, refundBody(5), []payment{at("succeeded", 7, 4)}, "about another refund"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			for i := range row.now {
+				row.now[i].answer = []byte(row.answer)
+			}
+			change := &intent{key: "change", charge: row.charge, change: row.change, of: "pay_1", amount: 4}
+			change.tries = []Answer{told(200, "req_2", row.answer), told(200, "req_3", row.answer)}
+			got := strings.Join(judge([]*intent{change}, row.now), "\n")
+			if row.want == "" && got != "" || !strings.Contains(got, row.want) {
+				t.Errorf("the judge says %q, want %q", got, row.want)
+			}
+			charge := &intent{key: "key", charge: row.charge, then: change}
+			for _, now := range row.now {
+				got, complaint := "", "another payment"
+				judgePayment(charge, now, nil, func(format string, _ ...any) { got += format })
+				if row.want == complaint != strings.Contains(got, complaint) {
+					t.Errorf("of the charge the judge says %q", got)
+				}
+			}
+		})
+	}
+}
+
+func paymentBody(status string, captured int64) string {
+	return fmt.Sprintf(`{"id":"pay_1","status":%q,"amount":7,"currency":"USD","source_account":"world",`+
+		`"destination_account":"shop-0","amount_captured":%d}`, status, captured)
+}
+
+func refundBody(amount int64) string {
+	return fmt.Sprintf(`{"id":"ref_1","payment_id":"pay_1","amount":%d,"currency":"USD","status":"succeeded"}`, amount)
+}
+
+func TestALoadWithoutChangesShowsTooLittle(t *testing.T) {
+	t.Parallel()
+	j := NewJournal(nil, nil)
+	for _, change := range []string{"", capture, cancel} {
+		j.intents = append(j.intents, &intent{change: change, tries: []Answer{{Status: http.StatusOK}}})
+	}
+	if got := j.neverDone(); len(got) != 1 || !strings.Contains(got[0], refund) {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -93,6 +93,8 @@ type Charge struct {
 	Currency    string `json:"currency"`
 	Source      string `json:"source_account"`
 	Destination string `json:"destination_account"`
+
+	AuthorizeOnly bool `json:"-"` // "capture" is false
 }
 
 // NewCharge is a charge that will succeed.
@@ -102,7 +104,14 @@ func NewCharge(amount int64) Charge {
 
 // Body is the request's body.
 func (c Charge) Body() []byte {
-	body, err := json.Marshal(c)
+	request := struct {
+		Charge
+		Capture *bool `json:"capture,omitempty"`
+	}{Charge: c}
+	if c.AuthorizeOnly {
+		request.Capture = new(false)
+	}
+	body, err := json.Marshal(request)
 	if err != nil {
 		panic(err) // texts and a number
 	}
