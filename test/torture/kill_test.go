@@ -10,6 +10,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/pgtest"
 	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/test/wire"
 )
 
 // clients is how many charge at once while something is killed.
@@ -71,6 +72,42 @@ func TestNoAckedChargeIsLostOrDoubledWhenTheServiceIsKilled(t *testing.T) {
 	})
 	if journal.Hurt() == 0 {
 		t.Error("every request to a killed instance was answered, so this test shows nothing")
+	}
+}
+
+// Row 9, with a process that dies at the statement and not only its connection: nobody has to wait for what it held.
+func TestAnInstanceKilledAtAStatementLeavesNoLockBehind(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1)
+	proxy := wire.Start(t, b.url)
+	for i, row := range []struct {
+		name     string
+		at       wire.Match
+		hold     wire.Effect
+		replayed bool // it had committed
+	}{
+		{"it has claimed the key", wire.Statement("INSERT INTO idempotency_keys"), wire.HoldAfter, false},
+		{"it has locked the accounts", wire.Containing("FOR NO KEY UPDATE OF a"), wire.HoldAfter, false},
+		{"it has written the entries", wire.Statement("INSERT INTO entries"), wire.HoldAfter, false},
+		{"all but its COMMIT has arrived", wire.Commit(), wire.HoldBefore, false},
+		{"its COMMIT is done, and not acknowledged", wire.Commit(), wire.HoldAfter, true},
+	} {
+		victim := service.Start(t, proxy.URL(), service.AllowDataLoss)
+		held := proxy.On(row.at.From("paymentsvc-money"), row.hold)
+		lost := started(func() service.Answer {
+			return b.merchant.Charge(t.Context(), victim.URL(), key(i), service.NewCharge(100))
+		})
+		held.Wait(t)
+		victim.Kill()
+		held.Cut() // the end of the process is the end of its connections
+		if answer := <-lost; answer.Class() != service.Unknown {
+			t.Errorf("%s: the killed instance answered %v", row.name, answer)
+		}
+		retry := b.charge(0, key(i))
+		if retry.Replayed() != row.replayed || retry.Took() > margin {
+			t.Errorf("%s: the retry was answered %v; want at once, and a replay: %t", row.name, retry, row.replayed)
+		}
+		b.chargedOnce(key(i), retry, b.charge(0, key(i)))
 	}
 }
 

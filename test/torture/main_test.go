@@ -5,7 +5,7 @@
 // package service), by the answers to single requests where the moment matters, and in every case by the audit of the
 // database after the test (see package pgtest).
 //
-//	kill_test.go         the service, Postgres, and both are killed under load
+//	kill_test.go         the service, Postgres, and both are killed, under load and at a statement
 //	connections_test.go  connections are terminated, refused, read-only or used up
 //	failover_test.go     a standby takes over
 //	overload_test.go     more comes than there is room for
