@@ -81,6 +81,72 @@ func TestOneKeyWithTwoBodiesAtOnceGoesToOneOfThem(t *testing.T) {
 	})
 }
 
+// changes are what can be done to a payment of 400 from alice to the shop, each in two ways that one key cannot both mean, and
+// what either leaves: what alice has, and that nothing of it is held.
+var changes = []struct {
+	name      string
+	held      bool
+	ways      [2][2]string // path and body
+	status    int
+	aliceLost [2]int64
+}{
+	{"capture", true, [2][2]string{{"/capture", `{"amount":150}`}, {"/capture", `{"amount":151}`}}, http.StatusOK, [2]int64{150, 151}},
+	{"cancel", true, [2][2]string{{"/cancel", `{}`}, {"/capture", `{}`}}, http.StatusOK, [2]int64{0, 400}},
+	{"refund", false, [2][2]string{{"/refunds", `{"amount":150}`}, {"/refunds", `{"amount":151}`}}, http.StatusCreated, [2]int64{250, 249}},
+}
+
+// payment makes the payment that is changed, and returns its path.
+func (m *merchant) payment(key string, held bool) (path string) {
+	m.t.Helper()
+	return m.charge(key, aliceToShop(400).with("capture", !held)).want(http.StatusCreated).header.Get("Location")
+}
+
+// FAULTS 6, 7 and 41, and BUGS 8: the same of what is done to a payment.
+func TestSameKeyAtTheSameMomentChangesAPaymentOnce(t *testing.T) {
+	for _, change := range changes {
+		t.Run(change.name, func(t *testing.T) {
+			onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+				for round, n := range []int{2, 3, 10, 100} {
+					key := fmt.Sprint("sent ", n, " times")
+					path := m.payment("first, "+key, change.held)
+					way := change.ways[0]
+					answers := m.crowdOf(n, func(int) (string, string, string) { return key, path + way[0], way[1] })
+					first := wantOneExecution(t, answers).want(change.status)
+					m.repost(key, path+way[0], way[1]).wantReplayOf(first)
+					m.wantHeld(aliceHas-change.aliceLost[0]*int64(round+1), 0)
+				}
+			})
+		})
+	}
+}
+
+// FAULTS 8, of what is done to a payment.
+func TestOneKeyWithTwoChangesAtOnceGoesToOneOfThem(t *testing.T) {
+	for _, change := range changes {
+		t.Run(change.name, func(t *testing.T) {
+			onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+				path := m.payment("first", change.held)
+				var byWay [2][]*answer
+				for i, a := range m.crowdOf(40, func(i int) (string, string, string) {
+					way := change.ways[i/2%2]
+					return "k", path + way[0], way[1]
+				}) {
+					byWay[i/2%2] = append(byWay[i/2%2], a)
+				}
+				won, lost := 0, 1
+				if byWay[0][0].status != change.status {
+					won, lost = 1, 0
+				}
+				wantOneExecution(t, byWay[won]).want(change.status)
+				for _, a := range byWay[lost] {
+					a.wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused").wantFresh()
+				}
+				m.wantHeld(aliceHas-change.aliceLost[won], 0)
+			})
+		})
+	}
+}
+
 // Of two requests under one key, one of which is refused and stores nothing, the other gets the key, whichever comes first.
 func TestARefusedRequestNeverTakesTheKeyFromAnother(t *testing.T) {
 	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {

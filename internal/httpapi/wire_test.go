@@ -26,8 +26,12 @@ func (m *merchant) connect(in *instance) net.Conn {
 
 // headOfCharge is everything of a charge that comes before its body. The lines are header fields as they go over the wire.
 func (m *merchant) headOfCharge(bodyLength int, lines ...string) string {
+	return m.headOf("/payments", bodyLength, lines...)
+}
+
+func (m *merchant) headOf(path string, bodyLength int, lines ...string) string {
 	return strings.Join(append([]string{
-		"POST /payments HTTP/1.1", "Host: service", "Authorization: Bearer " + m.apiKey, "Content-Type: application/json",
+		"POST " + path + " HTTP/1.1", "Host: service", "Authorization: Bearer " + m.apiKey, "Content-Type: application/json",
 		"Content-Length: " + strconv.Itoa(bodyLength), "Connection: close",
 	}, lines...), "\r\n") + "\r\n\r\n"
 }
@@ -59,28 +63,41 @@ func (m *merchant) exchange(conn net.Conn, text string) *http.Response {
 // readCharge judges the answer to a charge that came with the keys.
 func (m *merchant) readCharge(res *http.Response, keys ...string) *answer {
 	m.t.Helper()
+	return m.readPost(res, "/payments", keys...)
+}
+
+func (m *merchant) readPost(res *http.Response, path string, keys ...string) *answer {
+	m.t.Helper()
 	if res == nil {
 		return &answer{t: m.t}
 	}
 	return m.read(&http.Request{
-		Method: http.MethodPost, URL: &url.URL{Path: "/payments"}, Header: http.Header{"Idempotency-Key": keys},
+		Method: http.MethodPost, URL: &url.URL{Path: path}, Header: http.Header{"Idempotency-Key": keys},
 	}, res)
 }
 
 // crowd sends n charges at the same moment, every other one to the other instance, and returns their answers in order.
 func (m *merchant) crowd(n int, charge func(i int) (key string, b body)) []*answer {
 	m.t.Helper()
+	return m.crowdOf(n, func(i int) (key, path, text string) {
+		key, b := charge(i)
+		return key, "/payments", b.String()
+	})
+}
+
+// crowdOf is crowd for whatever is posted.
+func (m *merchant) crowdOf(n int, post func(i int) (key, path, text string)) []*answer {
+	m.t.Helper()
 	answers := make([]*answer, n)
 	start := make(chan struct{})
 	var senders sync.WaitGroup
 	for i := range n {
-		key, b := charge(i)
-		text := b.String()
-		text = m.headOfCharge(len(text), "Idempotency-Key: "+key) + text
+		key, path, text := post(i)
+		text = m.headOf(path, len(text), "Idempotency-Key: "+key) + text
 		conn := m.connect(m.either(i))
 		senders.Go(func() {
 			<-start
-			answers[i] = m.readCharge(m.exchange(conn, text), key)
+			answers[i] = m.readPost(m.exchange(conn, text), path, key)
 		})
 	}
 	close(start)
