@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -103,6 +104,87 @@ func TestOfCapturesAndCancelsOneWins(t *testing.T) {
 	account, err := ledger.Get(t.Context(), s.pool, ledger.Ref{MerchantID: merchantID, AccountID: "a"})
 	if err != nil || account.Held != 0 || account.Posted != 0 && account.Posted != 300 {
 		t.Errorf("a is at %d with %d held, %v", account.Posted, account.Held, err)
+	}
+}
+
+// FAULTS 41. Two voids at once: lago-api 5495 (BUGS 26).
+func TestOfManyCancelsOneWins(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	s := newService(t, db.URL)
+	merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
+	payment := authorizeOrCharge(t, s, merchantID, 300, true)
+	got := race(t, db, merchantID, "race", 100, func(int) request {
+		return request{operation: operationCancel, payment: payment}
+	})
+	wantCounts(t, got, map[string]int{"200": 1, "refused: " + string(CodeInvalidState): 99})
+	wantCanceledOnce(t, s, merchantID, payment)
+}
+
+// FAULTS 41, and 27. The two wait for the payment in that order, on an instance each, until it is let go.
+func TestOfACancelAndTheExpiryOneHappens(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct{ first, cancelGets string }{
+		{operationCancel, "200"},
+		{operationExpire, "refused: " + string(CodeInvalidState)},
+	} {
+		t.Run(row.first+" first", func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			s, other := newService(t, db.URL), newService(t, db.URL)
+			merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
+			s.authorizedFor = 0
+			payment := authorizeOrCharge(t, s, merchantID, 300, true)
+			holder, err := db.Pool.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := holder.Exec(t.Context(), `SELECT FROM payments WHERE merchant_id = $1 FOR UPDATE`, merchantID); err != nil {
+				t.Fatal(err)
+			}
+			var canceled string
+			ways := []func(){
+				func() {
+					caller := callerWith(merchantID, "cancel")
+					reply, err := s.Cancel(context.Background(), caller, payment)
+					canceled = result(reply, err, caller)
+				},
+				func() {
+					if _, err := other.ExpireAuthorizations(context.Background(), 100); err != nil {
+						t.Error(err)
+					}
+				},
+			}
+			if row.first == operationExpire {
+				slices.Reverse(ways)
+			}
+			var under sync.WaitGroup
+			for i, way := range ways {
+				under.Go(way)
+				waitUntilBlocked(t, db, i+1)
+			}
+			if err := holder.Rollback(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			under.Wait()
+			if canceled != row.cancelGets {
+				t.Errorf("the cancel got %s, want %s", canceled, row.cancelGets)
+			}
+			wantCanceledOnce(t, s, merchantID, payment)
+		})
+	}
+}
+
+// wantCanceledOnce checks that the payment of all that a has is canceled, that its money is free, and that nothing came after.
+func wantCanceledOnce(t *testing.T, s *Service, merchantID int64, id uuid.UUID) {
+	t.Helper()
+	payment, err := s.Get(t.Context(), merchantID, id)
+	if err != nil || payment.Status != StatusCanceled || payment.Version != 2 {
+		t.Errorf("the payment is %+v, %v", payment, err)
+	}
+	account, err := ledger.Get(t.Context(), s.pool, ledger.Ref{MerchantID: merchantID, AccountID: "a"})
+	if err != nil || account.Held != 0 || account.Posted != 300 {
+		t.Errorf("a is at %d with %d held, %v; want 300 with none held", account.Posted, account.Held, err)
 	}
 }
 

@@ -70,7 +70,7 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 				})
 				charged <- err
 			}()
-			waitUntilBlocked(t, db)
+			waitUntilBlocked(t, db, 1)
 			wantFree(t, db, test.wantFree, merchant)
 			if err := holder.Rollback(t.Context()); err != nil {
 				t.Fatal(err)
@@ -82,20 +82,20 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 	}
 }
 
-// waitUntilBlocked returns once a money transaction waits for a lock.
-func waitUntilBlocked(t *testing.T, db *pgtest.DB) {
+// waitUntilBlocked returns once that many money transactions wait for a lock.
+func waitUntilBlocked(t *testing.T, db *pgtest.DB, n int) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {
-		var blocked bool
+		var blocked int
 		if err := db.Pool.QueryRow(t.Context(), `
-			SELECT EXISTS (SELECT FROM pg_stat_activity
-				WHERE datname = current_database() AND application_name = 'paymentsvc-money' AND wait_event_type = 'Lock')`,
+			SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name = 'paymentsvc-money' AND wait_event_type = 'Lock'`,
 		).Scan(&blocked); err != nil {
 			t.Fatal(err)
 		}
-		if blocked {
+		if blocked >= n {
 			return
 		}
 	}
