@@ -16,11 +16,10 @@ import (
 func TestLocksAreTakenInOneOrder(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		name          string
-		hold          string // takes the first thing, in the test's own transaction
-		wantFree      string // takes the second, which must still be free
-		first, second Charge // of one batch
-		keys          [2]string
+		name     string
+		hold     string // takes the first thing, in the test's own transaction
+		wantFree string // takes the second, which must still be free
+		batch    func(s *Service, merchant int64) []*operation
 	}{
 		{
 			name: "keys",
@@ -30,25 +29,44 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			wantFree: `INSERT INTO idempotency_keys
 					(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id)
 				VALUES ($1, 'client', 'a', 'charge', sha256(''), 1, gen_random_uuid(), gen_random_uuid())`,
-			first:  Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"},
-			second: Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"},
-			keys:   [2]string{"a", "B"},
+			batch: func(_ *Service, merchant int64) []*operation {
+				c := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"}
+				return []*operation{newCharge(callerWith(merchant, "a"), c), newCharge(callerWith(merchant, "B"), c)}
+			},
 		},
 		{
 			name:     "references",
 			hold:     `INSERT INTO payment_references (merchant_id, reference, payment_id) VALUES ($1, 'B', gen_random_uuid())`,
 			wantFree: `INSERT INTO payment_references (merchant_id, reference, payment_id) VALUES ($1, 'a', gen_random_uuid())`,
-			first:    Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a", Reference: "a"},
-			second:   Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a", Reference: "B"},
-			keys:     [2]string{"k1", "k2"},
+			batch: func(_ *Service, merchant int64) []*operation {
+				first := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a", Reference: "a"}
+				second := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a", Reference: "B"}
+				return []*operation{newCharge(callerWith(merchant, "k1"), first), newCharge(callerWith(merchant, "k2"), second)}
+			},
+		},
+		{
+			name: "payments",
+			hold: `SELECT FROM payments WHERE merchant_id = $1
+				AND id = (SELECT id FROM payments WHERE merchant_id = $1 ORDER BY id DESC OFFSET 1 LIMIT 1) FOR UPDATE`,
+			wantFree: `SELECT FROM payments WHERE merchant_id = $1
+				AND id = (SELECT id FROM payments WHERE merchant_id = $1 ORDER BY id DESC LIMIT 1) FOR UPDATE`,
+			batch: func(s *Service, merchant int64) []*operation {
+				older := charge(t, s, merchant, "older", Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"})
+				newer := charge(t, s, merchant, "newer", Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"})
+				return []*operation{
+					newRefund(callerWith(merchant, "k1"), RefundRequest{PaymentID: newer.PaymentID}),
+					newRefund(callerWith(merchant, "k2"), RefundRequest{PaymentID: older.PaymentID}),
+				}
+			},
 		},
 		{
 			name:     "accounts",
 			hold:     `SELECT FROM accounts WHERE merchant_id = $1 AND id = 'B' FOR UPDATE`,
 			wantFree: `SELECT FROM accounts WHERE merchant_id = $1 AND id = 'a' FOR UPDATE`,
-			first:    Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "B"},
-			second:   Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "B"},
-			keys:     [2]string{"k1", "k2"},
+			batch: func(_ *Service, merchant int64) []*operation {
+				c := Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "B"}
+				return []*operation{newCharge(callerWith(merchant, "k1"), c), newCharge(callerWith(merchant, "k2"), c)}
+			},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -56,6 +74,7 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			db := pgtest.New(t)
 			s := newService(t, db.URL)
 			merchant := newMerchant(t, s, map[string]int64{"a": 10, "B": 10})
+			batch := test.batch(s, merchant)
 			holder, err := db.Pool.Begin(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -63,20 +82,18 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			if _, err := holder.Exec(t.Context(), test.hold, merchant); err != nil {
 				t.Fatal(err)
 			}
-			charged := make(chan error, 1)
+			done := make(chan error, 1)
 			go func() {
-				_, err := s.transact(context.Background(), []*operation{
-					newCharge(callerWith(merchant, test.keys[0]), test.first), newCharge(callerWith(merchant, test.keys[1]), test.second),
-				})
-				charged <- err
+				_, err := s.transact(context.Background(), batch)
+				done <- err
 			}()
 			waitUntilBlocked(t, db, 1)
 			wantFree(t, db, test.wantFree, merchant)
 			if err := holder.Rollback(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if err := <-charged; err != nil {
-				t.Errorf("charging: %v", err)
+			if err := <-done; err != nil {
+				t.Errorf("the batch came to %v", err)
 			}
 		})
 	}
