@@ -27,7 +27,7 @@ func decode(w http.ResponseWriter, r *http.Request, value any) error {
 
 // decodeOptional is decode for a body that may be left out, whatever type the request says it has.
 func decodeOptional(w http.ResponseWriter, r *http.Request, value any) error {
-	body := bufio.NewReader(r.Body)
+	body := bufio.NewReader(r.Body) // Content-Length does not tell: chunks may hold nothing
 	if _, err := body.Peek(1); errors.Is(err, io.EOF) {
 		return nil
 	}
@@ -43,7 +43,7 @@ func decodeAs(w http.ResponseWriter, r *http.Request, value any, types ...string
 	if r.Header.Get("Content-Encoding") != "" {
 		return errMediaType
 	}
-	contentType := strings.Join(r.Header["Content-Type"], ", ") // two of them are none
+	contentType := strings.Join(r.Header["Content-Type"], ", ") // two name no type: readers could differ about which counts
 	if mediaType, _, err := mime.ParseMediaType(contentType); err != nil || !slices.Contains(types, mediaType) {
 		return errMediaType
 	}

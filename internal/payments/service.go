@@ -68,6 +68,7 @@ type Service struct {
 	retention time.Duration
 	trace     func(context.Context, []context.Context) (context.Context, func(error)) // nil: no
 	queueMax  int
+	timeout   time.Duration
 
 	authorizedFor time.Duration
 }
@@ -81,6 +82,7 @@ func New(c Config) *Service {
 		retention: c.Retention,
 		trace:     c.Trace,
 		queueMax:  c.QueueSizeMax,
+		timeout:   c.Timeout,
 
 		authorizedFor: c.AuthorizationLifetime,
 	}
@@ -207,17 +209,23 @@ func (s *Service) replayOrRefuse(ctx context.Context, op *operation, refusal *Re
 	case record == nil:
 		return Reply{}, refusal
 	}
+	reply, err := s.reply(record, op.claim.Fingerprint, now)
+	if err != nil {
+		return Reply{}, err // which acknowledges nothing
+	}
 	if err := s.awaitStandby(ctx); err != nil {
 		return Reply{}, translate(err)
 	}
-	return s.reply(record, op.claim.Fingerprint, now)
+	return reply, nil
 }
 
 // awaitStandby returns when all that was committed until now is as safe as its COMMIT promised. If somebody cancels a COMMIT's
 // wait for a synchronous standby, its row can be read although no standby has it, so reading it is no reason to acknowledge it. A
 // later COMMIT waits for all before it, if it wrote something: here a message that nobody reads. Replays out of a batch need no such
-// call, because its row locks are writes.
+// call, because their row locks are writes. It does not queue for a batch: rules seldom become stricter.
 func (s *Service) awaitStandby(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout) // a caller who leaves decides no COMMIT
+	defer cancel()
 	return s.committer.Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 		return tx.Commit(ctx, func(q *pgx.Batch) { q.Queue(`SELECT pg_logical_emit_message(true, 'paymentsvc.replay', '')`) })
 	})

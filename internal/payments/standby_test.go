@@ -2,6 +2,7 @@ package payments
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,17 +39,17 @@ func TestAReplayWaitsForTheStandby(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			standby.leave()
+			comeBack := standby.leave(t)
 			replied := make(chan error, 1)
 			go func() {
 				_, err := replay()
 				replied <- err
 			}()
-			service.Await(t, 10*time.Second, "the replay waits", func() bool { return standby.awaitedBy() == 2 || len(replied) > 0 })
+			service.Await(t, 10*time.Second, "the replay waits", func() bool { return standby.awaitedBy(t) == 2 || len(replied) > 0 })
 			if len(replied) > 0 {
 				t.Error("the replay does not wait")
 			}
-			standby.comeBack()
+			comeBack()
 			if err := <-replied; err != nil {
 				t.Error(err)
 			}
@@ -59,12 +60,8 @@ func TestAReplayWaitsForTheStandby(t *testing.T) {
 	}
 }
 
-// standby is a synchronous standby that is not there, or is not wanted either.
-type standby struct {
-	t     *testing.T
-	admin *pgxpool.Pool
-	stop  context.CancelFunc // of the one COMMIT that always waits
-}
+// standby makes COMMITs wait for a synchronous standby that does not exist, from leave until it comes back.
+type standby struct{ admin *pgxpool.Pool }
 
 func newStandby(t *testing.T, adminURL string) *standby {
 	t.Helper()
@@ -73,44 +70,46 @@ func newStandby(t *testing.T, adminURL string) *standby {
 		t.Fatal(err)
 	}
 	t.Cleanup(admin.Close)
-	return &standby{t: t, admin: admin}
+	return &standby{admin}
 }
 
 // leave returns when COMMITs wait. The server reads its settings in its own time, so there is one that waits from then on.
-func (s *standby) leave() {
-	s.configure(`ALTER SYSTEM SET synchronous_standby_names = 'nobody'`)
-	var ctx context.Context
-	ctx, s.stop = context.WithCancel(context.Background())
-	go func() {
+func (s *standby) leave(t *testing.T) (comeBack func()) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	var canary sync.WaitGroup
+	comeBack = sync.OnceFunc(func() {
+		stop()
+		s.configure(t, `ALTER SYSTEM RESET synchronous_standby_names`)
+		canary.Wait()
+		service.Await(t, 10*time.Second, "no COMMIT waits any more", func() bool { return s.awaitedBy(t) == 0 })
+	})
+	t.Cleanup(comeBack)
+	s.configure(t, `ALTER SYSTEM SET synchronous_standby_names = 'nobody'`)
+	canary.Go(func() {
 		for ctx.Err() == nil {
 			_, _ = s.admin.Exec(ctx, `SELECT pg_logical_emit_message(true, 'canary', '')`)
 		}
-	}()
-	service.Await(s.t, 10*time.Second, "a COMMIT waits for the standby", func() bool { return s.awaitedBy() == 1 })
-}
-
-// comeBack lets all COMMITs end.
-func (s *standby) comeBack() {
-	s.stop()
-	s.configure(`ALTER SYSTEM RESET synchronous_standby_names`)
-	service.Await(s.t, 10*time.Second, "no COMMIT waits any more", func() bool { return s.awaitedBy() == 0 })
+	})
+	service.Await(t, 10*time.Second, "a COMMIT waits for the standby", func() bool { return s.awaitedBy(t) == 1 })
+	return comeBack
 }
 
 // awaitedBy is how many COMMITs wait.
-func (s *standby) awaitedBy() (n int) {
-	s.t.Helper()
+func (s *standby) awaitedBy(t *testing.T) (n int) {
+	t.Helper()
 	if err := s.admin.QueryRow(context.Background(),
 		`SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'`).Scan(&n); err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return n
 }
 
-func (s *standby) configure(statement string) {
-	s.t.Helper()
+func (s *standby) configure(t *testing.T, statement string) {
+	t.Helper()
 	for _, each := range []string{statement, `SELECT pg_reload_conf()`} {
 		if _, err := s.admin.Exec(context.Background(), each); err != nil {
-			s.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
 }

@@ -44,7 +44,8 @@ func Durable(t testing.TB, parameters map[string]string) *Cluster {
 	return c
 }
 
-// Standby starts a server that follows this one, until pg_promote() makes it a server like any other. It is ended as this one is.
+// Standby starts a server that follows this one, until pg_promote() makes it a server like any other. It is ended as this one is. It
+// needs pg_basebackup, so an installed PostgreSQL and not a downloaded one.
 func (c *Cluster) Standby(t testing.TB) *Cluster {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -12,8 +12,8 @@
 // All that is known of a server is in its directory, so that starting again there is a restart:
 //
 //	lock          held by the parent for as long as its server runs here; says who that is
-//	password      of the superuser: random, and for the server's user only
-//	data/         what initdb made; it has this name only when it is whole
+//	password      of the superuser: random or that of the server it follows, and for the server's user only
+//	data/         what initdb made or pg_basebackup copied; it has this name only when it is whole
 //	postgres.log  what the server said
 package embedded
 
@@ -41,7 +41,8 @@ type Options struct {
 	Parameters map[string]string // further server settings, as in postgres -c name=value
 	Binaries   Binaries          // zero: found on this machine, else downloaded
 	Logger     *slog.Logger      // nil: silent
-	// Follow makes new data a copy of another server's, which it goes on following: a standby, until pg_promote().
+	// Follow makes new data a copy of another server's, which it goes on following: a standby, until pg_promote(). It needs
+	// pg_basebackup beside the binaries, which downloaded ones lack.
 	Follow *Server
 }
 

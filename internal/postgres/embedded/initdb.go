@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -64,7 +65,7 @@ func (s *Server) fill(ctx context.Context) error {
 		if err := s.keepPassword(s.options.Follow.password); err != nil {
 			return err
 		}
-		return s.basebackup(ctx, s.options.Follow.URL())
+		return s.basebackup(ctx, s.options.Follow)
 	}
 	if err := s.keepPassword(rand.Text()); err != nil {
 		return err
@@ -99,23 +100,27 @@ func (s *Server) initdb(ctx context.Context) error {
 	if !s.options.Durable {
 		args = append(args, "--no-sync")
 	}
-	return s.run(ctx, s.binaries.initdb(), args...)
+	return s.run(ctx, nil, s.binaries.initdb(), args...)
 }
 
-// basebackup makes the data a copy of a running server's. It writes down how to follow that server from there on (-R).
-func (s *Server) basebackup(ctx context.Context, url string) error {
-	return s.run(ctx, s.binaries.Program("pg_basebackup"),
-		"--pgdata", s.dir.unfinished(), "--dbname", url, "--checkpoint", "fast", "--write-recovery-conf")
+// basebackup makes the data a copy of a running server's, and writes down how to follow that server from there on. Everybody can
+// read a command line, so the password goes another way.
+func (s *Server) basebackup(ctx context.Context, from *Server) error {
+	return s.run(ctx, []string{"PGPASSWORD=" + from.password}, s.binaries.Program("pg_basebackup"),
+		"--pgdata", s.dir.unfinished(), "--host", host, "--port", strconv.Itoa(from.port), "--username", superuser,
+		"--checkpoint", "fast", "--write-recovery-conf")
 }
 
 // run runs a program that makes the data, as the server's user.
-func (s *Server) run(ctx context.Context, program string, args ...string) error {
+func (s *Server) run(ctx context.Context, environment []string, program string, args ...string) error {
 	log, err := s.dir.openLog()
 	if err != nil {
 		return err
 	}
 	defer log.Close() //nolint:errcheck // the program has its own, and it is the one who writes
-	p, err := startProcess(s.child(log.File, program, args...), func(*process) {})
+	command := s.child(log.File, program, args...)
+	command.Env = append(command.Env, environment...)
+	p, err := startProcess(command, func(*process) {})
 	if err != nil {
 		return fmt.Errorf("running %s: %w", program, err)
 	}
