@@ -65,9 +65,10 @@ ifeq ($(PKG)$(ARGS),./...)
 	@# This one sends ten thousand requests, and with the race detector only a part of them.
 	@$(GOTESTSUM) --format=pkgname-and-test-fails -- -run=Naughty -timeout=5m ./internal/httpapi
 endif
-	@# One package after the other: many of them measure how long somebody waits, and make others wait.
+	@# One package after the other: many of them measure how long somebody waits, and make others wait. Within one, twice as many
+	@# tests at once as processors: most of a test is waiting too.
 	@$(GOTESTSUM) --format=pkgname-and-test-fails --format-hide-empty-pkg -- \
-		-race -shuffle=on -timeout=10m -p=1 $(ARGS) $(PKG)
+		-race -shuffle=on -timeout=10m -p=1 -parallel=$$((2 * $$(getconf _NPROCESSORS_ONLN))) $(ARGS) $(PKG)
 
 .PHONY: lint
 lint: lint-api $(GOLANGCI_LINT) ## Check style, mistakes, formatting and who imports whom
