@@ -59,14 +59,14 @@ func TestEachKeyChargesOnceWhileInstancesAndPostgresAreKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		journal.AwaitCharges(t, 10*clients)
+		journal.AwaitAnswers(t, 10*clients)
 	}
 	goOn()
 	postgres := s.container(t, "postgres")
 	for i, p := range instances {
 		id := s.container(t, fmt.Sprint("instance", i+1))
 		journal.Strike(t, "kill -9 of an instance", p.url(), func() { s.docker(t, "kill", id) })
-		journal.AwaitCharges(t, clients) // at the other one
+		journal.AwaitAnswers(t, clients) // at the other one
 		s.docker(t, "start", id)
 		goOn()
 		journal.Strike(t, "kill -9 of Postgres", "", func() { s.docker(t, "kill", postgres) })

@@ -45,9 +45,9 @@ func (a Answer) Final() bool {
 	return a.Err == nil && (a.Class() == Ack || a.Status == http.StatusPaymentRequired)
 }
 
-// DeniesCharge tells whether the service said with this answer that the request did nothing: by a refusal, or by a 503
+// Denies tells whether the service said with this answer that the request did nothing: by a refusal, or by a 503
 // that is not "the outcome is unknown".
-func (a Answer) DeniesCharge() bool {
+func (a Answer) Denies() bool {
 	if a.Err != nil || a.Final() {
 		return false
 	}

@@ -14,7 +14,7 @@ import (
 const (
 	tryTimeout   = 5 * time.Second       // after which a client gives up on one try
 	retryPause   = 20 * time.Millisecond // at most, before the next
-	thinkingTime = 4 * time.Millisecond  // at most, between two charges of one client: it bounds the size of a journal
+	thinkingTime = 4 * time.Millisecond  // at most, between two requests of one client: it bounds the size of a journal
 	convergeTime = 3 * time.Second       // in which a key that is sent again, with no fault around, has to be answered
 	convergers   = 8                     // clients that send all keys again
 	strikeWait   = 10 * time.Second      // for requests to be under way when a fault is to strike
@@ -28,9 +28,12 @@ type Journal struct {
 
 	mu       sync.Mutex // guards what follows
 	intents  []*intent
-	turns    map[bool]int   // what has been charged so far, by whether it was only authorized
 	underWay map[string]int // requests without an answer, by instance
 	strikes  []strike
+
+	// What has been acknowledged so far. In turn, what is authorized is captured, canceled or left; what is charged is refunded,
+	// refunded or left.
+	authorized, charged int
 }
 
 // intent is one wish, under one key: to charge, or to change what was charged.
@@ -44,11 +47,11 @@ type intent struct {
 	then   *intent  // the change of what this one charged, nil: none; guarded likewise
 }
 
-// The changes, by what their URLs end in.
+// The changes.
 const (
-	capture = "capture"
-	cancel  = "cancel"
-	refund  = "refunds"
+	changeCapture = "capture"
+	changeCancel  = "cancel"
+	changeRefund  = "refund"
 )
 
 // strike is a fault that was done to an instance, or to all of them.
@@ -59,7 +62,7 @@ type strike struct {
 
 // NewJournal is an empty one of a merchant whose requests go to the instances that pick names.
 func NewJournal(merchant *Merchant, pick func() string) *Journal {
-	return &Journal{merchant: merchant, pick: pick, underWay: map[string]int{}, turns: map[bool]int{}}
+	return &Journal{merchant: merchant, pick: pick, underWay: map[string]int{}}
 }
 
 // Load lets clients charge, and capture, cancel or refund what they have charged, each one thing after the other, until stop is
@@ -113,13 +116,12 @@ func (j *Journal) newChange(charged *intent) *intent {
 	if ack < 0 {
 		return nil
 	}
-	ways := []string{refund, refund, ""}
+	turn, ways := &j.charged, []string{changeRefund, changeRefund, ""}
 	if charged.charge.AuthorizeOnly {
-		ways = []string{capture, cancel, ""}
+		turn, ways = &j.authorized, []string{changeCapture, changeCancel, ""}
 	}
-	turn := j.turns[charged.charge.AuthorizeOnly]
-	j.turns[charged.charge.AuthorizeOnly]++
-	change := ways[turn%len(ways)]
+	change := ways[*turn%len(ways)]
+	*turn++
 	if change == "" {
 		return nil
 	}
@@ -180,8 +182,11 @@ func (j *Journal) try(in *intent) Answer {
 }
 
 func (in *intent) path() string {
-	if in.change == "" {
+	switch in.change {
+	case "":
 		return "/payments"
+	case changeRefund:
+		return "/payments/" + in.of + "/refunds"
 	}
 	return "/payments/" + in.of + "/" + in.change
 }
@@ -190,7 +195,7 @@ func (in *intent) body() []byte {
 	switch in.change {
 	case "":
 		return in.charge.Body()
-	case cancel:
+	case changeCancel:
 		return []byte(`{}`)
 	}
 	return fmt.Appendf(nil, `{"amount":%d}`, in.amount)
@@ -219,8 +224,8 @@ func (j *Journal) Strike(t testing.TB, what, target string, harm func()) {
 	j.strikes = append(j.strikes, strike{what: what, target: target, at: at})
 }
 
-// AwaitCharges waits until n more charges and changes than now have their final answer.
-func (j *Journal) AwaitCharges(t testing.TB, n int) {
+// AwaitAnswers waits until n more requests than now, each under a key of its own, have their final answer.
+func (j *Journal) AwaitAnswers(t testing.TB, n int) {
 	t.Helper()
 	before := j.answered()
 	Await(t, startPatience, fmt.Sprintf("%d keys are answered", n), func() bool { return j.answered() >= before+n })

@@ -122,24 +122,23 @@ func judgeAnswer(answer Answer, payments []payment, complain func(string, ...any
 	if answer.Status == 503 && answer.Header.Get("Retry-After") == "" {
 		complain("there is no Retry-After in %v", answer)
 	}
-	made := func(p payment) bool { return p.requestID == answer.RequestID() }
-	if answer.DeniesCharge() && slices.ContainsFunc(payments, made) {
-		complain("denied (I14): this very request made a payment, and was answered %v", answer)
+	tookEffect := func(p payment) bool { return p.requestID == answer.RequestID() }
+	if answer.Denies() && slices.ContainsFunc(payments, tookEffect) {
+		complain("denied (I14): this very request took effect, and was answered %v", answer)
 	}
 	return answer.Final()
 }
 
 // judgePayment compares the one payment of a key with what was asked for and with what was answered.
 func judgePayment(in *intent, p payment, answer *Answer, complain func(string, ...any)) {
-	status, captured, refunded := in.leaves()
-	want := payment{
-		p.key, p.id, p.requestID, status, in.charge.Amount, captured, refunded, in.charge.Source, in.charge.Destination, nil,
-	}
+	got := p
+	got.answer = nil // which is judged below
+	want := got
+	want.status, want.captured, want.refunded = in.leaves()
+	want.amount, want.source, want.destination = in.charge.Amount, in.charge.Source, in.charge.Destination
 	if in.change != "" {
 		want.id = in.of
 	}
-	got := p
-	got.answer = nil
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		complain("another payment than was asked for (I13): %v, want %v", got, want)
 	}
@@ -166,14 +165,14 @@ func (in *intent) leaves() (status string, captured, refunded int64) {
 	return in.comesTo()
 }
 
-// comesTo is how the payment is after this.
+// comesTo is the payment's state just after this intent.
 func (in *intent) comesTo() (status string, captured, refunded int64) {
 	switch {
-	case in.change == capture:
+	case in.change == changeCapture:
 		return "succeeded", in.amount, 0
-	case in.change == cancel:
+	case in.change == changeCancel:
 		return "canceled", 0, 0
-	case in.change == refund:
+	case in.change == changeRefund:
 		return "succeeded", in.charge.Amount, in.amount
 	case in.charge.Source == Poor:
 		return "declined", 0, 0
@@ -200,7 +199,7 @@ func (in *intent) describedBy(body []byte) bool {
 	if json.Unmarshal(body, &told) != nil {
 		return false
 	}
-	if in.change == refund {
+	if in.change == changeRefund {
 		return told.Status == "succeeded" && told.Amount == in.amount
 	}
 	told.AuthorizeOnly = in.charge.AuthorizeOnly // which a payment does not say
@@ -216,7 +215,7 @@ func (j *Journal) neverDone() (complaints []string) {
 			done[in.operation()] = true
 		}
 	}
-	for _, change := range []string{capture, cancel, refund} {
+	for _, change := range []string{changeCapture, changeCancel, changeRefund} {
 		if !done[change] {
 			complaints = append(complaints, fmt.Sprintf("there is no %s in the load", change))
 		}

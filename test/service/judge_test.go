@@ -71,16 +71,16 @@ func TestJudgeComplainsOfEachBrokenPromiseAboutAChange(t *testing.T) {
 		now    []payment
 		want   string // part of a complaint; empty: none
 	}{
-		{"captured", held, capture, paymentBody("succeeded", 4), []payment{at("succeeded", 4, 0)}, ""},
-		{"canceled", held, cancel, paymentBody("canceled", 0), []payment{at("canceled", 0, 0)}, ""},
-		{"refunded", NewCharge(7), refund, refundBody(4), []payment{at("succeeded", 7, 4)}, ""},
-		{"acked and lost", NewCharge(7), refund, refundBody(4), nil, "lost"},
-		{"refunded twice", NewCharge(7), refund, refundBody(4), []payment{at("succeeded", 7, 8)}, "another payment"},
-		{"refunded and undone", NewCharge(7), refund, refundBody(4), []payment{at("succeeded", 7, 0)}, "another payment"},
-		{"captured, and canceled", held, capture, paymentBody("succeeded", 4), []payment{at("canceled", 0, 0)}, "another payment"},
-		{"canceled, and still held", held, cancel, paymentBody("canceled", 0), []payment{at("authorized", 0, 0)}, "another payment"},
-		{"another amount captured", held, capture, paymentBody("succeeded", 5), []payment{at("succeeded", 4, 0)}, "about another capture"},
-		{"another amount refunded", NewCharge(7), refund, refundBody(5), []payment{at("succeeded", 7, 4)}, "about another refund"},
+		{"captured", held, changeCapture, paymentBody("succeeded", 4), []payment{at("succeeded", 4, 0)}, ""},
+		{"canceled", held, changeCancel, paymentBody("canceled", 0), []payment{at("canceled", 0, 0)}, ""},
+		{"refunded", NewCharge(7), changeRefund, refundBody(4), []payment{at("succeeded", 7, 4)}, ""},
+		{"acked and lost", NewCharge(7), changeRefund, refundBody(4), nil, "lost"},
+		{"refunded twice", NewCharge(7), changeRefund, refundBody(4), []payment{at("succeeded", 7, 8)}, "another payment"},
+		{"refunded and undone", NewCharge(7), changeRefund, refundBody(4), []payment{at("succeeded", 7, 0)}, "another payment"},
+		{"captured, and canceled", held, changeCapture, paymentBody("succeeded", 4), []payment{at("canceled", 0, 0)}, "another payment"},
+		{"canceled, and still held", held, changeCancel, paymentBody("canceled", 0), []payment{at("authorized", 0, 0)}, "another payment"},
+		{"another capture", held, changeCapture, paymentBody("succeeded", 5), []payment{at("succeeded", 4, 0)}, "about another capture"},
+		{"another refund", NewCharge(7), changeRefund, refundBody(5), []payment{at("succeeded", 7, 4)}, "about another refund:"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -117,10 +117,10 @@ func refundBody(amount int64) string {
 func TestALoadWithoutChangesShowsTooLittle(t *testing.T) {
 	t.Parallel()
 	j := NewJournal(nil, nil)
-	for _, change := range []string{"", capture, cancel} {
+	for _, change := range []string{"", changeCapture, changeCancel} {
 		j.intents = append(j.intents, &intent{change: change, tries: []Answer{{Status: http.StatusOK}}})
 	}
-	if got := j.neverDone(); len(got) != 1 || !strings.Contains(got[0], refund) {
+	if got := j.neverDone(); len(got) != 1 || !strings.Contains(got[0], changeRefund) {
 		t.Errorf("%q", got)
 	}
 }

@@ -50,7 +50,7 @@ func TestNoAckedChargeIsLostOrDoubledWhenABackendIsKilled(t *testing.T) {
 			b.awaitCommit()
 			pid := b.number(`SELECT max(pid) FROM pg_stat_activity WHERE application_name LIKE 'paymentsvc%'`)
 			journal.Strike(t, "kill -9 of a backend", "", func() { b.must(syscall.Kill(pid, syscall.SIGKILL)) })
-			journal.AwaitCharges(t, clients)
+			journal.AwaitAnswers(t, clients)
 			b.awaitReadyAgain()
 		}
 	})

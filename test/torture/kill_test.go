@@ -34,9 +34,9 @@ func (b *bench) judged(scenario func(*service.Journal)) *service.Journal {
 	b.Helper()
 	journal := service.NewJournal(b.merchant, b.fleet.Pick)
 	stop := journal.Load(b, clients)
-	journal.AwaitCharges(b, clients)
+	journal.AwaitAnswers(b, clients)
 	scenario(journal)
-	journal.AwaitCharges(b, clients) // life goes on
+	journal.AwaitAnswers(b, clients) // life goes on
 	stop()
 	b.fleet.AwaitReady()
 	journal.Converge(b)
@@ -67,7 +67,7 @@ func TestNoAckedChargeIsLostOrDoubledWhenTheServiceIsKilled(t *testing.T) {
 			in := b.instance(victim)
 			journal.Strike(t, "kill -9 of an instance", in.URL(), in.Kill)
 			b.fleet.Restart(victim).AwaitReady(readyAgainTime)
-			journal.AwaitCharges(t, clients)
+			journal.AwaitAnswers(t, clients)
 		}
 	})
 	if journal.Hurt() == 0 {
@@ -135,7 +135,7 @@ func TestNoAckedChargeIsLostOrDoubledWhenPostgresIsKilled(t *testing.T) {
 			}
 			b.must(cluster.Restart(t.Context()))
 			b.awaitReadyAgain()
-			journal.AwaitCharges(t, clients)
+			journal.AwaitAnswers(t, clients)
 		}
 	})
 	b.ranAgain()
@@ -160,7 +160,7 @@ func TestNoAckedChargeIsLostOrDoubledWhenPostgresAndTheServiceAreKilled(t *testi
 				}
 			})
 			b.startEverything(cluster)
-			journal.AwaitCharges(t, clients)
+			journal.AwaitAnswers(t, clients)
 		}
 	})
 }

@@ -105,7 +105,7 @@ func TestRollingRestartUnderLoadLosesNothing(t *testing.T) {
 				t.Errorf("the exit code is %d", code)
 			}
 			b.fleet.Restart(victim).AwaitReady(readyAgainTime)
-			journal.AwaitCharges(t, clients)
+			journal.AwaitAnswers(t, clients)
 		}
 	})
 }
