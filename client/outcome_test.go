@@ -120,43 +120,44 @@ func TestEveryAttemptHasTheSameKeyAndTheSameBytes(t *testing.T) {
 	t.Parallel()
 	key := client.NewKey()
 	for _, row := range []struct {
-		path, body string
-		send       func(*testing.T, *client.Client) client.Reply
+		name, path, body string
+		send             func(*testing.T, *client.Client) client.Reply
 	}{
 		{
-			"/payments", `{"amount":4999,"currency":"USD","source_account":"alice","destination_account":"shop"}`,
+			"charge", "/payments", `{"amount":4999,"currency":"USD","source_account":"alice","destination_account":"shop"}`,
 			func(t *testing.T, c *client.Client) client.Reply {
 				return must[*client.PaymentReply](t)(c.Charge(t.Context(), key, charge)).Reply
 			},
 		},
 		{
-			"/payments", `{"amount":4999,"currency":"USD","source_account":"alice","destination_account":"shop","capture":false}`,
+			"authorize", "/payments",
+			`{"amount":4999,"currency":"USD","source_account":"alice","destination_account":"shop","capture":false}`,
 			func(t *testing.T, c *client.Client) client.Reply {
 				return must[*client.PaymentReply](t)(c.Authorize(t.Context(), key, charge)).Reply
 			},
 		},
 		{
-			"/payments/pay_1/capture", `{"amount":60}`,
+			"capture", "/payments/pay_1/capture", `{"amount":60}`,
 			func(t *testing.T, c *client.Client) client.Reply {
 				request := client.CaptureRequest{Amount: new(int64(60))}
 				return must[*client.PaymentReply](t)(c.Capture(t.Context(), key, "pay_1", request)).Reply
 			},
 		},
 		{
-			"/payments/pay_1/cancel", `{}`,
+			"cancel", "/payments/pay_1/cancel", `{}`,
 			func(t *testing.T, c *client.Client) client.Reply {
 				return must[*client.PaymentReply](t)(c.Cancel(t.Context(), key, "pay_1")).Reply
 			},
 		},
 		{
-			"/payments/pay_1/refunds", `{"amount":60,"reason":"one was broken"}`,
+			"refund", "/payments/pay_1/refunds", `{"amount":60,"reason":"one was broken"}`,
 			func(t *testing.T, c *client.Client) client.Reply {
 				request := client.RefundRequest{Amount: new(int64(60)), Reason: "one was broken"}
 				return must[*client.RefundReply](t)(c.Refund(t.Context(), key, "pay_1", request)).Reply
 			},
 		},
 	} {
-		t.Run(row.path, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				c, service := scripted(t, client.Options{},

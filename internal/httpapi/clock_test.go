@@ -11,14 +11,14 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/pgtest"
 )
 
-// clock is a database's own: so far behind this machine's, by which the service would go if it went by its own.
+// clock sets a database's clock back from this machine's, by which a service that asked its own clock would be caught.
 type clock struct {
 	t  *testing.T
 	db *pgtest.DB
 }
 
 // newClock puts a function of the test's own in the place of Postgres's clock_timestamp(), for all connections from now on.
-// What the tables' defaults call has been settled when they were made, and stays Postgres's.
+// Defaults of columns are bound to Postgres's own function since the tables were made, and keep to it.
 func newClock(t *testing.T, db *pgtest.DB, behind time.Duration) *clock {
 	t.Helper()
 	c := &clock{t, db}
@@ -55,7 +55,7 @@ func TestOnlyTheDatabasesClockCounts(t *testing.T) {
 	const day = 24 * time.Hour
 	const lifetime, keptFor, behind, moment = 7 * day, 30 * day, 42 * day, time.Minute
 	db := pgtest.New(t)
-	clock := newClock(t, db, behind)
+	databaseClock := newClock(t, db, behind)
 	in := newInstanceWith(t, db.URL, settings{lifetime: lifetime, retention: keptFor})
 	m := newMerchant(t, db, in, in)
 
@@ -74,24 +74,25 @@ func TestOnlyTheDatabasesClockCounts(t *testing.T) {
 	m.get("/accounts/shop?at="+began.Add(moment).UTC().Format(time.RFC3339Nano)).wantProblem(http.StatusUnprocessableEntity, refused)
 
 	lasts, over := m.authorize("lasts", 10), m.authorize("over", 10)
-	clock.forward(lifetime - moment)
+	databaseClock.forward(lifetime - moment)
 	m.wantExpiredAuthorizations(in, 0)
 	m.post("capture", lasts+"/capture", "").want(http.StatusOK)
-	clock.forward(moment)
+	databaseClock.forward(moment)
 	m.post("late", over+"/capture", "").wantProblem(http.StatusConflict, "invalid_state")
 	m.wantExpiredAuthorizations(in, 1)
 	if p := m.get(over).payment(); p.Status != "canceled" {
 		t.Errorf("what is over is %+v", p)
 	}
 
-	clock.forward(keptFor - lifetime - moment)
+	databaseClock.forward(keptFor - lifetime - moment)
 	m.retry("paid", aliceToShop(100)).wantReplayOf(paid)
 	if n := m.reap(keptFor); n != 0 {
 		t.Errorf("%d answers are gone before their time", n)
 	}
-	clock.forward(moment)
+	databaseClock.forward(moment)
 	m.wantExpired("paid", aliceToShop(100), paid)
-	clock.forward(behind) // the reaper finds answers by their ids, which are the service's: later than it might, and never earlier
+	// The reaper finds answers by ids from the service's clock, which is ahead: it may come late, never early.
+	databaseClock.forward(behind)
 	if n := m.reap(keptFor); n == 0 {
 		t.Error("no answer is gone after its time")
 	}

@@ -204,15 +204,15 @@ func TestWhatIsWrongWithAChangeUsesNoKeyUp(t *testing.T) {
 // An empty body is none, also if it comes in chunks.
 func TestAChangeNeedsNoBody(t *testing.T) {
 	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
-		id := m.authorize("hold", 100)
-		send := func() *answer {
-			return m.readCharge(m.exchange(m.connect(m.first), "POST "+id+"/capture HTTP/1.1\r\nHost: service\r\nConnection: close\r\n"+
-				"Authorization: Bearer "+m.apiKey+"\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), "k")
+		path := m.authorize("hold", 100) + "/capture"
+		send := func(in *instance) *answer {
+			return m.readPost(m.exchange(m.connect(in), "POST "+path+" HTTP/1.1\r\nHost: service\r\nConnection: close\r\n"+
+				"Authorization: Bearer "+m.apiKey+"\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), path, "k")
 		}
-		first := send().want(http.StatusOK).wantFresh()
-		send().wantReplayOf(first)
-		m.post("k", id+"/capture", "").wantReplayOf(first)
-		m.post("k", id+"/capture", "{}").wantReplayOf(first)
+		first := send(m.first).want(http.StatusOK).wantFresh()
+		send(m.other).wantReplayOf(first)
+		m.post("k", path, "").wantReplayOf(first)
+		m.post("k", path, "{}").wantReplayOf(first)
 	})
 }
 

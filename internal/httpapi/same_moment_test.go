@@ -22,7 +22,7 @@ func TestSameKeyAtTheSameMomentChargesOnce(t *testing.T) {
 	})
 }
 
-// These are not beside others: a crowd takes the machine for itself.
+// The next two are not parallel: a crowd of thousands needs the whole machine.
 
 func TestSameKeyAThousandTimesAtOnceChargesOnce(t *testing.T) {
 	db := pgtest.New(t)
@@ -81,22 +81,37 @@ func TestOneKeyWithTwoBodiesAtOnceGoesToOneOfThem(t *testing.T) {
 	})
 }
 
-// changes are what can be done to a payment of 400 from alice to the shop, each in two ways that one key cannot both mean, and
-// what either leaves: what alice has, and that nothing of it is held.
+// wayToChange is what is posted: the end of its path, after the payment's own, and its body.
+type wayToChange struct{ path, body string }
+
+// changes are what can be done to a payment of 400 from alice to the shop, each with a rival that must not share its key. aliceLost
+// is what she is poorer by after one or the other; nothing is held then.
 var changes = []struct {
 	name      string
-	held      bool
-	ways      [2][2]string // path and body
-	status    int
+	held      bool // the payment is authorized first
+	ways      [2]wayToChange
+	status    int // of the answer to either
 	aliceLost [2]int64
 }{
-	{"capture", true, [2][2]string{{"/capture", `{"amount":150}`}, {"/capture", `{"amount":151}`}}, http.StatusOK, [2]int64{150, 151}},
-	{"cancel", true, [2][2]string{{"/cancel", `{}`}, {"/capture", `{}`}}, http.StatusOK, [2]int64{0, 400}},
-	{"refund", false, [2][2]string{{"/refunds", `{"amount":150}`}, {"/refunds", `{"amount":151}`}}, http.StatusCreated, [2]int64{250, 249}},
+	{
+		name: "capture", held: true, status: http.StatusOK,
+		ways:      [2]wayToChange{{"/capture", `{"amount":150}`}, {"/capture", `{"amount":151}`}},
+		aliceLost: [2]int64{150, 151},
+	},
+	{
+		name: "cancel", held: true, status: http.StatusOK,
+		ways:      [2]wayToChange{{"/cancel", `{}`}, {"/capture", `{}`}},
+		aliceLost: [2]int64{0, 400},
+	},
+	{
+		name: "refund", status: http.StatusCreated,
+		ways:      [2]wayToChange{{"/refunds", `{"amount":150}`}, {"/refunds", `{"amount":151}`}},
+		aliceLost: [2]int64{250, 249},
+	},
 }
 
-// payment makes the payment that is changed, and returns its path.
-func (m *merchant) payment(key string, held bool) (path string) {
+// newPayment makes the payment that is changed, and returns its path.
+func (m *merchant) newPayment(key string, held bool) (path string) {
 	m.t.Helper()
 	return m.charge(key, aliceToShop(400).with("capture", !held)).want(http.StatusCreated).header.Get("Location")
 }
@@ -108,11 +123,11 @@ func TestSameKeyAtTheSameMomentChangesAPaymentOnce(t *testing.T) {
 			onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
 				for round, n := range []int{2, 3, 10, 100} {
 					key := fmt.Sprint("sent ", n, " times")
-					path := m.payment("first, "+key, change.held)
+					path := m.newPayment("first, "+key, change.held)
 					way := change.ways[0]
-					answers := m.crowdOf(n, func(int) (string, string, string) { return key, path + way[0], way[1] })
+					answers := m.crowdOf(n, func(int) (string, string, string) { return key, path + way.path, way.body })
 					first := wantOneExecution(t, answers).want(change.status)
-					m.repost(key, path+way[0], way[1]).wantReplayOf(first)
+					m.repost(key, path+way.path, way.body).wantReplayOf(first)
 					m.wantHeld(aliceHas-change.aliceLost[0]*int64(round+1), 0)
 				}
 			})
@@ -125,11 +140,11 @@ func TestOneKeyWithTwoChangesAtOnceGoesToOneOfThem(t *testing.T) {
 	for _, change := range changes {
 		t.Run(change.name, func(t *testing.T) {
 			onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
-				path := m.payment("first", change.held)
+				path := m.newPayment("first", change.held)
 				var byWay [2][]*answer
 				for i, a := range m.crowdOf(40, func(i int) (string, string, string) {
 					way := change.ways[i/2%2]
-					return "k", path + way[0], way[1]
+					return "k", path + way.path, way.body
 				}) {
 					byWay[i/2%2] = append(byWay[i/2%2], a)
 				}

@@ -66,6 +66,7 @@ func (m *merchant) readCharge(res *http.Response, keys ...string) *answer {
 	return m.readPost(res, "/payments", keys...)
 }
 
+// readPost judges the answer to a POST to the path that came with the keys.
 func (m *merchant) readPost(res *http.Response, path string, keys ...string) *answer {
 	m.t.Helper()
 	if res == nil {

@@ -18,7 +18,7 @@ import (
 )
 
 // The faults of this file strike the connection between the engine and Postgres, one statement at a time. After each
-// of them the same promise holds: the caller hears the truth or "unknown", and the same key ends in one deed.
+// of them the same promise holds: the caller hears the truth or "unknown", and the same key ends in one operation.
 
 // bench is an engine whose database connections go through a proxy, beside one whose connections do not.
 type bench struct {
@@ -43,7 +43,7 @@ func committers(m wire.Match) wire.Match { return m.From("paymentsvc-money") }
 
 // FAULTS 10 and 11. The claim was committed, its acknowledgement was lost, and the service took its own retry for somebody
 // else's: idempot-js 185 (BUGS 18).
-func TestWhateverBecomesOfTheCommitTheDeedIsDoneOnce(t *testing.T) {
+func TestWhateverBecomesOfTheCommitTheOperationIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
@@ -67,20 +67,20 @@ func TestWhateverBecomesOfTheCommitTheDeedIsDoneOnce(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
-			for _, d := range deeds {
-				a := newAttempt(t, b.healthy, d)
+			for _, c := range operationCases {
+				a := newAttempt(t, b.healthy, c)
 				b.proxy.Forget()
 				b.strike(a, wire.Commit(), test.effect)
 				// Only an acknowledgement that arrived whole may be believed; after anything else the engine asks again.
 				if asked := b.commits(); test.effect != wire.CutAfter && asked < 2 {
-					t.Errorf("%s was answered after %d COMMIT", d.name, asked)
+					t.Errorf("%s was answered after %d COMMIT", c.name, asked)
 				}
 			}
 		})
 	}
 }
 
-// strike tries the deed through a fault at a statement of its transaction.
+// strike tries the operation through a fault at a statement of its transaction.
 func (b *bench) strike(a *attempt, at wire.Match, effect wire.Effect) *wire.Fault {
 	b.t.Helper()
 	fault := b.proxy.On(committers(at), effect)
@@ -102,44 +102,42 @@ func (b *bench) commits() (n int) {
 }
 
 // FAULTS 9. One write escaped the transaction: formance 1684 (BUGS 40).
-func TestWhicheverStatementFailsTheDeedIsDoneOnce(t *testing.T) {
+func TestWhicheverStatementFailsTheOperationIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	clean := newBench(t)
 	steps := map[string]int{}
-	for _, d := range deeds {
-		a := newAttempt(t, clean.healthy, d)
+	for _, c := range operationCases {
+		a := newAttempt(t, clean.healthy, c)
 		caller := a.caller()
 		reply, err := a.request.send(t.Context(), clean.faulty, caller)
 		a.wantDone(caller, reply, err)
 		statements := clean.proxy.Transaction("INSERT INTO idempotency_keys")
-		if steps[d.name] = len(statements); len(statements) < 8 {
-			t.Fatalf("%s has %d statements: %v", d.name, len(statements), statements)
+		if steps[c.name] = len(statements); len(statements) < 8 {
+			t.Fatalf("%s has %d statements: %v", c.name, len(statements), statements)
 		}
 	}
+	onlyTheCharge := []operationCase{chargeCase}
 	for _, test := range []struct {
-		name    string
-		effect  wire.Effect
-		charges bool // tried on charges only: every deed is struck at every statement, but not in every way
+		name   string
+		effect wire.Effect
+		cases  []operationCase // that are struck in this way: every operation is at every statement, but not in every way
 	}{
-		{"the connection is cut before it", wire.DropBefore, false},
-		{"the connection is cut after it", wire.CutAfter, true},
-		{"its answer is lost", wire.LoseReply, false},
-		{"it fails to serialize", wire.FailWith("40001"), true},
-		{"it deadlocks", wire.FailWith("40P01"), false},
-		{"it waits too long for a lock", wire.FailWith("55P03"), true},
-		{"its transaction is read-only", wire.FailWith("25006"), true},
-		{"the backend is terminated at it", wire.FatalBefore("57P01"), true},
-		{"the backend is terminated with it", wire.FatalAfter("57P01"), true},
+		{"the connection is cut before it", wire.DropBefore, operationCases},
+		{"the connection is cut after it", wire.CutAfter, onlyTheCharge},
+		{"its answer is lost", wire.LoseReply, operationCases},
+		{"it fails to serialize", wire.FailWith("40001"), onlyTheCharge},
+		{"it deadlocks", wire.FailWith("40P01"), operationCases},
+		{"it waits too long for a lock", wire.FailWith("55P03"), onlyTheCharge},
+		{"its transaction is read-only", wire.FailWith("25006"), onlyTheCharge},
+		{"the backend is terminated at it", wire.FatalBefore("57P01"), onlyTheCharge},
+		{"the backend is terminated with it", wire.FatalAfter("57P01"), onlyTheCharge},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
-			for _, d := range deeds {
-				if test.charges && d.name != operationCharge {
-					continue
-				}
-				for step := range steps[d.name] {
-					b.strike(newAttempt(t, b.healthy, d), wire.Step(step), test.effect)
+			for _, c := range test.cases {
+				for step := range steps[c.name] {
+					b.strike(newAttempt(t, b.healthy, c), wire.Step(step), test.effect)
 				}
 			}
 		})
@@ -202,11 +200,11 @@ func TestAnOutcomeThatStaysUnknownIsCalledUnknownAndTheRetryFindsOut(t *testing.
 		"every acknowledgement is lost": {wire.LoseReply, true},
 		"every COMMIT is lost":          {wire.DropBefore, false},
 	} {
-		for _, d := range deeds {
-			t.Run(name+", "+d.name, func(t *testing.T) {
+		for _, c := range operationCases {
+			t.Run(name+", "+c.name, func(t *testing.T) {
 				t.Parallel()
 				b := newBench(t)
-				a := newAttempt(t, b.healthy, d)
+				a := newAttempt(t, b.healthy, c)
 				hasty := newHastyService(t, b.proxy.URL())
 				fault := b.proxy.On(committers(wire.Commit()).Every(), test.effect)
 				if _, err := a.request.send(t.Context(), hasty, a.caller()); !errors.Is(err, ErrOutcomeUnknown) {
@@ -231,7 +229,7 @@ func TestAnUnreachableDatabaseIsUnavailableAndNotUnknown(t *testing.T) {
 	b := newBench(t)
 	hasty := newHastyService(t, b.proxy.URL())
 	b.proxy.Refuse()
-	a := newAttempt(t, b.healthy, deeds[0])
+	a := newAttempt(t, b.healthy, chargeCase)
 	caller := a.caller()
 	if _, err := a.request.send(t.Context(), hasty, caller); !errors.Is(err, ErrUnavailable) {
 		t.Fatalf("charging: %v, want %v", err, ErrUnavailable)
@@ -276,7 +274,7 @@ func TestASilentConnectionIsGivenUpWhileThereIsTimeToFindOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
-			a := newAttempt(t, b.healthy, deeds[0])
+			a := newAttempt(t, b.healthy, chargeCase)
 			start := time.Now()
 			silent := b.strike(a, test.match, test.effect)
 			if waited := time.Since(start); waited > 9*time.Second {
@@ -288,11 +286,11 @@ func TestASilentConnectionIsGivenUpWhileThereIsTimeToFindOut(t *testing.T) {
 }
 
 // FAULTS 12: the request's context decides nothing.
-func TestWhatACallerLeavesDuringCommitIsStillDoneOnce(t *testing.T) {
+func TestAnOperationWhoseCallerLeavesDuringCommitIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	for _, d := range deeds {
-		a := newAttempt(t, b.healthy, d)
+	for _, c := range operationCases {
+		a := newAttempt(t, b.healthy, c)
 		held := b.proxy.On(committers(wire.Commit()), wire.HoldBefore)
 		ctx, leave := context.WithCancel(t.Context())
 		left := make(chan error)
@@ -303,13 +301,13 @@ func TestWhatACallerLeavesDuringCommitIsStillDoneOnce(t *testing.T) {
 		held.Wait(t)
 		leave()
 		if err := <-left; !errors.Is(err, ErrOutcomeUnknown) {
-			t.Errorf("%s: the caller who left got %v, want %v", d.name, err, ErrOutcomeUnknown)
+			t.Errorf("%s: the caller who left got %v, want %v", c.name, err, ErrOutcomeUnknown)
 		}
 		held.Release()
 		retry := a.caller()
 		reply, err := a.request.send(t.Context(), b.healthy, retry)
-		if got, want := result(reply, err, retry), fmt.Sprint(d.status, " replayed"); got != want {
-			t.Fatalf("%s: the retry got %s, want %s, of what went on", d.name, got, want)
+		if got, want := result(reply, err, retry), fmt.Sprint(c.status, " replayed"); got != want {
+			t.Fatalf("%s: the retry got %s, want %s, of what went on", c.name, got, want)
 		}
 		a.wantReplayOf(reply)
 	}

@@ -133,7 +133,7 @@ func TestOfACancelAndTheExpiryOneHappens(t *testing.T) {
 			db := pgtest.New(t)
 			s, other := newService(t, db.URL), newService(t, db.URL)
 			merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
-			s.authorizedFor = 0
+			s.authorizedFor = 0 // its time is over at once
 			payment := authorizeOrCharge(t, s, merchantID, 300, true)
 			holder, err := db.Pool.Begin(t.Context())
 			if err != nil {
@@ -158,15 +158,15 @@ func TestOfACancelAndTheExpiryOneHappens(t *testing.T) {
 			if row.first == operationExpire {
 				slices.Reverse(ways)
 			}
-			var under sync.WaitGroup
+			var rivals sync.WaitGroup
 			for i, way := range ways {
-				under.Go(way)
+				rivals.Go(way)
 				waitUntilBlocked(t, db, i+1)
 			}
 			if err := holder.Rollback(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			under.Wait()
+			rivals.Wait()
 			if canceled != row.cancelGets {
 				t.Errorf("the cancel got %s, want %s", canceled, row.cancelGets)
 			}
@@ -175,7 +175,7 @@ func TestOfACancelAndTheExpiryOneHappens(t *testing.T) {
 	}
 }
 
-// wantCanceledOnce checks that the payment of all that a has is canceled, that its money is free, and that nothing came after.
+// wantCanceledOnce checks that the payment, of all 300 that a has, was canceled, freed them, and changed no further.
 func wantCanceledOnce(t *testing.T, s *Service, merchantID int64, id uuid.UUID) {
 	t.Helper()
 	payment, err := s.Get(t.Context(), merchantID, id)

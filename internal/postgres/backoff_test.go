@@ -24,7 +24,7 @@ func TestBackoffGrowsIsBoundedAndJittered(t *testing.T) {
 		if least < 0 || most >= ceiling {
 			t.Errorf("attempt %d waits for %v to %v, want less than %v", attempt, least, most, ceiling)
 		}
-		// Spread over all of it: with this many draws, what is even is this near.
+		// 10,000 even draws come this near to both ends and to the middle.
 		if mean := sum / draws; least > ceiling/100 || most < ceiling*99/100 || mean < ceiling*9/20 || mean > ceiling*11/20 {
 			t.Errorf("attempt %d waits for %v to %v, %v on average; want it spread evenly up to %v", attempt, least, most, mean, ceiling)
 		}

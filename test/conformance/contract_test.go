@@ -68,12 +68,12 @@ var elsewhere = []struct {
 		"internal/httpapi TestRetriesWhileTheReaperRunsNeverChargeAgain",
 	}},
 	{"18", "needs Postgres to die, and connections to it at every statement", []string{
-		"internal/payments TestWhicheverStatementFailsTheDeedIsDoneOnce",
+		"internal/payments TestWhicheverStatementFailsTheOperationIsDoneOnce",
 		"test/torture TestNoAckedChargeIsLostOrDoubledWhenPostgresIsKilled",
 		"test/torture TestNoAckedChargeIsLostOrDoubledWhenPostgresAndTheServiceAreKilled",
 	}},
 	{"19", "needs a COMMIT whose acknowledgement is lost", []string{
-		"internal/payments TestWhateverBecomesOfTheCommitTheDeedIsDoneOnce",
+		"internal/payments TestWhateverBecomesOfTheCommitTheOperationIsDoneOnce",
 		"internal/payments TestAnOutcomeThatStaysUnknownIsCalledUnknownAndTheRetryFindsOut",
 	}},
 }

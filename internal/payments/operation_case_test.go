@@ -16,8 +16,8 @@ var (
 	sevenCentsHeld = Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true}
 )
 
-// deed is an operation that a test does whatever comes between: to what it is done, and what it leaves, once.
-type deed struct {
+// operationCase is one operation of a caller, the payment that it needs first, and what must be there after it was done exactly once.
+type operationCase struct {
 	name    string
 	to      *Charge // that made the payment which it changes; nil: it makes one
 	request request
@@ -25,12 +25,14 @@ type deed struct {
 	leaves  string // see attempt.state
 }
 
-// deeds are all that callers can do to money. Each is of a merchant whose account a has 1000, and b nothing.
-var deeds = []deed{
-	{
-		name: operationCharge, request: request{operation: operationCharge, charge: sevenCents}, status: 201,
-		leaves: "succeeded, 7 captured, 0 refunded; a has 993 with 0 held, b has 7",
-	},
+var chargeCase = operationCase{
+	name: operationCharge, request: request{operation: operationCharge, charge: sevenCents}, status: 201,
+	leaves: "succeeded, 7 captured, 0 refunded; a has 993 with 0 held, b has 7",
+}
+
+// operationCases are all that callers can do to money. Each is of a merchant whose account a has 1000, and b nothing.
+var operationCases = []operationCase{
+	chargeCase,
 	{
 		name: "authorize", request: request{operation: operationCharge, charge: sevenCentsHeld}, status: 201,
 		leaves: "authorized, 0 captured, 0 refunded; a has 1000 with 7 held, b has 0",
@@ -49,24 +51,24 @@ var deeds = []deed{
 	},
 }
 
-// attempt is a deed of a merchant of its own, ready to be done.
+// attempt is the operation of a case, by a merchant of its own and ready to be done.
 type attempt struct {
-	deed
+	operationCase
 	merchant int64
 	healthy  *Service // an instance that nothing happens to
 	t        *testing.T
 }
 
-func newAttempt(t *testing.T, healthy *Service, d deed) *attempt {
+func newAttempt(t *testing.T, healthy *Service, c operationCase) *attempt {
 	t.Helper()
-	a := &attempt{deed: d, merchant: newMerchant(t, healthy, map[string]int64{"a": 1000, "b": 0}), healthy: healthy, t: t}
-	if d.to != nil {
-		a.request.payment = charge(t, healthy, a.merchant, "before", *d.to).PaymentID
+	a := &attempt{operationCase: c, merchant: newMerchant(t, healthy, map[string]int64{"a": 1000, "b": 0}), healthy: healthy, t: t}
+	if c.to != nil {
+		a.request.payment = charge(t, healthy, a.merchant, "before", *c.to).PaymentID
 	}
 	return a
 }
 
-// caller is one more of those who send the deed's key.
+// caller is a new request under the same key.
 func (a *attempt) caller() Caller { return callerWith(a.merchant, "k") }
 
 // wantDone checks that the request did it, that the same key tells everyone the same, and that it was done once.
@@ -78,7 +80,7 @@ func (a *attempt) wantDone(own Caller, reply Reply, err error) {
 	a.wantReplayOf(reply)
 }
 
-// wantReplayOf checks that another instance answers the key with the same bytes, and that all is as after one deed.
+// wantReplayOf checks that another instance answers the key with the same bytes, and that all is as after one operation.
 func (a *attempt) wantReplayOf(reply Reply) {
 	a.t.Helper()
 	retry := a.caller()
