@@ -148,7 +148,8 @@ func (g *Group[K, T, R]) enqueue(key K, w *waiter[T]) (*slot[K, T, R], error) {
 	return s, nil
 }
 
-// leave takes a caller out of a queued slot. It is too late for one that has been taken.
+// leave takes a caller out of a queued slot, and a slot that nobody waits for out of the queue: there it would take the place, in
+// memory and in a batch, of one that somebody waits for. It is too late for a slot that has been taken.
 func (g *Group[K, T, R]) leave(s *slot[K, T, R], w *waiter[T]) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -157,6 +158,10 @@ func (g *Group[K, T, R]) leave(s *slot[K, T, R], w *waiter[T]) error {
 	}
 	s.waiters = slices.DeleteFunc(s.waiters, func(other *waiter[T]) bool { return other == w })
 	g.waiting--
+	if len(s.waiters) == 0 {
+		delete(g.slots, s.key)
+		g.queue = slices.DeleteFunc(g.queue, func(other *slot[K, T, R]) bool { return other == s })
+	}
 	return ErrNotStarted
 }
 
@@ -205,10 +210,8 @@ func (g *Group[K, T, R]) takeQueued() []*slot[K, T, R] {
 		delete(g.slots, s.key)
 		s.taken = true
 		g.waiting -= len(s.waiters)
-		if len(s.waiters) > 0 { // otherwise everybody left before it began
-			s.waiters[0].committed = true
-			batch = append(batch, s)
-		}
+		s.waiters[0].committed = true
+		batch = append(batch, s)
 	}
 	g.queue = slices.Delete(g.queue, 0, n)
 	return batch

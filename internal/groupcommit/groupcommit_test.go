@@ -200,6 +200,27 @@ func TestACallerWhoLeavesBeforeTheCommitHasNoEffect(t *testing.T) {
 	})
 }
 
+// Who has left takes no place in a batch, or else a worker that finds only such places would sleep beside somebody who waits.
+func TestWhoStaysIsCommittedHoweverManyLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		group := newGroup(t, d, func(c *groupcommit.Config[int, int]) { c.BatchSizeMax = 1 })
+		busy := do(t.Context(), group, "busy", 0)
+		ctx, leave := context.WithCancel(t.Context())
+		left := []*call{do(ctx, group, "left", 1), do(ctx, group, "left too", 2)}
+		stays := do(t.Context(), group, "stays", 3)
+		leave()
+		for _, c := range left {
+			c.want(t, 0, false, groupcommit.ErrNotStarted)
+		}
+		d.allow <- struct{}{}
+		d.allow <- struct{}{}
+		busy.want(t, 0, true, nil)
+		stays.want(t, 30, true, nil)
+		wantBatches(t, d, []int{0}, []int{3})
+	})
+}
+
 func TestTheNextCallerTakesTheKeyOfOneWhoLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()

@@ -17,14 +17,15 @@ import (
 // the last one is found by halving: twenty look-ups by primary key in a million entries, in one statement.
 //
 // A posting reads the clock when it has locked the account, and is seen when it commits. So a moment that is hardly over is
-// asked for behind the account's lock: whoever has posted at it, has committed, and the answer is the same for ever.
+// asked for behind the account's lock: whoever has posted at it, has committed, and the answer is the same for ever. The lock is the
+// one that a posting takes, so that the two queue up; those who share one overtake, one after another, whoever wants it alone.
 func BalanceAt(ctx context.Context, db Querier, ref Ref, at time.Time) (minor int64, err error) {
 	var notYet bool
 	batch := &pgx.Batch{} // one implicit transaction, each statement of which sees what was committed before it
 	batch.Queue(`
 		SELECT FROM accounts
 		WHERE merchant_id = $1 AND id = $2 AND $3 > clock_timestamp() - interval '1 minute' -- longer than any posting takes
-		FOR SHARE`, ref.MerchantID, ref.AccountID, at)
+		FOR NO KEY UPDATE`, ref.MerchantID, ref.AccountID, at)
 	batch.Queue(`
 		WITH RECURSIVE search AS (
 			SELECT 0::bigint AS low, a.last_sequence AS high -- the entry is in low .. high, and 0 is none

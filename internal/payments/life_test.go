@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/pgtest"
@@ -269,4 +271,21 @@ func TestAnAuthorizationThatIsOverIsCanceledOnce(t *testing.T) {
 func refusedWith(err error, code Code) bool {
 	refusal, refused := errors.AsType[*Refusal](err)
 	return refused && refusal.Code == code
+}
+
+// The look for expired authorizations comes every second. It reads those, and not all that are open.
+func TestOnlyExpiredAuthorizationsAreRead(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	rows, err := db.Pool.Query(t.Context(), `EXPLAIN (COSTS off) `+expiredSQL, 500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := strings.Join(plan, "\n"); !strings.Contains(text, "Index Cond: (authorized_until <=") {
+		t.Errorf("the index is not bounded by the time:\n%s", text)
+	}
 }

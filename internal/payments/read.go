@@ -53,15 +53,18 @@ func (s *Service) findOne(ctx context.Context, sql string, args ...any) (*Paymen
 	return payment, nil
 }
 
+// The clock is read once, in a subquery: read for each row, it could not bound what is read of the index.
+const expiredSQL = `
+	SELECT merchant_id, id
+	FROM payments
+	WHERE status = 'authorized' AND authorized_until <= (SELECT clock_timestamp())
+	ORDER BY authorized_until
+	LIMIT $1`
+
 // expired finds authorizations whose time is over, the oldest first. Whether one really is over is decided again, on its
 // locked row.
 func (s *Service) expired(ctx context.Context, limit int) ([]paymentRef, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT merchant_id, id
-		FROM payments
-		WHERE status = 'authorized' AND authorized_until <= clock_timestamp()
-		ORDER BY authorized_until
-		LIMIT $1`, limit)
+	rows, err := s.pool.Query(ctx, expiredSQL, limit)
 	if err != nil {
 		return nil, fmt.Errorf("looking for expired authorizations: %w", err)
 	}
