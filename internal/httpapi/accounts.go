@@ -184,7 +184,7 @@ func (a *api) getAccount(w http.ResponseWriter, r *http.Request) error {
 func momentOf(r *http.Request) (*time.Time, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || len(values) > 1 || len(values) == 1 && len(values["at"]) != 1 {
-		return nil, &invalidRequest{detail: "the query parameter of an account is at, at most once"}
+		return nil, &invalidRequest{detail: "an account takes no query parameter but at, and that once"}
 	}
 	return moment(values, "at")
 }

@@ -87,11 +87,9 @@ func (a *api) listRefunds(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	before := payments.Newest
-	if q.position != nil {
-		if before, err = uuid.FromBytes(q.position); err != nil {
-			return errCursor
-		}
+	before, err := q.before()
+	if err != nil {
+		return err
 	}
 	refunds, err := a.Payments.Refunds(r.Context(), requestOf(r).identity.MerchantID, id, before, q.limit+1)
 	if err != nil {

@@ -175,7 +175,7 @@ func drawValid(t *rapid.T, s *openapi3.Schema) map[string]any {
 			return object
 		}
 	}
-	t.Skip("no luck")
+	t.Skip("no luck") // of rapid: it draws anew, and fails the test if that happens often
 	return nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/google/uuid"
 
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
@@ -94,11 +93,9 @@ func (a *api) listPayments(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	before := payments.Newest
-	if q.position != nil {
-		if before, err = uuid.FromBytes(q.position); err != nil {
-			return errCursor
-		}
+	before, err := q.before()
+	if err != nil {
+		return err
 	}
 	found, err := a.Payments.List(r.Context(), requestOf(r).identity.MerchantID, filter, before, q.limit)
 	if err != nil {

@@ -11,6 +11,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
 // Lists come in pages. A cursor says after which thing the next page begins, and not how many things to skip: whatever is
@@ -34,6 +38,18 @@ type listQuery struct {
 	filters  url.Values // each once, and not empty
 	position []byte     // after which the page begins; nil: at the beginning
 	binding  []byte     // of this merchant's list under these filters
+}
+
+// before is the id after which a page of payments or refunds begins.
+func (q *listQuery) before() (uuid.UUID, error) {
+	if q.position == nil {
+		return payments.Newest, nil
+	}
+	id, err := uuid.FromBytes(q.position)
+	if err != nil {
+		return uuid.UUID{}, errCursor
+	}
+	return id, nil
 }
 
 // listQueryOf reads the query of a list that knows the filters.

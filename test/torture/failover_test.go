@@ -9,13 +9,13 @@ import (
 	"github.com/paymentsvc/paymentsvc/test/service"
 )
 
-// Row 18. The primary dies under load and its synchronous standby takes over. The instances know both from their URL, and find the
-// one that takes writes. What was acknowledged before is there, because a COMMIT waited for the standby.
+// Row 18. The primary dies under load and its synchronous standby takes over. The instances know both from their URL, the standby
+// first, and find the one that takes writes. What was acknowledged before is there, because a COMMIT waited for the standby.
 func TestNoAckedChargeIsLostOrDoubledWhenAStandbyTakesOver(t *testing.T) {
 	t.Parallel()
 	primary := pgtest.Durable(t, slowCommit)
 	standby := primary.Standby(t)
-	b := benchAt(t, 2, eitherOf(t, primary.URL(), standby.URL()), primary.AdminURL())
+	b := benchAt(t, 2, eitherOf(t, standby.URL(), primary.URL()), primary.AdminURL())
 	b.exec(`ALTER SYSTEM SET synchronous_standby_names = '*'`)
 	b.exec(`SELECT pg_reload_conf()`)
 	service.Await(t, 10*time.Second, "COMMITs wait for the standby", func() bool {
