@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/console"
+	"github.com/paymentsvc/paymentsvc/test/transcript"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -84,7 +84,7 @@ func TestWhatTheReadmeShowsIsWhatHappens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := console.Steps(string(readme))
+	shown := transcript.Steps(string(readme))
 	if len(shown) < 4 {
 		t.Fatalf("the README shows %d commands", len(shown))
 	}
@@ -101,7 +101,7 @@ func TestWhatTheReadmeShowsIsWhatHappens(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", command, err)
 		}
-		if got, want := console.Mask(string(printed)), console.Mask(s.Output); got != want {
+		if got, want := transcript.Mask(string(printed)), transcript.Mask(s.Output); got != want {
 			t.Errorf("%s\nprints:\n%s\nThe README says:\n%s", command, got, want)
 		}
 	}

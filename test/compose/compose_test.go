@@ -16,7 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/paymentsvc/paymentsvc/test/console"
+	"github.com/paymentsvc/paymentsvc/test/transcript"
 	"github.com/paymentsvc/paymentsvc/test/service"
 )
 
@@ -29,7 +29,7 @@ func TestThePageShowsWhatHappens(t *testing.T) {
 	}
 	here := strings.NewReplacer("docker compose", strings.Join(s.compose, " "), "8080", string(s.instance1), "8090", string(s.instance2))
 	var script, want strings.Builder
-	for _, step := range console.Steps(string(page)) {
+	for _, step := range transcript.Steps(string(page)) {
 		fmt.Fprintf(&script, "cat <<'---'\n$ %s---\n%s", step.Command, here.Replace(step.Command))
 		fmt.Fprintf(&want, "$ %s%s", step.Command, step.Output)
 	}
@@ -37,7 +37,7 @@ func TestThePageShowsWhatHappens(t *testing.T) {
 		t.Fatalf("the page shows %d commands", steps)
 	}
 	got := s.must(t, exec.Command("bash", "-c", script.String()+"true\n"))
-	if console.Mask(got) != console.Mask(want.String()) {
+	if transcript.Mask(got) != transcript.Mask(want.String()) {
 		t.Fatalf("it happens:\n%s\nThe page says:\n%s", got, want.String())
 	}
 	t.Logf("it happens as the page says:\n%s", got)

@@ -1,5 +1,5 @@
-// Package console reads the shell sessions of the documentation, so that tests can run what it shows.
-package console
+// Package transcript reads the shell sessions of the documentation, so that tests can run what it shows.
+package transcript
 
 import (
 	"fmt"
