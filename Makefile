@@ -1,7 +1,7 @@
 # Everything that is done with this repository more than once. `make` alone lists it.
 #
-# Needs: Go, a C compiler (for the race detector) and, for tests, one of the Postgres sources that `make test` names when
-# it finds none. The tools are built at first use from tools/go.mod.
+# Needs: Go, and for tests a C compiler (for the race detector), one of the Postgres sources that `make test` names when it
+# finds none, and Chromium or Chrome. The tools are built at first use from tools/go.mod.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -62,6 +62,7 @@ build: ## Compile bin/paymentsvc
 .PHONY: test
 test: $(GOTESTSUM) ## Run every test that CI runs, on a real Postgres; narrow it by PKG= and ARGS=
 ifeq ($(PKG)$(ARGS),./...)
+	@tools/need-browser
 	@# This one sends ten thousand requests, and with the race detector only a part of them.
 	@$(GOTESTSUM) --format=pkgname-and-test-fails -- -run=Naughty -timeout=5m ./internal/httpapi
 endif

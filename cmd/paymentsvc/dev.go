@@ -160,6 +160,7 @@ func greet(term terminal, url, apiKey string) {
 	_, _ = fmt.Fprintf(term.out, `
 paymentsvc is serving at %[1]s
 API key: %[2]s
+In a browser: %[1]s/console
 
 Charge once, then send the very same line again: the same payment, and Idempotent-Replayed: true.
 

@@ -55,6 +55,7 @@ func New(config Config) http.Handler {
 	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
 	r.Get("/readyz", a.readyz)
 	a.routeDocs(r)
+	a.routeConsole(r)
 	r.Group(func(r chi.Router) {
 		r.Use(a.authenticate)
 		if a.RateLimit != (RateLimit{}) {

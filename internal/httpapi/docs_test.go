@@ -111,10 +111,10 @@ func TestEveryProblemHasItsPage(t *testing.T) {
 func TestAPageRunsNothingButFilesOfThisService(t *testing.T) {
 	t.Parallel()
 	v := newVisitor(t)
-	loaded := regexp.MustCompile(`(?:src|href)="(/docs/assets/[^"]*)"`)
+	loaded := regexp.MustCompile(`(?:src|href)="(/(?:docs|console)/assets/[^"]*)"`)
 	inline := regexp.MustCompile(`(?i)<style|<script>|\sstyle=|\son[a-z]+=|javascript:|https?://`)
 	files := map[string]bool{}
-	for _, path := range []string{"/docs", "/docs/errors", "/docs/errors/outcome_unknown"} {
+	for _, path := range []string{"/docs", "/docs/errors", "/docs/errors/outcome_unknown", "/console"} {
 		res, page := v.get(path, nil)
 		policy := res.Header.Get("Content-Security-Policy")
 		for _, part := range []string{
@@ -135,7 +135,7 @@ func TestAPageRunsNothingButFilesOfThisService(t *testing.T) {
 			files[match[1]] = true
 		}
 	}
-	if len(files) < 5 {
+	if len(files) < 7 {
 		t.Fatalf("the pages load only %v", files)
 	}
 	for file := range files {

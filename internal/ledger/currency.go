@@ -1,6 +1,10 @@
 package ledger
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // Currency is an ISO 4217 alphabetic code in upper case, for example "USD".
 type Currency string
@@ -27,6 +31,9 @@ var minorUnitDigits = func() map[Currency]int {
 	}
 	return digits
 }()
+
+// Currencies are all that are Known, sorted.
+func Currencies() []Currency { return slices.Sorted(maps.Keys(minorUnitDigits)) }
 
 // Known tells whether c is an active ISO 4217 currency.
 func (c Currency) Known() bool {

@@ -16,8 +16,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/paymentsvc/paymentsvc/test/transcript"
 	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/test/transcript"
 )
 
 // The page is run as one session of a shell, in which a reader's variables and functions stay.

@@ -1,0 +1,33 @@
+import { checkbox, field } from "./dom.js";
+import { intentForm } from "./intent_form.js";
+import { parseMoney } from "./money.js";
+
+// chargeView is a form for one charge.
+export function chargeView() {
+  return intentForm({
+    title: "Charge",
+    submit: "Charge",
+    fields: [
+      field("Amount", { name: "amount", required: true, inputMode: "decimal", placeholder: "49.99" }),
+      field("Currency", { name: "currency", required: true, list: "currencies", value: "USD" }),
+      field("From account", { name: "source_account", required: true, list: "accounts" }),
+      field("To account", { name: "destination_account", required: true, list: "accounts" }),
+      field("Reference", { name: "reference", placeholder: "order-1017; one payment each" }),
+      field("Description", { name: "description" }),
+      checkbox("Only hold it, to be captured later", { name: "hold" }),
+    ],
+    request(typed) {
+      const body = {
+        amount: parseMoney(typed.amount, typed.currency),
+        currency: typed.currency,
+        source_account: typed.source_account,
+        destination_account: typed.destination_account,
+        reference: typed.reference || null,
+        description: typed.description,
+        capture: !typed.hold,
+      };
+      return { what: `${typed.amount} ${typed.currency} from ${body.source_account} to ${body.destination_account}`, path: "/payments", body };
+    },
+    onDone() {},
+  });
+}

@@ -1,0 +1,95 @@
+// One request and what came of it.
+
+const attemptTimeoutMs = 20_000; // the service gives up after 15 s, and says so
+
+let apiKey = "";
+
+export function useAPIKey(key) {
+  apiKey = key;
+}
+
+// Answer is what came back: also nothing, and then its status is 0. What a caller knows after nothing is nothing.
+export class Answer {
+  constructor({ status = 0, headers = new Headers(), text = "", reason = "" }) {
+    this.status = status;
+    this.headers = headers;
+    this.text = text; // the body as it came
+    this.reason = reason; // why there is no answer
+    this.sentAt = null; // set by exchange, with the milliseconds that it took
+    this.tookMs = 0;
+  }
+
+  get ok() {
+    return this.status >= 200 && this.status < 300;
+  }
+
+  get replayed() {
+    return this.headers.get("Idempotent-Replayed") === "true";
+  }
+
+  // value is the body, read as JSON; null if it is none.
+  get value() {
+    try {
+      return JSON.parse(this.text, keepLargeIntegers);
+    } catch {
+      return null;
+    }
+  }
+
+  // problem is the service's no (RFC 9457); null if there is no answer, or if it is not the service's: a gateway's page has no code.
+  get problem() {
+    const described = this.headers.get("Content-Type")?.startsWith("application/problem+json") ? this.value : null;
+    return described?.status === this.status ? described : null;
+  }
+
+  // retryAfterMs is how long the service asks to wait.
+  get retryAfterMs() {
+    return 1000 * (Number(this.headers.get("Retry-After")) || 0);
+  }
+}
+
+// keepLargeIntegers reads an integer beyond 2⁵³ as a BigInt, where the browser tells how it was written. A balance may be one.
+function keepLargeIntegers(_, value, context) {
+  const exact = typeof value !== "number" || Number.isSafeInteger(value) || context?.source === undefined;
+  return exact ? value : BigInt(context.source);
+}
+
+// exchange sends one request, once. It does not fail: that no answer came is an answer.
+export async function exchange(method, path, { key, ifMatch, body } = {}) {
+  const headers = new Headers({ Authorization: "Bearer " + apiKey, Accept: "application/json, application/problem+json" });
+  if (body !== undefined) {
+    headers.set("Content-Type", "application/json");
+  }
+  if (key) {
+    headers.set("Idempotency-Key", key);
+  }
+  if (ifMatch) {
+    headers.set("If-Match", ifMatch);
+  }
+  const sentAt = new Date();
+  const answer = await attempt(path, { method, headers, body });
+  answer.sentAt = sentAt;
+  answer.tookMs = Date.now() - sentAt.getTime();
+  return answer;
+}
+
+async function attempt(path, request) {
+  try {
+    const response = await fetch(path, {
+      ...request, cache: "no-store", credentials: "omit", redirect: "error", signal: AbortSignal.timeout(attemptTimeoutMs),
+    });
+    return new Answer({ status: response.status, headers: response.headers, text: await response.text() });
+  } catch (error) {
+    return new Answer({ reason: error.name === "TimeoutError" ? `no answer within ${attemptTimeoutMs / 1000} s` : "no connection, or a broken one" });
+  }
+}
+
+// get reads. Anything but a success is thrown, as an Answer.
+export async function get(path, query = {}) {
+  const given = Object.entries(query).filter(([, value]) => value);
+  const answer = await exchange("GET", path + (given.length > 0 ? "?" + new URLSearchParams(given) : ""));
+  if (!answer.ok) {
+    throw answer;
+  }
+  return answer;
+}

@@ -1,0 +1,111 @@
+// An intent is one thing that somebody wants done once: a request that moves money, and the key that stands for it.
+//
+// This file is all that "exactly once" asks of a browser. The key exists before the first attempt, and the request is kept beside
+// it, so that whatever is lost on the way (the answer, or this page) the very same request can be sent again. Every attempt
+// has the same key and the same bytes. The service does the rest.
+
+import { Answer, exchange } from "./exchange.js";
+
+const attemptsMax = 6;
+const backoffBaseMs = 200;
+const backoffMaxMs = 5_000;
+
+// newKey makes a key that nobody else makes: 128 random bits. (crypto.randomUUID exists only where the page came by TLS or from
+// this machine.)
+export function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return "console-" + Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+// newIntent is a request under a key that was made before. what says it in words.
+export const newIntent = (key, what, path, body) => ({ key, what, path, body: JSON.stringify(body) });
+
+// The intents of this tab that were sent, and whose outcome is not known. Session storage is there after a reload. It
+// belongs to the tab, as the API key does: under another merchant's key a kept request would be another intent.
+const storageName = "paymentsvc.unfinished";
+
+export const unfinished = () => JSON.parse(sessionStorage.getItem(storageName) ?? "[]");
+
+function keep(intent) {
+  sessionStorage.setItem(storageName, JSON.stringify([...others(intent), intent]));
+}
+
+export function forget(intent) {
+  sessionStorage.setItem(storageName, JSON.stringify(others(intent)));
+}
+
+const others = (intent) => unfinished().filter(({ key }) => key !== intent.key);
+
+// What an intent can have come to.
+export const outcome = {
+  done: "done", // by this request or by an earlier one under the key
+  declined: "declined", // decided and stored: another attempt is a new intent, with a new key
+  taken: "taken", // the key or the reference belongs to something done
+  refused: "refused", // nothing was done, and the key is not used up: it may be corrected
+  unknown: "unknown", // the same request, under the same key, finds out
+};
+
+// send sends the intent until it is known what it came to, or until it has been tried often enough. It tells onAttempt of each
+// answer, and of the pause (in ms) that follows, if one does. answersToLose is how many of the first answers are thrown away, as
+// if the line had broken: to see that it does no harm.
+export async function send(intent, { onAttempt, answersToLose = 0 }) {
+  // Kept first. What is refused is done by no attempt; but a refusal says nothing of an attempt before it, which may be on its
+  // way still. Only the key's own answer, or the word that it can have none, settles those, also the ones before a reload.
+  let open = unfinished().some(({ key }) => key === intent.key);
+  keep(intent);
+  for (let n = 1; ; n++) {
+    let answer = await exchange("POST", intent.path, { key: intent.key, body: intent.body });
+    if (n <= answersToLose) {
+      answer = Object.assign(new Answer({ reason: "the answer was thrown away" }), { sentAt: answer.sentAt, tookMs: answer.tookMs });
+    }
+    const { came, effect, again } = judge(answer);
+    open = (open || effect === "maybe") && effect !== "known";
+    const pauseMs = again && n < attemptsMax ? answer.retryAfterMs + fullJitterMs(n) : undefined;
+    onAttempt(answer, pauseMs);
+    if (pauseMs === undefined) {
+      if (open) {
+        return { came: outcome.unknown, answer };
+      }
+      forget(intent);
+      return { came, answer };
+    }
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+}
+
+// judge tells what an answer says: about the intent; about the effect of the attempt (none, known, or maybe one, or one yet to come);
+// and whether to send it again.
+function judge(answer) {
+  const problem = answer.problem;
+  if (answer.ok && answer.value?.id) {
+    return { came: outcome.done, effect: "known", again: false };
+  }
+  if (!problem) { // nothing; or it is not the service's, and whoever is in between may have passed the request on
+    return { came: outcome.unknown, effect: "maybe", again: [0, 429, 502, 503, 504].includes(answer.status) };
+  }
+  switch (problem.code) {
+    case "rate_limited":
+    case "overloaded":
+    case "unavailable": // turned away before anything was done
+      return { came: outcome.refused, effect: "none", again: true };
+    case "idempotency_key_in_progress":
+    case "outcome_unknown":
+      return { came: outcome.unknown, effect: "maybe", again: true };
+    case "duplicate_reference": // the key is free: once the other payment is canceled, an earlier attempt could still charge
+      return { came: outcome.taken, effect: "none", again: false };
+  }
+  if (problem.retry === "new_key") {
+    return { came: outcome.declined, effect: "known", again: false };
+  }
+  if (problem.retry === "never") {
+    return { came: outcome.taken, effect: "known", again: false };
+  }
+  if (answer.status < 500) {
+    return { came: outcome.refused, effect: "none", again: false };
+  }
+  return { came: outcome.unknown, effect: "maybe", again: false };
+}
+
+// fullJitterMs is a random wait before the attempt after the nth, up to a ceiling that doubles: callers who failed together come back
+// spread over all of it. (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015.)
+const fullJitterMs = (n) => Math.random() * Math.min(backoffMaxMs, backoffBaseMs * 2 ** n);

@@ -1,0 +1,24 @@
+import { button, element, table } from "./dom.js";
+import { get } from "./exchange.js";
+import { failureNode } from "./problem.js";
+
+const pageSize = 20;
+
+// pages is a table of a list, a page first, and a button for the next as long as there is one. (A page of a filtered list may be empty and
+// not the last.)
+export async function pages(path, filters, headings, cellsOf) {
+  const shown = table(headings, []);
+  const more = element("div");
+  let cursor = "";
+
+  async function showPage() {
+    const { data, next_cursor: next } = (await get(path, { ...filters, limit: pageSize, cursor })).value;
+    shown.tBodies[0].append(...data.map((thing) => element("tr", {}, cellsOf(thing).map((cell) => element("td", {}, cell)))));
+    cursor = next;
+    const empty = shown.tBodies[0].rows.length === 0;
+    more.replaceChildren(next ? button("Go on", () => showPage().catch((failure) => more.append(failureNode(failure)))) : empty ? "There is none." : "");
+  }
+
+  await showPage();
+  return element("div", {}, shown, more);
+}

@@ -1,0 +1,46 @@
+// Amounts are integers in a currency's minor unit, as everywhere in the service: 4999 of USD is 49.99. No number here ever
+// has a fraction. The digits of each currency (ISO 4217) come with the page, from the service's own table.
+
+import { element } from "./dom.js";
+
+const digits = new Map(
+  Array.from(document.querySelectorAll("#currencies option"), (option) => [option.value, Number(option.dataset.digits)]),
+);
+
+// money shows an amount, where it is to be lined up with others.
+export const money = (minor, currency) => element("span", { className: "money" }, formatMoney(minor, currency));
+
+// formatMoney is an amount as text, from a Number or a BigInt: formatMoney(-123456789, "USD") is "−1 234 567.89 USD".
+export function formatMoney(minor, currency) {
+  if (typeof minor === "number" && !Number.isSafeInteger(minor)) {
+    return `an amount too large for this browser to read exactly, ${currency}`;
+  }
+  const exponent = digits.get(currency) ?? 0;
+  const [, sign, figures] = /^(-?)(\d+)$/.exec(String(minor));
+  const padded = figures.padStart(exponent + 1, "0");
+  const whole = padded.slice(0, padded.length - exponent).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+  const fraction = exponent > 0 ? "." + padded.slice(-exponent) : "";
+  return `${sign && "−"}${whole}${fraction} ${currency}`;
+}
+
+// parseMoney reads what was typed, in major units, into minor ones: parseMoney("49.9", "USD") is 4990. What cannot be meant
+// exactly is refused and never rounded; how much is too much is for the service to say.
+export function parseMoney(text, currency) {
+  const exponent = digits.get(currency);
+  if (exponent === undefined) {
+    throw new Error(`${currency || "An empty text"} is not a currency. Its code has three letters, such as USD.`);
+  }
+  const match = /^(\d+)(?:\.(\d+))?$/.exec(text.trim());
+  if (!match) {
+    throw new Error(`“${text}” is not an amount. Write it as ${exponent > 0 ? "49." + "9".repeat(exponent) : "4999"}.`);
+  }
+  const fraction = match[2] ?? "";
+  if (fraction.length > exponent) {
+    throw new Error(`${currency} has ${exponent} decimal digits, and “${text}” has ${fraction.length}.`);
+  }
+  const minor = Number(match[1] + fraction.padEnd(exponent, "0"));
+  if (!Number.isSafeInteger(minor)) {
+    throw new Error(`“${text}” is more than can be charged at once.`);
+  }
+  return minor;
+}

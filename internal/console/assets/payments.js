@@ -1,0 +1,117 @@
+// Payments: the list, and one with what can be done to it.
+
+import { accountLink, button, choice, definitions, element, field, metadataText, paymentLink, time } from "./dom.js";
+import { exchange, get } from "./exchange.js";
+import { intentForm } from "./intent_form.js";
+import { pages } from "./list.js";
+import { money, parseMoney } from "./money.js";
+import { problemNode } from "./problem.js";
+
+const statuses = ["authorized", "processing", "succeeded", "declined", "canceled"];
+
+// paymentsView lists payments, newest first. Its filters are those of the hash, so that a list can be gone back to.
+export async function paymentsView(_, query) {
+  const filters = Object.fromEntries(query);
+  const search = (event) => {
+    event.preventDefault();
+    const typed = [...new FormData(event.target)].filter(([, value]) => value !== "");
+    location.hash = "#/payments?" + new URLSearchParams(typed);
+  };
+  return element("section", {},
+    element("h2", {}, "Payments"),
+    element("form", { className: "filters", onsubmit: search },
+      choice("Status", "status", [["", "any"], ...statuses.map((status) => [status, status])], filters.status),
+      field("Account", { name: "account", list: "accounts", value: filters.account ?? "" }),
+      field("Reference", { name: "reference", value: filters.reference ?? "" }),
+      field("Idempotency-Key", { name: "idempotency_key", value: filters.idempotency_key ?? "" }),
+      element("button", { type: "submit" }, "Find")),
+    await pages("/payments", filters, ["Created", "Payment", "Status", "Amount", "From", "To", "Reference"], (payment) => [
+      time(payment.created_at), paymentLink(payment.id), statusNode(payment.status), money(payment.amount, payment.currency),
+      payment.source_account ? accountLink(payment.source_account) : payment.payment_method,
+      accountLink(payment.destination_account), payment.reference ?? "",
+    ]));
+}
+
+const statusNode = (status) => element("span", { className: "status " + status }, status);
+
+// paymentView is one payment, its refunds, and what its status allows.
+export async function paymentView(id) {
+  const path = "/payments/" + encodeURIComponent(id);
+  const facts = element("div");
+  const actions = element("div", { className: "actions" });
+
+  async function showFacts() {
+    const answer = await get(path);
+    const payment = answer.value;
+    facts.replaceChildren(
+      factsOf(payment),
+      payment.amount_refunded > 0 ? await refundsOf(payment) : "",
+      editForm(payment, answer.headers.get("ETag"), path, showFacts));
+    return payment;
+  }
+
+  actions.append(...actionsOn(await showFacts(), path, showFacts));
+  return element("section", {}, element("h2", {}, `Payment ${id}`), facts, actions);
+}
+
+const factsOf = (payment) => definitions([
+  ["Status", statusNode(payment.status)],
+  ["Amount", money(payment.amount, payment.currency)],
+  ["Captured", money(payment.amount_captured, payment.currency)],
+  ["Refunded", money(payment.amount_refunded, payment.currency)],
+  ["From", payment.source_account ? accountLink(payment.source_account) : payment.payment_method],
+  ["To", accountLink(payment.destination_account)],
+  ["Reference", payment.reference],
+  ["Description", payment.description],
+  ["Metadata", metadataText(payment.metadata)],
+  ["Declined for", payment.decline_code],
+  ["Created", time(payment.created_at)],
+  ["Version", String(payment.version)],
+]);
+
+const refundsOf = async (payment) => element("div", {},
+  element("h3", {}, "Refunds"),
+  await pages(`/payments/${payment.id}/refunds`, {}, ["Created", "Refund", "Status", "Amount", "Reason"], (refund) => [
+    time(refund.created_at), refund.id, statusNode(refund.status), money(refund.amount, payment.currency), refund.reason,
+  ]));
+
+// actionsOn are the forms that a payment's status allows. They stay when it changes, with what they report; the service decides anyway.
+function actionsOn(payment, path, onDone) {
+  const amount = (label) => field(label, { name: "amount", inputMode: "decimal", placeholder: "all that is left" });
+  const amountOf = (typed) => (typed.amount ? { amount: parseMoney(typed.amount, payment.currency) } : {});
+  const form = (title, verb, fields, body) => intentForm({
+    title, submit: title, fields, onDone,
+    request: (typed) => ({ what: `${title} ${payment.id}`, path: `${path}/${verb}`, body: body(typed) }),
+  });
+  switch (payment.status) {
+    case "authorized":
+      return [
+        form("Capture", "capture", [amount("Amount, once; the rest is released")], amountOf),
+        form("Cancel", "cancel", [], () => ({})),
+      ];
+    case "succeeded":
+      return [form("Refund", "refunds", [amount("Amount"), field("Reason", { name: "reason" })],
+        (typed) => ({ ...amountOf(typed), ...(typed.reason && { reason: typed.reason }) }))];
+    default:
+      return [];
+  }
+}
+
+// editForm changes the description, for who has seen this version: a change that came in between is not undone unseen.
+function editForm(payment, version, path, onDone) {
+  const report = element("div", { "aria-live": "polite" });
+  async function change(event) {
+    event.preventDefault();
+    const description = new FormData(event.target).get("description");
+    const answer = await exchange("PATCH", path, { ifMatch: version, body: JSON.stringify({ description }) });
+    if (answer.ok) {
+      await onDone();
+      return;
+    }
+    report.replaceChildren(problemNode(answer), button("Show it as it is now", onDone));
+  }
+  return element("form", { onsubmit: change },
+    element("fieldset", {}, field("Description", { name: "description", value: payment.description }),
+      element("button", { type: "submit" }, `Change version ${payment.version}`)),
+    report);
+}

@@ -1,0 +1,91 @@
+// What became of an intent: each attempt, the verdict, and what can be done next.
+
+import { button, element, paymentLink, table } from "./dom.js";
+import { outcome, send } from "./intent.js";
+import { problemNode } from "./problem.js";
+
+const crowd = 5; // requests sent at the same moment, to see that they are one payment
+
+// follow sends an intent and reports on it as it goes. settled is called with what it came to, once that is known.
+export async function follow(intent, report, { answersToLose = 0, settled }) {
+  const attempts = table(["Attempt", "Answer", "Request-Id", "Took"], []);
+  const pause = element("p", { className: "fine" });
+  report.replaceChildren(attempts, pause);
+  let count = 0;
+  const { came, answer } = await send(intent, {
+    answersToLose,
+    onAttempt(attempt, pauseMs) {
+      count++;
+      attempts.tBodies[0].append(attemptRow(count, attempt));
+      pause.textContent = pauseMs === undefined ? "" : `Once more, with the same key, in ${(pauseMs / 1000).toFixed(1)} s.`;
+    },
+  });
+  report.append(verdict(came, answer, count));
+  if (came === outcome.unknown) {
+    report.append(button("Find out", () => follow(intent, report, { settled })));
+    return;
+  }
+  settled(came);
+  if (came === outcome.done || came === outcome.declined) {
+    report.append(...repeats(intent, answer));
+  }
+}
+
+function attemptRow(n, answer) {
+  const said = answer.status === 0 ? answer.reason : [answer.status, answer.problem?.code, answer.replayed && "replayed"];
+  return element("tr", {}, [
+    String(n), [said].flat().filter(Boolean).join(" "), answer.headers.get("Request-Id") ?? "", `${answer.tookMs} ms`,
+  ].map((text) => element("td", {}, text)));
+}
+
+function verdict(came, answer, attempts) {
+  switch (came) {
+    case outcome.done:
+      return element("p", { className: "done" }, element("strong", {}, "Done"), `${doneBy(answer, attempts)}: `, ...doneThing(answer.value));
+    case outcome.unknown:
+      return element("div", { className: "problem" }, answer.problem && problemNode(answer),
+        element("p", {}, element("strong", {}, "It is not known whether it was done. "),
+          "Nothing is lost: the same request with the same key finds out, at any time."));
+    default:
+      return problemNode(answer, { keyed: true });
+  }
+}
+
+function doneBy(answer, attempts) {
+  if (!answer.replayed) {
+    return "";
+  }
+  const whom = attempts > 1 ? "an attempt whose answer did not arrive" : "an earlier request";
+  return ` once, by ${whom}; this is its answer again`;
+}
+
+// doneThing is the payment that was made or changed, or the refund of one.
+function doneThing({ id, payment_id: paymentID, status }) {
+  return paymentID
+    ? [`refund ${id} of `, paymentLink(paymentID), ` (${status})`]
+    : [paymentLink(id), ` (${status})`];
+}
+
+// repeats lets somebody see what a retry gets whose answer is stored.
+function repeats(intent, answer) {
+  const replays = element("div");
+  return [
+    button("Send it again, with the same key", () => repeat(intent, answer, replays, 1)),
+    button(`Send it ${crowd} times at once`, () => repeat(intent, answer, replays, crowd)),
+    replays,
+  ];
+}
+
+// repeat sends what has its answer again, so many times at the same moment, and compares the answers with the first.
+async function repeat(intent, first, replays, times) {
+  const rows = table(["Answer", "Idempotent-Replayed", "Bytes", "Request-Id"], []);
+  replays.replaceChildren(rows);
+  await Promise.all(Array.from({ length: times }, async () => {
+    const { answer } = await send(intent, { onAttempt() {} });
+    rows.tBodies[0].append(element("tr", {}, [
+      answer.status > 0 ? String(answer.status) : answer.reason, String(answer.replayed),
+      answer.text === first.text ? "the same as the first answer’s" : "others than the first answer’s",
+      answer.headers.get("Request-Id") ?? "",
+    ].map((text) => element("td", {}, text))));
+  }));
+}

@@ -1,0 +1,428 @@
+package console_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/test/service"
+)
+
+// typeCharge types a charge that will succeed.
+func (c *tab) typeCharge(amount string) {
+	c.Helper()
+	c.fill("amount", amount)
+	c.fill("source_account", service.World)
+	c.fill("destination_account", service.Shops[0])
+}
+
+// charge charges, and returns the payment.
+func (c *tab) charge(amount string) payment {
+	c.Helper()
+	c.typeCharge(amount)
+	c.press("Charge")
+	c.await("Done")
+	return c.payments()[0]
+}
+
+func TestALostAnswerIsFollowedByTheSameKeyAndChargesOnce(t *testing.T) {
+	c := newTab(t)
+	c.press("Throw the first answer away, as a broken line does")
+	c.typeCharge("49.99")
+	c.press("Charge")
+	c.await("Done once, by an attempt whose answer did not arrive")
+	c.press("Send it 5 times at once")
+	service.Await(t, patience, "five replays", func() bool {
+		return strings.Count(c.text(), "the same as the first answer’s") == 5
+	})
+	if made := c.payments(); len(made) != 1 || made[0].Amount != 4999 {
+		t.Errorf("there are %v", made)
+	}
+}
+
+// A reload at the worst moment: the charge is done, and its answer is on its way.
+func TestAReloadedPageFindsOutWhatItHadSent(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := service.Start(t, db.URL, service.AllowDataLoss)
+	holding := holdAnswers(t, in.URL())
+	c := open(t, holding.url, service.NewMerchant(t, in, db.URL))
+	key := c.key()
+	c.typeCharge("49.99")
+	c.press("Charge")
+	select {
+	case <-holding.held:
+	case <-time.After(patience):
+		t.Fatal("no charge came")
+	}
+	c.visit("/console")
+	c.await("Unfinished")
+	if text := c.text(); !strings.Contains(text, key) || !strings.Contains(text, "49.99 USD from world to shop-0") {
+		t.Errorf("the page does not say what is unfinished:\n%s", text)
+	}
+	holding.release()
+	c.press("Find out")
+	c.await("Done once, by an earlier request")
+	if made := c.payments(); len(made) != 1 {
+		t.Errorf("there are %v", made)
+	}
+	c.follow("Payments")
+	c.await("Created")
+	if text := c.text(); strings.Contains(text, "Unfinished") {
+		t.Errorf("it is still unfinished:\n%s", text)
+	}
+}
+
+// holding is a proxy that holds the answer to the first POST back, until it is released.
+type holding struct {
+	url     string
+	held    chan struct{} // closed when it has that answer
+	release func()
+}
+
+func holdAnswers(t *testing.T, target string) *holding {
+	t.Helper()
+	to, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &holding{held: make(chan struct{})}
+	released := make(chan struct{})
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(to)
+			r.Out.Host = r.In.Host
+		},
+		ModifyResponse: func(answer *http.Response) error {
+			if answer.Request.Method == http.MethodPost {
+				select {
+				case <-h.held:
+				default:
+					close(h.held) // no other POST is under way
+					<-released
+				}
+			}
+			return nil
+		},
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) {}, // the page went
+	}
+	server := httptest.NewServer(proxy)
+	h.url = server.URL
+	h.release = sync.OnceFunc(func() { close(released) })
+	t.Cleanup(func() {
+		h.release()
+		server.Close()
+	})
+	return h
+}
+
+func TestWhatIsRefusedIsCorrectedUnderItsKeyAndAnotherIntentHasANewOne(t *testing.T) {
+	c := newTab(t)
+	key := c.key()
+	c.typeCharge("49.99")
+	c.fill("destination_account", "nobody")
+	c.press("Charge")
+	c.await("account_not_found")
+	if c.key() != key {
+		t.Error("what was refused got a new key")
+	}
+	c.fill("destination_account", service.Shops[0])
+	c.press("Charge")
+	c.await("Done")
+	if c.key() != key {
+		t.Error("what was corrected got a new key")
+	}
+	c.press("Another one, with a new key")
+	second := c.key()
+	if second == key {
+		t.Error("another charge has the first one's key")
+	}
+	c.fill("source_account", service.Poor)
+	c.press("Charge")
+	c.await("insufficient_funds")
+	c.await("Another attempt is another intent, and takes a new key.")
+	c.press("Another one, with a new key")
+	if third := c.key(); third == second {
+		t.Error("what was declined keeps its key")
+	}
+	if made := c.payments(); len(made) != 2 || made[0].Status != "declined" || made[1].Status != "succeeded" {
+		t.Errorf("there are %v", made)
+	}
+}
+
+func TestAPaymentCanBeHeldCapturedAndRefunded(t *testing.T) {
+	c := newTab(t)
+	c.press("Only hold it, to be captured later")
+	held := c.charge("100")
+	c.follow(held.ID)
+	c.await("Capture")
+	c.fill("amount", "60")
+	c.press("Capture")
+	c.await("Done")
+	c.await("Captured\n60.00 USD")
+	c.visit("/console#/payments")
+	c.follow(held.ID)
+	c.await("Refund")
+	c.fill("amount", "60.01")
+	c.press("Refund")
+	c.await("amount_too_large")
+	c.fill("amount", "10")
+	c.press("Refund")
+	c.await("Done: refund ref_")
+	c.await("Refunded\n10.00 USD")
+	want := payment{ID: held.ID, Status: "succeeded", Amount: 10000, AmountCaptured: 6000, AmountRefunded: 1000}
+	if made := c.payments(); len(made) != 1 || made[0] != want {
+		t.Errorf("there are %v", made)
+	}
+	c.visit("/console#/accounts/" + service.Shops[0])
+	c.await("−10.00 USD")
+}
+
+func TestAHoldCanBeCanceled(t *testing.T) {
+	c := newTab(t)
+	c.press("Only hold it, to be captured later")
+	held := c.charge("100")
+	c.follow(held.ID)
+	c.press("Cancel")
+	c.await("Status\ncanceled")
+}
+
+func TestSomebodyElsesEditIsNotUndoneUnseen(t *testing.T) {
+	c := newTab(t)
+	made := c.charge("1")
+	c.follow(made.ID)
+	c.await("Change version 1")
+	c.patch(made.ID, `"1"`, `{"description":"theirs"}`)
+	c.fill("description", "mine")
+	c.press("Change version 1")
+	c.await("precondition_failed")
+	c.press("Show it as it is now")
+	c.await("Change version 2")
+	c.fill("description", "both")
+	c.press("Change version 2")
+	c.await("Description\nboth")
+	if now := c.payments()[0]; now.Description != "both" {
+		t.Errorf("the description is %q", now.Description)
+	}
+}
+
+func (c *tab) patch(id, version, body string) {
+	c.Helper()
+	r, err := http.NewRequestWithContext(c.Context(), http.MethodPatch, c.url+"/payments/"+id, strings.NewReader(body))
+	if err != nil {
+		c.Fatal(err)
+	}
+	r.Header = http.Header{
+		"Authorization": {"Bearer " + c.merchant.APIKey}, "Content-Type": {"application/json"}, "If-Match": {version},
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		c.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		c.Fatalf("patching: %s", answer.Status)
+	}
+}
+
+func TestAnAccountIsMadeAndClosed(t *testing.T) {
+	c := newTab(t)
+	c.visit("/console#/accounts")
+	c.await("Make an account")
+	c.fill("id", "till")
+	c.fill("currency", "KWD")
+	c.fill("overdraft_limit", "1.5")
+	c.press("Put")
+	c.await("till is made.")
+	c.press("Put")
+	c.await("till was there, and is as you say now.")
+	c.follow("till")
+	c.await("Overdraft limit\n1.500 KWD")
+	c.press("Close it")
+	c.await("It is closed")
+}
+
+// SECURITY 45.
+func TestAStoredScriptIsInert(t *testing.T) {
+	c := newTab(t)
+	attack := `<img src=x onerror="document.title='run'"><script>document.title='run'</script>`
+	body := fmt.Sprintf(`{"amount":1,"currency":"USD","source_account":"world","destination_account":"shop-0",
+		"reference":%[1]q,"description":%[1]q,"metadata":{"<b>":%[1]q}}`, attack)
+	if answer := c.merchant.Do(t.Context(), http.MethodPost, c.url+"/payments", "key", []byte(body)); answer.Status != http.StatusCreated {
+		t.Fatal(answer)
+	}
+	till := []byte(fmt.Sprintf(`{"currency":"USD","name":%[1]q,"metadata":{"<b>":%[1]q}}`, attack))
+	if answer := c.merchant.Do(t.Context(), http.MethodPut, c.url+"/accounts/till", "", till); answer.Status != http.StatusCreated {
+		t.Fatal(answer)
+	}
+	for _, path := range []string{
+		"payments", "payments/" + c.payments()[0].ID, "accounts", "accounts/till", "payments/" + url.PathEscape(attack),
+	} {
+		c.visit("/console#/" + path)
+		if !strings.Contains(path, "%") { // what is no payment is not spelled out
+			c.await(attack)
+		}
+		if evaluate[string](c, `document.title`) == "run" {
+			t.Errorf("%s: it ran", path)
+		}
+		if made := evaluate[int](c, `document.querySelectorAll("main img, main script, main b").length`); made > 0 {
+			t.Errorf("%s: it became %d elements", path, made)
+		}
+	}
+}
+
+func TestAnAmountIsReadExactlyOrNotAtAll(t *testing.T) {
+	c := newTab(t)
+	for _, each := range []struct {
+		text, currency string
+		want           string // minor units, or a part of what is said instead
+	}{
+		{"49.99", "USD", "exactly 4999."},
+		{"49.9", "USD", "exactly 4990."},
+		{"49", "USD", "exactly 4900."},
+		{" 0.07 ", "USD", "exactly 7."},
+		{"500", "JPY", "exactly 500."},
+		{"1.234", "KWD", "exactly 1234."},
+		{"90071992547409.91", "USD", "exactly 9007199254740991."},
+		{"0", "USD", "exactly 0."}, // the service says what it thinks of that
+		{"90071992547409.92", "USD", "more than can be charged"},
+		{"49.999", "USD", "2 decimal digits"},
+		{"1.0", "JPY", "0 decimal digits"},
+		{"1,000", "USD", "not an amount"},
+		{"1e3", "USD", "not an amount"},
+		{"-1", "USD", "not an amount"},
+		{".5", "USD", "not an amount"},
+		{"", "USD", "not an amount"},
+		{"1", "usd", "not a currency"},
+		{"1", "", "not a currency"},
+	} {
+		got := evaluate[string](c, fmt.Sprintf(`import("/console/assets/money.js").then(({parseMoney}) => {
+			try { return "exactly " + parseMoney(%q, %q) + "." } catch (mistake) { return mistake.message }
+		})`, each.text, each.currency))
+		if !strings.Contains(got, each.want) {
+			t.Errorf("%q %s is %q, and not %q", each.text, each.currency, got, each.want)
+		}
+	}
+}
+
+func TestAnAmountIsShownExactlyOrNotAtAll(t *testing.T) {
+	c := newTab(t)
+	for script, want := range map[string]string{
+		`formatMoney(4999, "USD")`:                 "49.99 USD",
+		`formatMoney(-5, "USD")`:                   "−0.05 USD",
+		`formatMoney(0, "JPY")`:                    "0 JPY",
+		`formatMoney(1234567, "KWD")`:              "1\u202f234.567 KWD",
+		`formatMoney(-123456789, "USD")`:           "−1\u202f234\u202f567.89 USD",
+		`formatMoney(9223372036854775807n, "USD")`: "92\u202f233\u202f720\u202f368\u202f547\u202f758.07 USD",
+		`formatMoney(2 ** 60, "USD")`:              "an amount too large for this browser to read exactly, USD",
+	} {
+		if got := evaluate[string](c, `import("/console/assets/money.js").then(({formatMoney}) => `+script+`)`); got != want {
+			t.Errorf("%s is %q, not %q", script, got, want)
+		}
+	}
+}
+
+// sending is what became of an intent.
+type sending struct {
+	Came     string `json:"came"`
+	Attempts int    `json:"attempts"`
+	Requests int    `json:"requests"` // that differ
+	KeptThen int    `json:"keptThen"` // as unfinished, when the first attempt was sent
+	Kept     int    `json:"kept"`     // after the last
+}
+
+// What the service, or somebody in between, may answer to the attempts of one intent, and what is then known.
+func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
+	c := newTab(t)
+	const (
+		done     = `{status: 201, type: "application/json", body: {id: "pay_1", status: "succeeded"}}`
+		lost     = `null`
+		html     = `{status: %d, type: "text/html", body: "no"}`
+		badBody  = `{status: 422, code: "unprocessable", retry: "same_key"}`
+		busy     = `{status: 503, code: "unavailable", retry: "same_key"}`
+		progress = `{status: 409, code: "idempotency_key_in_progress", retry: "same_key"}`
+		unclear  = `{status: 503, code: "outcome_unknown", retry: "same_key"}`
+		internal = `{status: 500, code: "internal_error", retry: "same_key"}`
+		declined = `{status: 402, code: "insufficient_funds", retry: "new_key"}`
+		reused   = `{status: 422, code: "idempotency_key_reused", retry: "never"}`
+		again    = `{status: 409, code: "duplicate_reference", retry: "never"}`
+	)
+	page := func(status int) string { return fmt.Sprintf(html, status) }
+	for _, each := range []struct {
+		answers  []string // the last one goes on
+		came     string
+		attempts int
+	}{
+		{[]string{done}, "done", 1},
+		{[]string{lost, done}, "done", 2},
+		{[]string{busy, busy, done}, "done", 3},
+		{[]string{progress, done}, "done", 2},
+		{[]string{unclear, done}, "done", 2},
+		{[]string{page(502), done}, "done", 2},
+		{[]string{badBody}, "refused", 1},
+		{[]string{busy, badBody}, "refused", 2},
+		{[]string{busy}, "refused", 6},
+		{[]string{declined}, "declined", 1},
+		{[]string{lost, declined}, "declined", 2},
+		{[]string{reused}, "taken", 1},
+		{[]string{lost, reused}, "taken", 2},
+		{[]string{again}, "taken", 1},
+		{[]string{lost}, "unknown", 6},
+		{[]string{lost, badBody}, "unknown", 2}, // the lost one may be on its way still
+		{[]string{lost, again}, "unknown", 2},
+		{[]string{lost, busy}, "unknown", 6},
+		{[]string{unclear, badBody}, "unknown", 2},
+		{[]string{internal}, "unknown", 1},
+		{[]string{page(200)}, "unknown", 1}, // somebody in between, who has not even asked
+		{[]string{page(404)}, "unknown", 1},
+	} {
+		got := evaluate[sending](c, fmt.Sprintf(`(async () => {
+			const { newIntent, newKey, send, unfinished, forget } = await import("/console/assets/intent.js");
+			const answers = [%s], sent = [], service = window.fetch;
+			let keptThen = 0;
+			Math.random = () => 0;
+			window.fetch = async (path, request) => {
+				keptThen ||= unfinished().length;
+				sent.push(path + request.headers.get("Idempotency-Key") + request.body);
+				const answer = answers[Math.min(sent.length, answers.length) - 1];
+				if (!answer) throw new TypeError("the line broke");
+				const body = answer.body ?? { status: answer.status, code: answer.code, retry: answer.retry };
+				const headers = { "Content-Type": answer.type ?? "application/problem+json" };
+				return new Response(JSON.stringify(body), { status: answer.status, headers });
+			};
+			const intent = newIntent(newKey(), "a test", "/payments", { amount: 1 });
+			const { came } = await send(intent, { onAttempt() {} });
+			const kept = unfinished().length;
+			forget(intent);
+			window.fetch = service;
+			return { came, attempts: sent.length, kept, keptThen, requests: new Set(sent).size };
+		})()`, strings.Join(each.answers, ", ")))
+		kept := 0
+		if each.came == "unknown" {
+			kept = 1
+		}
+		if got.Came != each.came || got.Attempts != each.attempts || got.Kept != kept || got.KeptThen != 1 || got.Requests != 1 {
+			t.Errorf("%v: %+v, and not %s after %d, with %d kept", each.answers, got, each.came, each.attempts, kept)
+		}
+	}
+}
+
+func TestAForgottenKeyIsGone(t *testing.T) {
+	c := newTab(t)
+	c.press("Forget the API key")
+	c.await("API key")
+	c.visit("/console#/payments")
+	c.await("API key")
+	stored := evaluate[[]string](c, `Object.values(sessionStorage).concat(Object.values(localStorage))`)
+	if slices.Contains(stored, c.merchant.APIKey) {
+		t.Error("the page still has the API key")
+	}
+}
