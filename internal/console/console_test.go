@@ -124,6 +124,35 @@ func holdAnswers(t *testing.T, target string) *holding {
 	return h
 }
 
+// A new key now would be a second charge, if the first one was done.
+func TestWhileTheOutcomeIsUnknownThereIsNoNewKey(t *testing.T) {
+	c := newTab(t)
+	evaluate[any](c, `{
+		Math.random = () => 0; // no waiting
+		window.service = window.fetch;
+		window.fetch = async (path, request) => {
+			await service(path, request);
+			throw new TypeError("the answer was lost");
+		};
+	}`)
+	c.typeCharge("49.99")
+	c.press("Charge")
+	c.await("It is not known whether it was done.")
+	if text := c.text(); strings.Contains(text, "Another one") {
+		t.Errorf("the page offers a new key:\n%s", text)
+	}
+	if open := evaluate[int](c, `document.querySelectorAll("form fieldset:enabled").length`); open > 0 {
+		t.Error("the form can be changed")
+	}
+	evaluate[any](c, `{ window.fetch = window.service }`)
+	c.press("Find out")
+	c.await("Done once, by an earlier request")
+	c.await("Another one, with a new key")
+	if made := c.payments(); len(made) != 1 {
+		t.Errorf("there are %v", made)
+	}
+}
+
 func TestWhatIsRefusedIsCorrectedUnderItsKeyAndAnotherIntentHasANewOne(t *testing.T) {
 	c := newTab(t)
 	key := c.key()
@@ -288,6 +317,7 @@ func TestAnAmountIsReadExactlyOrNotAtAll(t *testing.T) {
 		{"49.99", "USD", "exactly 4999."},
 		{"49.9", "USD", "exactly 4990."},
 		{"49", "USD", "exactly 4900."},
+		{"0.29", "USD", "exactly 29."}, // 0.29 × 100 is 28.999… in floating point
 		{" 0.07 ", "USD", "exactly 7."},
 		{"500", "JPY", "exactly 500."},
 		{"1.234", "KWD", "exactly 1234."},
@@ -354,6 +384,8 @@ func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
 		declined = `{status: 402, code: "insufficient_funds", retry: "new_key"}`
 		reused   = `{status: 422, code: "idempotency_key_reused", retry: "never"}`
 		again    = `{status: 409, code: "duplicate_reference", retry: "never"}`
+
+		beforeReload = `"reload"` // the page went before there was an answer
 	)
 	page := func(status int) string { return fmt.Sprintf(html, status) }
 	for _, each := range []struct {
@@ -383,6 +415,8 @@ func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
 		{[]string{internal}, "unknown", 1},
 		{[]string{page(200)}, "unknown", 1}, // somebody in between, who has not even asked
 		{[]string{page(404)}, "unknown", 1},
+		{[]string{beforeReload, badBody}, "unknown", 2}, // and so may be one of which nothing but the intent is left
+		{[]string{beforeReload, done}, "done", 2},
 	} {
 		got := evaluate[sending](c, fmt.Sprintf(`(async () => {
 			const { newIntent, newKey, send, unfinished, forget } = await import("/console/assets/intent.js");
@@ -393,12 +427,14 @@ func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
 				keptThen ||= unfinished().length;
 				sent.push(path + request.headers.get("Idempotency-Key") + request.body);
 				const answer = answers[Math.min(sent.length, answers.length) - 1];
+				if (answer === "reload") return new Promise(() => {});
 				if (!answer) throw new TypeError("the line broke");
 				const body = answer.body ?? { status: answer.status, code: answer.code, retry: answer.retry };
 				const headers = { "Content-Type": answer.type ?? "application/problem+json" };
 				return new Response(JSON.stringify(body), { status: answer.status, headers });
 			};
 			const intent = newIntent(newKey(), "a test", "/payments", { amount: 1 });
+			if (answers[0] === "reload") send(intent, { onAttempt() {} });
 			const { came } = await send(intent, { onAttempt() {} });
 			const kept = unfinished().length;
 			forget(intent);

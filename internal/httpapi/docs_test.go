@@ -128,6 +128,9 @@ func TestAPageRunsNothingButFilesOfThisService(t *testing.T) {
 			res.Header.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("%s: its headers are %v", path, res.Header)
 		}
+		if path == "/console" && !strings.Contains(policy, "require-trusted-types-for 'script'; trusted-types 'none'") {
+			t.Errorf("%s: the policy %q lets a text become markup", path, policy)
+		}
 		if found := inline.FindString(page); found != "" {
 			t.Errorf("%s holds %q", path, found)
 		}
