@@ -57,7 +57,7 @@ func New(config Config) http.Handler {
 	a.routeDocs(r)
 	a.routeConsole(r)
 	r.Group(func(r chi.Router) {
-		r.Use(a.authenticate)
+		r.Use(a.refuseCrossOrigin, a.authenticate)
 		if a.RateLimit != (RateLimit{}) {
 			r.Use(newRateLimiter(a.RateLimit).limit(a))
 		}
@@ -144,7 +144,22 @@ func (a *api) admit(next http.Handler) http.Handler {
 	})
 }
 
-// authenticate finds out whose request it is, before anything else is looked at: also before a stored answer is replayed.
+// refuseCrossOrigin refuses what a page of another origin has a browser send, unless it only reads. No such page has an API key to
+// send, because no cookie carries one. This is defence in depth for what is served from this origin, such as a console: whatever a
+// browser may come to hold for it, no other page can make use of. Callers that are not browsers send neither Sec-Fetch-Site nor
+// Origin, and are let through.
+func (a *api) refuseCrossOrigin(next http.Handler) http.Handler {
+	var protection http.CrossOriginProtection // without exceptions
+	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
+		if protection.Check(r) != nil {
+			return errCrossOrigin
+		}
+		next.ServeHTTP(w, r)
+		return nil
+	})
+}
+
+// authenticate finds out whose request it is, before anything else of it is looked at: also before a stored answer is replayed.
 func (a *api) authenticate(next http.Handler) http.Handler {
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
 		token, ok := bearerToken(r.Header["Authorization"])

@@ -78,8 +78,14 @@ func exampleProblems(in *instance, order body) map[string]func(m *merchant) *ans
 		"unreadable":   func(m *merchant) *answer { return m.get("/accounts?limit=1000") },
 		"noCredential": func(m *merchant) *answer { return m.as("").get("/accounts") },
 		"readOnly":     func(m *merchant) *answer { return m.as(m.readOnlyKey()).charge("k", order) },
-		"noAccount":    func(m *merchant) *answer { return m.get("/accounts/missing") },
-		"noPayment":    func(m *merchant) *answer { return m.get("/payments/pay_01a20ad267df7b68adb4d622d79eec28") },
+		"otherOrigin": func(m *merchant) *answer {
+			return m.send(in, call{
+				method: http.MethodPost, path: "/payments", body: order.String(),
+				header: http.Header{"Idempotency-Key": {"k"}, "Sec-Fetch-Site": {"cross-site"}},
+			})
+		},
+		"noAccount": func(m *merchant) *answer { return m.get("/accounts/missing") },
+		"noPayment": func(m *merchant) *answer { return m.get("/payments/pay_01a20ad267df7b68adb4d622d79eec28") },
 		"noKey": func(m *merchant) *answer {
 			return m.send(in, call{method: http.MethodPost, path: "/payments", body: order.String()})
 		},

@@ -76,9 +76,11 @@ var kinds = map[string]kind{
 		"GET the payment, decide on what it says now, and send the change with If-Match and the ETag that came with it.",
 	},
 	"forbidden": {
-		http.StatusForbidden, sameKey, "This API key may not do that",
-		"The API key is one that may only read, and the request would change something.",
-		"Send the request with an API key that may write, and with the same idempotency key.",
+		http.StatusForbidden, sameKey, "Only reading is allowed here",
+		"The request would change something, and the API key is one that may only read. Or the request comes from a browser, for a page " +
+			"of another origin than this service's (Sec-Fetch-Site and Origin say so), whatever its API key. Nothing was done.",
+		"Send the request with an API key that may write, from your server and not from a page of yours, and with the same " +
+			"idempotency key.",
 	},
 	"not_found": {
 		http.StatusNotFound, sameKey, "There is no such thing",

@@ -22,6 +22,7 @@ var (
 	errNotFound             = errors.New("there is nothing here")
 	errMethodNotAllowed     = errors.New("this resource does not have that method")
 	errReadOnlyKey          = errors.New("this API key may only read")
+	errCrossOrigin          = errors.New("a browser says that a page of another origin sends this; such a page may only read")
 	errBodyTooLarge         = fmt.Errorf("the body may have at most %d bytes", bodySizeMax)
 	errMediaType            = errors.New("the body must be application/json (in a PATCH also application/merge-patch+json), not compressed")
 	errPreconditionRequired = errors.New("If-Match with the payment's ETag is required, so that nobody's change is undone unseen")
@@ -116,6 +117,7 @@ var translations = []struct {
 	{err: idempotency.ErrKeyInvalid, code: "idempotency_key_invalid"},
 	{err: merchants.ErrUnauthorized, code: "unauthorized"},
 	{err: errReadOnlyKey, code: "forbidden"},
+	{err: errCrossOrigin, code: "forbidden"},
 	{err: errNotFound, code: "not_found"},
 	{err: payments.ErrNotFound, code: "not_found"},
 	{err: ledger.ErrAccountNotFound, code: "not_found"},

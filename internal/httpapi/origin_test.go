@@ -1,0 +1,89 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+)
+
+// otherOrigins are what browsers send for a page of another origin, and what such a page can make of it.
+func otherOrigins() map[string]http.Header {
+	return map[string]http.Header{
+		"another site":               {"Sec-Fetch-Site": {"cross-site"}},
+		"another host of a site":     {"Sec-Fetch-Site": {"same-site"}},
+		"a site of a later standard": {"Sec-Fetch-Site": {"near-site"}},
+		"an old browser":             {"Origin": {"https://elsewhere.example"}},
+		"both":                       {"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://elsewhere.example"}},
+		"a sandboxed page":           {"Origin": {"null"}},
+		"a forged host of a proxy":   {"Origin": {"https://elsewhere.example"}, "X-Forwarded-Host": {"elsewhere.example"}},
+	}
+}
+
+// SECURITY 44. It is refused before anybody asks whose request it is, by every method that changes something.
+func TestAPageOfAnotherOriginChangesNothing(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	held := m.charge("held", aliceToShop(100).with("capture", false)).want(http.StatusCreated).header.Get("Location")
+	paid := m.charge("paid", aliceToShop(100)).want(http.StatusCreated).header.Get("Location")
+	writes := []call{
+		{method: http.MethodPost, path: "/payments", body: aliceToShop(1).String()},
+		{method: http.MethodPost, path: held + "/capture"},
+		{method: http.MethodPost, path: held + "/cancel"},
+		{method: http.MethodPost, path: paid + "/refunds"},
+		{method: http.MethodPatch, path: paid, body: `{"description":"theirs"}`},
+		{method: http.MethodPut, path: "/accounts/bob", body: `{"currency":"USD"}`},
+		{method: http.MethodPut, path: "/accounts/alice", body: `{"currency":"USD","name":"theirs"}`},
+		{method: http.MethodDelete, path: "/accounts/world"},
+	}
+	before := m.everything()
+	for name, header := range otherOrigins() {
+		t.Run(name, func(t *testing.T) {
+			m := m.in(t)
+			for _, key := range []string{"k", "paid"} { // the second has an answer, which is not replayed either
+				for _, write := range writes {
+					write.header = header.Clone()
+					write.header.Set("Idempotency-Key", key)
+					write.header.Set("If-Match", `"1"`)
+					m.send(in, write).wantProblem(http.StatusForbidden, "forbidden")
+					write.header["Authorization"] = nil
+					m.send(in, write).wantProblem(http.StatusForbidden, "forbidden")
+				}
+			}
+			m.send(in, call{path: "/accounts/alice", header: header}).want(http.StatusOK)
+			m.send(in, call{method: http.MethodHead, path: paid, header: header}).want(http.StatusOK)
+		})
+	}
+	if after := m.everything(); after != before {
+		t.Errorf("%s became %s", before, after)
+	}
+	m.charge("k", aliceToShop(1)).want(http.StatusCreated).wantFresh()
+}
+
+// A page that this service serves may charge, and so may whoever is no page.
+func TestWhatIsOfNoOtherOriginIsCharged(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	host := strings.TrimPrefix(in.url, "http://")
+	for name, header := range map[string]http.Header{
+		"no browser":                         {},
+		"a page of ours":                     {"Sec-Fetch-Site": {"same-origin"}, "Origin": {in.url}},
+		"a page of ours, in an old browser":  {"Origin": {in.url}},
+		"a page of ours, behind a TLS proxy": {"Origin": {"https://" + host}},
+		"somebody who has typed the address": {"Sec-Fetch-Site": {"none"}},
+		"a page of ours, under another name": {"Sec-Fetch-Site": {"same-origin"}, "Origin": {"https://payments.example"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := m.in(t)
+			header.Set("Idempotency-Key", name)
+			charge := call{method: http.MethodPost, path: "/payments", body: aliceToShop(1).String(), header: header}
+			m.send(in, charge).want(http.StatusCreated).wantFresh()
+		})
+	}
+	m.wantPayments(6)
+}
