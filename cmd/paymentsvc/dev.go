@@ -138,7 +138,7 @@ func putDemoAccounts(ctx context.Context, pool *pgxpool.Pool, merchantID int64) 
 	for id, limit := range map[string]*int64{demoFundingFrom: nil, "alice": &noOverdraft, "bob": &noOverdraft, "shop": &noOverdraft} {
 		ref := ledger.Ref{MerchantID: merchantID, AccountID: id}
 		terms := ledger.Terms{Currency: demoCurrency, Metadata: map[string]string{}, OverdraftLimit: limit}
-		if _, _, err := ledger.Put(ctx, pool, ref, terms, nil); err != nil {
+		if _, _, err := ledger.Put(ctx, pool, ref, terms, ledger.Unconditional); err != nil {
 			return err
 		}
 	}

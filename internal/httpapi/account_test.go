@@ -120,7 +120,10 @@ func TestIfMatchGuardsAgainstALostUpdate(t *testing.T) {
 		m.putIfMatch("bob", `"1"`, named("a")).wantProblem(http.StatusPreconditionFailed, "precondition_failed")
 		m.get("/accounts/bob").want(http.StatusNotFound)
 		m.put("bob", named("a")).want(http.StatusCreated)
-		for _, stale := range []string{`"0"`, `"2"`, `"-1"`, `"+1"`, `"01"`, `1`, `""`, `W/"1"`, `"1`, `"x"`, `"99999999999999999999"`} {
+		for _, stale := range []string{
+			`"0"`, `"2"`, `"-1"`, `"+1"`, `"01"`, `1`, `0`, `-1`, `""`, `W/"1"`, `"1`, `"x"`, `"*"`, `*, "1"`, `**`,
+			`"99999999999999999999"`,
+		} {
 			m.putIfMatch("bob", stale, named("b")).wantProblem(http.StatusPreconditionFailed, "precondition_failed")
 		}
 
@@ -140,6 +143,30 @@ func TestIfMatchGuardsAgainstALostUpdate(t *testing.T) {
 			t.Errorf("%d of 20 changes of one version were made", changed)
 		}
 		m.putIfMatch("bob", `"2"`, named("c")).want(http.StatusOK)
+	})
+}
+
+// RFC 9110, section 13.1.1: "*" is whatever version there is. It changes an account, and never creates one.
+func TestIfMatchAnyChangesOnlyWhatIsThere(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		named := func(name string) string { return body{"currency": "USD", "name": name}.String() }
+		m.putIfMatch("bob", "*", named("a")).wantProblem(http.StatusPreconditionFailed, "precondition_failed")
+		m.get("/accounts/bob").want(http.StatusNotFound)
+		m.put("bob", named("a")).want(http.StatusCreated)
+		for i, tag := range []string{"*", " * ", "*"} {
+			if got := m.putIfMatch("bob", tag, named(fmt.Sprint("b", i))).want(http.StatusOK).account(); got.Version != int64(i+2) {
+				t.Errorf("it is %+v", got)
+			}
+		}
+		m.putIfMatch("bob", "*", `{"currency":"EUR"}`).wantProblem(http.StatusConflict, "account_currency_fixed")
+		closeAny := func(account string) *answer {
+			return m.send(m.first, call{method: http.MethodDelete, path: "/accounts/" + account, header: http.Header{"If-Match": {"*"}}})
+		}
+		closeAny("missing").wantProblem(http.StatusNotFound, "not_found")
+		closeAny("alice").wantProblem(http.StatusConflict, "account_not_empty")
+		closeAny("bob").want(http.StatusNoContent)
+		closeAny("bob").want(http.StatusNoContent)
+		m.putIfMatch("bob", "*", named("c")).wantProblem(http.StatusConflict, "account_closed")
 	})
 }
 

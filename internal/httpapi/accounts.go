@@ -58,12 +58,12 @@ func (a *api) putAccount(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ifMatch, err := ifMatchOf(r)
+	condition, err := ifMatchOf(r)
 	if err != nil {
 		return err
 	}
 	ref := ledger.Ref{MerchantID: requestOf(r).identity.MerchantID, AccountID: id}
-	account, created, err := ledger.Put(r.Context(), a.Accounts, ref, terms, ifMatch)
+	account, created, err := ledger.Put(r.Context(), a.Accounts, ref, terms, condition)
 	if err != nil {
 		return err
 	}
@@ -118,18 +118,21 @@ func checkTerms(terms ledger.Terms) *payments.Refusal {
 	return complaints.Refusal()
 }
 
-// ifMatchOf reads the version that a conditional request expects; nil if it expects none.
-func ifMatchOf(r *http.Request) (*int64, error) {
+// ifMatchOf reads the condition of a request (RFC 9110, section 13.1.1).
+func ifMatchOf(r *http.Request) (ledger.Condition, error) {
 	values := r.Header["If-Match"]
 	if len(values) == 0 {
-		return nil, nil
+		return ledger.Unconditional, nil
 	}
 	tag := strings.TrimSpace(strings.Join(values, ","))
-	version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
-	if err != nil || tag != etag(version) {
-		return nil, errPreconditionFailed // not a tag that the service has given out, so it cannot match
+	if tag == "*" {
+		return ledger.AnyVersion, nil
 	}
-	return &version, nil
+	version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
+	if err != nil || version < 1 || tag != etag(version) {
+		return 0, errPreconditionFailed // not a tag that the service has given out, so it cannot match
+	}
+	return ledger.Condition(version), nil
 }
 
 // deleteAccount closes an account. Nothing is deleted: its entries explain others' balances.
@@ -141,11 +144,11 @@ func (a *api) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 	if err := refuseServiceAccount(ref.AccountID); err != nil {
 		return err
 	}
-	ifMatch, err := ifMatchOf(r)
+	condition, err := ifMatchOf(r)
 	if err != nil {
 		return err
 	}
-	if err := ledger.Close(r.Context(), a.Accounts, ref, ifMatch); err != nil {
+	if err := ledger.Close(r.Context(), a.Accounts, ref, condition); err != nil {
 		return err
 	}
 	writeNoContent(w)

@@ -121,8 +121,9 @@ var kinds = map[string]kind{
 		"Move its balance to another account, wait for its payments to end, and send the request again.",
 	},
 	"precondition_failed": {
-		http.StatusPreconditionFailed, sameKey, "The resource has changed",
-		"If-Match named a version that the resource does not have (any more): somebody else has changed it. Nothing was done.",
+		http.StatusPreconditionFailed, sameKey, "What If-Match asks for is not there",
+		"If-Match named a version that the resource does not have (any more): somebody else has changed it. Or there is no such resource " +
+			"at all, and so no version of it. Nothing was done.",
 		"GET it, decide on what it says now, and send the change with its new ETag.",
 	},
 	"payload_too_large": {

@@ -311,6 +311,29 @@ func TestAnEditKeepsMetadataWithinItsLimit(t *testing.T) {
 	})
 }
 
+// RFC 9110, section 13.1.1: "*" is whatever version there is. Each patch is of what the one before it has left.
+func TestManyEditsOfAnyVersionAreAllMade(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		path := m.charge("k", aliceToShop(1)).want(http.StatusCreated).header.Get("Location")
+		m.another(t).patch(path, "*", `{"description":"theirs"}`).wantProblem(http.StatusNotFound, "not_found")
+		m.patch("/payments/"+strings.Repeat("0", 32), "*", "{}").wantProblem(http.StatusNotFound, "not_found")
+		m.patch("/payments/pay_01a20ad267df7b68adb4d622d79eec28", "*", "{}").wantProblem(http.StatusNotFound, "not_found")
+		const edits = 20
+		for _, a := range atOnce(edits, func(i int) *answer {
+			return m.send(m.either(i), call{
+				method: http.MethodPatch, path: path, header: http.Header{"If-Match": {"*"}},
+				body: fmt.Sprintf(`{"description":"%d","metadata":{"%d":"was here"}}`, i, i),
+			})
+		}) {
+			a.want(http.StatusOK)
+		}
+		if p := m.get(path).payment(); len(p.Metadata) != edits || p.Description == "" || p.Version != 1+edits {
+			t.Errorf("after %d edits it is %+v", edits, p)
+		}
+		m.patch(path, "*", body{"description": strings.Repeat("d", 501)}.String()).wantProblem(http.StatusUnprocessableEntity, refused)
+	})
+}
+
 // Of many who edit the version that all of them have seen, one wins, and nobody's work is undone unseen.
 func TestOfManyEditsOfOneVersionOneWins(t *testing.T) {
 	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {

@@ -457,7 +457,7 @@ func (n *naughty) inFields(text string) {
 	n.judge(n.send(n.first, call{path: "/accounts/alice", header: http.Header{"Authorization": {"Bearer " + text}}}), text, false)
 	n.judge(n.send(n.first, call{
 		method: http.MethodPut, path: "/accounts/alice", header: http.Header{"If-Match": {text}}, body: `{"currency":"USD"}`,
-	}), text, strings.TrimSpace(text) == `"1"`)
+	}), text, slices.Contains([]string{`"1"`, "*"}, strings.TrimSpace(text)))
 	n.judge(n.send(n.first, call{
 		method: http.MethodPost, path: "/payments", header: http.Header{"Content-Type": {text}, "Idempotency-Key": {"k"}}, body: "{}",
 	}), text, false)

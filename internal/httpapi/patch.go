@@ -7,6 +7,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
@@ -20,17 +21,18 @@ type patchRequest struct {
 	Metadata    nullableMember[map[string]*text] `json:"metadata"`
 }
 
-// patchPayment changes what the caller has written on a payment, if it is still the version that the caller has seen.
+// patchPayment changes what the caller has written on a payment, if it is still the version that the caller has seen, or if the
+// caller says that any version will do.
 func (a *api) patchPayment(w http.ResponseWriter, r *http.Request) error {
 	id, err := paymentOf(r)
 	if err != nil {
 		return err
 	}
-	version, err := ifMatchOf(r)
+	condition, err := ifMatchOf(r)
 	switch {
 	case err != nil:
 		return err
-	case version == nil:
+	case condition == ledger.Unconditional:
 		return errPreconditionRequired
 	}
 	var body patchRequest
@@ -41,7 +43,7 @@ func (a *api) patchPayment(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	payment, err := a.Payments.Edit(r.Context(), requestOf(r).identity.MerchantID, id, *version, patch)
+	payment, err := a.Payments.Edit(r.Context(), requestOf(r).identity.MerchantID, id, condition, patch)
 	if err != nil {
 		return err
 	}

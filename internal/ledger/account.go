@@ -27,6 +27,7 @@ var (
 	ErrAccountClosed   = errors.New("the account is closed")
 	ErrAccountNotEmpty = errors.New("the account has money, or payments from it or to it are open")
 	ErrVersionMismatch = errors.New("the account has changed since the given version")
+	ErrNoVersion       = errors.New("there is no such account, so it has no version yet")
 )
 
 // accountIDForm is the form of an id that a caller chooses. The schema checks the same (accounts_id_form).
@@ -52,6 +53,18 @@ type Terms struct {
 	OverdraftLimit *int64 // minor units; nil: unlimited
 }
 
+// Condition is the version that a thing must have for a change of it to be made, from 1 on, or one of the constants below.
+type Condition int64
+
+// Conditions that name no version.
+const (
+	Unconditional Condition = 0  // whatever there is, or nothing
+	AnyVersion    Condition = -1 // whatever there is
+)
+
+// Allows tells whether something that has the version may be changed.
+func (c Condition) Allows(version int64) bool { return c <= 0 || version == int64(c) }
+
 // Querier is a pool, a connection or a transaction.
 type Querier interface {
 	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
@@ -59,13 +72,13 @@ type Querier interface {
 }
 
 // Put creates the account under the id that its owner chose, or replaces its terms: the same call again has no further
-// effect, and does not move the version. ifMatch, if not nil, is the version that the caller has seen. One upsert
-// decides; the row is read again only to say why it was refused.
-func Put(ctx context.Context, db Querier, ref Ref, terms Terms, ifMatch *int64) (account Account, created bool, err error) {
+// effect, and does not move the version. Only without a condition does it create one. One upsert decides; the row is read
+// again only to say why it was refused.
+func Put(ctx context.Context, db Querier, ref Ref, terms Terms, condition Condition) (account Account, created bool, err error) {
 	row := db.QueryRow(ctx, `
 		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit, name, metadata)
 		SELECT $1, $2, $3, $4, $5, $6
-		WHERE $7::bigint IS NULL OR EXISTS (SELECT FROM accounts WHERE merchant_id = $1 AND id = $2)
+		WHERE $7::bigint = 0 OR EXISTS (SELECT FROM accounts WHERE merchant_id = $1 AND id = $2)
 		ON CONFLICT (merchant_id, id) DO UPDATE
 		SET overdraft_limit = excluded.overdraft_limit,
 			name = excluded.name,
@@ -76,12 +89,12 @@ func Put(ctx context.Context, db Querier, ref Ref, terms Terms, ifMatch *int64) 
 		WHERE accounts.currency = excluded.currency
 			AND accounts.status = 'open'
 			AND (excluded.overdraft_limit IS NULL OR accounts.balance::numeric - accounts.held >= -excluded.overdraft_limit)
-			AND ($7::bigint IS NULL OR accounts.version = $7)
+			AND ($7::bigint <= 0 OR accounts.version = $7)
 		RETURNING `+accountColumns+`, xmax = 0`, // xmax is 0 on a row that this statement inserted
-		ref.MerchantID, ref.AccountID, terms.Currency, terms.OverdraftLimit, terms.Name, terms.Metadata, ifMatch)
+		ref.MerchantID, ref.AccountID, terms.Currency, terms.OverdraftLimit, terms.Name, terms.Metadata, condition)
 	err = scanAccount(row, &account, &created)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Account{}, false, whyNotPut(ctx, db, ref, terms, ifMatch)
+		return Account{}, false, whyNotPut(ctx, db, ref, terms, condition)
 	}
 	if err != nil {
 		return Account{}, false, fmt.Errorf("putting account: %w", err)
@@ -89,40 +102,39 @@ func Put(ctx context.Context, db Querier, ref Ref, terms Terms, ifMatch *int64) 
 	return account, created, nil
 }
 
-func whyNotPut(ctx context.Context, db Querier, ref Ref, terms Terms, ifMatch *int64) error {
+func whyNotPut(ctx context.Context, db Querier, ref Ref, terms Terms, condition Condition) error {
 	account, err := Get(ctx, db, ref)
 	switch {
 	case errors.Is(err, ErrAccountNotFound):
-		return ErrVersionMismatch // only a conditional PUT does not create
+		return ErrNoVersion // only a conditional PUT does not create
 	case err != nil:
 		return err
 	case account.Status == StatusClosed:
 		return ErrAccountClosed
 	case account.Currency != terms.Currency:
 		return ErrCurrencyFixed
-	case ifMatch != nil && account.Version != *ifMatch:
+	case !condition.Allows(account.Version):
 		return ErrVersionMismatch
 	default:
 		return ErrOverdraftInUse
 	}
 }
 
-// Close closes an account that is empty, for good: the same call again has no further effect. ifMatch, if not nil, is the
-// version that the caller has seen; on an account that is closed already it no longer matters, because the caller has
-// what it asked for (RFC 9110, section 13.1.1).
+// Close closes an account that is empty, for good: the same call again has no further effect. On an account that
+// is closed already the condition no longer matters, because the caller has what it asked for (RFC 9110, section 13.1.1).
 //
 // One UPDATE decides. If a charge holds the row it waits for that charge and then looks at the balance again; a charge that
 // comes after it waits for the UPDATE, and then finds the account closed. The row is read again only to say why it was refused.
-func Close(ctx context.Context, db Querier, ref Ref, ifMatch *int64) error {
+func Close(ctx context.Context, db Querier, ref Ref, condition Condition) error {
 	var version int64
 	err := db.QueryRow(ctx, `
 		UPDATE accounts
 		SET status = 'closed', version = version + 1
 		WHERE merchant_id = $1 AND id = $2 AND status = 'open' AND balance = 0 AND held = 0 AND open_payments = 0
-			AND ($3::bigint IS NULL OR version = $3)
-		RETURNING version`, ref.MerchantID, ref.AccountID, ifMatch).Scan(&version)
+			AND ($3::bigint <= 0 OR version = $3)
+		RETURNING version`, ref.MerchantID, ref.AccountID, condition).Scan(&version)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return whyNotClosed(ctx, db, ref, ifMatch)
+		return whyNotClosed(ctx, db, ref, condition)
 	}
 	if err != nil {
 		return fmt.Errorf("closing account: %w", err)
@@ -130,14 +142,14 @@ func Close(ctx context.Context, db Querier, ref Ref, ifMatch *int64) error {
 	return nil
 }
 
-func whyNotClosed(ctx context.Context, db Querier, ref Ref, ifMatch *int64) error {
+func whyNotClosed(ctx context.Context, db Querier, ref Ref, condition Condition) error {
 	account, err := Get(ctx, db, ref)
 	switch {
 	case err != nil:
 		return err
 	case account.Status == StatusClosed:
 		return nil
-	case ifMatch != nil && account.Version != *ifMatch:
+	case !condition.Allows(account.Version):
 		return ErrVersionMismatch
 	default:
 		return ErrAccountNotEmpty

@@ -6,6 +6,8 @@ import (
 	"maps"
 
 	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
 )
 
 // Patch changes what a payment's owner has written on it, and moves no money: a JSON merge patch (RFC 7396) that has been
@@ -20,18 +22,31 @@ type Patch struct {
 var ErrVersionMismatch = errors.New("the payment has changed since the given version")
 
 // Edit applies the patch to the version of the payment that the caller has seen, or to none: it returns ErrVersionMismatch if
-// there is another version by now, so that of two callers who change it at once neither undoes the other's work unseen.
-// The condition is part of the UPDATE, which decides; what was read before it only says what to write. A patch that
-// changes nothing does not move the version. A *Refusal says that the payment would have too much written on it, and
-// ErrNotFound that there is no such payment.
-func (s *Service) Edit(ctx context.Context, merchantID int64, id uuid.UUID, version int64, patch Patch) (*Payment, error) {
-	payment, err := s.Get(ctx, merchantID, id)
-	switch {
-	case err != nil:
-		return nil, err
-	case payment.Version != version:
-		return nil, ErrVersionMismatch
+// there is another version by now, so that of two callers who change it at once neither undoes the other's work unseen. A
+// caller who takes any version gets the patch applied to the one that is there at last: each further try is due to a change
+// that somebody else has made, and none is made when ctx is over. A patch that changes nothing does not move the version.
+// A *Refusal says that the payment would have too much written on it, and ErrNotFound that there is no such payment.
+func (s *Service) Edit(
+	ctx context.Context, merchantID int64, id uuid.UUID, condition ledger.Condition, patch Patch,
+) (*Payment, error) {
+	for {
+		payment, err := s.Get(ctx, merchantID, id)
+		switch {
+		case err != nil:
+			return nil, err
+		case !condition.Allows(payment.Version):
+			return nil, ErrVersionMismatch
+		}
+		edited, err := s.editVersion(ctx, payment, patch)
+		if condition != ledger.AnyVersion || !errors.Is(err, ErrVersionMismatch) {
+			return edited, err
+		}
 	}
+}
+
+// editVersion applies the patch if the payment is still as it was read. That is a condition of the UPDATE, which decides; what was
+// read only says what to write.
+func (s *Service) editVersion(ctx context.Context, payment *Payment, patch Patch) (*Payment, error) {
 	patch.applyTo(payment)
 	if refusal := payment.checkTexts(); refusal != nil {
 		return nil, refusal
@@ -41,7 +56,8 @@ func (s *Service) Edit(ctx context.Context, merchantID int64, id uuid.UUID, vers
 		SET description = $4, metadata = $5,
 			version = p.version + ((p.description, p.metadata) IS DISTINCT FROM ($4, $5::jsonb))::int
 		WHERE p.merchant_id = $1 AND p.id = $2 AND p.version = $3
-		RETURNING `+paymentColumns, merchantID, id, version, payment.Description, metadataJSON(payment.Metadata))
+		RETURNING `+paymentColumns, payment.MerchantID, payment.ID, payment.Version, payment.Description,
+		metadataJSON(payment.Metadata))
 	if errors.Is(err, ErrNotFound) {
 		return nil, ErrVersionMismatch
 	}

@@ -81,7 +81,7 @@ func putAccount(t testing.TB, pool *pgxpool.Pool, merchantID int64, id string, l
 	t.Helper()
 	ref := ledger.Ref{MerchantID: merchantID, AccountID: id}
 	terms := ledger.Terms{Currency: "USD", Metadata: map[string]string{}, OverdraftLimit: limit}
-	if _, _, err := ledger.Put(context.Background(), pool, ref, terms, nil); err != nil {
+	if _, _, err := ledger.Put(context.Background(), pool, ref, terms, ledger.Unconditional); err != nil {
 		t.Fatal(err)
 	}
 }
