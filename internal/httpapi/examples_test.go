@@ -175,7 +175,13 @@ func exampleChanges(paths *openapi3.Paths) map[string]func(m *merchant) *answer 
 			return m.post("k", path+"/refunds", "")
 		},
 		"cardNumber": func(m *merchant) *answer { return m.patch(held(m), `"1"`, `{"description":"4242 4242 4242 4242"}`) },
-		"staleEdit":  func(m *merchant) *answer { return m.patch(held(m), `"7"`, `{}`) },
+		"jsonPatch": func(m *merchant) *answer {
+			return m.send(m.first, call{
+				method: http.MethodPatch, path: held(m), body: `[{"op":"remove","path":"/description"}]`,
+				header: http.Header{"If-Match": {`"1"`}, "Content-Type": {"application/json-patch+json"}},
+			})
+		},
+		"staleEdit": func(m *merchant) *answer { return m.patch(held(m), `"7"`, `{}`) },
 		"unseen": func(m *merchant) *answer {
 			return m.send(m.first, call{method: http.MethodPatch, path: held(m), body: `{}`})
 		},

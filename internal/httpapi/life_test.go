@@ -288,6 +288,34 @@ func TestAPaymentIsEditedOnlyByWhoHasSeenItsVersion(t *testing.T) {
 	})
 }
 
+// RFC 5789, section 3.1.
+func TestAPatchOfAnotherTypeIsToldWhichTypesThereAre(t *testing.T) {
+	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+		path := m.charge("k", aliceToShop(1)).want(http.StatusCreated).header.Get("Location")
+		for _, header := range []http.Header{
+			{"Content-Type": {"application/json-patch+json"}},
+			{"Content-Type": {"text/plain"}},
+			{"Content-Type": nil},
+			{"Content-Encoding": {"gzip"}},
+		} {
+			header.Set("If-Match", `"1"`)
+			told := m.send(m.first, call{method: http.MethodPatch, path: path, header: header, body: `{"description":"x"}`}).
+				wantProblem(http.StatusUnsupportedMediaType, "unsupported_media_type")
+			if got := told.header.Get("Accept-Patch"); got != "application/merge-patch+json, application/json" {
+				told.fail("has the Accept-Patch %q", got)
+			}
+		}
+		if got := m.get(path).payment(); got.Description != "" || got.Version != 1 {
+			t.Errorf("it is %+v", got)
+		}
+		for _, a := range []*answer{m.patch(path, `"1"`, "[]"), m.postOn(m.first, "r", path+"/refunds", "[]")} {
+			if a.header["Accept-Patch"] != nil {
+				a.fail("has an Accept-Patch, and is about something else")
+			}
+		}
+	})
+}
+
 // SECURITY 30. The limit is of what comes out of an edit, and not of what is in it.
 func TestAnEditKeepsMetadataWithinItsLimit(t *testing.T) {
 	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {

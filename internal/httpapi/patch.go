@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -11,8 +12,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// mergePatchType is a JSON merge patch (RFC 7396).
-const mergePatchType = "application/merge-patch+json"
+// patchTypes are what a patch may say that it is: a JSON merge patch (RFC 7396), also if it says only that it is JSON.
+var patchTypes = []string{"application/merge-patch+json", jsonType}
 
 // patchRequest is the body of PATCH /payments/{id}, a JSON merge patch (RFC 7396): null takes a member back to its default, and
 // in metadata it removes the pair.
@@ -36,7 +37,10 @@ func (a *api) patchPayment(w http.ResponseWriter, r *http.Request) error {
 		return errPreconditionRequired
 	}
 	var body patchRequest
-	if err := decodeAs(w, r, &body, jsonType, mergePatchType); err != nil {
+	if err := decodeAs(w, r, &body, patchTypes...); err != nil {
+		if errors.Is(err, errMediaType) {
+			w.Header().Set("Accept-Patch", strings.Join(patchTypes, ", ")) // RFC 5789, section 3.1
+		}
 		return err
 	}
 	patch, err := body.patch()
