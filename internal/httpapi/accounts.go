@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -185,9 +184,9 @@ func (a *api) getAccount(w http.ResponseWriter, r *http.Request) error {
 
 // momentOf reads the query ?at=, the moment whose balance is asked for; nil if it is today's.
 func momentOf(r *http.Request) (*time.Time, error) {
-	values, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil || len(values) > 1 || len(values) == 1 && len(values["at"]) != 1 {
-		return nil, &invalidRequest{detail: "an account takes no query parameter but at, and that once"}
+	values, err := queryOf(r, "at")
+	if err != nil {
+		return nil, err
 	}
 	return moment(values, "at")
 }

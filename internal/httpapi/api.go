@@ -62,19 +62,22 @@ func New(config Config) http.Handler {
 			r.Use(newRateLimiter(a.RateLimit).limit(a))
 		}
 		r.Get("/accounts", a.handle(a.listAccounts))
-		r.Put("/accounts/{id}", a.handle(a.putAccount))
 		r.Get("/accounts/{id}", a.handle(a.getAccount))
-		r.Delete("/accounts/{id}", a.handle(a.deleteAccount))
 		r.Get("/accounts/{id}/entries", a.handle(a.listEntries))
-		r.Post("/payments", a.handle(a.postPayment))
 		r.Get("/payments", a.handle(a.listPayments))
-		r.Get("/payments/{id}", a.handle(a.getPayment))
-		r.Patch("/payments/{id}", a.handle(a.patchPayment))
-		r.Post("/payments/{id}/capture", a.handle(a.postCapture))
-		r.Post("/payments/{id}/cancel", a.handle(a.postCancel))
-		r.Post("/payments/{id}/refunds", a.handle(a.postRefund))
 		r.Get("/payments/{id}/refunds", a.handle(a.listRefunds))
-		r.Get("/payments/{id}/refunds/{refund_id}", a.handle(a.getRefund))
+		r.Group(func(r chi.Router) {
+			r.Use(a.refuseQuery) // those above read theirs
+			r.Put("/accounts/{id}", a.handle(a.putAccount))
+			r.Delete("/accounts/{id}", a.handle(a.deleteAccount))
+			r.Post("/payments", a.handle(a.postPayment))
+			r.Get("/payments/{id}", a.handle(a.getPayment))
+			r.Patch("/payments/{id}", a.handle(a.patchPayment))
+			r.Post("/payments/{id}/capture", a.handle(a.postCapture))
+			r.Post("/payments/{id}/cancel", a.handle(a.postCancel))
+			r.Post("/payments/{id}/refunds", a.handle(a.postRefund))
+			r.Get("/payments/{id}/refunds/{refund_id}", a.handle(a.getRefund))
+		})
 	})
 	return r
 }

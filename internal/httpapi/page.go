@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -54,16 +53,9 @@ func (q *listQuery) before() (uuid.UUID, error) {
 
 // listQueryOf reads the query of a list that knows the filters.
 func listQueryOf(r *http.Request, filters ...string) (listQuery, error) {
-	values, err := url.ParseQuery(r.URL.RawQuery)
+	values, err := queryOf(r, append([]string{"cursor", "limit"}, filters...)...)
 	if err != nil {
-		return listQuery{}, &invalidRequest{detail: "the query string cannot be read"}
-	}
-	known := append([]string{"cursor", "limit"}, filters...)
-	for name, given := range values {
-		if !slices.Contains(known, name) || len(given) != 1 || given[0] == "" {
-			return listQuery{}, &invalidRequest{detail: "the query parameters of this list are " + strings.Join(known, ", ") +
-				", each at most once and not empty"}
-		}
+		return listQuery{}, err
 	}
 	q := listQuery{limit: pageSizeDefault, filters: values}
 	if values.Has("limit") {

@@ -48,7 +48,7 @@ func TestHowARequestIsWrittenDoesNotMatter(t *testing.T) {
 		t.Run("headers", func(t *testing.T) {
 			m := m.another(t)
 			first := m.chargeOn(m.first, "k", plain).want(http.StatusCreated)
-			m.send(m.other, call{method: http.MethodPost, path: "/payments?utm_source=mail", body: plain, header: http.Header{
+			m.send(m.other, call{method: http.MethodPost, path: "/payments", body: plain, header: http.Header{
 				"Idempotency-Key": {"k"}, "Content-Type": {"application/json; charset=UTF-8"}, "User-Agent": {"another"},
 				"Accept": {"text/html"}, "Prefer": {"wait=1"}, "X-Forwarded-For": {"192.0.2.1"},
 			}}).wantReplayOf(first)
@@ -110,6 +110,8 @@ func TestAMalformedRetryIsMalformed(t *testing.T) {
 		for _, malformed := range []body{aliceToShop(100).with("amount", "100"), aliceToShop(100).without("currency")} {
 			m.retry("k", malformed).wantProblem(http.StatusBadRequest, "invalid_request").wantFresh()
 		}
+		m.postOn(m.other, "k", "/payments?utm_source=mail", aliceToShop(100).String()).
+			wantProblem(http.StatusBadRequest, "invalid_request").wantFresh()
 		m.retry("k", aliceToShop(100)).wantReplayOf(first)
 		m.wantShopGot(100)
 	})

@@ -1,0 +1,39 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// queryOf reads the query of a request that knows the parameters, each at most once and not empty. Any other is refused, because a
+// caller who misspells one would take what comes without it for an answer. The refusal does not repeat what was sent, which may
+// be a secret.
+func queryOf(r *http.Request, known ...string) (url.Values, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, &invalidRequest{detail: "the query string cannot be read"}
+	}
+	for name, given := range values {
+		switch {
+		case len(known) == 0:
+			return nil, &invalidRequest{detail: "there are no query parameters here"}
+		case !slices.Contains(known, name), len(given) != 1, given[0] == "":
+			return nil, &invalidRequest{detail: "the query parameters here are " + strings.Join(known, ", ") +
+				", each at most once and not empty"}
+		}
+	}
+	return values, nil
+}
+
+// refuseQuery is for requests that know no query parameters.
+func (a *api) refuseQuery(next http.Handler) http.Handler {
+	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
+		if _, err := queryOf(r); err != nil {
+			return err
+		}
+		next.ServeHTTP(w, r)
+		return nil
+	})
+}
