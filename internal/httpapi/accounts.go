@@ -66,6 +66,9 @@ func (a *api) putAccount(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := a.Payments.AwaitStandby(r.Context()); err != nil {
+		return err
+	}
 	status := http.StatusOK
 	if created {
 		status = http.StatusCreated
@@ -148,6 +151,9 @@ func (a *api) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := ledger.Close(r.Context(), a.Accounts, ref, condition); err != nil {
+		return err
+	}
+	if err := a.Payments.AwaitStandby(r.Context()); err != nil {
 		return err
 	}
 	writeNoContent(w)

@@ -187,7 +187,9 @@ var kinds = map[string]kind{
 	},
 	"unavailable": {
 		http.StatusServiceUnavailable, sameKey, "The service cannot work right now",
-		"The service cannot reach its database, or it cannot yet tell what the key stands for because a newer release is being rolled out.",
-		"Send the same request with the same key again after a while, to this or another instance.",
+		"The service cannot reach its database, or cannot tell whether a standby of it has what was done, or it cannot yet tell what the " +
+			"key stands for because a newer release is being rolled out.",
+		"Send the same request with the same key again after a while, to this or another instance. Without a key it is as safe: " +
+			"PUT, PATCH with If-Match, and DELETE change nothing twice.",
 	},
 }

@@ -140,6 +140,7 @@ var translations = []struct {
 	{err: merchants.ErrBusy, code: "overloaded"},
 	{err: payments.ErrOutcomeUnknown, code: "outcome_unknown"},
 	{err: payments.ErrUnavailable, code: "unavailable"},
+	{err: payments.ErrNotSafeYet, code: "unavailable"},
 	{err: payments.ErrUnknownFingerprint, code: "unavailable"},
 }
 

@@ -25,7 +25,8 @@ var ErrVersionMismatch = errors.New("the payment has changed since the given ver
 // there is another version by now, so that of two callers who change it at once neither undoes the other's work unseen. A
 // caller who takes any version gets the patch applied to the one that is there at last: each further try is due to a change
 // that somebody else has made, and none is made when ctx is over. A patch that changes nothing does not move the version.
-// A *Refusal says that the payment would have too much written on it, and ErrNotFound that there is no such payment.
+// A *Refusal says that the payment would have too much written on it, ErrNotFound that there is no such payment, and
+// ErrNotSafeYet that the payment is edited, perhaps not for good.
 func (s *Service) Edit(
 	ctx context.Context, merchantID int64, id uuid.UUID, condition ledger.Condition, patch Patch,
 ) (*Payment, error) {
@@ -38,8 +39,11 @@ func (s *Service) Edit(
 			return nil, ErrVersionMismatch
 		}
 		edited, err := s.editVersion(ctx, payment, patch)
-		if condition != ledger.AnyVersion || !errors.Is(err, ErrVersionMismatch) {
-			return edited, err
+		switch {
+		case err == nil:
+			return edited, s.AwaitStandby(ctx)
+		case condition != ledger.AnyVersion || !errors.Is(err, ErrVersionMismatch):
+			return nil, err
 		}
 	}
 }

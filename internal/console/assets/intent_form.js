@@ -20,7 +20,7 @@ export function intentForm({ title, submit, fields, request, onDone }) {
     try {
       const { what, path, body } = request(typed);
       await follow(newIntent(key, what, path, body), report, { answersToLose: typed.lossy ? 1 : 0, settled });
-    } catch (mistake) { // nothing was sent
+    } catch (mistake) { // what cannot be read, or cannot be kept, is not sent
       report.replaceChildren(failureNode(mistake));
       inputs.disabled = false;
     }
