@@ -269,9 +269,9 @@ func TestAnAccountIsMadeAndClosed(t *testing.T) {
 	c.fill("id", "till")
 	c.fill("currency", "KWD")
 	c.fill("overdraft_limit", "1.5")
-	c.press("Put")
+	c.press("Make, or change")
 	c.await("till is made.")
-	c.press("Put")
+	c.press("Make, or change")
 	c.await("till was there, and is as you say now.")
 	c.follow("till")
 	c.await("Overdraft limit\n1.500 KWD")
@@ -378,6 +378,7 @@ func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
 		html     = `{status: %d, type: "text/html", body: "no"}`
 		badBody  = `{status: 422, code: "unprocessable", retry: "same_key"}`
 		busy     = `{status: 503, code: "unavailable", retry: "same_key"}`
+		tomorrow = `{status: 429, code: "rate_limited", retry: "same_key", after: "86400"}`
 		progress = `{status: 409, code: "idempotency_key_in_progress", retry: "same_key"}`
 		unclear  = `{status: 503, code: "outcome_unknown", retry: "same_key"}`
 		internal = `{status: 500, code: "internal_error", retry: "same_key"}`
@@ -402,6 +403,8 @@ func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
 		{[]string{badBody}, "refused", 1},
 		{[]string{busy, badBody}, "refused", 2},
 		{[]string{busy}, "refused", 6},
+		{[]string{tomorrow}, "refused", 1},
+		{[]string{lost, tomorrow}, "unknown", 2},
 		{[]string{declined}, "declined", 1},
 		{[]string{lost, declined}, "declined", 2},
 		{[]string{reused}, "taken", 1},
@@ -430,7 +433,7 @@ func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
 				if (answer === "reload") return new Promise(() => {});
 				if (!answer) throw new TypeError("the line broke");
 				const body = answer.body ?? { status: answer.status, code: answer.code, retry: answer.retry };
-				const headers = { "Content-Type": answer.type ?? "application/problem+json" };
+				const headers = { "Content-Type": answer.type ?? "application/problem+json", "Retry-After": answer.after ?? "0" };
 				return new Response(JSON.stringify(body), { status: answer.status, headers });
 			};
 			const intent = newIntent(newKey(), "a test", "/payments", { amount: 1 });
@@ -451,10 +454,15 @@ func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
 	}
 }
 
-func TestAForgottenKeyIsGone(t *testing.T) {
+// What an old page still had to send would go out under the next merchant's key.
+func TestAForgottenKeyIsGoneAndSoIsThePage(t *testing.T) {
 	c := newTab(t)
+	evaluate[any](c, `window.old = true`)
 	c.press("Forget the API key")
-	c.await("API key")
+	c.await("until it is closed")
+	if evaluate[any](c, `window.old ?? null`) != nil {
+		t.Error("it is the same page, and goes on with what it was doing")
+	}
 	c.visit("/console#/payments")
 	c.await("API key")
 	stored := evaluate[[]string](c, `Object.values(sessionStorage).concat(Object.values(localStorage))`)

@@ -5,7 +5,7 @@ import { accountLink, button, checkbox, definitions, element, field, metadataTex
 import { exchange, get } from "./exchange.js";
 import { pages } from "./list.js";
 import { money, parseMoney } from "./money.js";
-import { failureNode, problemNode } from "./problem.js";
+import { changeProblem, failureNode } from "./problem.js";
 
 // accountsView lists accounts, and makes one.
 export async function accountsView() {
@@ -18,7 +18,8 @@ export async function accountsView() {
     termsForm());
 }
 
-const availableOf = ({ available, currency }) => (available === null ? "without limit" : money(available, currency));
+const availableOf = ({ available, currency }) =>
+  (available === null ? element("span", { className: "money" }, "no limit") : money(available, currency));
 
 // termsForm makes an account under the id that is chosen (PUT).
 function termsForm() {
@@ -32,8 +33,9 @@ function termsForm() {
         body: JSON.stringify({ currency: typed.currency, name: typed.name, overdraft_limit: limit }),
       });
       report.replaceChildren(answer.ok
-        ? element("p", { className: "done" }, accountLink(typed.id), answer.status === 201 ? " is made." : " was there, and is as you say now.")
-        : problemNode(answer));
+        ? element("p", { className: "done" }, accountLink(typed.id),
+          answer.status === 201 ? " is made." : " was there, and is as you say now.")
+        : changeProblem(answer));
     } catch (mistake) { // nothing was sent
       report.replaceChildren(failureNode(mistake));
     }
@@ -46,7 +48,7 @@ function termsForm() {
       field("Name", { name: "name" }),
       field("Overdraft limit", { name: "overdraft_limit", inputMode: "decimal", placeholder: "0" }),
       checkbox("No limit: money comes from here", { name: "unlimited" }),
-      element("button", { type: "submit" }, "Put")),
+      element("button", { type: "submit" }, "Make, or change")),
     report);
 }
 
@@ -60,7 +62,9 @@ export async function accountView(id) {
       return;
     }
     const answer = await exchange("DELETE", path);
-    report.replaceChildren(answer.ok ? element("p", { className: "done" }, "It is closed, and takes no payment any more.") : problemNode(answer));
+    report.replaceChildren(answer.ok
+      ? element("p", { className: "done" }, "It is closed, and takes no payment any more.")
+      : changeProblem(answer));
   }
   return element("section", {},
     element("h2", {}, `Account ${id}`),
@@ -68,7 +72,8 @@ export async function accountView(id) {
       ["Balance", money(account.balance, account.currency)],
       ["Held", money(account.held, account.currency)],
       ["Available", availableOf(account)],
-      ["Overdraft limit", account.overdraft_limit === null ? "none: money comes from here" : money(account.overdraft_limit, account.currency)],
+      ["Overdraft limit",
+        account.overdraft_limit === null ? "none: money comes from here" : money(account.overdraft_limit, account.currency)],
       ["Status", account.status],
       ["Name", account.name],
       ["Metadata", metadataText(account.metadata)],

@@ -26,7 +26,8 @@ export function chargeView() {
         description: typed.description,
         capture: !typed.hold,
       };
-      return { what: `${typed.amount} ${typed.currency} from ${body.source_account} to ${body.destination_account}`, path: "/payments", body };
+      const what = `${typed.amount} ${typed.currency} from ${body.source_account} to ${body.destination_account}`;
+      return { what, path: "/payments", body };
     },
     onDone() {},
   });

@@ -80,7 +80,8 @@ async function attempt(path, request) {
     });
     return new Answer({ status: response.status, headers: response.headers, text: await response.text() });
   } catch (error) {
-    return new Answer({ reason: error.name === "TimeoutError" ? `no answer within ${attemptTimeoutMs / 1000} s` : "no connection, or a broken one" });
+    const late = error.name === "TimeoutError";
+    return new Answer({ reason: late ? `no answer within ${attemptTimeoutMs / 1000} s` : "no connection, or a broken one" });
   }
 }
 

@@ -9,6 +9,7 @@ import { Answer, exchange } from "./exchange.js";
 const attemptsMax = 6;
 const backoffBaseMs = 200;
 const backoffMaxMs = 5_000;
+const retryAfterMaxMs = 30_000; // whoever is asked to wait longer would rather be told
 
 // newKey makes a key that nobody else makes: 128 random bits. (crypto.randomUUID exists only where the page came by TLS or from
 // this machine.)
@@ -60,7 +61,7 @@ export async function send(intent, { onAttempt, answersToLose = 0 }) {
     }
     const { came, effect, again } = judge(answer);
     open = (open || effect === "maybe") && effect !== "known";
-    const pauseMs = again && n < attemptsMax ? answer.retryAfterMs + fullJitterMs(n) : undefined;
+    const pauseMs = again && n < attemptsMax && answer.retryAfterMs <= retryAfterMaxMs ? answer.retryAfterMs + fullJitterMs(n) : undefined;
     onAttempt(answer, pauseMs);
     if (pauseMs === undefined) {
       if (open) {

@@ -58,8 +58,8 @@ export function unfinishedNode() {
   const intents = unfinished();
   return intents.length === 0 ? null : element("section", { className: "unfinished" },
     element("h2", {}, "Unfinished"),
-    element("p", {}, "These were sent, and the page went before it knew what came of them. The same request with the same key finds out, and does " +
-      "nothing twice."),
+    element("p", {}, "These were sent, and it is not known yet what came of them. The same request with the same key finds out, " +
+      "and does nothing twice."),
     intents.map(unfinishedIntent));
 }
 

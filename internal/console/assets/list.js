@@ -12,12 +12,14 @@ export async function pages(path, filters, headings, cellsOf) {
   let cursor = "";
 
   async function showPage() {
+    more.replaceChildren("…"); // no second click
     const { data, next_cursor: next } = (await get(path, { ...filters, limit: pageSize, cursor })).value;
     shown.tBodies[0].append(...data.map((thing) => element("tr", {}, cellsOf(thing).map((cell) => element("td", {}, cell)))));
     cursor = next;
-    const empty = shown.tBodies[0].rows.length === 0;
-    more.replaceChildren(next ? button("Go on", () => showPage().catch((failure) => more.append(failureNode(failure)))) : empty ? "There is none." : "");
+    more.replaceChildren(next ? button("Go on", goOn) : shown.tBodies[0].rows.length === 0 ? "There is none." : "");
   }
+
+  const goOn = () => showPage().catch((failure) => more.replaceChildren(failureNode(failure), button("Try again", goOn)));
 
   await showPage();
   return element("div", {}, shown, more);

@@ -66,7 +66,8 @@ function signIn() {
   }
   return element("form", { onsubmit: enter },
     element("h1", {}, "The console"),
-    element("p", {}, "Charges, accounts and payments of one merchant, by the same API that programs call. The key stays in this tab until it is closed."),
+    element("p", {}, "Charges, accounts and payments of one merchant, by the same API that programs call. The key stays in this tab " +
+      "until it is closed."),
     element("fieldset", {},
       field("API key", { name: "api_key", type: "password", required: true, placeholder: "sk_…" }),
       element("button", { type: "submit" }, "Open")),
@@ -82,15 +83,20 @@ async function use(key) {
 
 // signOut forgets whose tab this is, and with it what is unfinished: under another merchant's key that would be another intent.
 function signOut() {
-  if (unfinished().length > 0 && !confirm("There are unfinished requests, which this tab will then not be able to find out about. Forget them?")) {
+  const question = "There are unfinished requests, which this tab will then not be able to find out about. Forget them?";
+  if (unfinished().length > 0 && !confirm(question)) {
     return;
   }
   sessionStorage.clear();
-  useAPIKey("");
-  show();
+  location.reload(); // and whatever is still being sent, or waits to be sent again, ends
 }
 
 addEventListener("hashchange", show);
+page.addEventListener("click", (event) => { // a link to where one is shows it anew
+  if (event.target.closest("a")?.getAttribute("href") === location.hash) {
+    show();
+  }
+});
 const kept = sessionStorage.getItem(keyName);
 if (kept) {
   await use(kept).catch(() => {}); // whatever is wrong, what is shown next says it

@@ -5,7 +5,7 @@ import { exchange, get } from "./exchange.js";
 import { intentForm } from "./intent_form.js";
 import { pages } from "./list.js";
 import { money, parseMoney } from "./money.js";
-import { problemNode } from "./problem.js";
+import { changeProblem, failureNode } from "./problem.js";
 
 const statuses = ["authorized", "processing", "succeeded", "declined", "canceled"];
 
@@ -15,7 +15,11 @@ export async function paymentsView(_, query) {
   const search = (event) => {
     event.preventDefault();
     const typed = [...new FormData(event.target)].filter(([, value]) => value !== "");
-    location.hash = "#/payments?" + new URLSearchParams(typed);
+    const hash = "#/payments?" + new URLSearchParams(typed);
+    if (hash === location.hash) {
+      dispatchEvent(new Event("hashchange")); // the same again is looked for again
+    }
+    location.hash = hash;
   };
   return element("section", {},
     element("h2", {}, "Payments"),
@@ -46,11 +50,13 @@ export async function paymentView(id) {
     facts.replaceChildren(
       factsOf(payment),
       payment.amount_refunded > 0 ? await refundsOf(payment) : "",
-      editForm(payment, answer.headers.get("ETag"), path, showFacts));
+      editForm(payment, answer.headers.get("ETag"), path, showAgain));
     return payment;
   }
 
-  actions.append(...actionsOn(await showFacts(), path, showFacts));
+  const showAgain = () => showFacts().catch((failure) => facts.replaceChildren(failureNode(failure), button("Try again", showAgain)));
+
+  actions.append(...actionsOn(await showFacts(), path, showAgain));
   return element("section", {}, element("h2", {}, `Payment ${id}`), facts, actions);
 }
 
@@ -108,7 +114,7 @@ function editForm(payment, version, path, onDone) {
       await onDone();
       return;
     }
-    report.replaceChildren(problemNode(answer), button("Show it as it is now", onDone));
+    report.replaceChildren(changeProblem(answer), button("Show it as it is now", onDone));
   }
   return element("form", { onsubmit: change },
     element("fieldset", {}, field("Description", { name: "description", value: payment.description }),

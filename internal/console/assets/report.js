@@ -2,7 +2,7 @@
 
 import { button, element, paymentLink, table } from "./dom.js";
 import { outcome, send } from "./intent.js";
-import { problemNode } from "./problem.js";
+import { keyedProblem, problemNode } from "./problem.js";
 
 const crowd = 5; // requests sent at the same moment, to see that they are one payment
 
@@ -41,13 +41,14 @@ function attemptRow(n, answer) {
 function verdict(came, answer, attempts) {
   switch (came) {
     case outcome.done:
-      return element("p", { className: "done" }, element("strong", {}, "Done"), `${doneBy(answer, attempts)}: `, ...doneThing(answer.value));
+      return element("p", { className: "done" },
+        element("strong", {}, "Done"), `${doneBy(answer, attempts)}: `, ...doneThing(answer.value));
     case outcome.unknown:
-      return element("div", { className: "problem" }, answer.problem && problemNode(answer),
+      return element("div", { className: "problem" }, answer.problem && problemNode(answer, ""),
         element("p", {}, element("strong", {}, "It is not known whether it was done. "),
-          "Nothing is lost: the same request with the same key finds out, at any time."));
+          "Nothing is lost: the same request with the same key finds out, at any time. Until then this tab keeps it as unfinished."));
     default:
-      return problemNode(answer, { keyed: true });
+      return keyedProblem(answer);
   }
 }
 
