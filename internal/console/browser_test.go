@@ -142,10 +142,11 @@ func (c *tab) press(text string) {
 	c.do(chromedp.Click(fmt.Sprintf("//main//*[self::button or self::label][normalize-space()=%q]", text)))
 }
 
-// follow clicks the first link of this text.
-func (c *tab) follow(text string) {
+// follow clicks the first link of this text, which leads to the page of that title.
+func (c *tab) follow(text, title string) {
 	c.Helper()
 	c.do(chromedp.Click(fmt.Sprintf("//main//a[normalize-space()=%q]", text)))
+	c.awaitTitle(title)
 }
 
 // await waits until the page shows a text.
@@ -160,6 +161,16 @@ func (c *tab) await(text string) {
 		}
 		<-tick.C
 	}
+}
+
+// awaitTitle waits until the page is the one of that title.
+func (c *tab) awaitTitle(title string) {
+	c.Helper()
+	service.Await(c, patience, "the page "+title, func() bool { return c.title() == title })
+}
+
+func (c *tab) title() string {
+	return evaluate[string](c, `document.querySelector("main h1")?.innerText ?? ""`)
 }
 
 // text is what the page shows.

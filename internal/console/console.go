@@ -7,7 +7,8 @@
 //   - The key is made with the form, before anything is sent, and the request is kept beside it in the tab's session storage.
 //   - A lost answer, or one that asks for it, is followed by the same request under the same key, after a wait that grows, with
 //     full jitter. Nothing else is sent again by itself.
-//   - While the outcome is unknown the form stays as it was sent. After a reload it is among the unfinished ones, to be gone on with.
+//   - While the outcome is unknown the form stays as it was sent. After a reload the request is listed as unfinished, with a button that
+//     sends it again. It is forgotten when somebody has been shown what it came to.
 //   - A new key is made only for a new intent.
 //
 // The API key is kept likewise, until the tab is closed: a reload must not lose what it takes to find out. Whatever was
@@ -19,7 +20,8 @@ package console
 
 import "embed"
 
-// Files are console.html, a template that is given the currencies, and what it loads, in assets.
+// Files are console.html and its assets. The page is a template: it is given the currencies, and expects a template "navigation" and the
+// stylesheet /docs/assets/docs.css, which are those of the documentation.
 //
 //go:embed console.html assets
 var Files embed.FS

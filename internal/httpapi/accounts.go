@@ -62,11 +62,8 @@ func (a *api) putAccount(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ref := ledger.Ref{MerchantID: requestOf(r).identity.MerchantID, AccountID: id}
-	account, created, err := ledger.Put(r.Context(), a.Accounts, ref, terms, condition)
+	account, created, err := a.Payments.PutAccount(r.Context(), ref, terms, condition)
 	if err != nil {
-		return err
-	}
-	if err := a.Payments.AwaitStandby(r.Context()); err != nil {
 		return err
 	}
 	status := http.StatusOK
@@ -121,7 +118,7 @@ func checkTerms(terms ledger.Terms) *payments.Refusal {
 }
 
 // ifMatchOf reads the condition of a request (RFC 9110, section 13.1.1).
-func ifMatchOf(r *http.Request) (ledger.Condition, error) {
+func ifMatchOf(r *http.Request) (ledger.IfVersion, error) {
 	values := r.Header["If-Match"]
 	if len(values) == 0 {
 		return ledger.Unconditional, nil
@@ -134,7 +131,7 @@ func ifMatchOf(r *http.Request) (ledger.Condition, error) {
 	if err != nil || version < 1 || tag != etag(version) {
 		return 0, errPreconditionFailed // not a tag that the service has given out, so it cannot match
 	}
-	return ledger.Condition(version), nil
+	return ledger.IfVersion(version), nil
 }
 
 // deleteAccount closes an account. Nothing is deleted: its entries explain others' balances.
@@ -150,10 +147,7 @@ func (a *api) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := ledger.Close(r.Context(), a.Accounts, ref, condition); err != nil {
-		return err
-	}
-	if err := a.Payments.AwaitStandby(r.Context()); err != nil {
+	if err := a.Payments.CloseAccount(r.Context(), ref, condition); err != nil {
 		return err
 	}
 	writeNoContent(w)

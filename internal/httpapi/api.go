@@ -27,7 +27,7 @@ import (
 // Config of the API. Every field is required, but for RateLimit and those of the last group.
 type Config struct {
 	Payments      *payments.Service
-	Accounts      ledger.Querier // where accounts are kept
+	Accounts      ledger.Querier // where accounts are read
 	Authenticator *merchants.Authenticator
 	Ready         func() error // nil while the instance can charge
 	// Unavailable tells whether an error means that the database cannot be used right now, and not that something is wrong.
@@ -147,10 +147,9 @@ func (a *api) admit(next http.Handler) http.Handler {
 	})
 }
 
-// refuseCrossOrigin refuses what a page of another origin has a browser send, unless it only reads. No such page has an API key to
-// send, because no cookie carries one. This is defence in depth for what is served from this origin, such as a console: whatever a
-// browser may come to hold for it, no other page can make use of. Callers that are not browsers send neither Sec-Fetch-Site nor
-// Origin, and are let through.
+// refuseCrossOrigin lets a page of another origin read, and nothing more. Such a page has no API key, since no cookie carries one; but the
+// console is served from this origin, and whatever a browser may one day hold for it must be of no use to other pages. Callers that
+// are not browsers send neither Sec-Fetch-Site nor Origin, and pass.
 func (a *api) refuseCrossOrigin(next http.Handler) http.Handler {
 	var protection http.CrossOriginProtection // without exceptions
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
@@ -162,7 +161,7 @@ func (a *api) refuseCrossOrigin(next http.Handler) http.Handler {
 	})
 }
 
-// authenticate finds out whose request it is, before anything else of it is looked at: also before a stored answer is replayed.
+// authenticate finds out whose request it is, before anything of it but its origin is looked at: also before a stored answer is replayed.
 func (a *api) authenticate(next http.Handler) http.Handler {
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
 		token, ok := bearerToken(r.Header["Authorization"])

@@ -13,6 +13,7 @@ import (
 
 // The console is a page, and a caller of this API like any other (see package console).
 
+// consolePage stands beside the documentation's templates, for their navigation.
 var consolePage = template.Must(template.Must(docsPages.Clone()).ParseFS(console.Files, "console.html")).Lookup("console.html")
 
 // consoleSecurity also has the browser refuse to make markup of a text. (Swagger UI does make some.)

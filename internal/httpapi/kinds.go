@@ -77,7 +77,7 @@ var kinds = map[string]kind{
 	},
 	"forbidden": {
 		http.StatusForbidden, sameKey, "Only reading is allowed here",
-		"The request would change something, and the API key is one that may only read. Or the request comes from a browser, for a page " +
+		"The request would change something, and the API key is one that may only read. Or a browser sent it on behalf of a page " +
 			"of another origin than this service's (Sec-Fetch-Site and Origin say so), whatever its API key. Nothing was done.",
 		"Send the request with an API key that may write, from your server and not from a page of yours, and with the same " +
 			"idempotency key.",
@@ -123,7 +123,8 @@ var kinds = map[string]kind{
 	"precondition_failed": {
 		http.StatusPreconditionFailed, sameKey, "What If-Match asks for is not there",
 		"If-Match named a version that the resource does not have (any more): somebody else has changed it. Or there is no such resource " +
-			"at all, and so no version of it. Nothing was done.",
+			"at all, and so no version of it. This request did nothing; but an earlier one, whose answer was lost, may be what has " +
+			"changed it.",
 		"GET it, decide on what it says now, and send the change with its new ETag.",
 	},
 	"payload_too_large": {
@@ -187,7 +188,7 @@ var kinds = map[string]kind{
 	},
 	"unavailable": {
 		http.StatusServiceUnavailable, sameKey, "The service cannot work right now",
-		"The service cannot reach its database, or cannot tell whether a standby of it has what was done, or it cannot yet tell what the " +
+		"The service cannot reach its database, or cannot confirm that a standby of it has the change, or it cannot yet tell what the " +
 			"key stands for because a newer release is being rolled out.",
 		"Send the same request with the same key again after a while, to this or another instance. Without a key it is as safe: " +
 			"PUT, PATCH with If-Match, and DELETE change nothing twice.",

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// queryOf reads the query of a request that knows the parameters, each at most once and not empty. Any other is refused, because a
-// caller who misspells one would take what comes without it for an answer. The refusal does not repeat what was sent, which may
+// queryOf reads the query of a request that knows the parameters, each at most once and not empty. Any other is refused:
+// whoever misspells one would believe that the answer took it into account. The refusal does not repeat what was sent, which may
 // be a secret.
 func queryOf(r *http.Request, known ...string) (url.Values, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
@@ -18,9 +18,9 @@ func queryOf(r *http.Request, known ...string) (url.Values, error) {
 	for name, given := range values {
 		switch {
 		case len(known) == 0:
-			return nil, &invalidRequest{detail: "there are no query parameters here"}
+			return nil, &invalidRequest{detail: "this request takes no query parameters"}
 		case !slices.Contains(known, name), len(given) != 1, given[0] == "":
-			return nil, &invalidRequest{detail: "the query parameters here are " + strings.Join(known, ", ") +
+			return nil, &invalidRequest{detail: "this request takes no query parameters but " + strings.Join(known, ", ") +
 				", each at most once and not empty"}
 		}
 	}

@@ -44,7 +44,7 @@ func (p htmlPage) write(w http.ResponseWriter) error {
 type asset struct {
 	name       string
 	content    []byte
-	compressed bool // by gzip, as it is embedded: a library's, which is large and changes rarely
+	compressed bool // with gzip: a library's
 }
 
 var assetTypes = map[string]string{
@@ -55,6 +55,9 @@ var assetTypes = map[string]string{
 
 func (a *api) routeAssets(r chi.Router, under string, assets ...asset) {
 	for _, each := range assets {
+		if assetTypes[path.Ext(each.name)] == "" {
+			panic("no type is known for " + each.name)
+		}
 		r.Get(under+each.name, a.handle(each.get))
 	}
 }
@@ -72,7 +75,7 @@ func (f *asset) get(w http.ResponseWriter, r *http.Request) error {
 	header := w.Header()
 	header.Set("Cache-Control", "no-cache") // ours change with a release, all of them together
 	if f.compressed {
-		header.Set("Cache-Control", "max-age=3600")
+		header.Set("Cache-Control", "max-age=3600") // it is large, and changes rarely
 		header.Set("Vary", "Accept-Encoding")
 		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") { // every browser's does
 			header.Set("Content-Encoding", "gzip")

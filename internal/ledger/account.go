@@ -27,7 +27,7 @@ var (
 	ErrAccountClosed   = errors.New("the account is closed")
 	ErrAccountNotEmpty = errors.New("the account has money, or payments from it or to it are open")
 	ErrVersionMismatch = errors.New("the account has changed since the given version")
-	ErrNoVersion       = errors.New("there is no such account, so it has no version yet")
+	ErrNoVersion       = errors.New("there is no such account, so If-Match cannot match")
 )
 
 // accountIDForm is the form of an id that a caller chooses. The schema checks the same (accounts_id_form).
@@ -53,17 +53,18 @@ type Terms struct {
 	OverdraftLimit *int64 // minor units; nil: unlimited
 }
 
-// Condition is the version that a thing must have for a change of it to be made, from 1 on, or one of the constants below.
-type Condition int64
+// IfVersion is the version that an account or a payment must have for a change of it to be made, from 1 on, or one of the
+// constants below. The SQL of Put and Close knows them: only 0 creates, and what is not above 0 asks for no version.
+type IfVersion int64
 
-// Conditions that name no version.
+// What asks for no version.
 const (
-	Unconditional Condition = 0  // whatever there is, or nothing
-	AnyVersion    Condition = -1 // whatever there is
+	Unconditional IfVersion = 0  // whatever there is, or nothing
+	AnyVersion    IfVersion = -1 // whatever there is
 )
 
 // Allows tells whether something that has the version may be changed.
-func (c Condition) Allows(version int64) bool { return c <= 0 || version == int64(c) }
+func (c IfVersion) Allows(version int64) bool { return c <= 0 || version == int64(c) }
 
 // Querier is a pool, a connection or a transaction.
 type Querier interface {
@@ -74,7 +75,7 @@ type Querier interface {
 // Put creates the account under the id that its owner chose, or replaces its terms: the same call again has no further
 // effect, and does not move the version. Only without a condition does it create one. One upsert decides; the row is read
 // again only to say why it was refused.
-func Put(ctx context.Context, db Querier, ref Ref, terms Terms, condition Condition) (account Account, created bool, err error) {
+func Put(ctx context.Context, db Querier, ref Ref, terms Terms, condition IfVersion) (account Account, created bool, err error) {
 	row := db.QueryRow(ctx, `
 		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit, name, metadata)
 		SELECT $1, $2, $3, $4, $5, $6
@@ -102,7 +103,7 @@ func Put(ctx context.Context, db Querier, ref Ref, terms Terms, condition Condit
 	return account, created, nil
 }
 
-func whyNotPut(ctx context.Context, db Querier, ref Ref, terms Terms, condition Condition) error {
+func whyNotPut(ctx context.Context, db Querier, ref Ref, terms Terms, condition IfVersion) error {
 	account, err := Get(ctx, db, ref)
 	switch {
 	case errors.Is(err, ErrAccountNotFound):
@@ -125,7 +126,7 @@ func whyNotPut(ctx context.Context, db Querier, ref Ref, terms Terms, condition 
 //
 // One UPDATE decides. If a charge holds the row it waits for that charge and then looks at the balance again; a charge that
 // comes after it waits for the UPDATE, and then finds the account closed. The row is read again only to say why it was refused.
-func Close(ctx context.Context, db Querier, ref Ref, condition Condition) error {
+func Close(ctx context.Context, db Querier, ref Ref, condition IfVersion) error {
 	var version int64
 	err := db.QueryRow(ctx, `
 		UPDATE accounts
@@ -142,7 +143,7 @@ func Close(ctx context.Context, db Querier, ref Ref, condition Condition) error 
 	return nil
 }
 
-func whyNotClosed(ctx context.Context, db Querier, ref Ref, condition Condition) error {
+func whyNotClosed(ctx context.Context, db Querier, ref Ref, condition IfVersion) error {
 	account, err := Get(ctx, db, ref)
 	switch {
 	case err != nil:

@@ -28,23 +28,27 @@ var ErrVersionMismatch = errors.New("the payment has changed since the given ver
 // A *Refusal says that the payment would have too much written on it, ErrNotFound that there is no such payment, and
 // ErrNotSafeYet that the payment is edited, perhaps not for good.
 func (s *Service) Edit(
-	ctx context.Context, merchantID int64, id uuid.UUID, condition ledger.Condition, patch Patch,
+	ctx context.Context, merchantID int64, id uuid.UUID, version ledger.IfVersion, patch Patch,
 ) (*Payment, error) {
 	for {
 		payment, err := s.Get(ctx, merchantID, id)
 		switch {
 		case err != nil:
 			return nil, err
-		case !condition.Allows(payment.Version):
+		case !version.Allows(payment.Version):
 			return nil, ErrVersionMismatch
 		}
 		edited, err := s.editVersion(ctx, payment, patch)
 		switch {
-		case err == nil:
-			return edited, s.AwaitStandby(ctx)
-		case condition != ledger.AnyVersion || !errors.Is(err, ErrVersionMismatch):
+		case errors.Is(err, ErrVersionMismatch) && version == ledger.AnyVersion:
+			continue
+		case err != nil:
 			return nil, err
 		}
+		if err := s.acknowledge(ctx); err != nil {
+			return nil, err
+		}
+		return edited, nil
 	}
 }
 

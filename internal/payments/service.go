@@ -26,7 +26,8 @@ var (
 		"this attempt did nothing, because the database cannot be used right now; an earlier one under the same key may have been executed")
 	// ErrNotSafeYet speaks of what has no key, and is done.
 	ErrNotSafeYet = errors.New(
-		"it is done, but whether every copy of the database has it cannot be told right now; the same request again is safe, and finds out")
+		"it is done, but whether a standby of the database has it cannot be told right now; the same request again is safe " +
+			"(with an If-Match that names a version it may then be answered with 412)")
 	ErrUnknownFingerprint = errors.New("the key was taken by a newer release of the service")
 )
 
@@ -216,26 +217,17 @@ func (s *Service) replayOrRefuse(ctx context.Context, op *operation, refusal *Re
 	if err != nil {
 		return Reply{}, err // which acknowledges nothing
 	}
-	if err := s.awaitStandby(ctx); err != nil {
+	if err := s.commitAfterAll(ctx); err != nil {
 		return Reply{}, translate(err)
 	}
 	return reply, nil
 }
 
-// AwaitStandby returns when all that was committed until now is as safe as its COMMIT promised, or with ErrNotSafeYet. It is for
-// changes without a key, and also for those that found everything as it should be: what they acknowledge may be another's change.
-func (s *Service) AwaitStandby(ctx context.Context) error {
-	if err := s.awaitStandby(ctx); err != nil {
-		return fmt.Errorf("%w: %w", ErrNotSafeYet, err)
-	}
-	return nil
-}
-
-// awaitStandby returns when all that was committed until now is as safe as its COMMIT promised. If somebody cancels a COMMIT's
+// commitAfterAll returns when all that was committed until now is as safe as its COMMIT promised. If somebody cancels a COMMIT's
 // wait for a synchronous standby, its row can be read although no standby has it, so reading it is no reason to acknowledge it. A
 // later COMMIT waits for all before it, if it wrote something: here a message that nobody reads. Replays out of a batch need no such
 // call, because their row locks are writes. It does not queue for a batch: rules seldom become stricter.
-func (s *Service) awaitStandby(ctx context.Context) error {
+func (s *Service) commitAfterAll(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout) // a caller who leaves decides no COMMIT
 	defer cancel()
 	return s.committer.Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {

@@ -1,87 +1,128 @@
-// Accounts: the list, and one with its statement. Everything here is idempotent by its method, so nothing has a key: repeated, it changes
-// nothing more.
+// Accounts: the list, and one with its statement. Everything here is idempotent by its method, so nothing has a key: repeated, it
+// changes nothing more.
 
-import { accountLink, button, checkbox, definitions, element, field, metadataText, paymentLink, time } from "./dom.js";
+import { accountLink, checkbox, definitions, element, field, heading, metadataText, paymentLink, time } from "./dom.js";
 import { exchange, get } from "./exchange.js";
 import { pages } from "./list.js";
-import { money, parseMoney } from "./money.js";
+import { money, parseMoney, typedMoney } from "./money.js";
 import { changeProblem, failureNode } from "./problem.js";
+
+// offerAccounts offers the first accounts wherever one has to be named.
+export async function offerAccounts() {
+  const { data } = (await get("/accounts", { limit: 100 })).value;
+  document.getElementById("accounts").replaceChildren(...data.map(({ id }) => element("option", { value: id })));
+}
 
 // accountsView lists accounts, and makes one.
 export async function accountsView() {
   return element("section", {},
-    element("h2", {}, "Accounts"),
+    heading("Accounts"),
     await pages("/accounts", {}, ["Account", "Name", "Status", "Balance", "Held", "Available"], (account) => [
       accountLink(account.id), account.name, account.status, money(account.balance, account.currency),
       money(account.held, account.currency), availableOf(account),
     ]),
-    termsForm());
+    makeForm());
 }
 
 const availableOf = ({ available, currency }) =>
   (available === null ? element("span", { className: "money" }, "no limit") : money(available, currency));
 
-// termsForm makes an account under the id that is chosen (PUT).
-function termsForm() {
-  const report = element("div", { "aria-live": "polite" });
-  async function put(event) {
-    event.preventDefault();
-    const typed = Object.fromEntries(new FormData(event.target));
-    try {
-      const limit = typed.unlimited ? null : parseMoney(typed.overdraft_limit || "0", typed.currency);
-      const answer = await exchange("PUT", "/accounts/" + encodeURIComponent(typed.id), {
-        body: JSON.stringify({ currency: typed.currency, name: typed.name, overdraft_limit: limit }),
-      });
-      report.replaceChildren(answer.ok
-        ? element("p", { className: "done" }, accountLink(typed.id),
-          answer.status === 201 ? " is made." : " was there, and is as you say now.")
-        : changeProblem(answer));
-    } catch (mistake) { // nothing was sent
-      report.replaceChildren(failureNode(mistake));
-    }
-  }
-  return element("form", { onsubmit: put },
-    element("h2", {}, "Make an account"),
-    element("fieldset", {},
-      field("Id", { name: "id", required: true }),
-      field("Currency", { name: "currency", required: true, list: "currencies", value: "USD" }),
-      field("Name", { name: "name" }),
-      field("Overdraft limit", { name: "overdraft_limit", inputMode: "decimal", placeholder: "0" }),
-      checkbox("No limit: money comes from here", { name: "unlimited" }),
-      element("button", { type: "submit" }, "Make, or change")),
-    report);
+// makeForm makes an account under the id that is chosen. A PUT replaces what is there, so it is asked for first.
+function makeForm() {
+  return changeForm({
+    title: "Make an account",
+    submit: "Make it",
+    fields: [field("Id", { name: "id", required: true }), currencyField(), ...termsFields({})],
+    async send(typed) {
+      const path = "/accounts/" + encodeURIComponent(typed.id);
+      const there = await exchange("GET", path);
+      if (there.ok) {
+        throw new Error(`There is an account ${typed.id}: its own page changes it.`);
+      }
+      const currency = typed.currency.trim().toUpperCase();
+      return exchange("PUT", path, { body: JSON.stringify({ currency, ...termsOf(typed, currency) }) });
+    },
+    done: (account) => [accountLink(account.id), " is made."],
+  });
 }
 
-// accountView is one account and its statement.
+const currencyField = () => field("Currency", { name: "currency", required: true, list: "currencies", value: "USD" });
+
+const termsFields = ({ name = "", overdraft_limit: limit = 0, currency }) => [
+  field("Name", { name: "name", value: name }),
+  field("Overdraft limit", {
+    name: "overdraft_limit", inputMode: "decimal", placeholder: "0", value: limit ? typedMoney(limit, currency) : "",
+  }),
+  checkbox("No limit: money comes from here", { name: "unlimited", checked: limit === null }),
+];
+
+const termsOf = (typed, currency) => ({
+  name: typed.name,
+  overdraft_limit: typed.unlimited ? null : parseMoney(typed.overdraft_limit || "0", currency),
+});
+
+// accountView is one account, its terms and its statement.
 export async function accountView(id) {
   const path = "/accounts/" + encodeURIComponent(id);
-  const account = (await get(path)).value;
-  const report = element("div", { "aria-live": "polite" });
-  async function close() {
-    if (!confirm(`Close ${id}? It cannot be opened again.`)) {
-      return;
-    }
-    const answer = await exchange("DELETE", path);
-    report.replaceChildren(answer.ok
-      ? element("p", { className: "done" }, "It is closed, and takes no payment any more.")
-      : changeProblem(answer));
-  }
+  const answer = await get(path);
+  const account = answer.value;
   return element("section", {},
-    element("h2", {}, `Account ${id}`),
+    heading(`Account ${id}`),
     definitions([
       ["Balance", money(account.balance, account.currency)],
       ["Held", money(account.held, account.currency)],
       ["Available", availableOf(account)],
-      ["Overdraft limit",
-        account.overdraft_limit === null ? "none: money comes from here" : money(account.overdraft_limit, account.currency)],
       ["Status", account.status],
-      ["Name", account.name],
       ["Metadata", metadataText(account.metadata)],
     ]),
-    account.status !== "closed" && button("Close it", close), report,
-    element("h3", {}, "Statement"),
+    account.status !== "closed" && [editForm({ account, path, etag: answer.headers.get("ETag") }), closeForm(account, path)],
+    element("h2", {}, "Statement"),
     await pages(path + "/entries", {}, ["Number", "At", "Amount", "Balance after", "Payment"], (entry) => [
       String(entry.sequence), time(entry.at), money(entry.amount, entry.currency), money(entry.balance_after, entry.currency),
       paymentLink(entry.payment_id),
     ]));
+}
+
+// editForm changes the terms, for who has seen this version of them. What it does not show stays as it is.
+const editForm = ({ account, path, etag }) => changeForm({
+  submit: `Change version ${account.version}`,
+  fields: termsFields(account),
+  send: (typed) => exchange("PUT", path, {
+    ifMatch: etag,
+    body: JSON.stringify({ currency: account.currency, metadata: account.metadata, ...termsOf(typed, account.currency) }),
+  }),
+  done: () => ["It is changed. ", accountLink(account.id)],
+});
+
+const closeForm = (account, path) => changeForm({
+  submit: "Close it",
+  fields: [],
+  async send() {
+    if (!confirm(`Close ${account.id}? It cannot be opened again.`)) {
+      throw new Error("It is still open.");
+    }
+    return exchange("DELETE", path);
+  },
+  done: () => ["It is closed, and takes no payment any more."],
+});
+
+// changeForm is a form that sends one change, which may be sent again without harm. send returns the answer, or throws an Error that
+// says why nothing was sent; done tells of the thing as it is then.
+function changeForm({ title, submit, fields, send, done }) {
+  const inputs = element("fieldset", {}, fields, element("button", { type: "submit" }, submit));
+  const report = element("div", { "aria-live": "polite" });
+  async function change(event) {
+    event.preventDefault();
+    const typed = Object.fromEntries(new FormData(event.target));
+    inputs.disabled = true;
+    try {
+      const answer = await send(typed);
+      report.replaceChildren(answer.ok ? element("p", { className: "done" }, ...done(answer.value)) : changeProblem(answer));
+    } catch (mistake) {
+      report.replaceChildren(failureNode(mistake));
+    } finally {
+      inputs.disabled = false;
+    }
+  }
+  return element("form", { onsubmit: change }, title && element("h2", {}, title), inputs, report);
 }

@@ -1,11 +1,16 @@
-import { checkbox, field } from "./dom.js";
+import { offerAccounts } from "./accounts.js";
+import { checkbox, element, field, heading } from "./dom.js";
 import { intentForm } from "./intent_form.js";
 import { parseMoney } from "./money.js";
 
 // chargeView is a form for one charge.
-export function chargeView() {
+export async function chargeView() {
+  await offerAccounts();
+  return element("section", {}, heading("Charge"), chargeForm());
+}
+
+function chargeForm() {
   return intentForm({
-    title: "Charge",
     submit: "Charge",
     fields: [
       field("Amount", { name: "amount", required: true, inputMode: "decimal", placeholder: "49.99" }),
@@ -17,16 +22,17 @@ export function chargeView() {
       checkbox("Only hold it, to be captured later", { name: "hold" }),
     ],
     request(typed) {
+      const currency = typed.currency.trim().toUpperCase();
       const body = {
-        amount: parseMoney(typed.amount, typed.currency),
-        currency: typed.currency,
+        amount: parseMoney(typed.amount, currency),
+        currency,
         source_account: typed.source_account,
         destination_account: typed.destination_account,
         reference: typed.reference || null,
         description: typed.description,
         capture: !typed.hold,
       };
-      const what = `${typed.amount} ${typed.currency} from ${body.source_account} to ${body.destination_account}`;
+      const what = `${typed.amount} ${currency} from ${body.source_account} to ${body.destination_account}`;
       return { what, path: "/payments", body };
     },
     onDone() {},

@@ -15,12 +15,12 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-// table has a heading for each column, and a row of cells for each thing.
-export function table(headings, rows) {
-  return element("table", {},
-    element("thead", {}, element("tr", {}, headings.map((heading) => element("th", { scope: "col" }, heading)))),
-    element("tbody", {}, rows.map((cells) => element("tr", {}, cells.map((cell) => element("td", {}, cell))))));
-}
+// table has a heading for each column, and no row yet.
+export const table = (headings) => element("table", {},
+  element("thead", {}, element("tr", {}, headings.map((text) => element("th", { scope: "col" }, text)))),
+  element("tbody"));
+
+export const row = (cells) => element("tr", {}, cells.map((cell) => element("td", {}, cell)));
 
 // definitions are names and values, in pairs. A value that is not there is left out.
 export function definitions(pairs) {
@@ -38,6 +38,9 @@ export const button = (text, onclick) => element("button", { type: "button", onc
 
 // time is a time of the service's, in the reader's own zone; the service's text is shown on hovering.
 export const time = (text) => element("time", { dateTime: text, title: text }, new Date(text).toLocaleString());
+
+// heading is that of a view.
+export const heading = (text) => element("h1", { tabIndex: -1 }, text); // to be focused, so that a screen reader says where one is
 
 // field is a labelled input.
 export const field = (label, attributes) =>

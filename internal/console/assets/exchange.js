@@ -15,7 +15,6 @@ export class Answer {
     this.headers = headers;
     this.text = text; // the body as it came
     this.reason = reason; // why there is no answer
-    this.sentAt = null; // set by exchange, with the milliseconds that it took
     this.tookMs = 0;
   }
 
@@ -36,10 +35,19 @@ export class Answer {
     }
   }
 
-  // problem is the service's no (RFC 9457); null if there is no answer, or if it is not the service's: a gateway's page has no code.
+  // isOfThing tells whether the answer is the service's yes, and is about something whose id has that form.
+  isOfThing(form) {
+    return this.ok && this.isOfType("application/json") && form.test(this.value?.id ?? "");
+  }
+
+  // problem is the service's no (RFC 9457); null if there is no answer, or if it is not the service's: a gateway's has no code.
   get problem() {
-    const described = this.headers.get("Content-Type")?.startsWith("application/problem+json") ? this.value : null;
-    return described?.status === this.status ? described : null;
+    const described = this.isOfType("application/problem+json") ? this.value : null;
+    return described?.status === this.status && described.code ? described : null;
+  }
+
+  isOfType(type) {
+    return this.headers.get("Content-Type")?.split(";")[0].trim() === type;
   }
 
   // retryAfterMs is how long the service asks to wait.
@@ -66,10 +74,9 @@ export async function exchange(method, path, { key, ifMatch, body } = {}) {
   if (ifMatch) {
     headers.set("If-Match", ifMatch);
   }
-  const sentAt = new Date();
+  const sentAt = performance.now();
   const answer = await attempt(path, { method, headers, body });
-  answer.sentAt = sentAt;
-  answer.tookMs = Date.now() - sentAt.getTime();
+  answer.tookMs = Math.round(performance.now() - sentAt);
   return answer;
 }
 

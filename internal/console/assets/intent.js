@@ -4,7 +4,7 @@
 // it, so that whatever is lost on the way (the answer, or this page) the very same request can be sent again. Every attempt
 // has the same key and the same bytes. The service does the rest.
 
-import { Answer, exchange } from "./exchange.js";
+import { exchange } from "./exchange.js";
 
 const attemptsMax = 6;
 const backoffBaseMs = 200;
@@ -19,23 +19,7 @@ export function newKey() {
 }
 
 // newIntent is a request under a key that was made before. what says it in words.
-export const newIntent = (key, what, path, body) => ({ key, what, path, body: JSON.stringify(body) });
-
-// The intents of this tab that were sent, and whose outcome is not known. Session storage is there after a reload. It
-// belongs to the tab, as the API key does: under another merchant's key a kept request would be another intent.
-const storageName = "paymentsvc.unfinished";
-
-export const unfinished = () => JSON.parse(sessionStorage.getItem(storageName) ?? "[]");
-
-function keep(intent) {
-  sessionStorage.setItem(storageName, JSON.stringify([...others(intent), intent]));
-}
-
-export function forget(intent) {
-  sessionStorage.setItem(storageName, JSON.stringify(others(intent)));
-}
-
-const others = (intent) => unfinished().filter(({ key }) => key !== intent.key);
+export const newIntent = ({ key, what, path, body }) => ({ key, what, path, body: JSON.stringify(body) });
 
 // What an intent can have come to.
 export const outcome = {
@@ -46,31 +30,53 @@ export const outcome = {
   unknown: "unknown", // the same request, under the same key, finds out
 };
 
+// The intents of this tab, until somebody has been shown what they came to. sent says that there may have been an attempt, and
+// came what it has come to, once that is known. Session storage is there after a reload. It belongs to the tab, as the API key
+// does: under another merchant's key a kept request would be another intent.
+const storageName = "paymentsvc.unfinished";
+
+export const unfinished = () => JSON.parse(sessionStorage.getItem(storageName) ?? "[]");
+
+export function keep(intent) {
+  sessionStorage.setItem(storageName, JSON.stringify([...others(intent), intent]));
+}
+
+export function forget(intent) {
+  sessionStorage.setItem(storageName, JSON.stringify(others(intent)));
+}
+
+const others = (intent) => unfinished().filter(({ key }) => key !== intent.key);
+
+// The keys of the intents that are being sent. There is one sender of each: of two, neither would know what the other one's answers
+// leave open.
+const sending = new Set();
+
+export const isBeingSent = ({ key }) => sending.has(key);
+
 // send sends the intent until it is known what it came to, or until it has been tried often enough. It tells onAttempt of each
-// answer, and of the pause (in ms) that follows, if one does. answersToLose is how many of the first answers are thrown away, as
-// if the line had broken: to see that it does no harm.
-export async function send(intent, { onAttempt, answersToLose = 0 }) {
-  // Kept first. What is refused is done by no attempt; but a refusal says nothing of an attempt before it, which may be on its
-  // way still. Only the key's own answer, or the word that it can have none, settles those, also the ones before a reload.
-  let open = unfinished().some(({ key }) => key === intent.key);
-  keep(intent);
-  for (let n = 1; ; n++) {
-    let answer = await exchange("POST", intent.path, { key: intent.key, body: intent.body });
-    if (n <= answersToLose) {
-      answer = Object.assign(new Answer({ reason: "the answer was thrown away" }), { sentAt: answer.sentAt, tookMs: answer.tookMs });
-    }
-    const { came, effect, again } = judge(answer);
-    open = (open || effect === "maybe") && effect !== "known";
-    const pauseMs = again && n < attemptsMax && answer.retryAfterMs <= retryAfterMaxMs ? answer.retryAfterMs + fullJitterMs(n) : undefined;
-    onAttempt(answer, pauseMs);
-    if (pauseMs === undefined) {
-      if (open) {
-        return { came: outcome.unknown, answer };
+// answer, and of the pause (in ms) that follows, if one does. It fails, and sends nothing, if the intent cannot be kept. attempt sends
+// one request.
+export async function send(intent, { onAttempt, attempt = exchange }) {
+  // An attempt that is refused does nothing; but a refusal says nothing of an attempt before it, which may be on its way still. Only
+  // the key's own answer, or the word that it can have none, settles those, also the ones before a reload.
+  let open = unfinished().some(({ key, sent }) => key === intent.key && sent);
+  keep({ ...intent, sent: true });
+  sending.add(intent.key);
+  try {
+    for (let n = 1; ; n++) {
+      const answer = await attempt("POST", intent.path, { key: intent.key, body: intent.body });
+      const { came, effect, again } = judge(answer);
+      open = (open || effect === "maybe") && effect !== "known";
+      if (!again || n === attemptsMax || answer.retryAfterMs > retryAfterMaxMs) {
+        onAttempt(answer);
+        return { came: open ? outcome.unknown : came, answer };
       }
-      forget(intent);
-      return { came, answer };
+      const pauseMs = answer.retryAfterMs + fullJitterMs(n);
+      onAttempt(answer, pauseMs);
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
-    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  } finally {
+    sending.delete(intent.key);
   }
 }
 
@@ -78,7 +84,7 @@ export async function send(intent, { onAttempt, answersToLose = 0 }) {
 // and whether to send it again.
 function judge(answer) {
   const problem = answer.problem;
-  if (answer.ok && answer.value?.id) {
+  if (answer.isOfThing(/^(pay|ref)_/)) {
     return { came: outcome.done, effect: "known", again: false };
   }
   if (!problem) { // nothing; or it is not the service's, and whoever is in between may have passed the request on
@@ -109,4 +115,4 @@ function judge(answer) {
 
 // fullJitterMs is a random wait before the attempt after the nth, up to a ceiling that doubles: callers who failed together come back
 // spread over all of it. (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015.)
-const fullJitterMs = (n) => Math.random() * Math.min(backoffMaxMs, backoffBaseMs * 2 ** n);
+const fullJitterMs = (n) => Math.random() * Math.min(backoffMaxMs, backoffBaseMs * 2 ** (n - 1));

@@ -1,17 +1,20 @@
 // The page: who is asking, and what is shown.
 
-import { accountView, accountsView } from "./accounts.js";
+import { accountView, accountsView, offerAccounts } from "./accounts.js";
 import { chargeView } from "./charge.js";
-import { button, element, field, link } from "./dom.js";
-import { get, useAPIKey } from "./exchange.js";
+import { button, element, field, heading, link } from "./dom.js";
+import { useAPIKey } from "./exchange.js";
 import { unfinished } from "./intent.js";
 import { unfinishedNode } from "./intent_form.js";
 import { paymentView, paymentsView } from "./payments.js";
+import { goTo } from "./place.js";
 import { failureNode } from "./problem.js";
 
 const keyName = "paymentsvc.api_key"; // in the tab's session storage: there after a reload, and gone with the tab
 
 const page = document.getElementById("console");
+const unfinishedPlace = element("div");
+
 const views = [
   ["charge", chargeView],
   ["payments", paymentsView],
@@ -20,65 +23,70 @@ const views = [
   ["accounts/:id", accountView],
 ];
 
-// viewOf finds what a hash such as "#/payments/pay_…?…" shows.
+// viewOf makes what a hash such as "#/payments/pay_…?…" stands for.
 function viewOf(hash) {
   const [path, query = ""] = hash.replace(/^#\//, "").split("?");
   const [name, id] = path.split("/");
-  const found = views.find(([pattern]) => pattern === (id ? name + "/:id" : name)) ?? views[0];
-  return () => found[1](decodeURIComponent(id ?? ""), new URLSearchParams(query));
+  const [, view] = views.find(([pattern]) => pattern === (id ? name + "/:id" : name)) ?? views[0];
+  return view(decodeURIComponent(id ?? ""), new URLSearchParams(query));
 }
 
-let shown = 0; // counts what was asked for, so that what comes too late is not shown
+let asked = 0; // counts, so that a view which comes late does not replace a newer one
 
 async function show() {
-  const number = ++shown;
-  if (!sessionStorage.getItem(keyName)) {
-    page.replaceChildren(signIn());
-    return;
-  }
+  const number = ++asked;
   let view;
   try {
-    view = await viewOf(location.hash)();
+    view = await viewOf(location.hash);
   } catch (failure) {
-    view = failureNode(failure);
+    view = element("section", {}, heading("Not to be shown"), failureNode(failure));
   }
-  if (number === shown) {
-    page.replaceChildren(...[menu(), unfinishedNode(), view].filter(Boolean));
+  if (number === asked) {
+    page.replaceChildren(menu(), unfinishedPlace, view);
+    showUnfinished();
+    const title = view.querySelector("h1");
+    document.title = `paymentsvc: ${title.textContent}`;
+    title.focus();
   }
 }
 
-const menu = () => element("p", { className: "menu" },
-  link("#/charge", "Charge"), link("#/payments", "Payments"), link("#/accounts", "Accounts"), button("Forget the API key", signOut));
+function showUnfinished() {
+  unfinishedPlace.replaceChildren(unfinishedNode() ?? "");
+}
+
+const menu = () => element("nav", { className: "menu", "aria-label": "Console" },
+  [["#/charge", "Charge"], ["#/payments", "Payments"], ["#/accounts", "Accounts"]].map(([hash, text]) => link(hash, text)),
+  button("Forget the API key", signOut));
 
 // signIn takes an API key that the service knows.
 function signIn() {
+  const inputs = element("fieldset", {},
+    field("API key", {
+      name: "api_key", type: "password", required: true, placeholder: "sk_…", pattern: "\\s*sk_[0-9a-z]+\\s*",
+      title: "It begins with sk_",
+    }),
+    element("button", { type: "submit" }, "Open"));
   const report = element("div", { "aria-live": "polite" });
   async function enter(event) {
     event.preventDefault();
     const key = new FormData(event.target).get("api_key").trim();
+    inputs.disabled = true; // one key at a time
+    useAPIKey(key);
     try {
-      await use(key);
+      await offerAccounts();
       sessionStorage.setItem(keyName, key);
       show();
     } catch (failure) {
       report.replaceChildren(failureNode(failure));
+    } finally {
+      inputs.disabled = false;
     }
   }
   return element("form", { onsubmit: enter },
-    element("h1", {}, "The console"),
+    heading("The console"),
     element("p", {}, "Charges, accounts and payments of one merchant, by the same API that programs call. The key stays in this tab " +
       "until it is closed."),
-    element("fieldset", {},
-      field("API key", { name: "api_key", type: "password", required: true, placeholder: "sk_…" }),
-      element("button", { type: "submit" }, "Open")),
-    report);
-}
-
-// use calls with a key from now on, if the service takes it, and offers the first accounts where one has to be named.
-async function use(key) {
-  useAPIKey(key);
-  const { data } = (await get("/accounts", { limit: 100 })).value;
-  document.getElementById("accounts").replaceChildren(...data.map(({ id }) => element("option", { value: id })));
+    inputs, report);
 }
 
 // signOut forgets whose tab this is, and with it what is unfinished: under another merchant's key that would be another intent.
@@ -91,14 +99,35 @@ function signOut() {
   location.reload(); // and whatever is still being sent, or waits to be sent again, ends
 }
 
-addEventListener("hashchange", show);
+// warnOfLoss has the browser ask before the tab goes, and what it has not found out with it. (A reload would lose nothing, but looks
+// the same.)
+function warnOfLoss(event) {
+  if (unfinished().some(({ came }) => !came)) {
+    event.preventDefault();
+  }
+}
+
+function start() {
+  const key = sessionStorage.getItem(keyName);
+  if (!key) {
+    page.replaceChildren(signIn());
+    return;
+  }
+  useAPIKey(key);
+  show();
+}
+
+addEventListener("hashchange", start);
+addEventListener("unfinished", showUnfinished);
+addEventListener("beforeunload", warnOfLoss);
 page.addEventListener("click", (event) => { // a link to where one is shows it anew
   if (event.target.closest("a")?.getAttribute("href") === location.hash) {
-    show();
+    goTo(location.hash);
   }
 });
-const kept = sessionStorage.getItem(keyName);
-if (kept) {
-  await use(kept).catch(() => {}); // whatever is wrong, what is shown next says it
+try {
+  start();
+} catch {
+  page.replaceChildren(failureNode(new Error("This browser has no session storage for this page. Without it, what a lost answer " +
+    "was about would be lost too, so nothing is sent.")));
 }
-show();

@@ -15,16 +15,21 @@ export function formatMoney(minor, currency) {
   if (typeof minor === "number" && !Number.isSafeInteger(minor)) {
     return `an amount too large for this browser to read exactly, ${currency}`;
   }
+  const [, sign, whole, fraction] = /^(-?)(\d+)(.*)$/.exec(typedMoney(minor, currency));
+  return `${sign && "−"}${whole.replace(/\B(?=(\d{3})+$)/g, "\u202f")}${fraction} ${currency}`;
+}
+
+// typedMoney is an amount as it would be typed: typedMoney(-5, "USD") is "-0.05".
+export function typedMoney(minor, currency) {
   const exponent = digits.get(currency) ?? 0;
   const [, sign, figures] = /^(-?)(\d+)$/.exec(String(minor));
   const padded = figures.padStart(exponent + 1, "0");
-  const whole = padded.slice(0, padded.length - exponent).replace(/\B(?=(\d{3})+$)/g, "\u202f");
-  const fraction = exponent > 0 ? "." + padded.slice(-exponent) : "";
-  return `${sign && "−"}${whole}${fraction} ${currency}`;
+  const whole = padded.slice(0, padded.length - exponent);
+  return sign + whole + (exponent > 0 ? "." + padded.slice(-exponent) : "");
 }
 
 // parseMoney reads what was typed, in major units, into minor ones: parseMoney("49.9", "USD") is 4990. What cannot be meant
-// exactly is refused and never rounded; how much is too much is for the service to say.
+// exactly is refused and never rounded.
 export function parseMoney(text, currency) {
   const exponent = digits.get(currency);
   if (exponent === undefined) {
@@ -40,7 +45,7 @@ export function parseMoney(text, currency) {
   }
   const minor = Number(match[1] + fraction.padEnd(exponent, "0"));
   if (!Number.isSafeInteger(minor)) {
-    throw new Error(`“${text}” is more than can be charged at once.`);
+    throw new Error(`“${text}” is more than any amount may be.`); // 2⁵³ − 1, by the contract
   }
   return minor;
 }

@@ -1,10 +1,11 @@
 // Payments: the list, and one with what can be done to it.
 
-import { accountLink, button, choice, definitions, element, field, metadataText, paymentLink, time } from "./dom.js";
+import { accountLink, button, choice, definitions, element, field, heading, metadataText, paymentLink, time } from "./dom.js";
 import { exchange, get } from "./exchange.js";
 import { intentForm } from "./intent_form.js";
 import { pages } from "./list.js";
 import { money, parseMoney } from "./money.js";
+import { goTo } from "./place.js";
 import { changeProblem, failureNode } from "./problem.js";
 
 const statuses = ["authorized", "processing", "succeeded", "declined", "canceled"];
@@ -15,14 +16,10 @@ export async function paymentsView(_, query) {
   const search = (event) => {
     event.preventDefault();
     const typed = [...new FormData(event.target)].filter(([, value]) => value !== "");
-    const hash = "#/payments?" + new URLSearchParams(typed);
-    if (hash === location.hash) {
-      dispatchEvent(new Event("hashchange")); // the same again is looked for again
-    }
-    location.hash = hash;
+    goTo("#/payments?" + new URLSearchParams(typed));
   };
   return element("section", {},
-    element("h2", {}, "Payments"),
+    heading("Payments"),
     element("form", { className: "filters", onsubmit: search },
       choice("Status", "status", [["", "any"], ...statuses.map((status) => [status, status])], filters.status),
       field("Account", { name: "account", list: "accounts", value: filters.account ?? "" }),
@@ -44,20 +41,23 @@ export async function paymentView(id) {
   const facts = element("div");
   const actions = element("div", { className: "actions" });
 
+  let asked = 0; // counts, so that facts which come late do not replace newer ones
+
   async function showFacts() {
+    const number = ++asked;
     const answer = await get(path);
     const payment = answer.value;
-    facts.replaceChildren(
-      factsOf(payment),
-      payment.amount_refunded > 0 ? await refundsOf(payment) : "",
-      editForm(payment, answer.headers.get("ETag"), path, showAgain));
+    const refunds = payment.amount_refunded > 0 ? await refundsOf(payment) : "";
+    if (number === asked) {
+      facts.replaceChildren(factsOf(payment), refunds, editForm({ payment, path, etag: answer.headers.get("ETag"), onDone: showAgain }));
+    }
     return payment;
   }
 
   const showAgain = () => showFacts().catch((failure) => facts.replaceChildren(failureNode(failure), button("Try again", showAgain)));
 
   actions.append(...actionsOn(await showFacts(), path, showAgain));
-  return element("section", {}, element("h2", {}, `Payment ${id}`), facts, actions);
+  return element("section", {}, heading(`Payment ${id}`), facts, actions);
 }
 
 const factsOf = (payment) => definitions([
@@ -76,7 +76,7 @@ const factsOf = (payment) => definitions([
 ]);
 
 const refundsOf = async (payment) => element("div", {},
-  element("h3", {}, "Refunds"),
+  element("h2", {}, "Refunds"),
   await pages(`/payments/${payment.id}/refunds`, {}, ["Created", "Refund", "Status", "Amount", "Reason"], (refund) => [
     time(refund.created_at), refund.id, statusNode(refund.status), money(refund.amount, payment.currency), refund.reason,
   ]));
@@ -85,31 +85,38 @@ const refundsOf = async (payment) => element("div", {},
 function actionsOn(payment, path, onDone) {
   const amount = (label) => field(label, { name: "amount", inputMode: "decimal", placeholder: "all that is left" });
   const amountOf = (typed) => (typed.amount ? { amount: parseMoney(typed.amount, payment.currency) } : {});
-  const form = (title, verb, fields, body) => intentForm({
+  const form = ({ title, resource, fields, bodyOf }) => intentForm({
     title, submit: title, fields, onDone,
-    request: (typed) => ({ what: `${title} ${payment.id}`, path: `${path}/${verb}`, body: body(typed) }),
+    request(typed) {
+      const what = `${title} ${typed.amount ? `${typed.amount} ${payment.currency} ` : ""}of ${payment.id}`;
+      return { what, path: `${path}/${resource}`, body: bodyOf(typed) };
+    },
   });
   switch (payment.status) {
     case "authorized":
       return [
-        form("Capture", "capture", [amount("Amount, once; the rest is released")], amountOf),
-        form("Cancel", "cancel", [], () => ({})),
+        form({ title: "Capture", resource: "capture", fields: [amount("Amount, once; the rest is released")], bodyOf: amountOf }),
+        form({ title: "Cancel", resource: "cancel", fields: [], bodyOf: () => ({}) }),
       ];
     case "succeeded":
-      return [form("Refund", "refunds", [amount("Amount"), field("Reason", { name: "reason" })],
-        (typed) => ({ ...amountOf(typed), ...(typed.reason && { reason: typed.reason }) }))];
+      return [form({
+        title: "Refund",
+        resource: "refunds",
+        fields: [amount("Amount"), field("Reason", { name: "reason" })],
+        bodyOf: (typed) => ({ ...amountOf(typed), ...(typed.reason && { reason: typed.reason }) }),
+      })];
     default:
       return [];
   }
 }
 
 // editForm changes the description, for who has seen this version: a change that came in between is not undone unseen.
-function editForm(payment, version, path, onDone) {
+function editForm({ payment, path, etag, onDone }) {
   const report = element("div", { "aria-live": "polite" });
   async function change(event) {
     event.preventDefault();
     const description = new FormData(event.target).get("description");
-    const answer = await exchange("PATCH", path, { ifMatch: version, body: JSON.stringify({ description }) });
+    const answer = await exchange("PATCH", path, { ifMatch: etag, body: JSON.stringify({ description }) });
     if (answer.ok) {
       await onDone();
       return;

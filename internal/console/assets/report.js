@@ -1,41 +1,61 @@
 // What became of an intent: each attempt, the verdict, and what can be done next.
 
-import { button, element, paymentLink, table } from "./dom.js";
-import { outcome, send } from "./intent.js";
-import { keyedProblem, problemNode } from "./problem.js";
+import { button, element, paymentLink, row, table } from "./dom.js";
+import { Answer, exchange } from "./exchange.js";
+import { forget, keep, outcome, send } from "./intent.js";
+import { failureNode, keyedProblem, problemNode } from "./problem.js";
 
 const crowd = 5; // requests sent at the same moment, to see that they are one payment
 
-// follow sends an intent and reports on it as it goes. settled is called with what it came to, once that is known.
-export async function follow(intent, report, { answersToLose = 0, settled }) {
-  const attempts = table(["Attempt", "Answer", "Request-Id", "Took"], []);
+// follow sends an intent and reports on it as it goes. settled is called with what it came to, once that is known. Only when it has
+// been shown is the intent forgotten: whoever looks elsewhere meanwhile finds it among the unfinished ones.
+export async function follow(intent, report, { settled, attempt }) {
+  const attempts = table(["Attempt", "Answer", "Request-Id", "Took"]);
   const pause = element("p", { className: "fine" });
-  report.replaceChildren(attempts, pause);
+  report.replaceChildren(element("div", { className: "scroll" }, attempts), pause);
   let count = 0;
   const { came, answer } = await send(intent, {
-    answersToLose,
-    onAttempt(attempt, pauseMs) {
+    attempt,
+    onAttempt(answer, pauseMs) {
       count++;
-      attempts.tBodies[0].append(attemptRow(count, attempt));
+      attempts.tBodies[0].append(attemptRow(count, answer));
       pause.textContent = pauseMs === undefined ? "" : `Once more, with the same key, in ${(pauseMs / 1000).toFixed(1)} s.`;
     },
   });
   report.append(verdict(came, answer, count));
   if (came === outcome.unknown) {
-    report.append(button("Find out", () => follow(intent, report, { settled })));
+    report.append(findOut(intent, report, settled));
     return;
   }
+  if (!report.isConnected) {
+    keep({ ...intent, came });
+    dispatchEvent(new Event("unfinished"));
+    return;
+  }
+  forget(intent);
   settled(came);
   if (came === outcome.done || came === outcome.declined) {
     report.append(...repeats(intent, answer));
   }
 }
 
+// losingTheFirst is an exchange whose first answer is thrown away, as if the line had broken: to see that it does no harm.
+export function losingTheFirst() {
+  let count = 0;
+  return async (...request) => {
+    const answer = await exchange(...request);
+    count++;
+    return count > 1 ? answer : Object.assign(new Answer({ reason: "the answer was thrown away" }), { tookMs: answer.tookMs });
+  };
+}
+
+// findOut is a button that sends the intent again.
+export const findOut = (intent, report, settled) => button("Find out", () =>
+  follow(intent, report, { settled }).catch((mistake) => report.replaceChildren(failureNode(mistake)))); // it cannot be kept
+
 function attemptRow(n, answer) {
-  const said = answer.status === 0 ? answer.reason : [answer.status, answer.problem?.code, answer.replayed && "replayed"];
-  return element("tr", {}, [
-    String(n), [said].flat().filter(Boolean).join(" "), answer.headers.get("Request-Id") ?? "", `${answer.tookMs} ms`,
-  ].map((text) => element("td", {}, text)));
+  const said = [answer.reason, answer.status, answer.problem?.code, answer.replayed && "replayed"];
+  return row([String(n), said.filter(Boolean).join(" "), answer.headers.get("Request-Id") ?? "", `${answer.tookMs} ms`]);
 }
 
 function verdict(came, answer, attempts) {
@@ -77,16 +97,17 @@ function repeats(intent, answer) {
   ];
 }
 
-// repeat sends what has its answer again, so many times at the same moment, and compares the answers with the first.
+// repeat sends what has its answer again, so many times at the same moment, and compares the answers with the first. Whatever
+// becomes of these requests, they change nothing about what is known.
 async function repeat(intent, first, replays, times) {
-  const rows = table(["Answer", "Idempotent-Replayed", "Bytes", "Request-Id"], []);
-  replays.replaceChildren(rows);
+  const rows = table(["Answer", "Idempotent-Replayed", "Bytes", "Request-Id"]);
+  replays.replaceChildren(element("div", { className: "scroll" }, rows));
   await Promise.all(Array.from({ length: times }, async () => {
-    const { answer } = await send(intent, { onAttempt() {} });
-    rows.tBodies[0].append(element("tr", {}, [
+    const answer = await exchange("POST", intent.path, { key: intent.key, body: intent.body });
+    rows.tBodies[0].append(row([
       answer.status > 0 ? String(answer.status) : answer.reason, String(answer.replayed),
       answer.text === first.text ? "the same as the first answer’s" : "others than the first answer’s",
       answer.headers.get("Request-Id") ?? "",
-    ].map((text) => element("td", {}, text))));
+    ]));
   }));
 }
