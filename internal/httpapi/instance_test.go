@@ -38,7 +38,6 @@ type settings struct {
 	lifetime       time.Duration // of an authorization
 	retention      time.Duration
 	requestTimeout time.Duration
-	moneyTimeout   time.Duration // of a money transaction
 	headerTimeout  time.Duration
 	idleTimeout    time.Duration
 	connectionsMax int
@@ -65,9 +64,6 @@ func (s settings) complete() settings {
 	}
 	if s.requestTimeout == 0 {
 		s.requestTimeout = 15 * time.Second
-	}
-	if s.moneyTimeout == 0 {
-		s.moneyTimeout = 10 * time.Second
 	}
 	if s.headerTimeout == 0 {
 		s.headerTimeout = 5 * time.Second
@@ -112,7 +108,7 @@ func newInstanceWith(t *testing.T, url string, s settings) *instance {
 	logger := slog.New(slog.NewTextHandler(in.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	service := payments.New(payments.Config{
 		Pools: pools, Render: s.render, Retention: s.retention, AuthorizationLifetime: s.lifetime, Workers: s.workers, BatchSizeMax: 512,
-		QueueSizeMax: s.queueSizeMax, Timeout: s.moneyTimeout, Logger: logger,
+		QueueSizeMax: s.queueSizeMax, Timeout: 10 * time.Second, Logger: logger,
 	})
 	in.payments = service
 	authenticator := merchants.NewAuthenticator(pools.General)

@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 )
@@ -45,9 +46,6 @@ func (s *Service) Edit(
 		case err != nil:
 			return nil, err
 		}
-		if err := s.acknowledge(ctx); err != nil {
-			return nil, err
-		}
 		return edited, nil
 	}
 }
@@ -59,17 +57,24 @@ func (s *Service) editVersion(ctx context.Context, payment *Payment, patch Patch
 	if refusal := payment.checkTexts(); refusal != nil {
 		return nil, refusal
 	}
-	edited, err := s.findOne(ctx, `
-		UPDATE payments p
-		SET description = $4, metadata = $5,
-			version = p.version + ((p.description, p.metadata) IS DISTINCT FROM ($4, $5::jsonb))::int
-		WHERE p.merchant_id = $1 AND p.id = $2 AND p.version = $3
-		RETURNING `+paymentColumns, payment.MerchantID, payment.ID, payment.Version, payment.Description,
-		metadataJSON(payment.Metadata))
-	if errors.Is(err, ErrNotFound) {
+	var edited *Payment
+	err := s.confirm(ctx, func(conn *pgx.Conn) (err error) {
+		edited, err = findOne(ctx, conn, `
+			UPDATE payments p
+			SET description = $4, metadata = $5,
+				version = p.version + ((p.description, p.metadata) IS DISTINCT FROM ($4, $5::jsonb))::int
+			WHERE p.merchant_id = $1 AND p.id = $2 AND p.version = $3
+			RETURNING `+paymentColumns, payment.MerchantID, payment.ID, payment.Version, payment.Description,
+			metadataJSON(payment.Metadata))
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrNotFound):
 		return nil, ErrVersionMismatch
+	case err != nil:
+		return nil, err
 	}
-	return edited, err
+	return edited, nil
 }
 
 func (p *Patch) applyTo(payment *Payment) {

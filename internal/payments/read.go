@@ -34,12 +34,17 @@ func scanPayment(row pgx.CollectableRow) (*Payment, error) {
 
 // Get reads a payment as it is now, or returns ErrNotFound.
 func (s *Service) Get(ctx context.Context, merchantID int64, id uuid.UUID) (*Payment, error) {
-	return s.findOne(ctx, `SELECT `+paymentColumns+` FROM payments p WHERE p.merchant_id = $1 AND p.id = $2`, merchantID, id)
+	return findOne(ctx, s.pool, `SELECT `+paymentColumns+` FROM payments p WHERE p.merchant_id = $1 AND p.id = $2`, merchantID, id)
+}
+
+// querier is the pool, or one connection of it.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
 // findOne runs a statement that returns one payment, or none: ErrNotFound.
-func (s *Service) findOne(ctx context.Context, sql string, args ...any) (*Payment, error) {
-	rows, err := s.pool.Query(ctx, sql, args...)
+func findOne(ctx context.Context, db querier, sql string, args ...any) (*Payment, error) {
+	rows, err := db.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading a payment: %w", err)
 	}

@@ -72,7 +72,6 @@ type Service struct {
 	retention time.Duration
 	trace     func(context.Context, []context.Context) (context.Context, func(error)) // nil: no
 	queueMax  int
-	timeout   time.Duration
 
 	authorizedFor time.Duration
 }
@@ -86,7 +85,6 @@ func New(c Config) *Service {
 		retention: c.Retention,
 		trace:     c.Trace,
 		queueMax:  c.QueueSizeMax,
-		timeout:   c.Timeout,
 
 		authorizedFor: c.AuthorizationLifetime,
 	}
@@ -204,35 +202,25 @@ func (s *Service) execute(ctx context.Context, op *operation) (Reply, error) {
 }
 
 // replayOrRefuse handles a request that breaks a rule. If its key has been answered already it gets that answer: the rule may be
-// younger than the answer.
+// younger than the answer. A replay is an acknowledgement, so it is confirmed; replays out of a batch need no such call, because
+// their row locks are writes. It does not queue for a batch: rules seldom become stricter.
 func (s *Service) replayOrRefuse(ctx context.Context, op *operation, refusal *Refusal) (Reply, error) {
-	record, now, err := idempotency.Find(ctx, s.pool, op.claim.Key)
-	switch {
-	case err != nil:
-		return Reply{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	case record == nil:
-		return Reply{}, refusal
-	}
-	reply, err := s.reply(record, op.claim.Fingerprint, now)
+	var reply Reply
+	err := postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) error {
+		record, now, err := idempotency.Find(ctx, conn, op.claim.Key)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		case record == nil:
+			return refusal
+		}
+		reply, err = s.reply(record, op.claim.Fingerprint, now)
+		return err
+	})
 	if err != nil {
-		return Reply{}, err // which acknowledges nothing
-	}
-	if err := s.commitAfterAll(ctx); err != nil {
 		return Reply{}, translate(err)
 	}
 	return reply, nil
-}
-
-// commitAfterAll returns when all that was committed until now is as safe as its COMMIT promised. If somebody cancels a COMMIT's
-// wait for a synchronous standby, its row can be read although no standby has it, so reading it is no reason to acknowledge it. A
-// later COMMIT waits for all before it, if it wrote something: here a message that nobody reads. Replays out of a batch need no such
-// call, because their row locks are writes. It does not queue for a batch: rules seldom become stricter.
-func (s *Service) commitAfterAll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout) // a caller who leaves decides no COMMIT
-	defer cancel()
-	return s.committer.Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
-		return tx.Commit(ctx, func(q *pgx.Batch) { q.Queue(`SELECT pg_logical_emit_message(true, 'paymentsvc.await', '')`) })
-	})
 }
 
 // reply is what a record means for one request under its key.

@@ -2,9 +2,11 @@ package payments
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/pgtest"
 	"github.com/paymentsvc/paymentsvc/test/service"
 )
@@ -54,5 +56,62 @@ func TestAReplayWaitsForTheStandby(t *testing.T) {
 	}
 	if b := balanceOf(t, s, merchant, "b"); b != 14 {
 		t.Errorf("b got %d of 7 charged and 7 captured", b)
+	}
+}
+
+// FAULTS 19, of what has no key: a write is no acknowledgement before a standby has it, and a repetition that finds it done neither. Here
+// somebody cancels every wait, so that each COMMIT succeeds, with a WARNING.
+func TestAnAccountIsAcknowledgedOnlyByAStandbyToo(t *testing.T) {
+	t.Parallel()
+	cluster := pgtest.Durable(t, nil)
+	// Whatever is set elsewhere: here, that no COMMIT waits which does not ask for it.
+	s := newService(t, cluster.URL()+"&synchronous_commit=off")
+	merchant := newMerchant(t, s, map[string]int64{"a": 100, "b": 0, "closed": 0, "to-close": 0})
+	paid := charge(t, s, merchant, "k", Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"})
+	ref := func(id string) ledger.Ref { return ledger.Ref{MerchantID: merchant, AccountID: id} }
+	closeAccount := func(ctx context.Context, id string) error { return s.CloseAccount(ctx, ref(id), ledger.Unconditional) }
+	if err := closeAccount(t.Context(), "closed"); err != nil {
+		t.Fatal(err)
+	}
+	put := func(ctx context.Context, id, name string) error {
+		terms := ledger.Terms{Currency: "USD", Name: name, Metadata: map[string]string{}}
+		_, _, err := s.PutAccount(ctx, ref(id), terms, ledger.Unconditional)
+		return err
+	}
+	edit := func(ctx context.Context, description string) error {
+		payment, err := s.Get(ctx, merchant, paid.PaymentID)
+		if err != nil {
+			return err
+		}
+		_, err = s.Edit(ctx, merchant, payment.ID, ledger.IfVersion(payment.Version), Patch{Description: &description})
+		return err
+	}
+
+	standby := service.NewStandby(t, cluster.AdminURL())
+	for what, write := range map[string]func(context.Context) error{
+		"a new account":                func(ctx context.Context) error { return put(ctx, "new", "new") },
+		"an account's terms":           func(ctx context.Context) error { return put(ctx, "b", "renamed") },
+		"terms that are there":         func(ctx context.Context) error { return put(ctx, "a", "") },
+		"the end of an account":        func(ctx context.Context) error { return closeAccount(ctx, "to-close") },
+		"the end that it has had":      func(ctx context.Context) error { return closeAccount(ctx, "closed") },
+		"a payment's text":             func(ctx context.Context) error { return edit(ctx, "edited") },
+		"a text that is there already": func(ctx context.Context) error { return edit(ctx, "") },
+	} {
+		t.Run(what, func(t *testing.T) {
+			comeBack := standby.Leave(t)
+			written := make(chan error, 1)
+			go func() { written <- write(context.Background()) }()
+			service.Await(t, 10*time.Second, "the write is answered", func() bool {
+				standby.CancelWaits(t)
+				return len(written) > 0
+			})
+			if err := <-written; !errors.Is(err, ErrNotSafeYet) {
+				t.Errorf("while no standby has it: %v, want %v", err, ErrNotSafeYet)
+			}
+			comeBack()
+			if err := write(context.Background()); err != nil {
+				t.Errorf("the same again, with the standby: %v", err)
+			}
+		})
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Errors of a money transaction. Any other error of it means that the database refused its data: nothing was
-// committed, and the same data would be refused again.
+// Errors of a money transaction, and of [Confirm]. Any other error of a money transaction means that the database refused
+// its data: nothing was committed, and the same data would be refused again.
 var (
 	// ErrUnavailable means that nothing was committed, because the database could not be reached or could not work.
 	ErrUnavailable = errors.New("the database cannot be used right now")
@@ -65,9 +65,12 @@ func fateOf(err error) fate {
 	return fateRefused
 }
 
-// Unavailable tells whether an error of a read means that the database cannot be used right now, and not that something
-// is wrong with the question.
+// Unavailable tells whether an error of a read, or of [Confirm], means that the database cannot be used right now, and not that
+// something is wrong with the question.
 func Unavailable(err error) bool {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrOutcomeUnknown) {
+		return true
+	}
 	if _, reported := errors.AsType[*pgconn.PgError](err); reported {
 		return fateOf(err) != fateRefused
 	}

@@ -3,7 +3,7 @@
 // It knows three things that are easy to get wrong. What a connection must be like before money may run over it: acting as
 // the restricted role, with COMMIT waiting for the disk, and with every wait bounded (pools, in this file). What an error
 // means for the transaction that met it: refused, worth another try, or unknown (errors.go). And when a COMMIT may be
-// believed: see [Committer].
+// believed: see [Committer], and [Confirm] for what is no money transaction.
 package postgres
 
 import (

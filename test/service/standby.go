@@ -55,6 +55,17 @@ func (s *Standby) AwaitedBy(t testing.TB) (n int) {
 	return n
 }
 
+// CancelWaits has every COMMIT of the service that waits succeed now, with a WARNING.
+func (s *Standby) CancelWaits(t testing.TB) {
+	t.Helper()
+	if _, err := s.admin.Exec(context.Background(), `
+		SELECT pg_cancel_backend(pid)
+		FROM pg_stat_activity
+		WHERE wait_event = 'SyncRep' AND application_name LIKE 'paymentsvc%'`); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (s *Standby) configure(t testing.TB, statement string) {
 	t.Helper()
 	for _, each := range []string{statement, `SELECT pg_reload_conf()`} {
