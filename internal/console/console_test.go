@@ -149,17 +149,76 @@ func TestWhatIsSettledUnseenIsToldLater(t *testing.T) {
 	}
 }
 
-// A new key now would be a second charge, if the first one was done.
-func TestWhileTheOutcomeIsUnknownThereIsNoNewKey(t *testing.T) {
+// What came to no end while nobody looked is not being sent any more, and can be found out.
+func TestWhatEndsUnknownUnseenCanBeFoundOut(t *testing.T) {
 	c := newTab(t)
+	c.loseAnswers()
+	evaluate[any](c, `{ window.lose = new Promise((resolve) => { window.lost = resolve }); null; }`)
+	c.typeCharge("49.99")
+	c.press("Charge")
+	c.follow("Accounts", "Accounts")
+	c.await("It is being sent.")
+	evaluate[any](c, `window.lost()`)
+	c.await("It is not known what came of it.")
+	evaluate[any](c, `{
+		const no = { status: 422, code: "unprocessable", retry: "same_key", title: "No", detail: "not now" };
+		const headers = { "Content-Type": "application/problem+json" };
+		window.fetch = async () => new Response(JSON.stringify(no), { status: 422, headers });
+	}`)
+	c.press("Find out")
+	c.await("It is not known whether it was done.") // by the attempts before
+	evaluate[any](c, `{ window.fetch = window.service }`)
+	c.press("Find out")
+	c.await("Done once, by an earlier request")
+	if made := c.payments(); len(made) != 1 {
+		t.Errorf("there are %v", made)
+	}
+}
+
+// loseAnswers has the page's charges arrive, and their answers not; and not before the promise window.lose.
+func (c *tab) loseAnswers() {
+	c.Helper()
 	evaluate[any](c, `{
 		Math.random = () => 0; // no waiting
 		window.service = window.fetch;
 		window.fetch = async (path, request) => {
-			await service(path, request);
+			const answer = await service(path, request);
+			if (request.method !== "POST") {
+				return answer;
+			}
+			await window.lose;
 			throw new TypeError("the answer was lost");
 		};
 	}`)
+}
+
+// Two senders of one intent would not know what the other one's answers leave open, and a page that was signed out is not to send at
+// all: what it has would be another intent under the next key.
+func TestAnIntentHasOneSenderAndNoneWithoutItsAPIKey(t *testing.T) {
+	c := newTab(t)
+	said := evaluate[[]string](c, `(async () => {
+		const { end, keep, newIntent, newKey, send, unfinished } = await import("/console/assets/intent.js");
+		let answer;
+		window.fetch = () => new Promise((resolve) => { answer = resolve });
+		const intent = newIntent({ key: newKey(), what: "a test", path: "/payments", body: { amount: 1 } });
+		const saying = (sending) => sending.then(({ came }) => came, ({ message }) => message);
+		const first = saying(send(intent, { onAttempt() {} }));
+		const second = await saying(send(intent, { onAttempt() {} }));
+		end();
+		answer(new Response("", { status: 503, headers: { "Retry-After": "0" } }));
+		keep(intent);
+		return [second, await first, await saying(send(intent, { onAttempt() {} })), unfinished().length + " kept"];
+	})()`)
+	want := []string{"It is being sent already.", "The API key was forgotten.", "The API key was forgotten.", "0 kept"}
+	if !slices.Equal(said, want) {
+		t.Errorf("they say %q, not %q", said, want)
+	}
+}
+
+// A new key now would be a second charge, if the first one was done.
+func TestWhileTheOutcomeIsUnknownThereIsNoNewKey(t *testing.T) {
+	c := newTab(t)
+	c.loseAnswers()
 	c.typeCharge("49.99")
 	c.press("Charge")
 	c.await("It is not known whether it was done.")
@@ -295,6 +354,18 @@ func TestAnAccountIsMadeAndClosed(t *testing.T) {
 	c.await("till is made.")
 	c.press("Make it")
 	c.await("There is an account till: its own page changes it.")
+	evaluate[any](c, `{
+		window.service = window.fetch;
+		window.fetch = async (path, request) => {
+			if (request.method === "GET") {
+				throw new TypeError("the line broke");
+			}
+			return service(path, request);
+		};
+	}`)
+	c.press("Make it") // over what cannot be seen
+	c.await("No answer of the service")
+	evaluate[any](c, `{ window.fetch = window.service }`)
 	c.put("till", `{"currency":"KWD","overdraft_limit":1500,"metadata":{"theirs":"stays"}}`)
 	c.visit("/console#/accounts/till")
 	c.awaitTitle("Account till")
@@ -463,11 +534,11 @@ func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
 		{[]string{`{status: 200, type: "text/html", body: {id: "pay_1"}}`}, "unknown", 1},
 		{[]string{`{status: 200, type: "application/json", body: {id: "portal"}}`}, "unknown", 1},
 		{[]string{`{status: 408, body: {status: 408, title: "Request Timeout"}}`}, "unknown", 1}, // a gateway's problem has no code
-		{[]string{beforeReload, badBody}, "unknown", 2},                                          // and so may that one
-		{[]string{beforeReload, done}, "done", 2},
+		{[]string{beforeReload, badBody}, "unknown", 1},                                          // and so may that one
+		{[]string{beforeReload, done}, "done", 1},
 	} {
 		got := evaluate[sending](c, fmt.Sprintf(`(async () => {
-			const { forget, newIntent, newKey, send, unfinished } = await import("/console/assets/intent.js");
+			const { forget, keep, newIntent, newKey, unfinished } = await import("/console/assets/intent.js");
 			const { follow } = await import("/console/assets/report.js");
 			const answers = [%s], sent = [], service = window.fetch;
 			let keptThen = 0;
@@ -475,15 +546,15 @@ func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
 			window.fetch = async (path, request) => {
 				keptThen ||= unfinished().length;
 				sent.push(path + request.headers.get("Idempotency-Key") + request.body);
-				const answer = answers[Math.min(sent.length, answers.length) - 1];
-				if (answer === "reload") return new Promise(() => {});
+				const script = answers.filter((each) => each !== "reload");
+				const answer = script[Math.min(sent.length, script.length) - 1];
 				if (!answer) throw new TypeError("the line broke");
 				const body = answer.body ?? { status: answer.status, code: answer.code, retry: answer.retry };
 				const headers = { "Content-Type": answer.type ?? "application/problem+json", "Retry-After": answer.after ?? "0" };
 				return new Response(JSON.stringify(body), { status: answer.status, headers });
 			};
 			const intent = newIntent({ key: newKey(), what: "a test", path: "/payments", body: { amount: 1 } });
-			if (answers[0] === "reload") send(intent, { onAttempt() {} });
+			if (answers[0] === "reload") keep({ ...intent, sent: true }); // what a page leaves that went while it was sending
 			const report = document.createElement("div");
 			document.body.append(report);
 			let came = "unknown";

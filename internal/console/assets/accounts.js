@@ -36,8 +36,11 @@ function makeForm() {
     async send(typed) {
       const path = "/accounts/" + encodeURIComponent(typed.id);
       const there = await exchange("GET", path);
-      if (there.ok) {
+      if (there.yes) {
         throw new Error(`There is an account ${typed.id}: its own page changes it.`);
+      }
+      if (there.problem?.code !== "not_found") {
+        throw there;
       }
       const currency = typed.currency.trim().toUpperCase();
       return exchange("PUT", path, { body: JSON.stringify({ currency, ...termsOf(typed, currency) }) });
@@ -64,8 +67,7 @@ const termsOf = (typed, currency) => ({
 // accountView is one account, its terms and its statement.
 export async function accountView(id) {
   const path = "/accounts/" + encodeURIComponent(id);
-  const answer = await get(path);
-  const account = answer.value;
+  const account = (await get(path)).value;
   return element("section", {},
     heading(`Account ${id}`),
     definitions([
@@ -75,7 +77,7 @@ export async function accountView(id) {
       ["Status", account.status],
       ["Metadata", metadataText(account.metadata)],
     ]),
-    account.status !== "closed" && [editForm({ account, path, etag: answer.headers.get("ETag") }), closeForm(account, path)],
+    account.status !== "closed" && [editForm(account, path), closeForm(account, path)],
     element("h2", {}, "Statement"),
     await pages(path + "/entries", {}, ["Number", "At", "Amount", "Balance after", "Payment"], (entry) => [
       String(entry.sequence), time(entry.at), money(entry.amount, entry.currency), money(entry.balance_after, entry.currency),
@@ -84,11 +86,11 @@ export async function accountView(id) {
 }
 
 // editForm changes the terms, for who has seen this version of them. What it does not show stays as it is.
-const editForm = ({ account, path, etag }) => changeForm({
+const editForm = (account, path) => changeForm({
   submit: `Change version ${account.version}`,
   fields: termsFields(account),
   send: (typed) => exchange("PUT", path, {
-    ifMatch: etag,
+    ifMatch: `"${account.version}"`,
     body: JSON.stringify({ currency: account.currency, metadata: account.metadata, ...termsOf(typed, account.currency) }),
   }),
   done: () => ["It is changed. ", accountLink(account.id)],
@@ -117,7 +119,7 @@ function changeForm({ title, submit, fields, send, done }) {
     inputs.disabled = true;
     try {
       const answer = await send(typed);
-      report.replaceChildren(answer.ok ? element("p", { className: "done" }, ...done(answer.value)) : changeProblem(answer));
+      report.replaceChildren(answer.yes ? element("p", { className: "done" }, ...done(answer.value)) : changeProblem(answer));
     } catch (mistake) {
       report.replaceChildren(failureNode(mistake));
     } finally {

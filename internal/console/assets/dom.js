@@ -46,6 +46,10 @@ export const heading = (text) => element("h1", { tabIndex: -1 }, text); // to be
 export const field = (label, attributes) =>
   element("label", {}, element("span", {}, label), element("input", { autocomplete: "off", ...attributes }));
 
+// textField is a labelled input of several lines.
+export const textField = (label, attributes) =>
+  element("label", {}, element("span", {}, label), element("textarea", attributes));
+
 // choice is a labelled select, of pairs of a value and its text.
 export const choice = (label, name, options, chosen) =>
   element("label", {}, element("span", {}, label), element("select", { name },

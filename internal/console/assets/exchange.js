@@ -35,9 +35,9 @@ export class Answer {
     }
   }
 
-  // isOfThing tells whether the answer is the service's yes, and is about something whose id has that form.
-  isOfThing(form) {
-    return this.ok && this.isOfType("application/json") && form.test(this.value?.id ?? "");
+  // yes tells whether the answer is the service's, and a success: a gateway may say 200 to anything.
+  get yes() {
+    return this.status === 204 || this.ok && this.isOfType("application/json");
   }
 
   // problem is the service's no (RFC 9457); null if there is no answer, or if it is not the service's: a gateway's has no code.
@@ -96,7 +96,7 @@ async function attempt(path, request) {
 export async function get(path, query = {}) {
   const given = Object.entries(query).filter(([, value]) => value);
   const answer = await exchange("GET", path + (given.length > 0 ? "?" + new URLSearchParams(given) : ""));
-  if (!answer.ok) {
+  if (!answer.yes) {
     throw answer;
   }
   return answer;

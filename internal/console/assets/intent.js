@@ -38,14 +38,29 @@ const storageName = "paymentsvc.unfinished";
 export const unfinished = () => JSON.parse(sessionStorage.getItem(storageName) ?? "[]");
 
 export function keep(intent) {
+  if (ended) {
+    return;
+  }
   sessionStorage.setItem(storageName, JSON.stringify([...others(intent), intent]));
 }
 
 export function forget(intent) {
+  if (ended) {
+    return;
+  }
   sessionStorage.setItem(storageName, JSON.stringify(others(intent)));
 }
 
 const others = (intent) => unfinished().filter(({ key }) => key !== intent.key);
+
+// end ends all sending, and forgets everything: the API key goes, and under the next one a request would be another intent. A page that
+// is about to be reloaded lives on for a while.
+export function end() {
+  ended = true;
+  sessionStorage.clear();
+}
+
+let ended = false;
 
 // The keys of the intents that are being sent. There is one sender of each: of two, neither would know what the other one's answers
 // leave open.
@@ -54,16 +69,22 @@ const sending = new Set();
 export const isBeingSent = ({ key }) => sending.has(key);
 
 // send sends the intent until it is known what it came to, or until it has been tried often enough. It tells onAttempt of each
-// answer, and of the pause (in ms) that follows, if one does. It fails, and sends nothing, if the intent cannot be kept. attempt sends
-// one request.
+// answer, and of the pause (in ms) that follows, if one does. It fails, and sends nothing, if the intent cannot be kept, or is being
+// sent. attempt sends one request.
 export async function send(intent, { onAttempt, attempt = exchange }) {
   // An attempt that is refused does nothing; but a refusal says nothing of an attempt before it, which may be on its way still. Only
   // the key's own answer, or the word that it can have none, settles those, also the ones before a reload.
-  let open = unfinished().some(({ key, sent }) => key === intent.key && sent);
+  let open = intent.sent || unfinished().some(({ key, sent }) => key === intent.key && sent);
+  if (sending.has(intent.key)) {
+    throw new Error("It is being sent already.");
+  }
   keep({ ...intent, sent: true });
   sending.add(intent.key);
   try {
     for (let n = 1; ; n++) {
+      if (ended) {
+        throw new Error("The API key was forgotten.");
+      }
       const answer = await attempt("POST", intent.path, { key: intent.key, body: intent.body });
       const { came, effect, again } = judge(answer);
       open = (open || effect === "maybe") && effect !== "known";
@@ -84,7 +105,7 @@ export async function send(intent, { onAttempt, attempt = exchange }) {
 // and whether to send it again.
 function judge(answer) {
   const problem = answer.problem;
-  if (answer.isOfThing(/^(pay|ref)_/)) {
+  if (answer.yes && /^(pay|ref)_/.test(answer.value?.id)) {
     return { came: outcome.done, effect: "known", again: false };
   }
   if (!problem) { // nothing; or it is not the service's, and whoever is in between may have passed the request on

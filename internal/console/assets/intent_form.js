@@ -26,7 +26,11 @@ export function intentForm({ title, submit, fields, request, onDone }) {
       return;
     }
     inputs.disabled = true; // until it may be corrected, or is another one
-    await follow(intent, report, { settled, attempt: typed.lossy ? losingTheFirst() : undefined });
+    try {
+      await follow(intent, report, { settled, attempt: typed.lossy ? losingTheFirst() : undefined });
+    } catch (mistake) {
+      report.append(failureNode(mistake));
+    }
   }
 
   // While it is not known what came of it there is no other one: a new key would be a second charge.
@@ -46,6 +50,7 @@ export function intentForm({ title, submit, fields, request, onDone }) {
     keyShown.textContent = key;
     report.replaceChildren();
     inputs.disabled = false;
+    form.querySelector("input").focus();
   }
 
   const form = element("form", { onsubmit: sendTyped },
@@ -56,11 +61,19 @@ export function intentForm({ title, submit, fields, request, onDone }) {
   return form;
 }
 
-// unfinishedNode lists the intents of which this tab has not shown what they came to; null if there is none.
-export function unfinishedNode() {
-  const intents = unfinished();
-  return intents.length === 0 ? null : element("section", { className: "unfinished" },
-    element("h2", {}, "Unfinished"), intents.map(unfinishedIntent));
+// unfinishedList lists the intents of which this tab has not shown what they came to.
+export function unfinishedList() {
+  const list = element("section", { className: "unfinished" }, element("h2", {}, "Unfinished"), unfinished().map(unfinishedIntent));
+  list.hidden = unfinished().length === 0;
+  return list;
+}
+
+// updateUnfinished shows an intent as it has become, and leaves the others, with what they report, as they are.
+export function updateUnfinished(list, intent) {
+  const shown = Array.from(list.children).find(({ dataset }) => dataset.key === intent.key);
+  shown?.remove();
+  list.append(unfinishedIntent(intent));
+  list.hidden = false;
 }
 
 const meanwhile = {
@@ -85,5 +98,6 @@ function unfinishedIntent(intent) {
     state.append("It is not known what came of it. The same request with the same key finds out, and does nothing twice. ",
       findOut(intent, state, () => {}), dismiss("Ask no more"));
   }
-  return element("div", {}, element("p", {}, element("strong", {}, intent.what), " ", element("code", {}, intent.key)), state);
+  return element("div", { "data-key": intent.key },
+    element("p", {}, element("strong", {}, intent.what), " ", element("code", {}, intent.key)), state);
 }

@@ -4,8 +4,8 @@ import { accountView, accountsView, offerAccounts } from "./accounts.js";
 import { chargeView } from "./charge.js";
 import { button, element, field, heading, link } from "./dom.js";
 import { useAPIKey } from "./exchange.js";
-import { unfinished } from "./intent.js";
-import { unfinishedNode } from "./intent_form.js";
+import { end, unfinished } from "./intent.js";
+import { unfinishedList, updateUnfinished } from "./intent_form.js";
 import { paymentView, paymentsView } from "./payments.js";
 import { goTo } from "./place.js";
 import { failureNode } from "./problem.js";
@@ -13,7 +13,7 @@ import { failureNode } from "./problem.js";
 const keyName = "paymentsvc.api_key"; // in the tab's session storage: there after a reload, and gone with the tab
 
 const page = document.getElementById("console");
-const unfinishedPlace = element("div");
+let unfinishedShown; // the list of them
 
 const views = [
   ["charge", chargeView],
@@ -39,19 +39,15 @@ async function show() {
   try {
     view = await viewOf(location.hash);
   } catch (failure) {
-    view = element("section", {}, heading("Not to be shown"), failureNode(failure));
+    view = element("section", {}, heading("Not to be shown"), failureNode(failure), button("Try again", start));
   }
   if (number === asked) {
-    page.replaceChildren(menu(), unfinishedPlace, view);
-    showUnfinished();
+    unfinishedShown = unfinishedList();
+    page.replaceChildren(menu(), unfinishedShown, view);
     const title = view.querySelector("h1");
     document.title = `paymentsvc: ${title.textContent}`;
     title.focus();
   }
-}
-
-function showUnfinished() {
-  unfinishedPlace.replaceChildren(unfinishedNode() ?? "");
 }
 
 const menu = () => element("nav", { className: "menu", "aria-label": "Console" },
@@ -75,7 +71,7 @@ function signIn() {
     try {
       await offerAccounts();
       sessionStorage.setItem(keyName, key);
-      show();
+      start();
     } catch (failure) {
       report.replaceChildren(failureNode(failure));
     } finally {
@@ -92,17 +88,20 @@ function signIn() {
 // signOut forgets whose tab this is, and with it what is unfinished: under another merchant's key that would be another intent.
 function signOut() {
   const question = "There are unfinished requests, which this tab will then not be able to find out about. Forget them?";
-  if (unfinished().length > 0 && !confirm(question)) {
+  if (isSomethingOpen() && !confirm(question)) {
     return;
   }
-  sessionStorage.clear();
-  location.reload(); // and whatever is still being sent, or waits to be sent again, ends
+  end();
+  page.replaceChildren();
+  location.reload();
 }
+
+const isSomethingOpen = () => unfinished().some(({ came }) => !came);
 
 // warnOfLoss has the browser ask before the tab goes, and what it has not found out with it. (A reload would lose nothing, but looks
 // the same.)
 function warnOfLoss(event) {
-  if (unfinished().some(({ came }) => !came)) {
+  if (isSomethingOpen()) {
     event.preventDefault();
   }
 }
@@ -110,23 +109,25 @@ function warnOfLoss(event) {
 function start() {
   const key = sessionStorage.getItem(keyName);
   if (!key) {
-    page.replaceChildren(signIn());
+    if (!page.querySelector("[name=api_key]")) { // one key is asked for at a time
+      page.replaceChildren(signIn());
+    }
     return;
   }
   useAPIKey(key);
   show();
 }
 
-addEventListener("hashchange", start);
-addEventListener("unfinished", showUnfinished);
-addEventListener("beforeunload", warnOfLoss);
-page.addEventListener("click", (event) => { // a link to where one is shows it anew
-  if (event.target.closest("a")?.getAttribute("href") === location.hash) {
-    goTo(location.hash);
-  }
-});
 try {
   start();
+  addEventListener("hashchange", start);
+  addEventListener("unfinished", ({ detail }) => updateUnfinished(unfinishedShown, detail));
+  addEventListener("beforeunload", warnOfLoss);
+  page.addEventListener("click", (event) => { // a link to where one is shows it anew
+    if (event.target.closest("a")?.getAttribute("href") === location.hash) {
+      goTo(location.hash);
+    }
+  });
 } catch {
   page.replaceChildren(failureNode(new Error("This browser has no session storage for this page. Without it, what a lost answer " +
     "was about would be lost too, so nothing is sent.")));

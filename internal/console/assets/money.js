@@ -15,13 +15,16 @@ export function formatMoney(minor, currency) {
   if (typeof minor === "number" && !Number.isSafeInteger(minor)) {
     return `an amount too large for this browser to read exactly, ${currency}`;
   }
+  if (!digits.has(currency)) { // it is younger than this page
+    return `${minor} minor units of ${currency}`;
+  }
   const [, sign, whole, fraction] = /^(-?)(\d+)(.*)$/.exec(typedMoney(minor, currency));
   return `${sign && "−"}${whole.replace(/\B(?=(\d{3})+$)/g, "\u202f")}${fraction} ${currency}`;
 }
 
 // typedMoney is an amount as it would be typed: typedMoney(-5, "USD") is "-0.05".
 export function typedMoney(minor, currency) {
-  const exponent = digits.get(currency) ?? 0;
+  const exponent = digits.get(currency);
   const [, sign, figures] = /^(-?)(\d+)$/.exec(String(minor));
   const padded = figures.padStart(exponent + 1, "0");
   const whole = padded.slice(0, padded.length - exponent);

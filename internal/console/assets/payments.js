@@ -1,6 +1,6 @@
 // Payments: the list, and one with what can be done to it.
 
-import { accountLink, button, choice, definitions, element, field, heading, metadataText, paymentLink, time } from "./dom.js";
+import { accountLink, button, choice, definitions, element, field, heading, metadataText, paymentLink, textField, time } from "./dom.js";
 import { exchange, get } from "./exchange.js";
 import { intentForm } from "./intent_form.js";
 import { pages } from "./list.js";
@@ -45,11 +45,10 @@ export async function paymentView(id) {
 
   async function showFacts() {
     const number = ++asked;
-    const answer = await get(path);
-    const payment = answer.value;
+    const payment = (await get(path)).value;
     const refunds = payment.amount_refunded > 0 ? await refundsOf(payment) : "";
     if (number === asked) {
-      facts.replaceChildren(factsOf(payment), refunds, editForm({ payment, path, etag: answer.headers.get("ETag"), onDone: showAgain }));
+      facts.replaceChildren(factsOf(payment), refunds, editForm(payment, path, showAgain));
     }
     return payment;
   }
@@ -111,20 +110,20 @@ function actionsOn(payment, path, onDone) {
 }
 
 // editForm changes the description, for who has seen this version: a change that came in between is not undone unseen.
-function editForm({ payment, path, etag, onDone }) {
+function editForm(payment, path, onDone) {
   const report = element("div", { "aria-live": "polite" });
   async function change(event) {
     event.preventDefault();
     const description = new FormData(event.target).get("description");
-    const answer = await exchange("PATCH", path, { ifMatch: etag, body: JSON.stringify({ description }) });
-    if (answer.ok) {
+    const answer = await exchange("PATCH", path, { ifMatch: `"${payment.version}"`, body: JSON.stringify({ description }) });
+    if (answer.yes) {
       await onDone();
       return;
     }
     report.replaceChildren(changeProblem(answer), button("Show it as it is now", onDone));
   }
   return element("form", { onsubmit: change },
-    element("fieldset", {}, field("Description", { name: "description", value: payment.description }),
+    element("fieldset", {}, textField("Description", { name: "description", value: payment.description, rows: 2 }),
       element("button", { type: "submit" }, `Change version ${payment.version}`)),
     report);
 }

@@ -12,7 +12,7 @@ export function failureNode(failure) {
 
 // changeProblem shows an answer to a change without a key.
 export const changeProblem = (answer) =>
-  problemNode(answer, answer.problem ? "" : "It may have been done. Sending it again is safe.");
+  problemNode(answer, answer.problem && answer.status < 500 ? "" : "It may have been done. Sending it again is safe.");
 
 // keyedProblem shows an answer to a request with a key.
 export const keyedProblem = (answer) => problemNode(answer, advice[answer.problem?.retry]);
@@ -35,6 +35,7 @@ export function problemNode(answer, note) {
     (problem.errors ?? []).length > 0 && element("ul", {},
       problem.errors.map((each) => element("li", {}, element("code", {}, each.pointer), " ", each.detail))),
     note && element("p", {}, note),
+    answer.retryAfterMs > 0 && element("p", {}, `It asks to come back in ${answer.retryAfterMs / 1000} s.`),
     problem.payment_id && element("p", {}, "It is about ", paymentLink(problem.payment_id), "."),
     element("p", { className: "fine" },
       `${problem.status} `, element("a", { href: problem.type }, problem.code), ` · ${problem.request_id}`));

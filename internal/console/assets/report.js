@@ -22,14 +22,15 @@ export async function follow(intent, report, { settled, attempt }) {
       pause.textContent = pauseMs === undefined ? "" : `Once more, with the same key, in ${(pauseMs / 1000).toFixed(1)} s.`;
     },
   });
-  report.append(verdict(came, answer, count));
-  if (came === outcome.unknown) {
-    report.append(findOut(intent, report, settled));
+  if (!report.isConnected) { // somebody looks elsewhere
+    const left = came === outcome.unknown ? { ...intent, sent: true } : { ...intent, came };
+    keep(left);
+    dispatchEvent(new CustomEvent("unfinished", { detail: left }));
     return;
   }
-  if (!report.isConnected) {
-    keep({ ...intent, came });
-    dispatchEvent(new Event("unfinished"));
+  report.append(verdict(came, answer, count));
+  if (came === outcome.unknown) {
+    report.append(findOut({ ...intent, sent: true }, report, settled));
     return;
   }
   forget(intent);
