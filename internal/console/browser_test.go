@@ -99,6 +99,11 @@ func open(t *testing.T, url string, merchant *service.Merchant) *tab {
 	if err != nil {
 		t.Fatalf("opening a tab: %v", err)
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the page shows:\n%s", c.text())
+		}
+	})
 	c.visit("/console")
 	c.fill("api_key", merchant.APIKey)
 	c.press("Open")
@@ -120,7 +125,7 @@ func (c *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	ctx, cancel := context.WithTimeout(c.ctx, patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
-		c.Fatalf("%v; the page shows:\n%s", err, c.text())
+		c.Fatal(err)
 	}
 }
 
@@ -152,15 +157,7 @@ func (c *tab) follow(text, title string) {
 // await waits until the page shows a text.
 func (c *tab) await(text string) {
 	c.Helper()
-	ended := time.Now().Add(patience)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for shown := c.text(); !strings.Contains(shown, text); shown = c.text() {
-		if time.Now().After(ended) {
-			c.Fatalf("the page does not show %q, but:\n%s", text, shown)
-		}
-		<-tick.C
-	}
+	service.Await(c, patience, fmt.Sprintf("the page shows %q", text), func() bool { return strings.Contains(c.text(), text) })
 }
 
 // awaitTitle waits until the page is the one of that title.

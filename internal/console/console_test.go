@@ -50,11 +50,7 @@ func TestALostAnswerIsFollowedByTheSameKeyAndChargesOnce(t *testing.T) {
 
 // A reload at the worst moment: the charge is done, and its answer is on its way.
 func TestAReloadedPageFindsOutWhatItHadSent(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := service.Start(t, db.URL, service.AllowDataLoss)
-	holding := holdAnswers(t, in.URL())
-	c := open(t, holding.url, service.NewMerchant(t, in, db.URL))
+	c, holding := newHeldTab(t)
 	key := c.key()
 	c.typeCharge("49.99")
 	c.press("Charge")
@@ -74,6 +70,16 @@ func TestAReloadedPageFindsOutWhatItHadSent(t *testing.T) {
 	if text := c.text(); strings.Contains(text, "Unfinished") {
 		t.Errorf("it is still unfinished:\n%s", text)
 	}
+}
+
+// newHeldTab is newTab behind a proxy that holds the first charge's answer back.
+func newHeldTab(t *testing.T) (*tab, *holding) {
+	t.Helper()
+	t.Parallel()
+	db := pgtest.New(t)
+	in := service.Start(t, db.URL, service.AllowDataLoss)
+	holding := holdAnswers(t, in.URL())
+	return open(t, holding.url, service.NewMerchant(t, in, db.URL)), holding
 }
 
 // holding is a proxy that holds the answer to the first POST back, until it is released.
@@ -130,11 +136,7 @@ func holdAnswers(t *testing.T, target string) *holding {
 
 // Whoever looks elsewhere while a charge is sent must not take it for one that was not.
 func TestWhatIsSettledUnseenIsToldLater(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := service.Start(t, db.URL, service.AllowDataLoss)
-	holding := holdAnswers(t, in.URL())
-	c := open(t, holding.url, service.NewMerchant(t, in, db.URL))
+	c, holding := newHeldTab(t)
 	c.typeCharge("49.99")
 	c.press("Charge")
 	holding.await(t)
@@ -379,6 +381,8 @@ func TestAnAccountIsMadeAndClosed(t *testing.T) {
 	c.put("till", `{"currency":"KWD","name":"theirs"}`)
 	c.press("Change version 3")
 	c.await("precondition_failed")
+	c.press("Show it as it is now")
+	c.await("Change version 4")
 	c.press("Close it")
 	c.await("It is closed")
 }
@@ -482,6 +486,35 @@ type sending struct {
 	Kept     int    `json:"kept"`     // after the last
 }
 
+// scriptedService follows an intent whose nth attempt gets the nth of some answers, and returns a sending.
+const scriptedService = `(async () => {
+	const { forget, keep, newIntent, newKey, unfinished } = await import("/console/assets/intent.js");
+	const { follow } = await import("/console/assets/report.js");
+	const answers = [%s], sent = [], service = window.fetch;
+	let keptThen = 0;
+	Math.random = () => 0;
+	window.fetch = async (path, request) => {
+		keptThen ||= unfinished().length;
+		sent.push(path + request.headers.get("Idempotency-Key") + request.body);
+		const script = answers.filter((each) => each !== "reload");
+		const answer = script[Math.min(sent.length, script.length) - 1];
+		if (!answer) throw new TypeError("the line broke");
+		const body = answer.body ?? { status: answer.status, code: answer.code, retry: answer.retry };
+		const headers = { "Content-Type": answer.type ?? "application/problem+json", "Retry-After": answer.after ?? "0" };
+		return new Response(JSON.stringify(body), { status: answer.status, headers });
+	};
+	const intent = newIntent({ key: newKey(), what: "a test", path: "/payments", body: { amount: 1 } });
+	if (answers[0] === "reload") keep({ ...intent, sent: true }); // what a page leaves that went while it was sending
+	const report = document.createElement("div");
+	document.body.append(report);
+	let came = "unknown";
+	await follow(intent, report, { settled(known) { came = known } });
+	const kept = unfinished().length;
+	forget(intent);
+	window.fetch = service;
+	return { came, attempts: sent.length, kept, keptThen, requests: new Set(sent).size };
+})()`
+
 // What the service, or somebody in between, may answer to the attempts of one intent, and what is then known.
 func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
 	c := newTab(t)
@@ -537,33 +570,7 @@ func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
 		{[]string{beforeReload, badBody}, "unknown", 1},                                          // and so may that one
 		{[]string{beforeReload, done}, "done", 1},
 	} {
-		got := evaluate[sending](c, fmt.Sprintf(`(async () => {
-			const { forget, keep, newIntent, newKey, unfinished } = await import("/console/assets/intent.js");
-			const { follow } = await import("/console/assets/report.js");
-			const answers = [%s], sent = [], service = window.fetch;
-			let keptThen = 0;
-			Math.random = () => 0;
-			window.fetch = async (path, request) => {
-				keptThen ||= unfinished().length;
-				sent.push(path + request.headers.get("Idempotency-Key") + request.body);
-				const script = answers.filter((each) => each !== "reload");
-				const answer = script[Math.min(sent.length, script.length) - 1];
-				if (!answer) throw new TypeError("the line broke");
-				const body = answer.body ?? { status: answer.status, code: answer.code, retry: answer.retry };
-				const headers = { "Content-Type": answer.type ?? "application/problem+json", "Retry-After": answer.after ?? "0" };
-				return new Response(JSON.stringify(body), { status: answer.status, headers });
-			};
-			const intent = newIntent({ key: newKey(), what: "a test", path: "/payments", body: { amount: 1 } });
-			if (answers[0] === "reload") keep({ ...intent, sent: true }); // what a page leaves that went while it was sending
-			const report = document.createElement("div");
-			document.body.append(report);
-			let came = "unknown";
-			await follow(intent, report, { settled(known) { came = known } });
-			const kept = unfinished().length;
-			forget(intent);
-			window.fetch = service;
-			return { came, attempts: sent.length, kept, keptThen, requests: new Set(sent).size };
-		})()`, strings.Join(each.answers, ", ")))
+		got := evaluate[sending](c, fmt.Sprintf(scriptedService, strings.Join(each.answers, ", ")))
 		kept := 0
 		if each.came == "unknown" {
 			kept = 1

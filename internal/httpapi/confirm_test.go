@@ -54,15 +54,21 @@ func TestAWriteWithoutAKeyIsAcknowledgedOnlyByACommitThatMayBeBelieved(t *testin
 	}
 }
 
+// newPayerBehindProxy is a merchant with a payment, whose instance reaches its database through the proxy.
+func newPayerBehindProxy(t *testing.T) (m *merchant, proxy *wire.Proxy, payment string) {
+	t.Helper()
+	t.Parallel()
+	db := pgtest.New(t)
+	proxy = wire.Start(t, db.URL)
+	in := newInstance(t, proxy.URL())
+	m = newMerchant(t, db, in, in)
+	return m, proxy, m.charge("k", aliceToShop(1)).want(http.StatusCreated).header.Get("Location")
+}
+
 // FAULTS 18 and 19: between a write and its confirmation another server may have taken over, without the write. So the server that has
 // it confirms it, or nobody does.
 func TestAWriteWithoutAKeyIsConfirmedOnTheConnectionThatWroteIt(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	proxy := wire.Start(t, db.URL)
-	in := newInstance(t, proxy.URL())
-	m := newMerchant(t, db, in, in)
-	path := m.charge("k", aliceToShop(1)).want(http.StatusCreated).header.Get("Location")
+	m, proxy, path := newPayerBehindProxy(t)
 	tag := m.get(path).want(http.StatusOK).header.Get("ETag")
 	for _, write := range []struct {
 		statement string
@@ -83,12 +89,7 @@ func TestAWriteWithoutAKeyIsConfirmedOnTheConnectionThatWroteIt(t *testing.T) {
 
 // A refusal acknowledges nothing, so it waits for no COMMIT.
 func TestARefusedWriteWithoutAKeyIsRefusedWithoutACommit(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	proxy := wire.Start(t, db.URL)
-	in := newInstance(t, proxy.URL())
-	m := newMerchant(t, db, in, in)
-	path := m.charge("k", aliceToShop(1)).want(http.StatusCreated).header.Get("Location")
+	m, proxy, path := newPayerBehindProxy(t)
 	proxy.Forget()
 	m.put("alice", `{"currency":"EUR"}`).wantProblem(http.StatusConflict, "account_currency_fixed")
 	m.close("alice").wantProblem(http.StatusConflict, "account_not_empty")

@@ -1,11 +1,12 @@
 // Accounts: the list, and one with its statement. Everything here is idempotent by its method, so nothing has a key: repeated, it
 // changes nothing more.
 
+import { changeForm } from "./change_form.js";
 import { accountLink, checkbox, definitions, element, field, heading, metadataText, paymentLink, time } from "./dom.js";
 import { exchange, get } from "./exchange.js";
 import { pages } from "./list.js";
 import { money, parseMoney, typedMoney } from "./money.js";
-import { changeProblem, failureNode } from "./problem.js";
+import { goTo } from "./place.js";
 
 // offerAccounts offers the first accounts wherever one has to be named.
 export async function offerAccounts() {
@@ -46,6 +47,7 @@ function makeForm() {
       return exchange("PUT", path, { body: JSON.stringify({ currency, ...termsOf(typed, currency) }) });
     },
     done: (account) => [accountLink(account.id), " is made."],
+    showAgain,
   });
 }
 
@@ -94,6 +96,7 @@ const editForm = (account, path) => changeForm({
     body: JSON.stringify({ currency: account.currency, metadata: account.metadata, ...termsOf(typed, account.currency) }),
   }),
   done: () => ["It is changed. ", accountLink(account.id)],
+  showAgain,
 });
 
 const closeForm = (account, path) => changeForm({
@@ -106,25 +109,7 @@ const closeForm = (account, path) => changeForm({
     return exchange("DELETE", path);
   },
   done: () => ["It is closed, and takes no payment any more."],
+  showAgain,
 });
 
-// changeForm is a form that sends one change, which may be sent again without harm. send returns the answer, or throws an Error that
-// says why nothing was sent; done tells of the thing as it is then.
-function changeForm({ title, submit, fields, send, done }) {
-  const inputs = element("fieldset", {}, fields, element("button", { type: "submit" }, submit));
-  const report = element("div", { "aria-live": "polite" });
-  async function change(event) {
-    event.preventDefault();
-    const typed = Object.fromEntries(new FormData(event.target));
-    inputs.disabled = true;
-    try {
-      const answer = await send(typed);
-      report.replaceChildren(answer.yes ? element("p", { className: "done" }, ...done(answer.value)) : changeProblem(answer));
-    } catch (mistake) {
-      report.replaceChildren(failureNode(mistake));
-    } finally {
-      inputs.disabled = false;
-    }
-  }
-  return element("form", { onsubmit: change }, title && element("h2", {}, title), inputs, report);
-}
+const showAgain = () => goTo(location.hash);

@@ -18,10 +18,6 @@ export class Answer {
     this.tookMs = 0;
   }
 
-  get ok() {
-    return this.status >= 200 && this.status < 300;
-  }
-
   get replayed() {
     return this.headers.get("Idempotent-Replayed") === "true";
   }
@@ -37,7 +33,7 @@ export class Answer {
 
   // yes tells whether the answer is the service's, and a success: a gateway may say 200 to anything.
   get yes() {
-    return this.status === 204 || this.ok && this.isOfType("application/json");
+    return this.status === 204 || this.status >= 200 && this.status < 300 && this.isOfType("application/json");
   }
 
   // problem is the service's no (RFC 9457); null if there is no answer, or if it is not the service's: a gateway's has no code.

@@ -37,21 +37,17 @@ const storageName = "paymentsvc.unfinished";
 
 export const unfinished = () => JSON.parse(sessionStorage.getItem(storageName) ?? "[]");
 
-export function keep(intent) {
-  if (ended) {
-    return;
-  }
-  sessionStorage.setItem(storageName, JSON.stringify([...others(intent), intent]));
-}
+export const keep = (intent) => store([...others(intent), intent]);
 
-export function forget(intent) {
-  if (ended) {
-    return;
-  }
-  sessionStorage.setItem(storageName, JSON.stringify(others(intent)));
-}
+export const forget = (intent) => store(others(intent));
 
 const others = (intent) => unfinished().filter(({ key }) => key !== intent.key);
+
+function store(intents) {
+  if (!ended) {
+    sessionStorage.setItem(storageName, JSON.stringify(intents));
+  }
+}
 
 // end ends all sending, and forgets everything: the API key goes, and under the next one a request would be another intent. A page that
 // is about to be reloaded lives on for a while.

@@ -1,12 +1,13 @@
 // Payments: the list, and one with what can be done to it.
 
+import { changeForm } from "./change_form.js";
 import { accountLink, button, choice, definitions, element, field, heading, metadataText, paymentLink, textField, time } from "./dom.js";
 import { exchange, get } from "./exchange.js";
 import { intentForm } from "./intent_form.js";
 import { pages } from "./list.js";
 import { money, parseMoney } from "./money.js";
 import { goTo } from "./place.js";
-import { changeProblem, failureNode } from "./problem.js";
+import { failureNode } from "./problem.js";
 
 const statuses = ["authorized", "processing", "succeeded", "declined", "canceled"];
 
@@ -110,20 +111,13 @@ function actionsOn(payment, path, onDone) {
 }
 
 // editForm changes the description, for who has seen this version: a change that came in between is not undone unseen.
-function editForm(payment, path, onDone) {
-  const report = element("div", { "aria-live": "polite" });
-  async function change(event) {
-    event.preventDefault();
-    const description = new FormData(event.target).get("description");
-    const answer = await exchange("PATCH", path, { ifMatch: `"${payment.version}"`, body: JSON.stringify({ description }) });
-    if (answer.yes) {
-      await onDone();
-      return;
-    }
-    report.replaceChildren(changeProblem(answer), button("Show it as it is now", onDone));
-  }
-  return element("form", { onsubmit: change },
-    element("fieldset", {}, textField("Description", { name: "description", value: payment.description, rows: 2 }),
-      element("button", { type: "submit" }, `Change version ${payment.version}`)),
-    report);
-}
+const editForm = (payment, path, showAgain) => changeForm({
+  submit: `Change version ${payment.version}`,
+  fields: [textField("Description", { name: "description", value: payment.description, rows: 2 })],
+  send: ({ description }) => exchange("PATCH", path, { ifMatch: `"${payment.version}"`, body: JSON.stringify({ description }) }),
+  done() {
+    showAgain();
+    return ["It is changed."];
+  },
+  showAgain,
+});
