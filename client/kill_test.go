@@ -16,8 +16,10 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/paymentsvc/paymentsvc/client"
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 const patience = 20 * time.Second
@@ -45,8 +47,8 @@ func (c *callers) newIntent() *intent {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := len(c.intents)
-	charge := client.Charge{Amount: int64(n + 1), Currency: service.Currency, SourceAccount: service.World}
-	charge.DestinationAccount = service.Shops[n%len(service.Shops)]
+	charge := client.Charge{Amount: int64(n + 1), Currency: journal.Currency, SourceAccount: journal.World}
+	charge.DestinationAccount = journal.Shops[n%len(journal.Shops)]
 	in := &intent{key: client.NewKey(), charge: charge}
 	c.intents = append(c.intents, in)
 	return in
@@ -91,7 +93,7 @@ func (c *callers) charge(n int) (stop func()) {
 func (c *callers) await(n int64, what string) {
 	c.Helper()
 	until := c.settled.Load() + n
-	service.Await(c, patience, what, func() bool { return c.settled.Load() >= until })
+	await.Until(c, patience, what, func() bool { return c.settled.Load() >= until })
 }
 
 // judge holds what callers were told against the payments that are there.
@@ -131,7 +133,7 @@ func TestEveryIntentIsOnePaymentAlthoughTheServiceIsKilled(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	fleet := service.StartFleet(t, 1, db.URL, service.AllowDataLoss)
-	merchant := service.NewMerchant(t, fleet.Instances()[0], db.URL)
+	merchant := journal.NewMerchant(t, fleet.Instances()[0], db.URL)
 	door := startDoor(t, fleet.Pick)
 	transport := &http.Transport{MaxIdleConnsPerHost: 100}
 	t.Cleanup(transport.CloseIdleConnections) // before the door, which waits for it
@@ -144,7 +146,7 @@ func TestEveryIntentIsOnePaymentAlthoughTheServiceIsKilled(t *testing.T) {
 	stop := c.charge(12)
 	for range 4 {
 		c.await(50, "callers are served")
-		service.Await(t, patience, "requests are under way", func() bool { return wire.busy() >= 3 })
+		await.Until(t, patience, "requests are under way", func() bool { return wire.busy() >= 3 })
 		fleet.Instances()[0].Kill()
 		fleet.Restart(0).AwaitReady(patience)
 	}

@@ -6,8 +6,9 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/client"
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // bench is an instance of the service on a database of its own, and a client of its merchant.
@@ -15,7 +16,7 @@ type bench struct {
 	*testing.T
 	db       *pgtest.DB
 	url      string
-	merchant *service.Merchant
+	merchant *journal.Merchant
 	*client.Client
 }
 
@@ -24,7 +25,7 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	db := pgtest.New(t)
 	in := service.Start(t, db.URL, service.AllowDataLoss)
-	merchant := service.CreateMerchant(t, db.URL)
+	merchant := journal.CreateMerchant(t, db.URL)
 	return &bench{t, db, in.URL(), merchant, newClient(t, client.Options{URL: in.URL(), APIKey: merchant.APIKey})}
 }
 

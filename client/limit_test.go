@@ -8,8 +8,9 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/client"
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // The service turns requests away, and says for how long. Callers who keep to it are all served, each once.
@@ -17,7 +18,7 @@ func TestARateLimitIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	in := service.Start(t, db.URL, service.AllowDataLoss, "RATE_LIMIT_PER_SECOND=20", "RATE_LIMIT_BURST=20")
-	merchant := service.NewMerchant(t, in, db.URL)
+	merchant := journal.NewMerchant(t, in, db.URL)
 	transport := &http.Transport{MaxIdleConnsPerHost: 100}
 	t.Cleanup(transport.CloseIdleConnections)
 	var limited atomic.Int64
@@ -39,7 +40,7 @@ func TestARateLimitIsWaitedFor(t *testing.T) {
 	for i := range n {
 		calling.Go(func() {
 			paid, err := c.Charge(t.Context(), client.NewKey(), client.Charge{
-				Amount: int64(i + 1), Currency: service.Currency, SourceAccount: service.World, DestinationAccount: service.Shops[0],
+				Amount: int64(i + 1), Currency: journal.Currency, SourceAccount: journal.World, DestinationAccount: journal.Shops[0],
 			})
 			if err != nil || paid.Replayed {
 				t.Errorf("charge %d: %+v, %v", i, paid, err)

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/paymentsvc/paymentsvc/client"
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }

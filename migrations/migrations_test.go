@@ -9,7 +9,7 @@ import (
 
 	"github.com/golang-migrate/migrate/v4/database"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // A sequence of 32 bits ran out, inside a trigger, and every write failed: GoCardless, April 2018 (BUGS 42). Here ids are UUIDs,

@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/internal/bench"
+	"github.com/paymentsvc/paymentsvc/lab/bench"
 )
 
 // benchCommand is paymentsvc bench: how many charges a second, and what each costs.

@@ -12,11 +12,12 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/paymentsvc/paymentsvc/internal/app"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
-	"github.com/paymentsvc/paymentsvc/internal/postgres/embedded"
+	"github.com/paymentsvc/paymentsvc/lab/pgserver"
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
@@ -28,24 +29,24 @@ type devCommand struct {
 	DatabaseURL      string `help:"Use this database instead of an embedded one." env:"DATABASE_URL" placeholder:"URL"`
 	DataDir          string `help:"Where the embedded database keeps its data." env:"PAYMENTSVC_DATA_DIR" placeholder:"DIR"`
 	PrintDatabaseURL bool   `help:"Print the URL of the embedded database of a dev that is running, for psql, and exit."`
-	instanceFlags
+	app.Settings
 }
 
 // Run serves until it is told to stop.
 func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
-	config, err := c.parse()
+	config, err := c.Parse()
 	if err != nil {
 		return err
 	}
-	config.shutdownDelay = 0 // there is no load balancer to wait for
+	config.ShutdownDelay = 0 // there is no load balancer to wait for
 	if c.PrintDatabaseURL {
 		return printDatabaseURL(term, c.DataDir, c.DatabaseURL)
 	}
-	logger := newLogger(term, config.logLevel)
+	logger := newLogger(term, config.LogLevel)
 	url := c.DatabaseURL
 	if url == "" {
-		var server *embedded.Server
-		if server, err = embedded.Start(ctx, databaseOptions(c.DataDir, logger)); err != nil {
+		var server *pgserver.Server
+		if server, err = pgserver.Start(ctx, databaseOptions(c.DataDir, logger)); err != nil {
 			return fmt.Errorf("starting a Postgres for dev (set DATABASE_URL to use another): %w", err)
 		}
 		defer func() { err = errors.Join(err, stopDatabase(server)) }()
@@ -54,22 +55,22 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
 	if err := migrations.Up(ctx, url); err != nil {
 		return err
 	}
-	in, err := startInstance(ctx, config, url, logger)
+	in, err := app.Start(ctx, config, url, logger)
 	if err != nil {
 		return err
 	}
 	apiKey, err := furnish(ctx, in)
 	if err != nil {
-		in.close()
+		in.Close()
 		return fmt.Errorf("preparing the demo merchant: %w", err)
 	}
-	greet(term, in.url(), apiKey)
-	return in.serve(ctx)
+	greet(term, in.URL(), apiKey)
+	return in.Serve(ctx)
 }
 
 // databaseOptions are those of the embedded database, for running it and for finding the one that runs.
-func databaseOptions(dataDir string, logger *slog.Logger) embedded.Options {
-	return embedded.Options{
+func databaseOptions(dataDir string, logger *slog.Logger) pgserver.Options {
+	return pgserver.Options{
 		DataDir:    dataDir,
 		Durable:    true,
 		Parameters: map[string]string{"max_connections": "100"},
@@ -77,7 +78,7 @@ func databaseOptions(dataDir string, logger *slog.Logger) embedded.Options {
 	}
 }
 
-func stopDatabase(server *embedded.Server) error {
+func stopDatabase(server *pgserver.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), databaseStopTimeout)
 	defer cancel()
 	return server.Stop(ctx)
@@ -88,7 +89,7 @@ func printDatabaseURL(term terminal, dataDir, given string) error {
 	url := given
 	if url == "" {
 		var err error
-		if url, err = embedded.RunningURL(databaseOptions(dataDir, nil)); err != nil {
+		if url, err = pgserver.RunningURL(databaseOptions(dataDir, nil)); err != nil {
 			return fmt.Errorf("looking for a running dev (start it with `make run`, or set DATABASE_URL): %w", err)
 		}
 	}
@@ -108,19 +109,19 @@ const (
 // furnish makes the demo merchant and its accounts, unless an earlier dev has, and a new API key for it. It goes through the
 // same doors as everybody: the accounts are upserts, and alice's allowance is a charge under a fixed key, so it is
 // paid once however often dev is started.
-func furnish(ctx context.Context, in *instance) (apiKey string, err error) {
-	merchantID, apiKey, err := merchants.CreateNamedOnce(ctx, in.pools.General, demoMerchant)
+func furnish(ctx context.Context, in *app.Instance) (apiKey string, err error) {
+	merchantID, apiKey, err := merchants.CreateNamedOnce(ctx, in.Pools.General, demoMerchant)
 	if err != nil {
 		return "", err
 	}
-	if err := putDemoAccounts(ctx, in.pools.General, merchantID); err != nil {
+	if err := putDemoAccounts(ctx, in.Pools.General, merchantID); err != nil {
 		return "", err
 	}
 	caller := payments.Caller{
 		Key:       idempotency.Key{MerchantID: merchantID, Scope: idempotency.ScopeClient, Value: demoFundingKey},
 		RequestID: uuid.Must(uuid.NewV7()),
 	}
-	_, err = in.payments.Charge(ctx, caller, payments.Charge{
+	_, err = in.Payments.Charge(ctx, caller, payments.Charge{
 		Amount:             ledger.Money{Minor: demoAllowance, Currency: demoCurrency},
 		SourceAccount:      demoFundingFrom,
 		DestinationAccount: "alice",

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/app"
 )
 
 // healthcheckCommand is paymentsvc healthcheck: a container's question to the instance that runs in it. The image has no
@@ -46,11 +48,8 @@ func (c *healthcheckCommand) target() (string, error) {
 	if c.URL != "" {
 		return c.URL, nil
 	}
-	var p problems
-	host, port, err := net.SplitHostPort(p.address("LISTEN_ADDR", c.ListenAddr))
+	host, port, err := app.SplitAddress("LISTEN_ADDR", c.ListenAddr)
 	switch {
-	case len(p) > 0:
-		return "", p[0]
 	case err != nil:
 		return "", err
 	case port == "0":

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // command runs a command on a database, and returns its exit code and what it wrote.

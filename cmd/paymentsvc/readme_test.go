@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/transcript"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/transcript"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }

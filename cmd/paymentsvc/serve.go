@@ -6,7 +6,14 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/paymentsvc/paymentsvc/internal/app"
 	"github.com/paymentsvc/paymentsvc/migrations"
+)
+
+// A database that is still starting is asked again, for a while.
+const (
+	migrateWait          = 10 * time.Second
+	migrateRetryInterval = 500 * time.Millisecond
 )
 
 // serveCommand is paymentsvc serve.
@@ -14,16 +21,16 @@ type serveCommand struct {
 	databaseFlags
 	MigrateDatabaseURL string `help:"The owner's login, for migrations only; the same database. (default: the database URL)" env:"MIGRATE_DATABASE_URL" placeholder:"URL"`
 	NoMigrate          bool   `help:"Leave the schema as it is." env:"NO_MIGRATE"`
-	instanceFlags
+	app.Settings
 }
 
 // Run serves until it is told to stop.
 func (c *serveCommand) Run(ctx context.Context, term terminal) error {
-	config, err := c.parse()
+	config, err := c.Parse()
 	if err := errors.Join(c.check(), err); err != nil {
 		return err
 	}
-	logger := newLogger(term, config.logLevel)
+	logger := newLogger(term, config.LogLevel)
 	if !c.NoMigrate {
 		owner := c.MigrateDatabaseURL
 		if owner == "" {
@@ -33,16 +40,16 @@ func (c *serveCommand) Run(ctx context.Context, term terminal) error {
 			return err
 		}
 	}
-	in, err := startInstance(ctx, config, c.DatabaseURL, logger)
+	in, err := app.Start(ctx, config, c.DatabaseURL, logger)
 	if err != nil {
 		return err
 	}
-	return in.serve(ctx)
+	return in.Serve(ctx)
 }
 
 // migrateWhenReachable migrates, and gives a database that is on its way up a moment.
 func migrateWhenReachable(ctx context.Context, url string, logger *slog.Logger) error {
-	ctx, cancel := context.WithTimeout(ctx, databaseWait)
+	ctx, cancel := context.WithTimeout(ctx, migrateWait)
 	defer cancel()
 	for {
 		err := migrations.Up(ctx, url)
@@ -53,7 +60,7 @@ func migrateWhenReachable(ctx context.Context, url string, logger *slog.Logger) 
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(probeInterval):
+		case <-time.After(migrateRetryInterval):
 		}
 	}
 }

@@ -15,8 +15,10 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // patience is for a page to show something, on a machine that may be busy with others.
@@ -73,11 +75,11 @@ type tab struct {
 	*testing.T
 	ctx      context.Context
 	url      string // of the service
-	merchant *service.Merchant
+	merchant *journal.Merchant
 }
 
 // open opens the console of a service, and enters the merchant's API key.
-func open(t *testing.T, url string, merchant *service.Merchant) *tab {
+func open(t *testing.T, url string, merchant *journal.Merchant) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser.start(t), chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
@@ -117,7 +119,7 @@ func newTab(t *testing.T) *tab {
 	t.Parallel()
 	db := pgtest.New(t)
 	in := service.Start(t, db.URL, service.AllowDataLoss)
-	return open(t, in.URL(), service.NewMerchant(t, in, db.URL))
+	return open(t, in.URL(), journal.NewMerchant(t, in, db.URL))
 }
 
 func (c *tab) do(actions ...chromedp.Action[chromedp.Void]) {
@@ -157,13 +159,13 @@ func (c *tab) follow(text, title string) {
 // await waits until the page shows a text.
 func (c *tab) await(text string) {
 	c.Helper()
-	service.Await(c, patience, fmt.Sprintf("the page shows %q", text), func() bool { return strings.Contains(c.text(), text) })
+	await.Until(c, patience, fmt.Sprintf("the page shows %q", text), func() bool { return strings.Contains(c.text(), text) })
 }
 
 // awaitTitle waits until the page is the one of that title.
 func (c *tab) awaitTitle(title string) {
 	c.Helper()
-	service.Await(c, patience, "the page "+title, func() bool { return c.title() == title })
+	await.Until(c, patience, "the page "+title, func() bool { return c.title() == title })
 }
 
 func (c *tab) title() string {

@@ -12,16 +12,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // typeCharge types a charge that will succeed.
 func (c *tab) typeCharge(amount string) {
 	c.Helper()
 	c.fill("amount", amount)
-	c.fill("source_account", service.World)
-	c.fill("destination_account", service.Shops[0])
+	c.fill("source_account", journal.World)
+	c.fill("destination_account", journal.Shops[0])
 }
 
 // charge charges, and returns the payment.
@@ -40,7 +42,7 @@ func TestALostAnswerIsFollowedByTheSameKeyAndChargesOnce(t *testing.T) {
 	c.press("Charge")
 	c.await("Done once, by an attempt whose answer did not arrive")
 	c.press("Send it 5 times at once")
-	service.Await(t, patience, "five replays", func() bool {
+	await.Until(t, patience, "five replays", func() bool {
 		return strings.Count(c.text(), "the same as the first answer’s") == 5
 	})
 	if made := c.payments(); len(made) != 1 || made[0].Amount != 4999 {
@@ -79,7 +81,7 @@ func newHeldTab(t *testing.T) (*tab, *holding) {
 	db := pgtest.New(t)
 	in := service.Start(t, db.URL, service.AllowDataLoss)
 	holding := holdAnswers(t, in.URL())
-	return open(t, holding.url, service.NewMerchant(t, in, db.URL)), holding
+	return open(t, holding.url, journal.NewMerchant(t, in, db.URL)), holding
 }
 
 // holding is a proxy that holds the answer to the first POST back, until it is released.
@@ -249,7 +251,7 @@ func TestWhatIsRefusedIsCorrectedUnderItsKeyAndAnotherIntentHasANewOne(t *testin
 	if c.key() != key {
 		t.Error("what was refused got a new key")
 	}
-	c.fill("destination_account", service.Shops[0])
+	c.fill("destination_account", journal.Shops[0])
 	c.press("Charge")
 	c.await("Done")
 	if c.key() != key {
@@ -260,7 +262,7 @@ func TestWhatIsRefusedIsCorrectedUnderItsKeyAndAnotherIntentHasANewOne(t *testin
 	if second == key {
 		t.Error("another charge has the first one's key")
 	}
-	c.fill("source_account", service.Poor)
+	c.fill("source_account", journal.Poor)
 	c.press("Charge")
 	c.await("insufficient_funds")
 	c.await("Another attempt is another intent, and takes a new key.")
@@ -295,7 +297,7 @@ func TestAPaymentCanBeHeldCapturedAndRefunded(t *testing.T) {
 	if made := c.payments(); len(made) != 1 || made[0] != want {
 		t.Errorf("there are %v", made)
 	}
-	c.follow(service.Shops[0], "Account "+service.Shops[0])
+	c.follow(journal.Shops[0], "Account "+journal.Shops[0])
 	c.await("−10.00 USD")
 }
 

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // account is what GET and PUT answer.

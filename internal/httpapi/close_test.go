@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 func TestAnAccountIsClosedHoweverOftenItIsDeleted(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // SECURITY 6.

@@ -17,7 +17,7 @@ import (
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // Requests are drawn from the contract's own schemas. What it describes must be readable, whatever becomes of it; what it does not

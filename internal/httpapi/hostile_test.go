@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // What is sent here no HTTP client sends. The bytes go over a socket to the server that cmd/paymentsvc has.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // What RFC 8259 says of a JSON text, in the manner of "Parsing JSON is a Minefield" (Seriot, 2016), whose three kinds these are.

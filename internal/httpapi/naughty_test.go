@@ -15,7 +15,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/cardnumber"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // Another list can be tried beside the one below, for example the well-known "big list of naughty strings", which is a

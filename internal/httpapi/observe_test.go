@@ -12,7 +12,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // exchanges are what an instance has told of its requests.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // oneOfEach makes what is asked about, and returns a request of each operation that takes an API key. Each would succeed; those that

@@ -13,7 +13,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // limited is a merchant on an instance that limits merchants. Its accounts are made on another one, which does not.

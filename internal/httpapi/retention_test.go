@@ -89,7 +89,7 @@ func (m *merchant) wantExpired(key string, b body, first *answer) {
 }
 
 // reap deletes what an instance's background worker would delete now, and returns how many answers.
-func (m *merchant) reap(retention time.Duration) int64 {
+func (m *merchant) reap(retention time.Duration) int {
 	m.t.Helper()
 	deleted, err := idempotency.Reap(context.Background(), m.db.Pool, retention, 1_000)
 	if err != nil {
@@ -106,7 +106,7 @@ func TestRetriesWhileTheReaperRunsNeverChargeAgain(t *testing.T) {
 		for i := range first {
 			first[i] = m.charge(fmt.Sprint("key ", i), aliceToShop(1)).want(http.StatusCreated)
 		}
-		reaped, allExpired := int64(0), make(chan struct{})
+		reaped, allExpired := 0, make(chan struct{})
 		var retries, reaper sync.WaitGroup
 		reaper.Go(func() {
 			for {

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // FAULTS 6 and 7. A concurrent duplicate that answered 500: fineract 3933, pay-connector 4460 (BUGS 8). The same key twice

@@ -16,8 +16,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -76,7 +76,7 @@ func TestAnswersAreReapedInBatches(t *testing.T) {
 		db.charge(t, key)
 		db.age(t, key, 2*retention)
 	}
-	for _, want := range []int64{3, 3, 1, 0} { // fewer than asked for: none is left
+	for _, want := range []int{3, 3, 1, 0} { // fewer than asked for: none is left
 		db.reap(t, retention, 3, want)
 	}
 }
@@ -119,11 +119,11 @@ func TestReapersOfTwoInstancesShareTheWork(t *testing.T) {
 		db.charge(t, fmt.Sprint("key ", i))
 	}
 	db.age(t, "%", 2*retention)
-	reaped := make(chan int64, charges+2)
+	reaped := make(chan int, charges+2)
 	var reapers sync.WaitGroup
 	for range 2 {
 		reapers.Go(func() {
-			for deleted := int64(3); deleted == 3; {
+			for deleted := 3; deleted == 3; {
 				var err error
 				if deleted, err = idempotency.Reap(context.Background(), db.Pool, retention, 3); err != nil {
 					t.Error(err)
@@ -134,7 +134,7 @@ func TestReapersOfTwoInstancesShareTheWork(t *testing.T) {
 	}
 	reapers.Wait()
 	close(reaped)
-	total := int64(0)
+	total := 0
 	for deleted := range reaped {
 		total += deleted
 	}
@@ -206,7 +206,7 @@ func TestABatchReadsLittleMoreThanItDeletes(t *testing.T) {
 	if read := readByReaping(t, admin, limit, limit); read > 2*limit+slack {
 		t.Errorf("it read %d rows of %d to delete %d", read, 2*many, limit)
 	}
-	for deleted := int64(1); deleted > 0; {
+	for deleted := 1; deleted > 0; {
 		var err error
 		if deleted, err = idempotency.Reap(t.Context(), admin, retention, many); err != nil {
 			t.Fatal(err)
@@ -236,7 +236,7 @@ func storeAnswers(t *testing.T, admin *pgx.Conn, n int, age time.Duration) {
 }
 
 // readByReaping is how many answers a batch reads, by the server's own count. It is taken back.
-func readByReaping(t *testing.T, admin *pgx.Conn, limit int, want int64) (rows int64) {
+func readByReaping(t *testing.T, admin *pgx.Conn, limit int, want int) (rows int64) {
 	t.Helper()
 	tx, err := admin.Begin(t.Context())
 	if err != nil {
@@ -336,7 +336,7 @@ func (b *books) ageBy(t *testing.T, key string, database, instance time.Duration
 		WHERE key LIKE $1`, key, database, instance)
 }
 
-func (b *books) reap(t *testing.T, retention time.Duration, limit int, want int64) {
+func (b *books) reap(t *testing.T, retention time.Duration, limit int, want int) {
 	t.Helper()
 	if deleted, err := idempotency.Reap(t.Context(), b.Pool, retention, limit); err != nil || deleted != want {
 		t.Errorf("reaped %d, %v; want %d", deleted, err, want)

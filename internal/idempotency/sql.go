@@ -152,7 +152,7 @@ func Find(ctx context.Context, db Querier, key Key) (record *Record, now time.Ti
 // Reap deletes up to limit answers that are older than retention by the database's clock, and returns how many; fewer
 // than limit means that none is left. Keys stay. It notes how far it came, so that the audit knows the difference
 // between an answer that was reaped and one that was never written.
-func Reap(ctx context.Context, db Querier, retention time.Duration, limit int) (int64, error) {
+func Reap(ctx context.Context, db Querier, retention time.Duration, limit int) (int, error) {
 	// The mark never goes back; what is deleted follows the clock alone, so that a clock that once was ahead costs no
 	// answer that is written after it was set right.
 	var before time.Time
@@ -183,7 +183,7 @@ func Reap(ctx context.Context, db Querier, retention time.Duration, limit int) (
 	if err != nil {
 		return 0, fmt.Errorf("reaping answers: %w", err)
 	}
-	return tag.RowsAffected(), nil
+	return int(tag.RowsAffected()), nil
 }
 
 // firstIDOf is below every UUID of version 7 that is made at that time or later (RFC 9562, section 5.7: the first 48 bits are

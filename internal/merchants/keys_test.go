@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 func keysOf(t *testing.T, db *pgtest.DB, merchantID int64) []merchants.Key {

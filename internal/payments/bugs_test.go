@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // What has gone wrong in other services and has no better place here.

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // FAULTS 19. Somebody may have cancelled the first COMMIT's wait for a synchronous standby, so that its answer can be read and no
@@ -27,7 +27,7 @@ func TestAReplayWaitsForTheStandby(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	standby := service.NewStandby(t, cluster.AdminURL())
+	standby := pgtest.NewStandby(t, cluster.AdminURL())
 	for what, replay := range map[string]func() (Reply, error){
 		"of a charge": func() (Reply, error) { return s.Charge(context.Background(), caller, request) },
 		"of a capture": func() (Reply, error) {
@@ -44,7 +44,7 @@ func TestAReplayWaitsForTheStandby(t *testing.T) {
 				_, err := replay()
 				replied <- err
 			}()
-			service.Await(t, 10*time.Second, "the replay waits", func() bool { return standby.AwaitedBy(t) == 2 || len(replied) > 0 })
+			await.Until(t, 10*time.Second, "the replay waits", func() bool { return standby.AwaitedBy(t) == 2 || len(replied) > 0 })
 			if len(replied) > 0 {
 				t.Error("the replay does not wait")
 			}
@@ -87,7 +87,7 @@ func TestAnAccountIsAcknowledgedOnlyByAStandbyToo(t *testing.T) {
 		return err
 	}
 
-	standby := service.NewStandby(t, cluster.AdminURL())
+	standby := pgtest.NewStandby(t, cluster.AdminURL())
 	for what, write := range map[string]func(context.Context) error{
 		"a new account":                func(ctx context.Context) error { return put(ctx, "new", "new") },
 		"an account's terms":           func(ctx context.Context) error { return put(ctx, "b", "renamed") },
@@ -101,7 +101,7 @@ func TestAnAccountIsAcknowledgedOnlyByAStandbyToo(t *testing.T) {
 			comeBack := standby.Leave(t)
 			written := make(chan error, 1)
 			go func() { written <- write(context.Background()) }()
-			service.Await(t, 10*time.Second, "the write is answered", func() bool {
+			await.Until(t, 10*time.Second, "the write is answered", func() bool {
 				standby.CancelWaits(t)
 				return len(written) > 0
 			})

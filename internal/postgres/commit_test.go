@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // The units of these tests make merchants, because those stand alone. What becomes of a COMMIT whose answer is lost is

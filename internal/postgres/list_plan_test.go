@@ -6,7 +6,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // The same pitfall for those who read: a page of a list costs what it shows, also while nobody has analysed the table. (The planner

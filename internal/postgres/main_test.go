@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }

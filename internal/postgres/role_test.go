@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 

@@ -16,8 +16,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/paymentsvc/paymentsvc/test/service"
-	"github.com/paymentsvc/paymentsvc/test/transcript"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/transcript"
 )
 
 // The page is run as one session of a shell, in which a reader's variables and functions stay.
@@ -46,10 +47,10 @@ func TestThePageShowsWhatHappens(t *testing.T) {
 // Rows 9, 14 and 26 of the fault matrix, with containers.
 func TestEachKeyChargesOnceWhileInstancesAndPostgresAreKilled(t *testing.T) {
 	s := running
-	merchant := service.ReadMerchant(t, s.must(t, s.command("exec", "-T", "instance1", "paymentsvc", "merchants", "create", "Load")))
+	merchant := journal.ReadMerchant(t, s.must(t, s.command("exec", "-T", "instance1", "paymentsvc", "merchants", "create", "Load")))
 	merchant.OpenAccounts(t, s.instance2.url())
 	instances := []port{s.instance1, s.instance2}
-	journal := service.NewJournal(merchant, func() string { return instances[rand.IntN(len(instances))].url() })
+	journal := journal.NewJournal(merchant, func() string { return instances[rand.IntN(len(instances))].url() })
 	const clients = 12
 	stop := journal.Load(t, clients)
 	goOn := func() {
@@ -161,7 +162,7 @@ func TestHealthCheckFollowsTheDatabase(t *testing.T) {
 	id, postgres := s.container(t, "instance1"), s.container(t, "postgres")
 	healthy := func(want string) {
 		t.Helper()
-		service.Await(t, readyPatience, "the container is "+want, func() bool {
+		await.Until(t, readyPatience, "the container is "+want, func() bool {
 			return s.docker(t, "inspect", "--format={{.State.Health.Status}}", id) == want
 		})
 	}

@@ -8,8 +8,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	svc "github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	svc "github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // ownSubjects are the real service and the one-file example, two instances each on a database of their own.
@@ -43,7 +45,7 @@ func startService(t *testing.T) service {
 	instances := fleet.Instances()
 	return service{
 		first: instances[0].URL(), other: instances[1].URL(),
-		apiKey: svc.CreateMerchant(t, db.URL).APIKey, otherAPIKey: svc.CreateMerchant(t, db.URL).APIKey,
+		apiKey: journal.CreateMerchant(t, db.URL).APIKey, otherAPIKey: journal.CreateMerchant(t, db.URL).APIKey,
 		control: controlOf(t, db, instances[0], "accounts"),
 	}
 }
@@ -74,7 +76,7 @@ func controlOf(t *testing.T, db *pgtest.DB, first *svc.Instance, accounts string
 		},
 		awaitWaiting: func(n int) {
 			t.Helper()
-			svc.Await(t, 10*time.Second, fmt.Sprintf("%d transactions wait", n), func() bool {
+			await.Until(t, 10*time.Second, fmt.Sprintf("%d transactions wait", n), func() bool {
 				var waiting int
 				if err := db.Pool.QueryRow(t.Context(), `
 					SELECT count(*) FROM pg_stat_activity

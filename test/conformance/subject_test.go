@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // The flags are described in doc.go. Credentials may come by the environment too, where `ps` does not show them.

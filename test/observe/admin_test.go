@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // SECURITY 42.
@@ -48,7 +50,7 @@ func TestTheAdminListenerTellsOfTheShutdownAndWhy(t *testing.T) {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
 	in.Signal(syscall.SIGTERM)
-	service.Await(t, 10*time.Second, "the instance is not ready any more", func() bool {
+	await.Until(t, 10*time.Second, "the instance is not ready any more", func() bool {
 		status, body := get(t, admin+"/readyz")
 		return status == http.StatusServiceUnavailable && strings.Contains(body, "shutting down")
 	})
@@ -71,7 +73,7 @@ func wantMetrics(t *testing.T, in *service.Instance, want ...string) {
 			t.Logf("not in the metrics: %s", strings.Join(missing, "\n"))
 		}
 	}()
-	service.Await(t, 10*time.Second, "the metrics say what has happened", func() bool {
+	await.Until(t, 10*time.Second, "the metrics say what has happened", func() bool {
 		_, text := get(t, in.AdminURL()+"/metrics")
 		lines := map[string]bool{}
 		for scanner := bufio.NewScanner(strings.NewReader(text)); scanner.Scan(); {
@@ -90,16 +92,16 @@ func wantMetrics(t *testing.T, in *service.Instance, want ...string) {
 func TestTheMetricsTellOfChargesRetriesAndDeclines(t *testing.T) {
 	t.Parallel()
 	in, m := start(t)
-	poor := service.Charge{Amount: 100, Currency: service.Currency, Source: service.Poor, Destination: service.World}
+	poor := journal.Charge{Amount: 100, Currency: journal.Currency, Source: journal.Poor, Destination: journal.World}
 	for _, charge := range []struct {
 		key    string
-		charge service.Charge
+		charge journal.Charge
 		status int
 	}{
-		{"one", service.NewCharge(100), 201},
-		{"one", service.NewCharge(100), 201},
-		{"one", service.NewCharge(101), 422},
-		{"two", service.NewCharge(100), 201},
+		{"one", journal.NewCharge(100), 201},
+		{"one", journal.NewCharge(100), 201},
+		{"one", journal.NewCharge(101), 422},
+		{"two", journal.NewCharge(100), 201},
 		{"poor", poor, 402},
 		{"poor", poor, 402},
 	} {
@@ -142,7 +144,7 @@ func TestAPortThatIsTakenIsNamedByItsSetting(t *testing.T) {
 func TestAnInstanceNeedsNoAdminListener(t *testing.T) {
 	t.Parallel()
 	in, m := start(t, "ADMIN_ADDR=off")
-	if answer := m.Charge(t.Context(), in.URL(), "k", service.NewCharge(100)); answer.Status != http.StatusCreated {
+	if answer := m.Charge(t.Context(), in.URL(), "k", journal.NewCharge(100)); answer.Status != http.StatusCreated {
 		t.Errorf("want a charge: %v", answer)
 	}
 	if in.Stderr.Count("serving health") > 0 {

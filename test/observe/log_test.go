@@ -5,8 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // SECURITY 41.
@@ -23,8 +24,8 @@ func TestTheStartLogsTheConfigurationWithoutSecrets(t *testing.T) {
 	}
 	in := service.Start(t, db.URL, service.AllowDataLoss, "LOG_LEVEL=debug", "REQUEST_TIMEOUT=9s",
 		"OTEL_EXPORTER_OTLP_ENDPOINT=http://user:endpoint-secret@127.0.0.1:1", "OTEL_EXPORTER_OTLP_HEADERS=x=header-secret")
-	m := service.NewMerchant(t, in, db.URL)
-	m.Charge(t.Context(), in.URL(), "k", service.NewCharge(100))
+	m := journal.NewMerchant(t, in, db.URL)
+	m.Charge(t.Context(), in.URL(), "k", journal.NewCharge(100))
 	if code := in.Terminate(); code != 0 { // it warns that the last spans could not be sent
 		t.Errorf("it ended with %d", code)
 	}

@@ -13,18 +13,19 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // start starts an instance on a database of its own, with a merchant.
-func start(t *testing.T, settings ...string) (*service.Instance, *service.Merchant) {
+func start(t *testing.T, settings ...string) (*service.Instance, *journal.Merchant) {
 	t.Helper()
 	db := pgtest.New(t)
 	in := service.Start(t, db.URL, append(settings, service.AllowDataLoss)...)
-	return in, service.NewMerchant(t, in, db.URL)
+	return in, journal.NewMerchant(t, in, db.URL)
 }
 
 // get asks without a credential.

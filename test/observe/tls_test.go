@@ -18,8 +18,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // renewalTime is in which a renewed certificate is served.
@@ -92,7 +93,7 @@ func startTLS(t *testing.T, f files, trusted *x509.Certificate) (in *service.Ins
 	in = service.Serve(t, pgtest.New(t).URL, append(f.settings(), service.AllowDataLoss)...)
 	url = "https" + strings.TrimPrefix(in.URL(), "http")
 	c := client(t, &tls.Config{}, trusted)
-	service.Await(t, renewalTime, "the instance is ready", func() bool {
+	await.Until(t, renewalTime, "the instance is ready", func() bool {
 		answer, err := c.Get(url + "/readyz")
 		if err != nil {
 			t.Fatal(err)
@@ -160,7 +161,7 @@ func TestARenewedCertificateIsServedAndABrokenOneIsNot(t *testing.T) {
 	}
 	ask()
 	issue(t, f, 2)
-	service.Await(t, renewalTime, "the second certificate is served", func() bool { return served(url, tls.VersionTLS13) == 2 })
+	await.Until(t, renewalTime, "the second certificate is served", func() bool { return served(url, tls.VersionTLS13) == 2 })
 	ask() // on the connection that it has
 
 	oldKey, err := os.ReadFile(f.key)
@@ -173,14 +174,14 @@ func TestARenewedCertificateIsServedAndABrokenOneIsNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, f.key, oldKey) // as in the middle of a renewal: the certificate is new, and the key is not
-	service.Await(t, renewalTime, "the instance complains", func() bool {
+	await.Until(t, renewalTime, "the instance complains", func() bool {
 		if n := served(url, tls.VersionTLS13); n != 2 && n != 3 { // it may have looked just before
 			t.Fatalf("certificate %d is served", n)
 		}
 		return in.Stderr.Count("the last good one stays") > 0
 	})
 	write(t, f.key, newKey)
-	service.Await(t, renewalTime, "the third certificate is served", func() bool { return served(url, tls.VersionTLS13) == 3 })
+	await.Until(t, renewalTime, "the third certificate is served", func() bool { return served(url, tls.VersionTLS13) == 3 })
 }
 
 func TestABadCertificateIsAProblemOfTheConfiguration(t *testing.T) {

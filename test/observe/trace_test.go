@@ -17,7 +17,9 @@ import (
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // collector is where an instance sends its spans.
@@ -70,7 +72,7 @@ func (c *collector) where(holds func(*otlp.Span) bool) (found []*otlp.Span) {
 func (c *collector) one(t *testing.T, what string, holds func(*otlp.Span) bool) *otlp.Span {
 	t.Helper()
 	var found []*otlp.Span
-	service.Await(t, 10*time.Second, "the collector has "+what, func() bool {
+	await.Until(t, 10*time.Second, "the collector has "+what, func() bool {
 		found = c.where(holds)
 		return len(found) > 0
 	})
@@ -109,7 +111,7 @@ func TestTheSpansOfAChargeLeadFromTheRequestToItsSQL(t *testing.T) {
 	in, m := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.url, "OTEL_BSP_SCHEDULE_DELAY=50", "LOG_LEVEL=debug")
 	m.Traceparent = "00-" + traceID + "-" + parentID + "-01"
 	const key, amount = "a-key-that-is-nobodys-business", 48_613_579
-	answer := m.Charge(t.Context(), in.URL(), key, service.NewCharge(amount))
+	answer := m.Charge(t.Context(), in.URL(), key, journal.NewCharge(amount))
 	if answer.Status != http.StatusCreated {
 		t.Fatal(answer)
 	}
@@ -149,7 +151,7 @@ func TestTheSpansOfAChargeLeadFromTheRequestToItsSQL(t *testing.T) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, secret := range []string{key, m.APIKey, service.Shops[0], fmt.Sprint(amount)} {
+	for _, secret := range []string{key, m.APIKey, journal.Shops[0], fmt.Sprint(amount)} {
 		if bytes.Contains(c.raw.Bytes(), []byte(secret)) {
 			t.Errorf("the spans hold %s", secret)
 		}
@@ -177,7 +179,7 @@ func TestOnlyWhatIsSampledIsTracedAndAllOfThatIsSent(t *testing.T) {
 		t.Helper()
 		m.Traceparent = "00-" + traceID + "-" + parentID + "-" + flags
 		charges++
-		if answer := m.Charge(t.Context(), in.URL(), fmt.Sprint(charges), service.NewCharge(100)); answer.Status != http.StatusCreated {
+		if answer := m.Charge(t.Context(), in.URL(), fmt.Sprint(charges), journal.NewCharge(100)); answer.Status != http.StatusCreated {
 			t.Fatal(answer)
 		}
 	}
@@ -200,12 +202,12 @@ func TestACollectorThatIsAwayHindersNobody(t *testing.T) {
 	t.Parallel()
 	in, m := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_BSP_SCHEDULE_DELAY=10", "OTEL_EXPORTER_OTLP_TIMEOUT=100")
 	for i := range 10 {
-		answer := m.Charge(t.Context(), in.URL(), fmt.Sprint(i), service.NewCharge(100))
+		answer := m.Charge(t.Context(), in.URL(), fmt.Sprint(i), journal.NewCharge(100))
 		if answer.Status != http.StatusCreated {
 			t.Error(answer)
 		}
 	}
-	service.Await(t, 10*time.Second, "the log says so", func() bool { return in.Stderr.Count("sending spans") > 0 })
+	await.Until(t, 10*time.Second, "the log says so", func() bool { return in.Stderr.Count("sending spans") > 0 })
 	if code := in.Terminate(); code != 0 {
 		t.Errorf("it ended with %d", code)
 	}

@@ -3,7 +3,7 @@ package torture
 import (
 	"testing"
 
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
 )
 
 // Row 6, and case 5 of the contract: the second of two waits for the first, on whichever instance, and replays it.
@@ -14,9 +14,9 @@ func TestRequestThatGoesToTwoInstancesAtOnceChargesOnce(t *testing.T) {
 	met := 0
 	for i := range times {
 		gate := make(chan struct{})
-		var answers []<-chan service.Answer
+		var answers []<-chan journal.Answer
 		for instance := range 2 {
-			answers = append(answers, started(func() service.Answer {
+			answers = append(answers, started(func() journal.Answer {
 				<-gate
 				return b.charge(instance, key(i))
 			}))

@@ -11,8 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // Row 13, and row 10 as it happens in the field: an administrator ends connections, and a COMMIT that became durable
@@ -20,7 +21,7 @@ import (
 func TestNoAckedChargeIsLostOrDoubledWhenBackendsAreTerminated(t *testing.T) {
 	t.Parallel()
 	b, _ := newDurableBench(t, 2, slowCommit)
-	b.judged(func(journal *service.Journal) {
+	b.judged(func(journal *journal.Journal) {
 		for range 40 {
 			b.awaitCommit()
 			journal.Strike(t, "pg_terminate_backend", "", func() {
@@ -45,7 +46,7 @@ const inTransaction = `xact_start IS NOT NULL AND state <> 'idle'`
 func TestNoAckedChargeIsLostOrDoubledWhenABackendIsKilled(t *testing.T) {
 	t.Parallel()
 	b, _ := newDurableBench(t, 2, slowCommit)
-	b.judged(func(journal *service.Journal) {
+	b.judged(func(journal *journal.Journal) {
 		for range 2 {
 			b.awaitCommit()
 			pid := b.number(`SELECT max(pid) FROM pg_stat_activity WHERE application_name LIKE 'paymentsvc%'`)
@@ -110,7 +111,7 @@ func (b *bench) takeAllConnections(cluster *pgtest.Cluster) (release func()) {
 		taken = nil
 	}
 	b.Cleanup(release)
-	service.Await(b, 10*time.Second, "the service has lost its connections", func() bool {
+	await.Until(b, 10*time.Second, "the service has lost its connections", func() bool {
 		b.disconnect()
 		conn, err := pgx.Connect(b.Context(), cluster.URL())
 		if err != nil {
@@ -136,16 +137,16 @@ func (b *bench) mustBeFull(err error) {
 func TestChargesGoOnWhenEveryReadConnectionIsTaken(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1, setBudget, "READ_CONNECTIONS=2")
-	strangers := []*service.Merchant{service.CreateMerchant(t, b.url), service.CreateMerchant(t, b.url)}
+	strangers := []*journal.Merchant{journal.CreateMerchant(t, b.url), journal.CreateMerchant(t, b.url)}
 	b.chargedOnce(key(0), b.charge(0, key(0))) // from now on, the instance knows this API key for some seconds
 	release := b.hold(`LOCK TABLE api_keys`)
-	var waiting []<-chan service.Answer
+	var waiting []<-chan journal.Answer
 	for _, stranger := range strangers {
-		waiting = append(waiting, started(func() service.Answer {
+		waiting = append(waiting, started(func() journal.Answer {
 			return stranger.Do(t.Context(), http.MethodGet, b.instance(0).URL()+"/accounts/world", "", nil)
 		}))
 	}
-	service.Await(t, margin, "both connections are taken", func() bool { return b.backends(waitsForLock) == 2 })
+	await.Until(t, margin, "both connections are taken", func() bool { return b.backends(waitsForLock) == 2 })
 	b.chargedOnce(key(1), b.charge(0, key(1)))
 	b.healthAnswers(0, http.StatusOK)
 	release()
@@ -160,8 +161,8 @@ func TestChargesGoOnWhenEveryReadConnectionIsTaken(t *testing.T) {
 func TestRequestsBudgetCoversItsAuthentication(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1, setBudget)
-	stranger := service.CreateMerchant(t, b.url)
+	stranger := journal.CreateMerchant(t, b.url)
 	release := b.hold(`LOCK TABLE api_keys`)
 	defer release()
-	b.putOff(stranger.Charge(t.Context(), b.instance(0).URL(), key(0), service.NewCharge(1)), budget+margin)
+	b.putOff(stranger.Charge(t.Context(), b.instance(0).URL(), key(0), journal.NewCharge(1)), budget+margin)
 }

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
 )
 
 // The kernel tells Postgres that its parent has died. Only Linux's can.
@@ -12,7 +12,7 @@ func TestKilledDevLeavesNoPostgresAndCanStartAgain(t *testing.T) {
 	t.Parallel()
 	d := startDev(t, newDataDir(t))
 	d.Kill()
-	service.Await(t, 10*time.Second, "Postgres ends after its parent", d.postgresEnded)
+	await.Until(t, 10*time.Second, "Postgres ends after its parent", d.postgresEnded)
 	if command := launchDev(t, d.dataDir, "--print-database-url"); command.ExitCode() != 1 {
 		t.Errorf("dev was killed, and its database is still said to be at %s", command.Stdout.String())
 	}

@@ -14,8 +14,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/paymentsvc/paymentsvc/internal/postgres/embedded"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/pgserver"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // devPatience is for everything that dev does before it serves, on a machine that is busy: initdb, for one.
@@ -39,7 +40,7 @@ func newDataDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(embedded.Remove(filepath.Join(dir, "data")), os.RemoveAll(dir)); err != nil {
+		if err := errors.Join(pgserver.Remove(filepath.Join(dir, "data")), os.RemoveAll(dir)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -56,7 +57,7 @@ func launchDev(t *testing.T, dataDir string, args ...string) *service.Child {
 func startDev(t *testing.T, dataDir string) *dev {
 	t.Helper()
 	d := &dev{Child: launchDev(t, dataDir), dataDir: dataDir}
-	service.Await(t, devPatience, "dev greets", func() bool {
+	await.Until(t, devPatience, "dev greets", func() bool {
 		if d.Ended() {
 			t.Fatalf("dev ended with %d: %s", d.ExitCode(), d.Stderr.String())
 		}

@@ -6,8 +6,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // refused starts an instance that must not serve, and has to say why.
@@ -62,7 +63,7 @@ func (b *bench) configure(statement string) {
 	before := b.number(loaded)
 	b.exec(statement)
 	b.exec(`SELECT pg_reload_conf()`)
-	service.Await(b, margin, "the server has read its configuration", func() bool { return b.number(loaded) > before })
+	await.Until(b, margin, "the server has read its configuration", func() bool { return b.number(loaded) > before })
 }
 
 // Row 16, for an instance that runs already: its next connection finds out.

@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // Row 18. The primary dies under load and its synchronous standby takes over. The instances know both from their URL, the standby
@@ -18,10 +19,10 @@ func TestNoAckedChargeIsLostOrDoubledWhenAStandbyTakesOver(t *testing.T) {
 	b := benchAt(t, 2, eitherOf(t, standby.URL(), primary.URL()), primary.AdminURL())
 	b.exec(`ALTER SYSTEM SET synchronous_standby_names = '*'`)
 	b.exec(`SELECT pg_reload_conf()`)
-	service.Await(t, 10*time.Second, "COMMITs wait for the standby", func() bool {
+	await.Until(t, 10*time.Second, "COMMITs wait for the standby", func() bool {
 		return b.number(`SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'`) == 1
 	})
-	b.judged(func(journal *service.Journal) {
+	b.judged(func(journal *journal.Journal) {
 		b.awaitCommit()
 		journal.Strike(t, "kill -9 of the primary", "", func() { b.must(primary.Kill()) })
 		b.admin, b.adminURL = nil, standby.AdminURL()

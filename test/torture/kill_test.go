@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
-	"github.com/paymentsvc/paymentsvc/test/wire"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
+	"github.com/paymentsvc/paymentsvc/lab/wire"
 )
 
 // clients is how many charge at once while something is killed.
@@ -30,9 +31,9 @@ func (b *bench) awaitCommit() {
 const underCommit = `state = 'active' AND query = 'COMMIT'`
 
 // judged runs a scenario under load, and then has every key sent again and the journal judged.
-func (b *bench) judged(scenario func(*service.Journal)) *service.Journal {
+func (b *bench) judged(scenario func(*journal.Journal)) *journal.Journal {
 	b.Helper()
-	journal := service.NewJournal(b.merchant, b.fleet.Pick)
+	journal := journal.NewJournal(b.merchant, b.fleet.Pick)
 	stop := journal.Load(b, clients)
 	journal.AwaitAnswers(b, clients)
 	scenario(journal)
@@ -61,7 +62,7 @@ func (b *bench) ranAgain() {
 func TestNoAckedChargeIsLostOrDoubledWhenTheServiceIsKilled(t *testing.T) {
 	t.Parallel()
 	b, _ := newDurableBench(t, 2, slowCommit)
-	journal := b.judged(func(journal *service.Journal) {
+	journal := b.judged(func(journal *journal.Journal) {
 		for round := range 4 {
 			victim := round % 2
 			in := b.instance(victim)
@@ -94,13 +95,13 @@ func TestAnInstanceKilledAtAStatementLeavesNoLockBehind(t *testing.T) {
 	} {
 		victim := service.Start(t, proxy.URL(), service.AllowDataLoss)
 		held := proxy.On(row.at.From("paymentsvc-money"), row.hold)
-		lost := started(func() service.Answer {
-			return b.merchant.Charge(t.Context(), victim.URL(), key(i), service.NewCharge(100))
+		lost := started(func() journal.Answer {
+			return b.merchant.Charge(t.Context(), victim.URL(), key(i), journal.NewCharge(100))
 		})
 		held.Wait(t)
 		victim.Kill()
 		held.Cut() // the end of the process is the end of its connections
-		if answer := <-lost; answer.Class() != service.Unknown {
+		if answer := <-lost; answer.Class() != journal.Unknown {
 			t.Errorf("%s: the killed instance answered %v", row.name, answer)
 		}
 		retry := b.charge(0, key(i))
@@ -116,7 +117,7 @@ func TestAnInstanceKilledAtAStatementLeavesNoLockBehind(t *testing.T) {
 func TestNoAckedChargeIsLostOrDoubledWhenPostgresIsKilled(t *testing.T) {
 	t.Parallel()
 	b, cluster := newDurableBench(t, 2, slowCommit)
-	b.judged(func(journal *service.Journal) {
+	b.judged(func(journal *journal.Journal) {
 		for _, fault := range []struct {
 			name   string
 			strike func()
@@ -145,7 +146,7 @@ func TestNoAckedChargeIsLostOrDoubledWhenPostgresIsKilled(t *testing.T) {
 func TestNoAckedChargeIsLostOrDoubledWhenPostgresAndTheServiceAreKilled(t *testing.T) {
 	t.Parallel()
 	b, cluster := newDurableBench(t, 2, slowCommit)
-	b.judged(func(journal *service.Journal) {
+	b.judged(func(journal *journal.Journal) {
 		for _, postgresFirst := range []bool{true, false} {
 			b.awaitCommit()
 			journal.Strike(t, "kill -9 of everything", "", func() {
@@ -198,7 +199,7 @@ func (b *bench) startEverything(cluster *pgtest.Cluster) {
 func TestNothingIsLostOrStoredInACrashLoopOfPostgres(t *testing.T) {
 	t.Parallel()
 	b, cluster := newDurableBench(t, 2, slowCommit)
-	b.judged(func(journal *service.Journal) {
+	b.judged(func(journal *journal.Journal) {
 		b.awaitCommit()
 		journal.Strike(t, "kill -9 of Postgres", "", func() { b.must(cluster.Kill()) })
 		crashes := 0

@@ -28,8 +28,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -52,7 +54,7 @@ type bench struct {
 	url      string // of the database, as its owner
 	adminURL string
 	fleet    *service.Fleet
-	merchant *service.Merchant
+	merchant *journal.Merchant
 	admin    *pgx.Conn // kept by asAdmin
 }
 
@@ -75,7 +77,7 @@ func newDurableBench(t *testing.T, n int, parameters map[string]string, settings
 func benchAt(t *testing.T, n int, url, adminURL string, settings ...string) *bench {
 	t.Helper()
 	b := &bench{T: t, url: url, adminURL: adminURL, fleet: service.StartFleet(t, n, url, settings...)}
-	b.merchant = service.NewMerchant(t, b.instance(0), url)
+	b.merchant = journal.NewMerchant(t, b.instance(0), url)
 	return b
 }
 
@@ -139,24 +141,24 @@ func (b *bench) hold(sql string, args ...any) (release func()) {
 }
 
 // charge sends a charge once, to instance i.
-func (b *bench) charge(i int, key string) service.Answer {
+func (b *bench) charge(i int, key string) journal.Answer {
 	b.Helper()
-	return b.merchant.Charge(b.Context(), b.instance(i).URL(), key, service.NewCharge(100))
+	return b.merchant.Charge(b.Context(), b.instance(i).URL(), key, journal.NewCharge(100))
 }
 
 // started is a request that runs beside the test.
-func started(send func() service.Answer) <-chan service.Answer {
-	answer := make(chan service.Answer, 1)
+func started(send func() journal.Answer) <-chan journal.Answer {
+	answer := make(chan journal.Answer, 1)
 	go func() { answer <- send() }()
 	return answer
 }
 
 // chargedOnce fails the test unless the key has exactly one payment, and these answers are about it and have the same
 // bytes.
-func (b *bench) chargedOnce(key string, answers ...service.Answer) {
+func (b *bench) chargedOnce(key string, answers ...journal.Answer) {
 	b.Helper()
 	for _, answer := range answers {
-		if answer.Class() != service.Ack || string(answer.Body) != string(answers[0].Body) {
+		if answer.Class() != journal.Ack || string(answer.Body) != string(answers[0].Body) {
 			b.Errorf("key %s was answered %v, want the ack that all others got: %v", key, answer, answers[0])
 		}
 	}
@@ -180,7 +182,7 @@ func (b *bench) nothingStored(key string) {
 }
 
 // putOff fails the test unless the answer is a 503 that says when to come back, and came within the time.
-func (b *bench) putOff(answer service.Answer, within time.Duration) {
+func (b *bench) putOff(answer journal.Answer, within time.Duration) {
 	b.Helper()
 	if answer.Status != 503 || answer.Header.Get("Retry-After") == "" {
 		b.Errorf("want a 503 with Retry-After: %v", answer)
@@ -210,7 +212,7 @@ func (b *bench) backends(condition string) int {
 // awaitBackend waits for a connection of the service for which the condition holds.
 func (b *bench) awaitBackend(what, condition string) {
 	b.Helper()
-	service.Await(b, 10*time.Second, what, func() bool { return b.backends(condition) > 0 })
+	await.Until(b, 10*time.Second, what, func() bool { return b.backends(condition) > 0 })
 }
 
 // Conditions on pg_stat_activity.

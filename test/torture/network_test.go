@@ -10,7 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
 )
 
 // Row 1. The request is not lost, only late: it arrives after the client has given up and sent it again.
@@ -20,7 +21,7 @@ func TestRequestThatArrivesAfterItsRetryIsAnsweredAlike(t *testing.T) {
 	r := startRelay(t, b.instance(0))
 	impatient, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if answer := b.merchant.Charge(impatient, r.url(), key(0), service.NewCharge(100)); answer.Class() != service.Unknown {
+	if answer := b.merchant.Charge(impatient, r.url(), key(0), journal.NewCharge(100)); answer.Class() != journal.Unknown {
 		t.Fatalf("a request that never arrived was answered %v", answer)
 	}
 	b.nothingStored(key(0))
@@ -60,7 +61,7 @@ func TestVanishedClientsChargeIsWholeOrAbsent(t *testing.T) {
 func (b *bench) vanish(key string, stay time.Duration) {
 	b.Helper()
 	conn := b.dial()
-	head, body := b.merchant.Raw(key, service.NewCharge(100))
+	head, body := b.merchant.Raw(key, journal.NewCharge(100))
 	if _, err := conn.Write(append(head, body...)); err != nil {
 		b.Fatal(err)
 	}
@@ -91,16 +92,16 @@ func TestChargeCompletesThoughItsClientHasGone(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1)
 	b.chargedOnce(key(0), b.charge(0, key(0)))
-	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`, b.merchant.ID, service.World)
+	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`, b.merchant.ID, journal.World)
 	conn := b.dial()
-	head, body := b.merchant.Raw(key(1), service.NewCharge(100))
+	head, body := b.merchant.Raw(key(1), journal.NewCharge(100))
 	if _, err := conn.Write(append(head, body...)); err != nil {
 		t.Fatal(err)
 	}
 	b.awaitBackend("the charge waits for its accounts", waitsForLock)
 	b.reset(conn)
 	release()
-	service.Await(t, readyAgainTime, "the charge is made, with nobody there to hear of it", func() bool { return b.payments(key(1)) == 1 })
+	await.Until(t, readyAgainTime, "the charge is made, with nobody there to hear of it", func() bool { return b.payments(key(1)) == 1 })
 	retry := b.charge(0, key(1))
 	if !retry.Replayed() {
 		t.Errorf("the retry was answered %v", retry)
@@ -125,8 +126,8 @@ func TestAnswerThatWasLostOrCutShortIsGivenAgain(t *testing.T) {
 		func(whole int) int { return whole - 1 },
 	} {
 		r.cut = cut
-		torn := b.merchant.Charge(t.Context(), r.url(), key(i), service.NewCharge(100))
-		if torn.Class() != service.Unknown {
+		torn := b.merchant.Charge(t.Context(), r.url(), key(i), journal.NewCharge(100))
+		if torn.Class() != journal.Unknown {
 			t.Errorf("an answer that was cut short was taken for %v", torn)
 		}
 		said := <-r.answers
@@ -146,7 +147,7 @@ func TestBodyThatWasCutShortChargesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1)
 	b.chargedOnce(key(0), b.charge(0, key(0)))
-	head, body := b.merchant.Raw(key(1), service.NewCharge(100))
+	head, body := b.merchant.Raw(key(1), journal.NewCharge(100))
 	padded := bytes.Replace(head, []byte("Content-Length: "), []byte("Content-Length: 1"), 1) // 100 or 1000 bytes more
 	for _, row := range []struct {
 		name  string

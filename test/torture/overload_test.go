@@ -9,7 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
 )
 
 // Row 20, further up: more charges wait than may. Those over the limit are put off at once, /readyz says that there is no room,
@@ -18,9 +19,9 @@ func TestFullQueuePutsOffAtOnceAndRecoversByItself(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1, "COMMIT_WORKERS=1", "COMMIT_QUEUE_SIZE_MAX=5")
 	b.chargedOnce(key(0), b.charge(0, key(0)))
-	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`, b.merchant.ID, service.World)
+	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`, b.merchant.ID, journal.World)
 	const callers = 30
-	answers := make(chan service.Answer, callers)
+	answers := make(chan journal.Answer, callers)
 	send := func(i int) { go func() { answers <- b.charge(0, key(i)) }() }
 	send(1)
 	b.awaitBackend("the one worker is busy", waitsForLock)
@@ -37,7 +38,7 @@ func TestFullQueuePutsOffAtOnceAndRecoversByItself(t *testing.T) {
 	b.healthAnswers(0, http.StatusServiceUnavailable)
 	release()
 	for range 1 + 5 {
-		if answer := <-answers; answer.Class() != service.Ack {
+		if answer := <-answers; answer.Class() != journal.Ack {
 			t.Errorf("a charge that had a place was answered %v", answer)
 		}
 	}
@@ -55,21 +56,21 @@ func TestReadsArePutOffInTimeWhenEveryReadConnectionIsTaken(t *testing.T) {
 	b := newBench(t, 1, setBudget, "READ_CONNECTIONS=1")
 	b.chargedOnce(key(0), b.charge(0, key(0)))
 	url := b.instance(0).URL()
-	stranger := service.CreateMerchant(t, b.url)
-	get := func(m *service.Merchant, path string) service.Answer {
+	stranger := journal.CreateMerchant(t, b.url)
+	get := func(m *journal.Merchant, path string) journal.Answer {
 		return m.Do(t.Context(), http.MethodGet, url+path, "", nil)
 	}
 	release := b.hold(`LOCK TABLE api_keys`)
-	asked := map[string]<-chan service.Answer{
-		"stranger": started(func() service.Answer { return get(stranger, "/accounts/world") }), // whose key is looked up
+	asked := map[string]<-chan journal.Answer{
+		"stranger": started(func() journal.Answer { return get(stranger, "/accounts/world") }), // whose key is looked up
 	}
-	service.Await(t, margin, "the connection is taken", func() bool { return b.backends(waitsForLock) > 0 })
+	await.Until(t, margin, "the connection is taken", func() bool { return b.backends(waitsForLock) > 0 })
 
-	for what, send := range map[string]func() service.Answer{
-		"GET of an account": func() service.Answer { return get(b.merchant, "/accounts/world") },
-		"GET of a payment":  func() service.Answer { return get(b.merchant, "/payments/pay_00000000000070008000000000000000") },
-		"list of payments":  func() service.Answer { return get(b.merchant, "/payments?idempotency_key=x") },
-		"PUT of an account": func() service.Answer {
+	for what, send := range map[string]func() journal.Answer{
+		"GET of an account": func() journal.Answer { return get(b.merchant, "/accounts/world") },
+		"GET of a payment":  func() journal.Answer { return get(b.merchant, "/payments/pay_00000000000070008000000000000000") },
+		"list of payments":  func() journal.Answer { return get(b.merchant, "/payments?idempotency_key=x") },
+		"PUT of an account": func() journal.Answer {
 			return b.merchant.Do(t.Context(), http.MethodPut, url+"/accounts/new", "", []byte(`{"currency":"USD"}`))
 		},
 	} {
@@ -83,7 +84,7 @@ func TestReadsArePutOffInTimeWhenEveryReadConnectionIsTaken(t *testing.T) {
 		b.putOff(answer, budget+margin)
 	}
 	release()
-	service.Await(t, readyAgainTime, "an account can be read", func() bool {
+	await.Until(t, readyAgainTime, "an account can be read", func() bool {
 		return get(b.merchant, "/accounts/world").Status == http.StatusOK
 	})
 }
@@ -99,7 +100,7 @@ func TestFullHouseTellsOthersSoAndRecoversByItself(t *testing.T) {
 	for range most {
 		silent = append(silent, b.dial())
 	}
-	service.Await(t, margin, "one connection more is told so", func() bool {
+	await.Until(t, margin, "one connection more is told so", func() bool {
 		answer := b.fresh("GET /accounts/world HTTP/1.1\r\nHost: service\r\nAuthorization: Bearer " + b.merchant.APIKey + "\r\n\r\n")
 		return strings.HasPrefix(answer, "HTTP/1.1 503 ") && strings.Contains(answer, `"code":"overloaded"`) &&
 			strings.Contains(answer, "\r\nRetry-After: ")

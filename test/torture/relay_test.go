@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // relay stands between a client and an instance, for one exchange a connection, and spoils it.

@@ -7,8 +7,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // Row 29. Not even the role that the service works as is there before.
@@ -31,10 +32,10 @@ func TestInstancesThatStartAtOnceOnAnEmptyServerMigrateItOnce(t *testing.T) {
 	if n := b.number(`SELECT count(*) FROM schema_migrations WHERE NOT dirty`); n != 1 {
 		t.Errorf("the schema has %d whole versions", n)
 	}
-	b.merchant = service.NewMerchant(t, instances[0], cluster.URL())
-	var answers []service.Answer
+	b.merchant = journal.NewMerchant(t, instances[0], cluster.URL())
+	var answers []journal.Answer
 	for _, in := range instances {
-		answers = append(answers, b.merchant.Charge(t.Context(), in.URL(), key(0), service.NewCharge(100)))
+		answers = append(answers, b.merchant.Charge(t.Context(), in.URL(), key(0), journal.NewCharge(100)))
 	}
 	b.chargedOnce(key(0), answers...)
 }
@@ -108,7 +109,7 @@ func TestInstanceAcceptsANewerSchemaThatItCanLiveWith(t *testing.T) {
 	b := newBench(t, 1)
 	b.exec(`UPDATE schema_migrations SET version = 99`)
 	in := service.Start(t, b.url, service.AllowDataLoss)
-	b.chargedOnce(key(0), b.merchant.Charge(t.Context(), in.URL(), key(0), service.NewCharge(100)), b.charge(0, key(0)))
+	b.chargedOnce(key(0), b.merchant.Charge(t.Context(), in.URL(), key(0), journal.NewCharge(100)), b.charge(0, key(0)))
 }
 
 // Row 30, for an instance that runs already.

@@ -8,7 +8,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
 )
 
 // Row 26. A request is accepted once the service has asked for its body: that is what "100 Continue" says. Fifty times, because
@@ -23,7 +24,7 @@ func TestEveryAcceptedRequestIsAnsweredBeforeTheEnd(t *testing.T) {
 			t.Run(fmt.Sprint(lane), func(t *testing.T) {
 				t.Parallel()
 				b := b.in(t)
-				account := service.Shops[lane] // one that the other lane does not hold
+				account := journal.Shops[lane] // one that the other lane does not hold
 				for round := range rounds {
 					b.terminateAmid(lane, account, fmt.Sprintf("lane %d, round %d", lane, round), requests)
 				}
@@ -48,19 +49,19 @@ func (b *bench) terminateAmid(instance int, account, name string, requests int) 
 	b.Helper()
 	in := b.instance(instance)
 	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`, b.merchant.ID, account)
-	charge := service.NewCharge(100)
+	charge := journal.NewCharge(100)
 	charge.Destination = account
 	var accepted atomic.Int64
 	ctx := httptrace.WithClientTrace(b.Context(), &httptrace.ClientTrace{Got100Continue: func() { accepted.Add(1) }})
-	var answers []<-chan service.Answer
+	var answers []<-chan journal.Answer
 	for i := range requests {
-		answers = append(answers, started(func() service.Answer {
+		answers = append(answers, started(func() journal.Answer {
 			return b.merchant.ChargeExpecting(ctx, in.URL(), fmt.Sprint(name, ", request ", i), charge)
 		}))
 	}
-	service.Await(b, readyAgainTime, "every request is accepted", func() bool { return accepted.Load() == int64(requests) })
+	await.Until(b, readyAgainTime, "every request is accepted", func() bool { return accepted.Load() == int64(requests) })
 	in.Signal(syscall.SIGTERM)
-	service.Await(b, notReadyTime, "the instance has heard that it is to end", func() bool { return in.Stderr.Count("shutting down") == 1 })
+	await.Until(b, notReadyTime, "the instance has heard that it is to end", func() bool { return in.Stderr.Count("shutting down") == 1 })
 	release()
 	for i, answer := range answers {
 		if answer := <-answer; answer.Status != http.StatusCreated {
@@ -81,7 +82,7 @@ func TestEndingInstanceSaysSoBeforeItRefusesConnections(t *testing.T) {
 	in := b.instance(0)
 	in.Signal(syscall.SIGTERM)
 	var seen int
-	service.Await(t, notReadyTime, "/readyz answers otherwise than before", func() bool {
+	await.Until(t, notReadyTime, "/readyz answers otherwise than before", func() bool {
 		seen = in.Readiness()
 		return seen != http.StatusOK
 	})
@@ -97,7 +98,7 @@ func TestEndingInstanceSaysSoBeforeItRefusesConnections(t *testing.T) {
 func TestRollingRestartUnderLoadLosesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 2)
-	b.judged(func(journal *service.Journal) {
+	b.judged(func(journal *journal.Journal) {
 		for victim := range 2 {
 			in := b.instance(victim)
 			journal.Strike(t, "SIGTERM to an instance", in.URL(), func() { in.Signal(syscall.SIGTERM) })

@@ -10,8 +10,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/paymentsvc/paymentsvc/internal/pgtest"
-	"github.com/paymentsvc/paymentsvc/test/service"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // stoppedHolderTime is how long a process that has stopped may keep others from an account or a key: the server ends its
@@ -25,18 +26,18 @@ func TestStoppedInstanceBlocksOthersForSecondsOnly(t *testing.T) {
 	b := newBench(t, 2)
 	stopped, other := b.instance(0), b.instance(1)
 	b.chargedOnce(key(0), b.charge(1, key(0))) // the other one has met the merchant
-	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`, b.merchant.ID, service.World)
-	late := started(func() service.Answer { return b.charge(0, key(1)) })
+	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`, b.merchant.ID, journal.World)
+	late := started(func() journal.Answer { return b.charge(0, key(1)) })
 	b.awaitBackend("the charge waits for its accounts", waitsForLock)
 	stopped.Stop()
 	defer stopped.Cont()
 	release()
 	b.awaitBackend("the stopped instance holds its locks", idleInTransaction)
 
-	sameAccount := started(func() service.Answer { return b.charge(1, key(2)) })
+	sameAccount := started(func() journal.Answer { return b.charge(1, key(2)) })
 	sameKey := b.charge(1, key(1))
-	for what, answer := range map[string]service.Answer{"the same key": sameKey, "the same account": <-sameAccount} {
-		if answer.Class() != service.Ack || answer.Took() > stoppedHolderTime {
+	for what, answer := range map[string]journal.Answer{"the same key": sameKey, "the same account": <-sameAccount} {
+		if answer.Class() != journal.Ack || answer.Took() > stoppedHolderTime {
 			t.Errorf("%s was answered on the other instance (%s): %v", what, other.URL(), answer)
 		}
 	}
@@ -54,7 +55,7 @@ func TestChargeThatMeetsALockedTableIsPutOffAndRolledBack(t *testing.T) {
 	const patience = 15 * time.Second // the default of REQUEST_TIMEOUT
 	b.putOff(b.charge(0, key(1)), patience+margin)
 	b.healthAnswers(0, http.StatusOK)
-	service.Await(t, 2*time.Second, "its transaction has been given up", func() bool {
+	await.Until(t, 2*time.Second, "its transaction has been given up", func() bool {
 		return b.backends(isMoney+" AND "+waitsForLock) == 0 && b.backends(isMoney+" AND "+inTransaction) == 0
 	})
 	release()
@@ -84,9 +85,9 @@ func TestStoppedPostgresIsNoticedAndWaitedForInBounds(t *testing.T) {
 	b, cluster := newDurableBench(t, 1, nil, setBudget)
 	b.chargedOnce(key(0), b.charge(0, key(0)))
 	thaw := b.freeze(cluster)
-	var answers []<-chan service.Answer
+	var answers []<-chan journal.Answer
 	for i := range 10 {
-		answers = append(answers, started(func() service.Answer { return b.charge(0, key(i)) }))
+		answers = append(answers, started(func() journal.Answer { return b.charge(0, key(i)) }))
 	}
 	b.instance(0).AwaitNotReady(notReadyTime)
 	b.healthAnswers(0, http.StatusServiceUnavailable)
@@ -123,7 +124,7 @@ func (b *bench) freeze(cluster *pgtest.Cluster) (thaw func()) {
 // serverProcesses are all but the postmaster, once one that was just being started has appeared among them.
 func (b *bench) serverProcesses(conn *pgx.Conn) (pids []int) {
 	b.Helper()
-	service.Await(b, margin, "no process is being started", func() bool {
+	await.Until(b, margin, "no process is being started", func() bool {
 		rows, err := conn.Query(b.Context(), `SELECT pid FROM pg_stat_activity ORDER BY pid`)
 		b.must(err)
 		before := pids

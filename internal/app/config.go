@@ -1,0 +1,62 @@
+package app
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/internal/tracing"
+)
+
+// Config of an instance. Settings.Parse makes one, with the defaults that --help shows.
+type Config struct {
+	ListenAddr  string
+	AdminAddr   string            // "": no admin listener
+	Certificate *Certificate      // nil: no TLS
+	Tracing     *tracing.Settings // nil: no tracing
+
+	Retention             time.Duration // how long answers are replayed
+	AuthorizationLifetime time.Duration // how long an authorization holds money
+	RequestTimeout        time.Duration
+	ShutdownTimeout       time.Duration
+	ShutdownDelay         time.Duration // how long to go on serving while not ready
+
+	ConnectionsMax  int // to the API
+	Workers         int // money transactions in flight, a database connection each
+	BatchSizeMax    int // charges in one transaction
+	QueueSizeMax    int // requests that may wait for a transaction
+	ReadConnections int // database connections for everything else
+	RateLimit       httpapi.RateLimit
+
+	LogLevel      slog.Level
+	AllowDataLoss bool // run on a database that may lose what it has committed
+}
+
+// attributes are the configuration, for the log. They hold no secret: of the traces' destination
+// not even the address.
+func (c *Config) attributes() []any {
+	adminAddr := c.AdminAddr
+	if adminAddr == "" {
+		adminAddr = adminOff
+	}
+	return []any{
+		"listen_addr", c.ListenAddr,
+		"admin_addr", adminAddr,
+		"tls", c.Certificate != nil,
+		"tracing", c.Tracing != nil,
+		"idempotency_retention", c.Retention.String(),
+		"authorization_lifetime", c.AuthorizationLifetime.String(),
+		"request_timeout", c.RequestTimeout.String(),
+		"shutdown_timeout", c.ShutdownTimeout.String(),
+		"shutdown_delay", c.ShutdownDelay.String(),
+		"commit_workers", c.Workers,
+		"commit_batch_size_max", c.BatchSizeMax,
+		"commit_queue_size_max", c.QueueSizeMax,
+		"read_connections", c.ReadConnections,
+		"max_connections", c.ConnectionsMax,
+		"rate_limit_per_second", c.RateLimit.PerSecond,
+		"rate_limit_burst", c.RateLimit.Burst,
+		"log_level", c.LogLevel.String(),
+		"allow_data_loss", c.AllowDataLoss,
+	}
+}

@@ -1,0 +1,175 @@
+// Package app makes an instance of the service out of its parts. It is the one place that knows
+// them all: it reads the configuration, opens the pools, wires the services and the API, runs
+// the background workers, and ends everything in reverse.
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/internal/metrics"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/internal/tracing"
+)
+
+const (
+	databaseWait       = 10 * time.Second // for a database that is still starting
+	transactionTimeout = 10 * time.Second // of a batch, with all of its tries; see postgres.Committer
+	traceFlushTimeout  = 2 * time.Second  // on top of the shutdown timeout, if the collector is away
+)
+
+// errFull is a reason not to be ready that the database has no part in.
+var errFull = errors.New("too many requests are waiting")
+
+// Instance is one wired service. Its fields are for use; Close ends it.
+type Instance struct {
+	Pools    *postgres.Pools
+	Payments *payments.Service
+	Handler  http.Handler // the public API
+
+	config        Config
+	logger        *slog.Logger
+	authenticator *merchants.Authenticator
+	health        *health
+	tracing       *tracing.Tracing // nil: off
+	metrics       *metrics.Metrics
+	listener      net.Listener // nil until Listen
+	admin         net.Listener // nil: none
+}
+
+// New wires an instance on the migrated database at databaseURL. It returns once money may run on
+// that database: one that is still starting is waited for, and anything else is an error.
+// The instance takes charges through its fields; Listen and Serve put it on the network.
+func New(ctx context.Context, config Config, databaseURL string, logger *slog.Logger) (_ *Instance, err error) {
+	in := &Instance{config: config, logger: logger}
+	defer func() {
+		if err != nil {
+			in.Close()
+		}
+	}()
+	if err := in.open(ctx, databaseURL); err != nil {
+		return nil, err
+	}
+	in.logger.Info("starting", append(config.attributes(), "database", in.database())...)
+	in.health = newHealth(in.Pools, config.AllowDataLoss, in.logger)
+	if err := in.health.waitUntilFit(ctx, databaseWait); err != nil {
+		return nil, err
+	}
+	in.authenticator = merchants.NewAuthenticator(in.Pools.General)
+	in.metrics = metrics.New(metrics.Sources{
+		Ready:    in.readyToCharge,
+		Payments: func() payments.Stats { return in.Payments.Stats() },
+		Pools: map[string]*pgxpool.Pool{
+			"general": in.Pools.General, "money": in.Pools.Money, "probe": in.Pools.Probe,
+		},
+	})
+	in.Payments = in.newPayments()
+	in.Handler = in.newAPI()
+	return in, nil
+}
+
+// open opens the pools, traced if tracing is on.
+func (in *Instance) open(ctx context.Context, databaseURL string) (err error) {
+	options := postgres.Options{
+		URL: databaseURL, GeneralSize: in.config.ReadConnections, MoneySize: in.config.Workers,
+	}
+	if in.config.Tracing != nil {
+		if in.tracing, err = tracing.Start(ctx, in.config.Tracing, in.logger); err != nil {
+			return err
+		}
+		in.logger = slog.New(tracing.LogHandler(in.logger.Handler()))
+		options.Tracer = in.tracing.SQL()
+	}
+	in.Pools, err = postgres.Open(ctx, options)
+	return err
+}
+
+func (in *Instance) newPayments() *payments.Service {
+	config := payments.Config{
+		Pools:                 in.Pools,
+		Render:                httpapi.Render,
+		Retention:             in.config.Retention,
+		AuthorizationLifetime: in.config.AuthorizationLifetime,
+		Workers:               in.config.Workers,
+		BatchSizeMax:          in.config.BatchSizeMax,
+		QueueSizeMax:          in.config.QueueSizeMax,
+		Timeout:               transactionTimeout,
+		Logger:                in.logger,
+		Observer:              in.metrics.Queue(),
+	}
+	if in.tracing != nil {
+		config.Trace = in.tracing.Batch
+	}
+	return payments.New(config)
+}
+
+func (in *Instance) newAPI() http.Handler {
+	config := httpapi.Config{
+		Payments:       in.Payments,
+		Accounts:       in.Pools.General,
+		Authenticator:  in.authenticator,
+		RateLimit:      in.config.RateLimit,
+		Ready:          in.readyToCharge,
+		Unavailable:    postgres.Unavailable,
+		RequestTimeout: in.config.RequestTimeout,
+		Logger:         in.logger,
+		Answered:       in.metrics.Answered,
+	}
+	if in.tracing != nil {
+		config.Trace = in.tracing.Request
+	}
+	return httpapi.New(config)
+}
+
+// readyToCharge returns nil while the instance may take a charge and has room for one. A queue that
+// is full for a moment is rarely met by a probe; one that stays full takes nothing more.
+func (in *Instance) readyToCharge() error {
+	if in.Payments.Full() {
+		return errFull
+	}
+	return in.health.ready()
+}
+
+// database names the database without the login's password.
+func (in *Instance) database() string {
+	conn := in.Pools.General.Config().ConnConfig
+	address := url.URL{
+		Scheme: "postgres",
+		User:   url.User(conn.User),
+		Host:   net.JoinHostPort(conn.Host, strconv.Itoa(int(conn.Port))),
+		Path:   conn.Database,
+	}
+	return address.String()
+}
+
+// Close gives back what was opened, in reverse. The engine commits what waits in its queue first.
+// Serve closes by itself.
+func (in *Instance) Close() {
+	if in.Payments != nil {
+		in.Payments.Close()
+	}
+	if in.authenticator != nil {
+		in.authenticator.Close()
+	}
+	if in.Pools != nil {
+		in.Pools.Close()
+	}
+	if in.tracing != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), traceFlushTimeout)
+		defer cancel()
+		if err := in.tracing.Shutdown(ctx); err != nil {
+			in.logger.Warn("sending the last spans", "error", err)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/httpserver"
+)
+
+const (
+	headerTimeout = 5 * time.Second
+	idleTimeout   = 2 * time.Minute
+)
+
+// Start is New and Listen, in a process that is the instance's own.
+func Start(ctx context.Context, config Config, databaseURL string, logger *slog.Logger) (*Instance, error) {
+	collectRarely()
+	in, err := New(ctx, config, databaseURL, logger)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.Listen(ctx); err != nil {
+		in.Close()
+		return nil, err
+	}
+	return in, nil
+}
+
+// Listen opens the ports, so that one that is taken is known before anything is said to be served.
+func (in *Instance) Listen(ctx context.Context) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", in.config.ListenAddr)
+	if err != nil {
+		return fmt.Errorf("opening the port of LISTEN_ADDR: %w", err)
+	}
+	in.listener = httpserver.Limit(listener, in.config.ConnectionsMax)
+	if in.config.AdminAddr == "" {
+		return nil
+	}
+	if in.admin, err = new(net.ListenConfig).Listen(ctx, "tcp", in.config.AdminAddr); err != nil {
+		return errors.Join(fmt.Errorf("opening the port of ADMIN_ADDR (a second instance on one machine "+
+			"needs another, such as 127.0.0.1:0 for any free one, or off): %w", err), listener.Close())
+	}
+	return nil
+}
+
+// URL is the address of the API, for callers.
+func (in *Instance) URL() string {
+	if in.config.Certificate != nil {
+		return "https://" + in.address()
+	}
+	return "http://" + in.address()
+}
+
+// address is where the API listens.
+func (in *Instance) address() string { return in.listener.Addr().String() }
+
+// Serve answers requests until ctx ends; then it stops being ready, lets accepted requests finish,
+// closes the instance and returns. An error means that it could not serve, or that requests
+// were still running at the shutdown timeout.
+func (in *Instance) Serve(ctx context.Context) error {
+	defer in.Close()
+	stopWorkers := in.startWorkers()
+	defer stopWorkers()
+	server := in.newServer()
+	failed := make(chan error, 2)
+	go func() { failed <- in.serveAPI(server) }()
+	if in.admin != nil {
+		admin := in.newAdminServer()
+		defer func() { _ = admin.Close() }() // at the very end, so that it tells of the shutdown too
+		go func() { failed <- admin.Serve(in.admin) }()
+		in.logger.Info("serving health, metrics and profiles", "address", in.admin.Addr().String())
+	}
+	in.logger.Info("serving", "address", in.address(), "url", in.URL())
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+	}
+	return in.shutDown(server)
+}
+
+// startWorkers starts the background workers. They have ended when stop returns.
+func (in *Instance) startWorkers() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	for _, w := range in.workers() {
+		running.Go(func() { w.run(ctx, in.logger) })
+	}
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+// newServer makes the server of the public API.
+func (in *Instance) newServer() *http.Server {
+	server := httpserver.New(httpserver.Config{
+		Handler:        in.Handler,
+		HeaderTimeout:  headerTimeout,
+		RequestTimeout: in.config.RequestTimeout,
+		IdleTimeout:    idleTimeout,
+		Logger:         in.logger,
+	})
+	if in.config.Certificate != nil {
+		server.TLSConfig = in.config.Certificate.config(in.logger)
+	}
+	return server
+}
+
+// serveAPI answers requests until the server is shut down.
+func (in *Instance) serveAPI(server *http.Server) error {
+	if server.TLSConfig != nil {
+		return server.ServeTLS(in.listener, "", "") // the certificate is in the TLSConfig
+	}
+	return server.Serve(in.listener)
+}
+
+// shutDown ends the API: not ready first, while it goes on serving; then no new connections; then
+// wait for what was accepted. All of it within the shutdown timeout.
+func (in *Instance) shutDown(server *http.Server) error {
+	in.logger.Info("shutting down")
+	ctx, cancel := context.WithTimeout(context.Background(), in.config.ShutdownTimeout)
+	defer cancel()
+	in.health.drain()
+	select {
+	case <-time.After(in.config.ShutdownDelay):
+	case <-ctx.Done():
+	}
+	if err := server.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("waiting for accepted requests: %w", err), server.Close())
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package pgserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
+)
+
+// downloadVersion is the release that is downloaded; the library knows where it lies and checks its checksum.
+const downloadVersion = embeddedpostgres.V17
+
+// DownloadBinaries gets Postgres's programs from the network, once: a later call finds them in this user's cache. It
+// is the last resort, for a machine without Postgres. The context bounds nothing but the question for their version:
+// the library cannot be interrupted.
+func DownloadBinaries(ctx context.Context) (Binaries, error) {
+	cache, err := downloadCache()
+	if err != nil {
+		return Binaries{}, fmt.Errorf("choosing where to keep downloaded programs: %w", err)
+	}
+	return downloadTo(ctx, cache, embeddedpostgres.DefaultConfig())
+}
+
+// downloadCache is a place that root's servant may enter too.
+func downloadCache() (string, error) {
+	if os.Geteuid() == 0 {
+		return "/var/cache/paymentsvc/postgres", nil
+	}
+	cache, err := os.UserCacheDir()
+	return filepath.Join(cache, "paymentsvc", "postgres"), err
+}
+
+// downloadTo unpacks into a directory of its own, which then gets its name at once. So processes that do it at the
+// same time, as the tests of several packages may, never see half of it.
+func downloadTo(ctx context.Context, cache string, config embeddedpostgres.Config) (Binaries, error) {
+	home := filepath.Join(cache, string(downloadVersion))
+	if b, err := inspect(ctx, filepath.Join(home, "bin")); err == nil {
+		return b, nil
+	}
+	if err := makeEnterable(cache); err != nil {
+		return Binaries{}, fmt.Errorf("making a place for downloaded programs: %w", err)
+	}
+	work, err := os.MkdirTemp(cache, "unfinished-")
+	if err != nil {
+		return Binaries{}, fmt.Errorf("making a place for downloaded programs: %w", err)
+	}
+	defer os.RemoveAll(work) //nolint:errcheck // what is left is found and removed by whoever looks at a cache
+	unpacked := filepath.Join(work, "unpacked")
+	if err := unpack(work, unpacked, config.CachePath(cache)); err != nil {
+		return Binaries{}, fmt.Errorf("downloading Postgres: %w", err)
+	}
+	if err := os.Rename(unpacked, home); err != nil && !errors.Is(err, fs.ErrExist) {
+		return Binaries{}, fmt.Errorf("keeping downloaded programs: %w", err)
+	}
+	return inspect(ctx, filepath.Join(home, "bin"))
+}
+
+// unpack has the library download the programs. It offers no such function, only a whole server; so let it start one
+// for a moment. As root it cannot start, but its programs are there by then, and they are all that is wanted.
+func unpack(work, unpacked string, config embeddedpostgres.Config) error {
+	var said bytes.Buffer
+	server := embeddedpostgres.NewDatabase(config.
+		Version(downloadVersion).
+		BinariesPath(unpacked).
+		RuntimePath(filepath.Join(work, "runtime")).
+		Port(freePort()).
+		Logger(&said))
+	err := server.Start()
+	if err == nil {
+		return server.Stop()
+	}
+	for _, program := range []string{"initdb", "postgres"} {
+		if _, statErr := os.Stat(filepath.Join(unpacked, "bin", program)); statErr != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package pgserver
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// logSizeMax bounds the log of a server that is started again and again: at a start, a larger one makes room.
+const logSizeMax = 16 << 20
+
+// serverLog is the server's log file, from where it stood at a start.
+type serverLog struct {
+	*os.File
+	start int64
+}
+
+func (d directory) openLog() (*serverLog, error) {
+	if info, err := os.Stat(d.logFile()); err == nil && info.Size() > logSizeMax {
+		if err := os.Rename(d.logFile(), d.logFile()+".1"); err != nil {
+			return nil, fmt.Errorf("putting the old log aside: %w", err)
+		}
+	}
+	file, err := os.OpenFile(d.logFile(), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the server's log: %w", err)
+	}
+	start, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the server's log: %w", err), file.Close())
+	}
+	return &serverLog{File: file, start: start}, nil
+}
+
+// tail is what the server said since the log was opened, or the last of it.
+func (l *serverLog) tail() string {
+	const bytesMax = 4 << 10
+	info, err := l.Stat()
+	if err != nil {
+		return err.Error()
+	}
+	from := max(l.start, info.Size()-bytesMax)
+	said, err := io.ReadAll(io.NewSectionReader(l.File, from, bytesMax))
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(said))
+}

@@ -1,0 +1,170 @@
+package wire_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/wire"
+)
+
+func TestABlackHoleIsSilentAndHealsWithNothingLost(t *testing.T) {
+	b := newBench(t)
+	patient, hasty := b.client(), b.client()
+	b.proxy.BlackHole()
+
+	ctx, cancel := context.WithTimeout(b.ctx, 50*time.Millisecond)
+	defer cancel()
+	if _, err := hasty.Exec(ctx, insertRow, 1); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a query into the black hole: %v, want its deadline", err)
+	}
+	if _, err := pgx.Connect(ctx, b.proxy.URL()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a connection into the black hole: %v, want its deadline", err)
+	}
+	if !b.backendLives(hasty) {
+		t.Error("the server heard that its client left")
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- oneByOne(b.ctx, patient, 2) }()
+
+	b.proxy.Heal()
+	if err := <-ended; err != nil {
+		t.Errorf("the query that waited: %v", err)
+	}
+	b.waitBackendGone(hasty)
+	b.wantStored(2, true)
+	b.client()
+}
+
+func TestRefusedConnectionsFailAndOldOnesGoOn(t *testing.T) {
+	b := newBench(t)
+	old := b.client()
+	b.proxy.Refuse()
+	if _, err := pgx.Connect(b.ctx, b.proxy.URL()); err == nil {
+		t.Error("connected although refused")
+	}
+	b.mustExec(old, insertRow, 1)
+	b.proxy.Heal()
+	b.client()
+}
+
+func TestCutEndsEveryConnectionAndLetsNewOnesIn(t *testing.T) {
+	b := newBench(t)
+	first, second := b.client(), b.client()
+	b.mustExec(first, `BEGIN`)
+	b.mustExec(first, insertRow, 1)
+	b.proxy.Cut()
+	for _, conn := range []*pgx.Conn{first, second} {
+		if _, err := conn.Exec(b.ctx, `SELECT 1`); err == nil {
+			t.Error("a connection outlived the cut")
+		}
+	}
+	b.proxy.WaitBackendsGone(t)
+	b.wantStored(1, false)
+	b.client()
+}
+
+func TestAMatchCountsFromWhenItWasGiven(t *testing.T) {
+	b := newBench(t)
+	conn := b.client()
+	b.mustExec(conn, `SELECT 1`)
+	third := b.proxy.On(wire.Statement("SELECT 1").Nth(3), wire.FailWith("22000"))
+	every := b.proxy.On(wire.Containing("= 5").Every(), wire.FailWith("22001"))
+	for i := range 5 {
+		_, err := conn.Exec(b.ctx, `-- a comment before it
+			select 1`)
+		if want := map[bool]string{true: "22000"}[i == 2]; sqlstate(err) != want {
+			t.Errorf("query %d: %v, want %q", i+1, err, want)
+		}
+	}
+	for range 2 {
+		if _, err := conn.Exec(b.ctx, `SELECT 4 = 5`); sqlstate(err) != "22001" {
+			t.Errorf("error %v, want 22001", err)
+		}
+	}
+	every.Off()
+	b.mustExec(conn, `SELECT 4 = 5`)
+	if third.Fired() != 1 || every.Fired() != 2 {
+		t.Errorf("fired %d and %d times, want 1 and 2", third.Fired(), every.Fired())
+	}
+}
+
+func TestAMatchCanNameItsClient(t *testing.T) {
+	b := newBench(t)
+	config, err := pgx.ParseConfig(b.proxy.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.RuntimeParams["application_name"] = "committer"
+	committer, err := pgx.ConnectConfig(b.ctx, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = committer.Close(context.Background()) })
+	other := b.client()
+	b.proxy.On(wire.Any().From("committer").Every(), wire.FailWith("22000"))
+	b.mustExec(other, `SELECT 1`)
+	if _, err := committer.Exec(b.ctx, `SELECT 1`); sqlstate(err) != "22000" {
+		t.Errorf("error %v, want 22000", err)
+	}
+}
+
+// recorder is a test that we may fail.
+type recorder struct {
+	testing.TB
+	errors   []string
+	cleanups []func()
+}
+
+func (r *recorder) Errorf(format string, args ...any) {
+	r.errors = append(r.errors, fmt.Sprintf(format, args...))
+}
+func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+
+func TestAFaultThatNeverFiredFailsItsTest(t *testing.T) {
+	r := &recorder{TB: t}
+	proxy := wire.Start(r, pgtest.New(t).URL)
+	proxy.On(wire.Commit(), wire.LoseReply)
+	proxy.On(wire.Begin(), wire.LoseReply).Optional()
+	for _, cleanup := range r.cleanups {
+		cleanup()
+	}
+	if len(r.errors) != 1 || !strings.HasPrefix(r.errors[0], "lose reply on commit: never fired") {
+		t.Errorf("errors %q", r.errors)
+	}
+}
+
+func TestClosingTheProxyEndsWhatIsHeld(t *testing.T) {
+	for _, effect := range []wire.Effect{wire.HoldBefore, wire.HoldAfter} {
+		b := newBench(t)
+		held := b.proxy.On(wire.Commit(), effect)
+		ended := b.start(func(conn *pgx.Conn, id int) error { return inOnePipeline(b.ctx, conn, id) })
+		held.Wait(t)
+		b.proxy.BlackHole()
+		b.proxy.Close()
+		if err := <-ended; err == nil {
+			t.Error("the client heard of success")
+		}
+	}
+}
+
+func (b *bench) backendLives(conn *pgx.Conn) (lives bool) {
+	b.t.Helper()
+	err := b.direct.QueryRow(b.ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)`, conn.PgConn().PID()).Scan(&lives)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return lives
+}
+
+func (b *bench) waitBackendGone(conn *pgx.Conn) {
+	b.t.Helper()
+	for b.backendLives(conn) { // each turn is a round trip, and b.ctx bounds them all
+	}
+}
