@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/app"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
@@ -114,7 +113,7 @@ func furnish(ctx context.Context, in *app.Instance) (apiKey string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := putDemoAccounts(ctx, in.Pools.General, merchantID); err != nil {
+	if err := putDemoAccounts(ctx, in.Accounts, merchantID); err != nil {
 		return "", err
 	}
 	caller := payments.Caller{
@@ -134,12 +133,12 @@ func furnish(ctx context.Context, in *app.Instance) (apiKey string, err error) {
 	return apiKey, err
 }
 
-func putDemoAccounts(ctx context.Context, pool *pgxpool.Pool, merchantID int64) error {
+func putDemoAccounts(ctx context.Context, accounts *ledger.Accounts, merchantID int64) error {
 	var noOverdraft int64
 	for id, limit := range map[string]*int64{demoFundingFrom: nil, "alice": &noOverdraft, "bob": &noOverdraft, "shop": &noOverdraft} {
 		ref := ledger.Ref{MerchantID: merchantID, AccountID: id}
 		terms := ledger.Terms{Currency: demoCurrency, Metadata: map[string]string{}, OverdraftLimit: limit}
-		if _, _, err := ledger.Put(ctx, pool, ref, terms, ledger.Unconditional); err != nil {
+		if _, _, err := accounts.Put(ctx, ref, terms, ledger.Unconditional); err != nil {
 			return err
 		}
 	}

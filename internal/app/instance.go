@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/metrics"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
@@ -35,6 +36,7 @@ var errFull = errors.New("too many requests are waiting")
 // Instance is one wired service. Its fields are for use; Close ends it.
 type Instance struct {
 	Pools    *postgres.Pools
+	Accounts *ledger.Accounts
 	Payments *payments.Service
 	Handler  http.Handler // the public API
 
@@ -74,6 +76,7 @@ func New(ctx context.Context, config Config, databaseURL string, logger *slog.Lo
 			"general": in.Pools.General, "money": in.Pools.Money, "probe": in.Pools.Probe,
 		},
 	})
+	in.Accounts = ledger.NewAccounts(in.Pools.General)
 	in.Payments = in.newPayments()
 	in.Handler = in.newAPI()
 	return in, nil
@@ -98,7 +101,6 @@ func (in *Instance) open(ctx context.Context, databaseURL string) (err error) {
 func (in *Instance) newPayments() *payments.Service {
 	config := payments.Config{
 		Pools:                 in.Pools,
-		Render:                httpapi.Render,
 		Retention:             in.config.Retention,
 		AuthorizationLifetime: in.config.AuthorizationLifetime,
 		Workers:               in.config.Workers,
@@ -117,11 +119,10 @@ func (in *Instance) newPayments() *payments.Service {
 func (in *Instance) newAPI() http.Handler {
 	config := httpapi.Config{
 		Payments:       in.Payments,
-		Accounts:       in.Pools.General,
+		Accounts:       in.Accounts,
 		Authenticator:  in.authenticator,
 		RateLimit:      in.config.RateLimit,
 		Ready:          in.readyToCharge,
-		Unavailable:    postgres.Unavailable,
 		RequestTimeout: in.config.RequestTimeout,
 		Logger:         in.logger,
 		Answered:       in.metrics.Answered,

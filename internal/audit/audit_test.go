@@ -188,7 +188,7 @@ func openPools(t *testing.T, db *pgtest.DB) *postgres.Pools {
 func newService(t *testing.T, db *pgtest.DB) *payments.Service {
 	t.Helper()
 	service := payments.New(payments.Config{
-		Pools: openPools(t, db), Render: render, Retention: time.Hour, Workers: 2, BatchSizeMax: 512, QueueSizeMax: 1000,
+		Pools: openPools(t, db), Retention: time.Hour, Workers: 2, BatchSizeMax: 512, QueueSizeMax: 1000,
 		Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(service.Close)
@@ -196,9 +196,3 @@ func newService(t *testing.T, db *pgtest.DB) *payments.Service {
 }
 
 // render stands for the HTTP rendering.
-func render(o payments.Outcome) idempotency.Answer {
-	if o.Payment.Status == payments.StatusDeclined {
-		return idempotency.Answer{Status: 402, Body: []byte(o.Payment.DeclineCode)}
-	}
-	return idempotency.Answer{Status: 201, Location: "/payments/" + payments.FormatID(o.Payment.ID), Body: o.JSON}
-}

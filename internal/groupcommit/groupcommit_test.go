@@ -3,6 +3,7 @@ package groupcommit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -18,6 +19,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var errPoison = errors.New("poison")
 
+// item is what these tests commit, and what the commit made of it.
+type item struct{ value, result int }
+
 // disk is a commit function under the test's control: each commit waits for the test to allow it.
 type disk struct {
 	allow   chan struct{}
@@ -27,26 +31,31 @@ type disk struct {
 
 func newDisk() *disk { return &disk{allow: make(chan struct{}, 1000)} }
 
-func (d *disk) commit(ctx context.Context, batch []int) ([]int, error) {
+func (d *disk) commit(ctx context.Context, batch []*item) error {
+	values := make([]int, len(batch))
+	for i, it := range batch {
+		values[i] = it.value
+	}
 	d.mu.Lock()
-	d.batches = append(d.batches, slices.Clone(batch))
+	d.batches = append(d.batches, values)
 	d.mu.Unlock()
 	select {
 	case <-d.allow:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
-	if slices.Contains(batch, -1) {
-		return nil, errPoison
-	}
-	if slices.Contains(batch, -2) {
+	switch {
+	case slices.Contains(values, -1):
+		return errPoison
+	case slices.Contains(values, -2):
 		panic("a bug")
+	case slices.Contains(values, -3):
+		return fmt.Errorf("%w: %w", groupcommit.ErrIndivisible, errPoison)
 	}
-	results := make([]int, len(batch))
-	for i, value := range batch {
-		results[i] = value * 10
+	for _, it := range batch {
+		it.result = it.value * 10
 	}
-	return results, nil
+	return nil
 }
 
 func (d *disk) committed() [][]int {
@@ -55,11 +64,12 @@ func (d *disk) committed() [][]int {
 	return slices.Clone(d.batches)
 }
 
-func newGroup(t *testing.T, d *disk, adjust func(*groupcommit.Config[int, int])) *groupcommit.Group[string, int, int] {
+func newGroup(
+	t *testing.T, d *disk, adjust func(*groupcommit.Config[*item]),
+) *groupcommit.Group[string, *item] {
 	t.Helper()
-	config := groupcommit.Config[int, int]{
+	config := groupcommit.Config[*item]{
 		Commit:       d.commit,
-		Splittable:   func(error) bool { return true },
 		Workers:      1,
 		BatchSizeMax: 100,
 		QueueSizeMax: 100,
@@ -84,11 +94,16 @@ type call struct {
 	done      chan struct{}
 }
 
-func do(ctx context.Context, group *groupcommit.Group[string, int, int], key string, value int) *call {
+func do(ctx context.Context, group *groupcommit.Group[string, *item], key string, value int) *call {
 	c := &call{done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
-		c.result, c.committed, c.err = group.Do(ctx, key, value)
+		own := &item{value: value}
+		decided, err := group.Do(ctx, key, own)
+		c.committed, c.err = decided == own, err
+		if decided != nil {
+			c.result = decided.result
+		}
 	}()
 	synctest.Wait()
 	return c
@@ -204,7 +219,7 @@ func TestACallerWhoLeavesBeforeTheCommitHasNoEffect(t *testing.T) {
 func TestWhoStaysIsCommittedHoweverManyLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
-		group := newGroup(t, d, func(c *groupcommit.Config[int, int]) { c.BatchSizeMax = 1 })
+		group := newGroup(t, d, func(c *groupcommit.Config[*item]) { c.BatchSizeMax = 1 })
 		busy := do(t.Context(), group, "busy", 0)
 		ctx, leave := context.WithCancel(t.Context())
 		left := []*call{do(ctx, group, "left", 1), do(ctx, group, "left too", 2)}
@@ -257,7 +272,7 @@ func TestACallerWhoLeavesDuringTheCommitDoesNotStopIt(t *testing.T) {
 func TestAFullQueueRefusesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
-		group := newGroup(t, d, func(c *groupcommit.Config[int, int]) { c.QueueSizeMax = 2 })
+		group := newGroup(t, d, func(c *groupcommit.Config[*item]) { c.QueueSizeMax = 2 })
 		calls := []*call{
 			do(t.Context(), group, "in flight", 1), do(t.Context(), group, "waits", 2), do(t.Context(), group, "waits", 3),
 		}
@@ -273,7 +288,7 @@ func TestAFullQueueRefusesAtOnce(t *testing.T) {
 func TestABatchIsNoLargerThanItsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
-		group := newGroup(t, d, func(c *groupcommit.Config[int, int]) { c.BatchSizeMax = 2 })
+		group := newGroup(t, d, func(c *groupcommit.Config[*item]) { c.BatchSizeMax = 2 })
 		calls := []*call{
 			do(t.Context(), group, "a", 1), do(t.Context(), group, "b", 2), do(t.Context(), group, "c", 3), do(t.Context(), group, "d", 4),
 		}
@@ -330,24 +345,22 @@ func TestOnePoisonousItemFailsAlone(t *testing.T) {
 func TestAnErrorThatIsNobodysFaultFailsTheBatchWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
-		group := newGroup(t, d, func(c *groupcommit.Config[int, int]) {
-			c.Splittable = func(error) bool { return false }
-		})
+		group := newGroup(t, d, nil)
 		busy := do(t.Context(), group, "busy", 0)
-		a, b := do(t.Context(), group, "a", -1), do(t.Context(), group, "b", 2)
+		a, b := do(t.Context(), group, "a", -3), do(t.Context(), group, "b", 2)
 		d.allow <- struct{}{}
 		d.allow <- struct{}{}
 		busy.want(t, 0, true, nil)
 		a.want(t, 0, true, errPoison)
 		b.want(t, 0, true, errPoison)
-		wantBatches(t, d, []int{0}, []int{-1, 2})
+		wantBatches(t, d, []int{0}, []int{-3, 2})
 	})
 }
 
 func TestACommitHasATimeLimitOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
-		group := newGroup(t, d, func(c *groupcommit.Config[int, int]) { c.Timeout = time.Second })
+		group := newGroup(t, d, func(c *groupcommit.Config[*item]) { c.Timeout = time.Second })
 		start := time.Now()
 		do(t.Context(), group, "a", 1).want(t, 0, true, context.DeadlineExceeded)
 		if waited := time.Since(start); waited != time.Second {
@@ -386,7 +399,7 @@ func TestAnObserverIsToldOfEveryWaitAndEveryCommit(t *testing.T) {
 		var waits []time.Duration
 		var commits []commit
 		d := newDisk()
-		group := newGroup(t, d, func(c *groupcommit.Config[int, int]) {
+		group := newGroup(t, d, func(c *groupcommit.Config[*item]) {
 			c.Observer = groupcommit.Observer{
 				Waited: func(wait time.Duration) { waits = append(waits, wait) },
 				Committed: func(size int, took time.Duration, err error) {

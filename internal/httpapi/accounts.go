@@ -5,19 +5,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
-
-// nameLengthMax is the longest name of an account, in characters.
-const nameLengthMax = 200
-
-// serviceAccountPrefix marks the accounts that the service itself keeps, such as a processor's clearing account.
-const serviceAccountPrefix = "processor:"
 
 // accountRequest is the body of PUT /accounts/{id}, which replaces the account's terms as a whole.
 type accountRequest struct {
@@ -42,13 +35,6 @@ func (o *overdraftLimit) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 }
 
 func (a *api) putAccount(w http.ResponseWriter, r *http.Request) error {
-	id := pathID(r)
-	if !ledger.ValidAccountID(id) {
-		return &invalidRequest{detail: "an account id is 1 to 64 of A-Z a-z 0-9 _ . : - and begins with a letter, a digit or _"}
-	}
-	if err := refuseServiceAccount(id); err != nil {
-		return err
-	}
 	var body accountRequest
 	if err := decode(w, r, &body); err != nil {
 		return err
@@ -57,34 +43,20 @@ func (a *api) putAccount(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	condition, err := ifMatchOf(r)
-	if err != nil {
-		return err
-	}
-	ref := ledger.Ref{MerchantID: requestOf(r).identity.MerchantID, AccountID: id}
-	account, created, err := a.Payments.PutAccount(r.Context(), ref, terms, condition)
+	ref := accountOf(r)
+	account, created, err := a.Accounts.Put(r.Context(), ref, terms, ifMatchOf(r))
 	if err != nil {
 		return err
 	}
 	status := http.StatusOK
 	if created {
 		status = http.StatusCreated
-		w.Header().Set("Location", "/accounts/"+id)
+		w.Header().Set("Location", "/accounts/"+ref.AccountID)
 	}
 	return writeAccount(w, status, &account)
 }
 
-// refuseServiceAccount keeps callers from changing what the service keeps for itself.
-func refuseServiceAccount(id string) error {
-	if !strings.HasPrefix(id, serviceAccountPrefix) {
-		return nil
-	}
-	return &payments.Refusal{
-		Code: payments.CodeUnprocessable, Detail: "ids that begin with " + serviceAccountPrefix + " are the service's own",
-	}
-}
-
-// terms checks and converts the body. The schema knows the same limits.
+// terms converts the body.
 func (b *accountRequest) terms() (ledger.Terms, error) {
 	if err := required(b.Currency, "/currency"); err != nil {
 		return ledger.Terms{}, err
@@ -98,69 +70,39 @@ func (b *accountRequest) terms() (ledger.Terms, error) {
 		minor := int64(b.OverdraftLimit.minor)
 		terms.OverdraftLimit = &minor
 	}
-	if refusal := checkTerms(terms); refusal != nil {
-		return ledger.Terms{}, refusal
-	}
 	return terms, nil
 }
 
-func checkTerms(terms ledger.Terms) *payments.Refusal {
-	var complaints payments.Complaints
-	complaints.RequireCurrency(terms.Currency)
-	limit := terms.OverdraftLimit
-	complaints.Require(limit == nil || *limit >= 0 && *limit <= ledger.AmountMax, "/overdraft_limit",
-		"must be null or from 0 to 9007199254740991")
-	complaints.Require(utf8.RuneCountInString(terms.Name) <= nameLengthMax, "/name",
-		"must have at most 200 characters")
-	complaints.RequireNoCardNumber("/name", terms.Name)
-	complaints.RequireMetadata(terms.Metadata)
-	return complaints.Refusal()
-}
-
-// ifMatchOf reads the condition of a request (RFC 9110, section 13.1.1).
-func ifMatchOf(r *http.Request) (ledger.IfVersion, error) {
+// ifMatchOf reads the condition of a request (RFC 9110, section 13.1.1). A tag that the service has
+// not given out matches no version.
+func ifMatchOf(r *http.Request) ledger.IfVersion {
 	values := r.Header["If-Match"]
 	if len(values) == 0 {
-		return ledger.Unconditional, nil
+		return ledger.Unconditional
 	}
 	tag := strings.TrimSpace(strings.Join(values, ","))
 	if tag == "*" {
-		return ledger.AnyVersion, nil
+		return ledger.AnyVersion
 	}
 	version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
 	if err != nil || version < 1 || tag != etag(version) {
-		return 0, errPreconditionFailed // not a tag that the service has given out, so it cannot match
+		return ledger.NoVersion
 	}
-	return ledger.IfVersion(version), nil
+	return ledger.IfVersion(version)
 }
 
-// deleteAccount closes an account. Nothing is deleted: its entries explain others' balances.
+// deleteAccount closes an account.
 func (a *api) deleteAccount(w http.ResponseWriter, r *http.Request) error {
-	ref, err := accountOf(r)
-	if err != nil {
-		return err
-	}
-	if err := refuseServiceAccount(ref.AccountID); err != nil {
-		return err
-	}
-	condition, err := ifMatchOf(r)
-	if err != nil {
-		return err
-	}
-	if err := a.Payments.CloseAccount(r.Context(), ref, condition); err != nil {
+	if err := a.Accounts.Close(r.Context(), accountOf(r), ifMatchOf(r)); err != nil {
 		return err
 	}
 	writeNoContent(w)
 	return nil
 }
 
-// accountOf is the account that a request's path names. An id that no account can have is no account's.
-func accountOf(r *http.Request) (ledger.Ref, error) {
-	ref := ledger.Ref{MerchantID: requestOf(r).identity.MerchantID, AccountID: pathID(r)}
-	if !ledger.ValidAccountID(ref.AccountID) {
-		return ledger.Ref{}, ledger.ErrAccountNotFound
-	}
-	return ref, nil
+// accountOf is the account that a request's path names.
+func accountOf(r *http.Request) ledger.Ref {
+	return ledger.Ref{MerchantID: requestOf(r).identity.MerchantID, AccountID: pathID(r)}
 }
 
 func (a *api) getAccount(w http.ResponseWriter, r *http.Request) error {
@@ -168,11 +110,7 @@ func (a *api) getAccount(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ref, err := accountOf(r)
-	if err != nil {
-		return err
-	}
-	account, err := ledger.Get(r.Context(), a.Accounts, ref)
+	account, err := a.Accounts.Get(r.Context(), accountOf(r))
 	switch {
 	case err != nil:
 		return err
@@ -200,7 +138,7 @@ type accountAt struct {
 }
 
 func (a *api) writeAccountAt(w http.ResponseWriter, r *http.Request, account *ledger.Account, at time.Time) error {
-	balance, err := ledger.BalanceAt(r.Context(), a.Accounts, account.Ref, at)
+	balance, err := a.Accounts.BalanceAt(r.Context(), account.Ref, at)
 	if err != nil {
 		return err
 	}

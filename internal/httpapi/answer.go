@@ -1,48 +1,16 @@
 package httpapi
 
 import (
-	"encoding/hex"
 	"net/http"
 	"strconv"
 
 	"github.com/go-json-experiment/json"
-	"github.com/google/uuid"
 
-	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/problem"
 )
 
-const (
-	jsonType    = "application/json"
-	problemType = "application/problem+json"
-)
-
-// Render turns what an operation came to into the answer that is stored with it, and replayed byte for byte. It is pure.
-func Render(outcome payments.Outcome) idempotency.Answer {
-	payment, refund := outcome.Payment, outcome.Refund
-	location := "/payments/" + payments.FormatID(payment.ID)
-	switch {
-	case refund != nil && refund.Status == payments.RefundDeclined:
-		return renderDecline(outcome, refund.DeclineCode,
-			"the destination cannot pay the refund; another attempt is a new refund, with a new key")
-	case refund != nil:
-		location += "/refunds/" + payments.FormatRefundID(refund.ID)
-		return idempotency.Answer{Status: http.StatusCreated, Location: location, Body: outcome.JSON}
-	case !outcome.Created:
-		return idempotency.Answer{Status: http.StatusOK, Body: outcome.JSON}
-	case payment.Status == payments.StatusDeclined:
-		return renderDecline(outcome, payment.DeclineCode, "the payment was declined; another attempt is a new payment, with a new key")
-	default:
-		return idempotency.Answer{Status: http.StatusCreated, Location: location, Body: outcome.JSON}
-	}
-}
-
-func renderDecline(outcome payments.Outcome, code, detail string) idempotency.Answer {
-	p := newProblem(code, detail)
-	p.RequestID = formatRequestID(outcome.RequestID)
-	p.PaymentID = payments.FormatID(outcome.Payment.ID)
-	return idempotency.Answer{Status: p.Status, Body: p.json()}
-}
+const jsonType = "application/json"
 
 // writeReply answers a keyed request. An answer that was made for another request is a replay, and says so.
 func writeReply(w http.ResponseWriter, r *http.Request, reply payments.Reply) {
@@ -54,11 +22,11 @@ func writeReply(w http.ResponseWriter, r *http.Request, reply payments.Reply) {
 	if reply.RequestID != req.id {
 		req.replayed = true
 		header.Set("Idempotent-Replayed", "true")
-		header.Set("Original-Request-Id", formatRequestID(reply.RequestID))
+		header.Set("Original-Request-Id", payments.FormatRequestID(reply.RequestID))
 	}
 	contentType := jsonType
 	if reply.Status >= http.StatusBadRequest {
-		contentType = problemType
+		contentType = problem.ContentType
 		req.code = codeOf(reply.Body)
 	}
 	writeBody(w, reply.Status, contentType, reply.Body)
@@ -95,5 +63,3 @@ func writeNoContent(w http.ResponseWriter) {
 func writeText(w http.ResponseWriter, status int, text string) {
 	writeBody(w, status, "text/plain; charset=utf-8", []byte(text))
 }
-
-func formatRequestID(id uuid.UUID) string { return "req_" + hex.EncodeToString(id[:]) }

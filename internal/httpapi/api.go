@@ -26,12 +26,10 @@ import (
 
 // Config of the API. Every field is required, but for RateLimit and those of the last group.
 type Config struct {
-	Payments      *payments.Service
-	Accounts      ledger.Querier // where accounts are read
-	Authenticator *merchants.Authenticator
-	Ready         func() error // nil while the instance can charge
-	// Unavailable tells whether an error means that the database cannot be used right now, and not that something is wrong.
-	Unavailable    func(error) bool
+	Payments       *payments.Service
+	Accounts       *ledger.Accounts
+	Authenticator  *merchants.Authenticator
+	Ready          func() error  // nil while the instance can charge
 	RateLimit      RateLimit     // of each merchant; zero: none
 	RequestTimeout time.Duration // after which a caller is told that the outcome is not known yet
 	Logger         *slog.Logger
@@ -112,7 +110,7 @@ func requestOf(r *http.Request) *request { return r.Context().Value(requestKey{}
 func (a *api) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		req := &request{id: uuid.Must(uuid.NewV7())}
-		w.Header().Set("Request-Id", formatRequestID(req.id))
+		w.Header().Set("Request-Id", payments.FormatRequestID(req.id))
 		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestKey{}, req), a.RequestTimeout)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))

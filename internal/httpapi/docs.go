@@ -11,6 +11,7 @@ import (
 	swaggerui "github.com/swaggest/swgui/v5/static"
 
 	contract "github.com/paymentsvc/paymentsvc/api"
+	"github.com/paymentsvc/paymentsvc/internal/problem"
 )
 
 // The documentation: the contract, drawn by Swagger UI from the very document that /openapi.yaml serves, and a page for each
@@ -46,24 +47,24 @@ type errorPage struct {
 	Code, Title, Happened, Next string
 	Status                      int
 	StatusText                  string
-	Retry                       retry
+	Retry                       problem.Retry
 	KeyUsed, Advice             string // from Retry
 }
 
-func newErrorPage(code string, k kind) errorPage {
+func newErrorPage(code string, k problem.Kind) errorPage {
 	page := errorPage{
-		Code: code, Title: k.title, Happened: k.happened, Next: k.next,
-		Status: k.status, StatusText: http.StatusText(k.status), Retry: k.retry,
+		Code: code, Title: k.Title, Happened: k.Happened, Next: k.Next,
+		Status: k.Status, StatusText: http.StatusText(k.Status), Retry: k.Retry,
 	}
-	switch k.retry {
-	case sameKey:
+	switch k.Retry {
+	case problem.SameKey:
 		page.KeyUsed = "No"
 		page.Advice = "This answer is not stored. Send the request again with the same key, never with a new one: " +
 			"an older copy of it may still be under way."
-	case newKey:
+	case problem.NewKey:
 		page.KeyUsed = "Yes"
 		page.Advice = "This answer is stored with the key. Every retry gets it again. Another attempt takes a new key."
-	case never:
+	case problem.Never:
 		page.KeyUsed = "By something that is done"
 		page.Advice = "Sending this request again will not help. The payment that payment_id names says what was done."
 	}
@@ -72,8 +73,8 @@ func newErrorPage(code string, k kind) errorPage {
 
 // errorPages are the pages of all problems, by status and code.
 func errorPages() []errorPage {
-	pages := make([]errorPage, 0, len(kinds))
-	for code, k := range kinds {
+	pages := make([]errorPage, 0, len(problem.Kinds))
+	for code, k := range problem.Kinds {
 		pages = append(pages, newErrorPage(code, k))
 	}
 	slices.SortFunc(pages, func(a, b errorPage) int {
@@ -84,7 +85,7 @@ func errorPages() []errorPage {
 
 func getErrorPage(w http.ResponseWriter, r *http.Request) error {
 	code := chi.URLParam(r, "code")
-	k, known := kinds[code]
+	k, known := problem.Kinds[code]
 	if !known {
 		return errNotFound
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
-	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
@@ -121,7 +120,7 @@ func exampleProblems(in *instance, order body) map[string]func(m *merchant) *ans
 		},
 		"bug": func(m *merchant) *answer {
 			m.other = newInstanceWith(m.t, m.db.URL, settings{
-				accounts: func(pool ledger.Querier) ledger.Querier { return poisonedAccounts{pool} },
+				tracer: &poison{},
 			})
 			return m.get("/accounts/poison")
 		},

@@ -13,9 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 	"github.com/paymentsvc/paymentsvc/internal/httpserver"
-	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
@@ -43,8 +44,7 @@ type settings struct {
 	connectionsMax int
 	workers        int
 	queueSizeMax   int
-	render         func(payments.Outcome) idempotency.Answer
-	accounts       func(ledger.Querier) ledger.Querier
+	tracer         pgx.QueryTracer // of the statements
 	ready          func() error
 	rateLimit      httpapi.RateLimit
 	answered       func(*httpapi.Exchange)
@@ -80,12 +80,6 @@ func (s settings) complete() settings {
 	if s.queueSizeMax == 0 {
 		s.queueSizeMax = 10_000
 	}
-	if s.render == nil {
-		s.render = httpapi.Render
-	}
-	if s.accounts == nil {
-		s.accounts = func(pool ledger.Querier) ledger.Querier { return pool }
-	}
 	if s.ready == nil {
 		s.ready = func() error { return nil }
 	}
@@ -100,21 +94,21 @@ func newInstance(t *testing.T, url string) *instance {
 func newInstanceWith(t *testing.T, url string, s settings) *instance {
 	t.Helper()
 	s = s.complete()
-	pools, err := postgres.Open(context.Background(), postgres.Options{URL: url, GeneralSize: 4, MoneySize: s.workers})
+	pools, err := postgres.Open(context.Background(), postgres.Options{URL: url, GeneralSize: 4, MoneySize: s.workers, Tracer: s.tracer})
 	if err != nil {
 		t.Fatal(err)
 	}
 	in := &instance{log: &logBuffer{}}
 	logger := slog.New(slog.NewTextHandler(in.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	service := payments.New(payments.Config{
-		Pools: pools, Render: s.render, Retention: s.retention, AuthorizationLifetime: s.lifetime, Workers: s.workers, BatchSizeMax: 512,
+		Pools: pools, Retention: s.retention, AuthorizationLifetime: s.lifetime, Workers: s.workers, BatchSizeMax: 512,
 		QueueSizeMax: s.queueSizeMax, Timeout: 10 * time.Second, Logger: logger,
 	})
 	in.payments = service
 	authenticator := merchants.NewAuthenticator(pools.General)
 	api := httpapi.New(httpapi.Config{
-		Payments: service, Accounts: s.accounts(pools.General), Authenticator: authenticator, RateLimit: s.rateLimit,
-		Ready: s.ready, Unavailable: postgres.Unavailable, RequestTimeout: s.requestTimeout, Logger: logger,
+		Payments: service, Accounts: ledger.NewAccounts(pools.General), Authenticator: authenticator, RateLimit: s.rateLimit,
+		Ready: s.ready, RequestTimeout: s.requestTimeout, Logger: logger,
 		Answered: s.answered,
 	})
 	if !s.uncompared {

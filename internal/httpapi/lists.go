@@ -23,7 +23,7 @@ func (a *api) listAccounts(w http.ResponseWriter, r *http.Request) error {
 	if q.position != nil && !ledger.ValidAccountID(after) {
 		return errCursor
 	}
-	accounts, err := ledger.List(r.Context(), a.Accounts, requestOf(r).identity.MerchantID, after, q.limit+1)
+	accounts, err := a.Accounts.List(r.Context(), requestOf(r).identity.MerchantID, after, q.limit+1)
 	if err != nil {
 		return err
 	}
@@ -43,10 +43,7 @@ type entryJSON struct {
 
 // listEntries is an account's statement, newest first.
 func (a *api) listEntries(w http.ResponseWriter, r *http.Request) error {
-	ref, err := accountOf(r)
-	if err != nil {
-		return err
-	}
+	ref := accountOf(r)
 	q, err := listQueryOf(r)
 	if err != nil {
 		return err
@@ -58,10 +55,10 @@ func (a *api) listEntries(w http.ResponseWriter, r *http.Request) error {
 		}
 		before = int64(binary.BigEndian.Uint64(q.position)) //nolint:gosec // as it was written below
 	}
-	if _, err := ledger.Get(r.Context(), a.Accounts, ref); err != nil { // no such account is not an empty statement
+	if _, err := a.Accounts.Get(r.Context(), ref); err != nil { // no such account is not an empty statement
 		return err
 	}
-	entries, err := ledger.Entries(r.Context(), a.Accounts, ref, before, q.limit+1)
+	entries, err := a.Accounts.Entries(r.Context(), ref, before, q.limit+1)
 	if err != nil {
 		return err
 	}

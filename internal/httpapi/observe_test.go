@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
-	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
@@ -49,7 +48,7 @@ func TestEveryRequestIsToldOfByItsRouteAndNotItsPath(t *testing.T) {
 	var told exchanges
 	in := newInstanceWith(t, db.URL, settings{
 		answered: told.add,
-		accounts: func(pool ledger.Querier) ledger.Querier { return poisonedAccounts{pool} },
+		tracer:   &poison{},
 	})
 	m := newMerchant(t, db, in, in)
 	paid := m.charge("k", aliceToShop(1))
@@ -151,8 +150,8 @@ func TestOnlyTheServicesOwnFailuresAreLoggedAsErrors(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	in := newInstanceWith(t, db.URL, settings{
-		accounts: func(pool ledger.Querier) ledger.Querier { return poisonedAccounts{pool} },
-		ready:    func() error { return http.ErrServerClosed },
+		tracer: &poison{},
+		ready:  func() error { return http.ErrServerClosed },
 	})
 	m := newMerchant(t, db, in, in)
 	logged := func(header http.Header, level string) {
@@ -176,7 +175,7 @@ func TestOnlyTheServicesOwnFailuresAreLoggedAsErrors(t *testing.T) {
 	logged(failed.header, "ERROR")
 	line := in.log.line("request_id=" + failed.header.Get("Request-Id"))
 	for _, part := range []string{
-		"route=/accounts/{id}", "code=internal_error", "SELECT secret FROM everything", "poisonedAccounts.QueryRow",
+		"route=/accounts/{id}", "code=internal_error", "SELECT secret FROM everything", "(*poison).act",
 	} {
 		if !strings.Contains(line, part) {
 			t.Errorf("the log of a panic does not say %s: %s", part, line)

@@ -29,11 +29,8 @@ func (a *api) patchPayment(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	condition, err := ifMatchOf(r)
-	switch {
-	case err != nil:
-		return err
-	case condition == ledger.Unconditional:
+	condition := ifMatchOf(r)
+	if condition == ledger.Unconditional {
 		return errPreconditionRequired
 	}
 	var body patchRequest

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"runtime/debug"
 
-	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 
 	"github.com/paymentsvc/paymentsvc/internal/httpserver"
@@ -15,6 +14,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/internal/problem"
+	"github.com/paymentsvc/paymentsvc/internal/validate"
 )
 
 // Errors that arise here and not in a service.
@@ -26,7 +28,6 @@ var (
 	errBodyTooLarge         = fmt.Errorf("the body may have at most %d bytes", bodySizeMax)
 	errMediaType            = errors.New("the body must be application/json (in a PATCH also application/merge-patch+json), not compressed")
 	errPreconditionRequired = errors.New("If-Match with the payment's ETag is required, so that nobody's change is undone unseen")
-	errPreconditionFailed   = errors.New("the resource has changed since the version in If-Match")
 	errRateLimited          = errors.New("this merchant sends more requests than it may; Retry-After says when the next one may come")
 )
 
@@ -46,64 +47,38 @@ type panicError struct{ value any }
 
 func (e panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
-// problem is an RFC 9457 problem document.
-type problem struct {
-	Type      string         `json:"type"`
-	Title     string         `json:"title"`
-	Status    int            `json:"status"`
-	Detail    string         `json:"detail"`
-	Code      string         `json:"code"`
-	Retry     retry          `json:"retry"`
-	RequestID string         `json:"request_id"`
-	PaymentID string         `json:"payment_id,omitzero"`
-	Errors    []problemField `json:"errors,omitzero"`
-}
-
-type problemField struct {
-	Pointer string `json:"pointer"`
-	Detail  string `json:"detail"`
-}
-
-func newProblem(code, detail string) *problem {
-	k := kinds[code]
-	return &problem{Type: "/docs/errors/" + code, Title: k.title, Status: k.status, Detail: detail, Code: code, Retry: k.retry}
-}
-
-func (p *problem) json() []byte {
-	text, err := json.Marshal(p)
-	if err != nil {
-		panic(err) // texts and numbers only
-	}
-	return text
-}
-
-// problemOf is the only translation of errors into problems. What it does not know is a 500 without details.
-func (a *api) problemOf(err error) *problem {
+// problemOf is the only translation of errors into problems. What it does not know is a 500 without
+// details.
+func problemOf(err error) *problem.Document {
 	var refusal *payments.Refusal
-	var invalid *invalidRequest
+	var broken *validate.Error
+	var unreadable *invalidRequest
 	switch {
 	case errors.As(err, &refusal):
 		return problemOfRefusal(refusal)
-	case errors.As(err, &invalid):
-		p := newProblem("invalid_request", invalid.detail)
-		if n := len(invalid.pointer); n > 0 && n <= pointerLengthMax {
-			p.Errors = []problemField{{invalid.pointer, invalid.detail}}
+	case errors.As(err, &broken):
+		return problemOfFields(broken)
+	case errors.As(err, &unreadable):
+		p := problem.New("invalid_request", unreadable.detail)
+		if n := len(unreadable.pointer); n > 0 && n <= pointerLengthMax {
+			p.Errors = []problem.Field{{Pointer: unreadable.pointer, Detail: unreadable.detail}}
 		}
 		return p
 	}
 	for _, known := range translations {
 		if errors.Is(err, known.err) {
-			p := newProblem(known.code, known.err.Error())
+			p := problem.New(known.code, known.err.Error())
 			if known.status != 0 {
 				p.Status = known.status
 			}
 			return p
 		}
 	}
-	if a.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return newProblem("unavailable", "the database cannot be used right now")
+	if postgres.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, context.Canceled) {
+		return problem.New("unavailable", "the database cannot be used right now")
 	}
-	return newProblem("internal_error", "the details are in the service's log, under the request_id")
+	return problem.New("internal_error", "the details are in the service's log, under the request_id")
 }
 
 var translations = []struct {
@@ -121,6 +96,8 @@ var translations = []struct {
 	{err: errNotFound, code: "not_found"},
 	{err: payments.ErrNotFound, code: "not_found"},
 	{err: ledger.ErrAccountNotFound, code: "not_found"},
+	{err: ledger.ErrInvalidID, code: "invalid_request"},
+	{err: ledger.ErrServiceAccount, code: "unprocessable"},
 	{err: errMethodNotAllowed, code: "method_not_allowed"},
 	{err: ledger.ErrCurrencyFixed, code: "account_currency_fixed"},
 	{err: ledger.ErrOverdraftInUse, code: "overdraft_in_use"},
@@ -132,7 +109,6 @@ var translations = []struct {
 	{err: errPreconditionRequired, code: "precondition_required"},
 	{err: ledger.ErrVersionMismatch, code: "precondition_failed"},
 	{err: ledger.ErrNoVersion, code: "precondition_failed"},
-	{err: errPreconditionFailed, code: "precondition_failed"},
 	{err: errBodyTooLarge, code: "payload_too_large"},
 	{err: errMediaType, code: "unsupported_media_type"},
 	{err: errRateLimited, code: "rate_limited"},
@@ -140,27 +116,35 @@ var translations = []struct {
 	{err: merchants.ErrBusy, code: "overloaded"},
 	{err: payments.ErrOutcomeUnknown, code: "outcome_unknown"},
 	{err: payments.ErrUnavailable, code: "unavailable"},
-	{err: payments.ErrNotSafeYet, code: "unavailable"},
+	{err: postgres.ErrNotConfirmed, code: "unavailable"},
 	{err: payments.ErrUnknownFingerprint, code: "unavailable"},
 }
 
-func problemOfRefusal(refusal *payments.Refusal) *problem {
-	p := newProblem(string(refusal.Code), refusal.Detail)
+func problemOfRefusal(refusal *payments.Refusal) *problem.Document {
+	p := problem.New(string(refusal.Code), refusal.Detail)
 	if refusal.PaymentID != (uuid.UUID{}) {
 		p.PaymentID = payments.FormatID(refusal.PaymentID)
 	}
-	for _, field := range refusal.Fields {
-		p.Errors = append(p.Errors, problemField{field.Pointer, field.Detail})
+	if refusal.Pointer != "" {
+		p.Errors = []problem.Field{{Pointer: refusal.Pointer, Detail: refusal.Detail}}
+	}
+	return p
+}
+
+func problemOfFields(broken *validate.Error) *problem.Document {
+	p := problem.New("unprocessable", broken.Error())
+	for _, field := range broken.Fields {
+		p.Errors = append(p.Errors, problem.Field(field))
 	}
 	return p
 }
 
 // writeProblem answers with the problem that err is, and keeps for the log what is the service's own fault.
 func (a *api) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
-	p := a.problemOf(err)
+	p := problemOf(err)
 	req := requestOf(r)
 	req.code = p.Code
-	p.RequestID = formatRequestID(req.id)
+	p.RequestID = payments.FormatRequestID(req.id)
 	header := w.Header()
 	switch p.Status {
 	case http.StatusUnauthorized:
@@ -176,5 +160,5 @@ func (a *api) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 			req.stack = string(debug.Stack())
 		}
 	}
-	writeBody(w, p.Status, problemType, p.json())
+	writeBody(w, p.Status, problem.ContentType, p.JSON())
 }

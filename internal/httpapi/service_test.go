@@ -6,37 +6,29 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/paymentsvc/paymentsvc/internal/httpapi"
-	"github.com/paymentsvc/paymentsvc/internal/idempotency"
-	"github.com/paymentsvc/paymentsvc/internal/ledger"
-	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// FAULTS 25. The rendering of one charge panics, inside a transaction that carries others.
+// One charge panics, inside a transaction that carries others.
 func TestAPanicFailsItsOwnChargeAndNoOther(t *testing.T) {
-	var panics atomic.Int64
-	render := func(o payments.Outcome) idempotency.Answer {
-		if o.Payment.Description == "poison" {
-			panics.Add(1)
-			panic("SELECT secret FROM everything")
-		}
-		return httpapi.Render(o)
-	}
-	withSettings(t, settings{workers: 1, render: render}, func(t *testing.T, m *merchant) {
-		poison := aliceToShop(1).with("description", "poison")
+	poisoned := &poison{}
+	withSettings(t, settings{workers: 1, tracer: poisoned}, func(t *testing.T, m *merchant) {
+		poison := aliceToShop(1).with("description", "poison pill")
 		const crowd, culprit = 16, 8
 		// The charges gather behind one that is held up, and so share its next transaction. Should the poison have come
 		// too late for that one time, there is the next.
 		rounds := 0
 		for inCompany := false; !inCompany; rounds++ {
-			before := panics.Load()
+			before := poisoned.panics.Load()
 			answers := m.gatherBehindOne(fmt.Sprint("busy ", rounds), crowd, func(i int) *answer {
 				if i == culprit {
 					return m.charge("poison", poison)
@@ -50,7 +42,7 @@ func TestAPanicFailsItsOwnChargeAndNoOther(t *testing.T) {
 					a.want(http.StatusCreated).wantFresh()
 				}
 			}
-			inCompany = panics.Load()-before > 1 // with the others, and again when they had been parted
+			inCompany = poisoned.panics.Load()-before > 1 // with the others, and again when they had been parted
 		}
 		m.wantPayments(rounds * crowd)
 		m.retry("poison", poison).wantProblem(http.StatusInternalServerError, "internal_error")
@@ -77,29 +69,59 @@ func (m *merchant) gatherBehindOne(key string, n int, send func(i int) *answer) 
 	return <-others
 }
 
-// poisonedAccounts panics when it is asked for one account.
-type poisonedAccounts struct{ ledger.Querier }
+// poison panics on the way to the database: in a handler that looks for the account "poison", and in a
+// transaction that charges for a "poison pill".
+type poison struct{ panics atomic.Int64 }
 
-func (p poisonedAccounts) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	for _, arg := range args {
-		if arg == "poison" {
-			panic("SELECT secret FROM everything")
-		}
-	}
-	return p.Querier.QueryRow(ctx, sql, args...)
+func (p *poison) act() {
+	p.panics.Add(1)
+	panic("SELECT secret FROM everything")
 }
 
-// FAULTS 25, in the handler itself.
+func (p *poison) TraceAcquireStart(
+	ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData,
+) context.Context {
+	if route := chi.RouteContext(ctx); route != nil && route.URLParam("id") == "poison" {
+		p.act()
+	}
+	return ctx
+}
+
+func (p *poison) TraceBatchStart(
+	ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData,
+) context.Context {
+	for _, query := range data.Batch.QueuedQueries {
+		for _, arg := range query.Arguments {
+			if texts, ok := arg.([]string); ok && slices.Contains(texts, "poison pill") {
+				p.act()
+			}
+		}
+	}
+	return ctx
+}
+
+func (*poison) TraceAcquireEnd(context.Context, *pgxpool.Pool, pgxpool.TraceAcquireEndData) {}
+func (*poison) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData)         {}
+func (*poison) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)             {}
+func (*poison) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData)             {}
+
+func (*poison) TraceQueryStart(
+	ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData,
+) context.Context {
+	return ctx
+}
+
+// The same in the handler itself.
 func TestAPanicInAHandlerIsAnAnswer(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	in := newInstanceWith(t, db.URL, settings{accounts: func(pool ledger.Querier) ledger.Querier { return poisonedAccounts{pool} }})
+	in := newInstanceWith(t, db.URL, settings{tracer: &poison{}})
 	m := newMerchant(t, db, in, in)
 	for range 10 { // more than there are connections in the pool
 		m.get("/accounts/poison").wantProblem(http.StatusInternalServerError, "internal_error")
 		m.get("/accounts/alice").want(http.StatusOK)
 	}
-	if in.log.count("poisonedAccounts.QueryRow") == 0 {
+	if in.log.count("(*poison).act") == 0 {
 		t.Error("the log does not say where it happened")
 	}
 }

@@ -39,8 +39,9 @@ func TestOnlyAnswersThatAreOlderThanTheRetentionAreReaped(t *testing.T) {
 	if got, want := db.answered(t), []string{"59 minutes", "fresh"}; !slices.Equal(got, want) {
 		t.Errorf("answers are left for %q, want %q", got, want)
 	}
+	conn := connect(t, db.URL)
 	for _, key := range []string{"61 minutes", "two days"} {
-		record, now, err := idempotency.Find(t.Context(), db.Pool, keyNamed(key))
+		record, now, err := idempotency.Find(t.Context(), conn, keyNamed(key))
 		if err != nil || record == nil {
 			t.Fatalf("the key itself must stay: %v, %v", record, err)
 		}
@@ -188,7 +189,7 @@ func TestARetryThatRacesTheReaperChargesNothing(t *testing.T) {
 	if heard == 0 {
 		t.Error("no retry met the reaper")
 	}
-	account, err := ledger.Get(t.Context(), db.Pool, ledger.Ref{MerchantID: 1, AccountID: "shop"})
+	account, err := ledger.NewAccounts(db.Pool).Get(t.Context(), ledger.Ref{MerchantID: 1, AccountID: "shop"})
 	if err != nil || account.Posted != keys {
 		t.Errorf("shop got %d, %v; want %d", account.Posted, err, keys)
 	}
@@ -277,7 +278,7 @@ func newBooks(t *testing.T) *books {
 		t.Fatal(err)
 	}
 	service := payments.New(payments.Config{
-		Pools: pools, Render: render, Retention: 720 * time.Hour, Workers: 2, BatchSizeMax: 512, QueueSizeMax: 1000,
+		Pools: pools, Retention: 720 * time.Hour, Workers: 2, BatchSizeMax: 512, QueueSizeMax: 1000,
 		Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() {
@@ -285,10 +286,6 @@ func newBooks(t *testing.T) *books {
 		pools.Close()
 	})
 	return &books{DB: db, service: service}
-}
-
-func render(o payments.Outcome) idempotency.Answer {
-	return idempotency.Answer{Status: 201, Location: "/payments/" + payments.FormatID(o.Payment.ID), Body: o.Payment.JSON()}
 }
 
 func keyNamed(name string) idempotency.Key {
@@ -377,7 +374,7 @@ func (b *books) time(t *testing.T, sql string) (at time.Time) {
 	return at
 }
 
-func execute(t *testing.T, db idempotency.Querier, sql string, args ...any) {
+func execute(t *testing.T, db postgres.Querier, sql string, args ...any) {
 	t.Helper()
 	if _, err := db.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatalf("%s: %v", sql, err)

@@ -9,92 +9,112 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/paymentsvc/paymentsvc/internal/unnest"
 )
 
-// The Queue functions queue a statement on a pipelined batch of somebody's transaction; they never commit.
-//
-// Here and elsewhere a statement that joins unnest also says merchant_id = ANY ($1). To Postgres that is redundant. Where
-// the tables are sharded by merchant it is what sends the whole statement to one shard (Citus).
+// The Queue functions queue a statement on a round trip of the caller's transaction. They never
+// commit. A map that one of them returns is filled when the round trip has been made.
 
-// QueueClaims inserts the claims and hands over the request ids of those that got their key. A claim whose key
-// another, unfinished transaction has claimed waits for that transaction; a claim whose key is taken is left out.
+// QueueClaims inserts the claims. It returns the request ids of those that got their key.
 //
-// The keys of one call must differ. They are claimed in the order of the key, so that two batches that share keys queue
-// up behind each other instead of deadlocking.
-func QueueClaims(b *pgx.Batch, claims []Claim, claimed func(map[uuid.UUID]bool)) {
-	c := columnsOf(claims)
-	b.Queue(`
+// A claim waits for an unfinished transaction that has claimed the same key. A claim whose key is
+// taken is left out. The keys of one call must differ. They are claimed in the order of the key, so
+// that two batches that share keys queue up instead of deadlocking.
+func QueueClaims(q *pgx.Batch, claims []*Claim) map[uuid.UUID]bool {
+	claimed := make(map[uuid.UUID]bool, len(claims))
+	q.Queue(`
 		INSERT INTO idempotency_keys
 			(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id)
-		SELECT c.merchant_id, c.scope, c.key, c.operation, c.fingerprint, c.fingerprint_version, c.request_id, c.payment_id
-		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::smallint[], $7::uuid[], $8::uuid[])
-			AS c (merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id)
+		SELECT c.merchant_id, c.scope, c.key, c.operation, c.fingerprint, c.fingerprint_version,
+			c.request_id, c.payment_id
+		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::smallint[],
+				$7::uuid[], $8::uuid[])
+			AS c (merchant_id, scope, key, operation, fingerprint, fingerprint_version,
+				request_id, payment_id)
 		ORDER BY c.merchant_id, c.scope COLLATE "C", c.key COLLATE "C"
 		ON CONFLICT (merchant_id, scope, key) DO NOTHING
 		RETURNING request_id`,
-		c.merchants, c.scopes, c.keys, c.operations, c.fingerprints, c.versions, c.requests, c.payments,
+		unnest.Column(claims, func(c *Claim) int64 { return c.MerchantID }),
+		unnest.Column(claims, func(c *Claim) string { return string(c.Scope) }),
+		unnest.Column(claims, func(c *Claim) string { return c.Value }),
+		unnest.Column(claims, func(c *Claim) string { return c.Operation }),
+		unnest.Column(claims, func(c *Claim) []byte { return c.Fingerprint.Sum[:] }),
+		unnest.Column(claims, func(c *Claim) int16 { return c.Fingerprint.Version }),
+		unnest.Column(claims, func(c *Claim) [16]byte { return c.RequestID }),
+		unnest.Column(claims, func(c *Claim) [16]byte { return c.PaymentID }),
 	).Query(func(rows pgx.Rows) error {
-		ids := make(map[uuid.UUID]bool, len(claims))
 		var id uuid.UUID
 		_, err := pgx.ForEachRow(rows, []any{(*[16]byte)(&id)}, func() error {
-			ids[id] = true
+			claimed[id] = true
 			return nil
 		})
 		if err != nil {
 			return fmt.Errorf("claiming keys: %w", err)
 		}
-		claimed(ids)
 		return nil
 	})
+	return claimed
 }
 
-// QueueRelease takes back claims of this same transaction, because their requests are refused and their keys stay
-// free. Rivals that wait for a key then claim it themselves.
-func QueueRelease(b *pgx.Batch, claims []Claim) {
-	c := columnsOf(claims)
-	b.Queue(`
-		DELETE FROM idempotency_keys k
-		USING unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[]) AS c (merchant_id, scope, key, request_id)
-		WHERE k.merchant_id = c.merchant_id AND k.scope = c.scope AND k.key = c.key AND k.request_id = c.request_id
-			AND k.merchant_id = ANY ($1)`,
-		c.merchants, c.scopes, c.keys, c.requests)
-}
-
-// QueueRecords reads what the keys stand for. It must come after the claims, as a statement of its own: a statement
-// that had to wait for a rival does not see the rival's row, but the next one does.
-func QueueRecords(b *pgx.Batch, keys []Key, found func(map[Key]*Record)) {
-	merchants, scopes, values := make([]int64, len(keys)), make([]string, len(keys)), make([]string, len(keys))
-	for i, key := range keys {
-		merchants[i], scopes[i], values[i] = key.MerchantID, string(key.Scope), key.Value
+// QueueRelease takes back claims of this same transaction: their requests are refused, and their
+// keys stay free. Rivals that wait for a key then claim it themselves.
+func QueueRelease(q *pgx.Batch, claims []*Claim) {
+	if len(claims) == 0 {
+		return
 	}
-	b.Queue(recordsSQL, merchants, scopes, values).Query(func(rows pgx.Rows) error {
-		records, err := collectRecords(rows)
-		if err != nil {
+	q.Queue(`
+		DELETE FROM idempotency_keys k
+		USING unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[])
+			AS c (merchant_id, scope, key, request_id)
+		WHERE k.merchant_id = c.merchant_id AND k.scope = c.scope AND k.key = c.key
+			AND k.request_id = c.request_id AND k.merchant_id = ANY ($1)`,
+		unnest.Column(claims, func(c *Claim) int64 { return c.MerchantID }),
+		unnest.Column(claims, func(c *Claim) string { return string(c.Scope) }),
+		unnest.Column(claims, func(c *Claim) string { return c.Value }),
+		unnest.Column(claims, func(c *Claim) [16]byte { return c.RequestID }))
+}
+
+// QueueRecords reads what the keys stand for. It must come after the claims, as a statement of its
+// own: a statement that had to wait for a rival does not see the rival's row, but the next one does.
+func QueueRecords(q *pgx.Batch, keys []Key) map[Key]*Record {
+	records := make(map[Key]*Record, len(keys))
+	if len(keys) == 0 {
+		return records
+	}
+	q.Queue(recordsSQL,
+		unnest.Column(keys, func(k Key) int64 { return k.MerchantID }),
+		unnest.Column(keys, func(k Key) string { return string(k.Scope) }),
+		unnest.Column(keys, func(k Key) string { return k.Value }),
+	).Query(func(rows pgx.Rows) error {
+		if err := collectRecords(rows, records); err != nil {
 			return fmt.Errorf("reading the records of taken keys: %w", err)
 		}
-		found(records)
 		return nil
 	})
+	return records
 }
 
 const recordsSQL = `
-	SELECT k.merchant_id, k.scope, k.key, k.operation, k.fingerprint, k.fingerprint_version, k.request_id, k.payment_id,
-		a.status, a.location, a.body, a.created_at
+	SELECT k.merchant_id, k.scope, k.key, k.operation, k.fingerprint, k.fingerprint_version,
+		k.request_id, k.payment_id, a.status, a.location, a.body, a.created_at
 	FROM unnest($1::bigint[], $2::text[], $3::text[]) AS wanted (merchant_id, scope, key)
-	JOIN idempotency_keys k ON k.merchant_id = wanted.merchant_id AND k.scope = wanted.scope AND k.key = wanted.key
-	LEFT JOIN idempotency_answers a ON a.merchant_id = k.merchant_id AND a.request_id = k.request_id
+	JOIN idempotency_keys k
+		ON k.merchant_id = wanted.merchant_id AND k.scope = wanted.scope AND k.key = wanted.key
+	LEFT JOIN idempotency_answers a
+		ON a.merchant_id = k.merchant_id AND a.request_id = k.request_id
 	WHERE k.merchant_id = ANY ($1)`
 
-func collectRecords(rows pgx.Rows) (map[Key]*Record, error) {
-	records := map[Key]*Record{}
+func collectRecords(rows pgx.Rows, into map[Key]*Record) error {
 	_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
 		var r Record
 		var sum, body []byte
 		var status *int // these are NULL once the answer is reaped
 		var location *string
 		var answeredAt *time.Time
-		if err := row.Scan(&r.MerchantID, &r.Scope, &r.Value, &r.Operation, &sum, &r.Fingerprint.Version, &r.RequestID,
-			&r.PaymentID, &status, &location, &body, &answeredAt); err != nil {
+		if err := row.Scan(&r.MerchantID, &r.Scope, &r.Value, &r.Operation, &sum,
+			&r.Fingerprint.Version, &r.RequestID, &r.PaymentID,
+			&status, &location, &body, &answeredAt); err != nil {
 			return struct{}{}, err
 		}
 		copy(r.Fingerprint.Sum[:], sum)
@@ -102,59 +122,50 @@ func collectRecords(rows pgx.Rows) (map[Key]*Record, error) {
 			r.Answer = &Answer{Status: *status, Location: *location, Body: body}
 			r.AnsweredAt = *answeredAt
 		}
-		records[r.Key] = &r
+		into[r.Key] = &r
 		return struct{}{}, nil
 	})
-	return records, err
+	return err
 }
 
-// QueueAnswers stores the answers of claims that this transaction holds. at is the transaction's now, from which the
-// retention is counted.
-func QueueAnswers(b *pgx.Batch, records []Record, at time.Time) {
-	n := len(records)
-	merchants, requests := make([]int64, n), make([][16]byte, n)
-	statuses, locations, bodies := make([]int16, n), make([]string, n), make([][]byte, n)
-	for i, r := range records {
-		merchants[i], requests[i] = r.MerchantID, r.RequestID
-		statuses[i], locations[i], bodies[i] = int16(r.Answer.Status), r.Answer.Location, r.Answer.Body //nolint:gosec // an HTTP status
+// QueueAnswers stores the answers of claims that this transaction holds. at is the transaction's
+// timestamp, from which the retention is counted.
+func QueueAnswers(q *pgx.Batch, records []*Record, at time.Time) {
+	if len(records) == 0 {
+		return
 	}
-	b.Queue(`
+	q.Queue(`
 		INSERT INTO idempotency_answers (merchant_id, request_id, status, location, body, created_at)
 		SELECT a.merchant_id, a.request_id, a.status, a.location, a.body, $6
 		FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::text[], $5::bytea[])
 			AS a (merchant_id, request_id, status, location, body)`,
-		merchants, requests, statuses, locations, bodies, at)
-}
-
-// Querier is a pool, a connection or a transaction.
-type Querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+		unnest.Column(records, func(r *Record) int64 { return r.MerchantID }),
+		unnest.Column(records, func(r *Record) [16]byte { return r.RequestID }),
+		unnest.Column(records, func(r *Record) int16 {
+			return int16(r.Answer.Status) //nolint:gosec // an HTTP status
+		}),
+		unnest.Column(records, func(r *Record) string { return r.Answer.Location }),
+		unnest.Column(records, func(r *Record) []byte { return r.Answer.Body }),
+		at)
 }
 
 // Find reads what one key stands for, and the database's clock. The record is nil if the key is free.
-func Find(ctx context.Context, db Querier, key Key) (record *Record, now time.Time, err error) {
-	rows, err := db.Query(ctx, recordsSQL, []int64{key.MerchantID}, []string{string(key.Scope)}, []string{key.Value})
-	if err != nil {
+func Find(ctx context.Context, conn *pgx.Conn, key Key) (record *Record, now time.Time, err error) {
+	q := &pgx.Batch{}
+	records := QueueRecords(q, []Key{key})
+	q.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
+	if err := conn.SendBatch(ctx, q).Close(); err != nil {
 		return nil, time.Time{}, fmt.Errorf("looking up a key: %w", err)
-	}
-	records, err := collectRecords(rows)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("looking up a key: %w", err)
-	}
-	if err := db.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
-		return nil, time.Time{}, fmt.Errorf("reading the database's clock: %w", err)
 	}
 	return records[key], now, nil
 }
 
-// Reap deletes up to limit answers that are older than retention by the database's clock, and returns how many; fewer
-// than limit means that none is left. Keys stay. It notes how far it came, so that the audit knows the difference
-// between an answer that was reaped and one that was never written.
-func Reap(ctx context.Context, db Querier, retention time.Duration, limit int) (int, error) {
-	// The mark never goes back; what is deleted follows the clock alone, so that a clock that once was ahead costs no
-	// answer that is written after it was set right.
+// Reap deletes up to limit answers that are older than retention by the database's clock, and
+// returns how many. Fewer than limit means that none is left. Keys stay.
+func Reap(ctx context.Context, db database, retention time.Duration, limit int) (int, error) {
+	// The mark tells the audit a reaped answer from one that was never written. It never goes back.
+	// What is deleted follows the clock alone. So a clock that once was ahead costs no answer that
+	// is written after it was set right.
 	var before time.Time
 	err := db.QueryRow(ctx, `
 		UPDATE idempotency_reaper
@@ -163,11 +174,11 @@ func Reap(ctx context.Context, db Querier, retention time.Duration, limit int) (
 	if err != nil {
 		return 0, fmt.Errorf("marking what is reaped: %w", err)
 	}
-	// The request's id carries the time of its request, which is before that of its answer: so what is old enough lies at the
-	// left of each merchant's part of the primary key, and no index over created_at is needed. (Such an index would be
-	// paid for by every charge; a BRIN one is cheap, but reads the whole table once deleted rows' space is used again.)
-	// An instance whose clock is wrong by an hour makes ids that are wrong by an hour. created_at, which is the
-	// database's, decides, so its answers are reaped that much later and never earlier.
+	// A request's id carries its time, which is before that of its answer. So old answers lie at the
+	// left of each merchant's part of the primary key, and no index on created_at is needed, which
+	// every charge would pay for. An instance whose clock is wrong by an hour makes ids that are
+	// wrong by an hour. created_at is the database's and decides, so such answers are reaped that
+	// much later, and never earlier.
 	tag, err := db.Exec(ctx, `
 		DELETE FROM idempotency_answers
 		WHERE (merchant_id, request_id) IN (
@@ -186,36 +197,16 @@ func Reap(ctx context.Context, db Querier, retention time.Duration, limit int) (
 	return int(tag.RowsAffected()), nil
 }
 
-// firstIDOf is below every UUID of version 7 that is made at that time or later (RFC 9562, section 5.7: the first 48 bits are
-// the milliseconds since 1970).
+// database is a pool, a connection or a transaction.
+type database interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// firstIDOf is below every UUID of version 7 that is made at that time or later: its first 48 bits
+// are the milliseconds since 1970 (RFC 9562, section 5.7).
 func firstIDOf(at time.Time) (id [16]byte) {
 	milliseconds := uint64(max(at.UnixMilli(), 0))
 	binary.BigEndian.PutUint64(id[:8], milliseconds<<16)
 	return id
-}
-
-// columns are claims turned sideways, as unnest takes them. (Ids are [16]byte here: pgx encodes those without a detour
-// through text.)
-type columns struct {
-	merchants          []int64
-	scopes, keys       []string
-	operations         []string
-	fingerprints       [][]byte
-	versions           []int16
-	requests, payments [][16]byte
-}
-
-func columnsOf(claims []Claim) columns {
-	n := len(claims)
-	c := columns{
-		make([]int64, n), make([]string, n), make([]string, n), make([]string, n),
-		make([][]byte, n), make([]int16, n), make([][16]byte, n), make([][16]byte, n),
-	}
-	for i := range claims {
-		claim := &claims[i]
-		c.merchants[i], c.scopes[i], c.keys[i] = claim.MerchantID, string(claim.Scope), claim.Value
-		c.operations[i], c.fingerprints[i], c.versions[i] = claim.Operation, claim.Fingerprint.Sum[:], claim.Fingerprint.Version
-		c.requests[i], c.payments[i] = claim.RequestID, claim.PaymentID
-	}
-	return c
 }

@@ -82,8 +82,8 @@ type Entry struct {
 	BalanceAfter int64
 }
 
-// Book is the accounts that one transaction holds locked, in the state that its decisions so far have left them in,
-// together with the entries that they made. It belongs to that transaction's goroutine.
+// Book is the accounts that one transaction holds locked, in the state that its decisions so far have
+// left them in, and the entries that they made. It belongs to that transaction's goroutine.
 type Book struct {
 	balances map[Ref]*Balance
 	changed  map[Ref]*Balance // each is written back once, however many entries and holds it got
@@ -91,17 +91,23 @@ type Book struct {
 }
 
 // NewBook opens a book on the locked accounts.
-func NewBook(locked []Balance) *Book {
-	book := &Book{
-		balances: make(map[Ref]*Balance, len(locked)),
-		changed:  make(map[Ref]*Balance, len(locked)),
-		entries:  make([]Entry, 0, len(locked)),
-	}
-	for i := range locked {
-		book.balances[locked[i].Ref] = &locked[i]
+func NewBook(locked ...Balance) *Book {
+	book := newBook(len(locked))
+	for _, balance := range locked {
+		book.add(balance)
 	}
 	return book
 }
+
+func newBook(size int) *Book {
+	return &Book{
+		balances: make(map[Ref]*Balance, size),
+		changed:  make(map[Ref]*Balance, size),
+		entries:  make([]Entry, 0, size),
+	}
+}
+
+func (b *Book) add(balance Balance) { b.balances[balance.Ref] = &balance }
 
 // Account returns a locked account as it stands now, or false if the merchant has no such account.
 func (b *Book) Account(ref Ref) (Balance, bool) {

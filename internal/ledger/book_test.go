@@ -63,7 +63,7 @@ func TestWhatAJournalMayDo(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			accounts := []ledger.Balance{account("a", 100), account("b", 0), limited, held, unlimited, euros, full}
-			book := ledger.NewBook(accounts)
+			book := ledger.NewBook(accounts...)
 			before := total(book)
 			if err := book.Post(journal(test.lines...)); !errors.Is(err, test.err) {
 				t.Fatalf("Post = %v, want %v", err, test.err)
@@ -94,7 +94,7 @@ func TestABalanceIsWhatItsEntriesSay(t *testing.T) {
 			accounts = append(accounts, a)
 		}
 		sum := accounts[0].Posted + accounts[1].Posted + accounts[2].Posted
-		book := ledger.NewBook(accounts)
+		book := ledger.NewBook(accounts...)
 		for range rapid.IntRange(0, 30).Draw(t, "journals") {
 			from := rapid.SampledFrom(ids).Draw(t, "from")
 			to := rapid.SampledFrom(ids).Draw(t, "to")
@@ -121,7 +121,7 @@ func TestTimeNeverRunsBackwardsOnAnAccount(t *testing.T) {
 	late := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	accounts := []ledger.Balance{account("a", 1), account("b", 1)}
 	accounts[1].LastEntryAt = late
-	if got := ledger.NewBook(accounts).LastEntryAt(); !got.Equal(late) {
+	if got := ledger.NewBook(accounts...).LastEntryAt(); !got.Equal(late) {
 		t.Errorf("LastEntryAt = %v, want the latest of all, %v", got, late)
 	}
 }

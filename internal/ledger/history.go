@@ -2,24 +2,25 @@ package ledger
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// BalanceAt reads what an account's balance was at a time, that moment included: what its last entry until then left. It is 0
-// before the first. An account that does not exist has none, and so 0 too. What will be is not known: ErrNotYet, by the
-// database's clock.
+// BalanceAt reads what an account's balance was at a time, that moment included: what its last entry
+// until then left. It is 0 before the first entry, and for an account that does not exist. A time
+// that has not come by the database's clock is ErrNotYet.
 //
-// Entries have no index by time, and need none: their sequence is their order in time (audit.i2_balances_match_entries). So
-// the last one is found by halving: twenty look-ups by primary key in a million entries, in one statement.
+// Entries have no index by time and need none: their sequence is their order in time
+// (audit.i2_balances_match_entries). So the last one is found by halving, in one statement: twenty
+// look-ups by primary key in a million entries.
 //
-// A posting reads the clock when it has locked the account, and is seen when it commits. So a moment that is hardly over is
-// asked for behind the account's lock: whoever has posted at it, has committed, and the answer is the same for ever. The lock is the
-// one that a posting takes, so that the two queue up; those who share one overtake, one after another, whoever wants it alone.
-func BalanceAt(ctx context.Context, db Querier, ref Ref, at time.Time) (minor int64, err error) {
+// A posting reads the clock when it has locked the account, and is seen when it commits. So a moment
+// that is hardly over is asked for behind the account's lock. Every posting that read the clock
+// before it has then committed, and the answer is the same for ever. The lock is the one that a
+// posting takes: a steady stream of shared locks would starve the exclusive one.
+func (a *Accounts) BalanceAt(ctx context.Context, ref Ref, at time.Time) (minor int64, err error) {
 	var notYet bool
 	batch := &pgx.Batch{} // one implicit transaction, each statement of which sees what was committed before it
 	batch.Queue(`
@@ -32,9 +33,11 @@ func BalanceAt(ctx context.Context, db Querier, ref Ref, at time.Time) (minor in
 			FROM accounts a
 			WHERE a.merchant_id = $1 AND a.id = $2
 			UNION ALL
-			SELECT CASE WHEN e.at <= $3 THEN e.sequence ELSE s.low END, CASE WHEN e.at <= $3 THEN s.high ELSE e.sequence - 1 END
+			SELECT CASE WHEN e.at <= $3 THEN e.sequence ELSE s.low END,
+				CASE WHEN e.at <= $3 THEN s.high ELSE e.sequence - 1 END
 			FROM search s
-			JOIN entries e ON e.merchant_id = $1 AND e.account_id = $2 AND e.sequence = (s.low + s.high + 1) / 2
+			JOIN entries e ON e.merchant_id = $1 AND e.account_id = $2
+				AND e.sequence = (s.low + s.high + 1) / 2
 			WHERE s.low < s.high
 		)
 		SELECT coalesce(
@@ -45,7 +48,7 @@ func BalanceAt(ctx context.Context, db Querier, ref Ref, at time.Time) (minor in
 			$3 > clock_timestamp()`, ref.MerchantID, ref.AccountID, at).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&minor, &notYet)
 	})
-	err = db.SendBatch(ctx, batch).Close()
+	err = a.pool.SendBatch(ctx, batch).Close()
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("reading a balance as it was: %w", err)
@@ -54,6 +57,3 @@ func BalanceAt(ctx context.Context, db Querier, ref Ref, at time.Time) (minor in
 	}
 	return minor, nil
 }
-
-// ErrNotYet means that a balance is asked for that only the future knows.
-var ErrNotYet = errors.New("the moment has not come yet")

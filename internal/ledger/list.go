@@ -19,7 +19,9 @@ const InIndexOrder = `
 	SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan', 'off', true)`
 
 // List reads up to limit of a merchant's accounts, ascending by id, from the one after the id that is given; "" is before all.
-func List(ctx context.Context, db Querier, merchantID int64, afterID string, limit int) (accounts []Account, err error) {
+func (a *Accounts) List(
+	ctx context.Context, merchantID int64, afterID string, limit int,
+) (accounts []Account, err error) {
 	batch := &pgx.Batch{}
 	batch.Queue(InIndexOrder)
 	batch.Queue(`
@@ -34,7 +36,7 @@ func List(ctx context.Context, db Querier, merchantID int64, afterID string, lim
 		})
 		return err
 	})
-	if err := db.SendBatch(ctx, batch).Close(); err != nil {
+	if err := a.pool.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, fmt.Errorf("listing accounts: %w", err)
 	}
 	return accounts, nil
@@ -51,7 +53,9 @@ const NewestEntry = math.MaxInt64
 
 // Entries reads an account's statement, newest first: up to limit entries, from the one before the sequence that is given. An account
 // that does not exist has none.
-func Entries(ctx context.Context, db Querier, ref Ref, beforeSequence int64, limit int) (entries []WrittenEntry, err error) {
+func (a *Accounts) Entries(
+	ctx context.Context, ref Ref, beforeSequence int64, limit int,
+) (entries []WrittenEntry, err error) {
 	batch := &pgx.Batch{}
 	batch.Queue(InIndexOrder)
 	batch.Queue(`
@@ -67,7 +71,7 @@ func Entries(ctx context.Context, db Querier, ref Ref, beforeSequence int64, lim
 		})
 		return err
 	})
-	if err := db.SendBatch(ctx, batch).Close(); err != nil {
+	if err := a.pool.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, fmt.Errorf("reading a statement: %w", err)
 	}
 	return entries, nil

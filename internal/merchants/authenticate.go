@@ -51,10 +51,16 @@ type Identity struct {
 type Authenticator struct {
 	pool    *pgxpool.Pool
 	cache   *lru.Cache[keyHash, remembered]
-	lookups *groupcommit.Group[keyHash, keyHash, *Identity]
+	lookups *groupcommit.Group[keyHash, *lookup]
 }
 
 type keyHash [sha256.Size]byte
+
+// lookup is one key, and whose it is: nil is nobody's.
+type lookup struct {
+	hash     keyHash
+	identity *Identity
+}
 
 type remembered struct {
 	Identity
@@ -68,9 +74,8 @@ func NewAuthenticator(pool *pgxpool.Pool) *Authenticator {
 		panic(err) // only for a size below 1
 	}
 	a := &Authenticator{pool: pool, cache: cache}
-	a.lookups = groupcommit.New[keyHash](groupcommit.Config[keyHash, *Identity]{
+	a.lookups = groupcommit.New[keyHash](groupcommit.Config[*lookup]{
 		Commit:       a.lookUp,
-		Splittable:   func(error) bool { return false }, // no key can be at fault: each is 32 bytes
 		Workers:      lookupWorkers,
 		BatchSizeMax: lookupBatchMax,
 		QueueSizeMax: lookupQueueMax,
@@ -91,7 +96,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, token string) (Identit
 	if known, ok := a.cache.Get(hash); ok && time.Now().Before(known.until) {
 		return known.Identity, nil
 	}
-	identity, _, err := a.lookups.Do(ctx, hash, hash)
+	found, err := a.lookups.Do(ctx, hash, &lookup{hash: hash})
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return Identity{}, fmt.Errorf("looking up an API key: %w", ctx.Err())
@@ -99,27 +104,27 @@ func (a *Authenticator) Authenticate(ctx context.Context, token string) (Identit
 		return Identity{}, fmt.Errorf("%w: %w", ErrBusy, err)
 	case err != nil:
 		return Identity{}, fmt.Errorf("looking up an API key: %w", err)
-	case identity == nil:
+	case found.identity == nil:
 		return Identity{}, ErrUnauthorized
 	}
-	return *identity, nil
+	return *found.identity, nil
 }
 
 // lookUp asks whose keys these are, all in one query; nil is nobody's.
-func (a *Authenticator) lookUp(ctx context.Context, hashes []keyHash) ([]*Identity, error) {
+func (a *Authenticator) lookUp(ctx context.Context, lookups []*lookup) error {
 	until := time.Now().Add(CacheFor) // counted from before the question, so that the promise about revocation holds
-	sums := make([][]byte, len(hashes))
-	for i := range hashes {
-		sums[i] = hashes[i][:]
+	sums := make([][]byte, len(lookups))
+	for i, l := range lookups {
+		sums[i] = l.hash[:]
 	}
 	rows, err := a.pool.Query(ctx, `
 		SELECT secret_sha256, merchant_id, id, read_only
 		FROM api_keys
 		WHERE secret_sha256 = ANY ($1) AND revoked_at IS NULL`, sums)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	found := make(map[keyHash]*Identity, len(hashes))
+	found := make(map[keyHash]*Identity, len(lookups))
 	var sum []byte
 	var identity Identity
 	_, err = pgx.ForEachRow(rows, []any{&sum, &identity.MerchantID, &identity.KeyID, &identity.ReadOnly}, func() error {
@@ -128,15 +133,14 @@ func (a *Authenticator) lookUp(ctx context.Context, hashes []keyHash) ([]*Identi
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	answers := make([]*Identity, len(hashes))
-	for i, hash := range hashes {
-		if answers[i] = found[hash]; answers[i] == nil {
-			a.cache.Remove(hash)
+	for _, l := range lookups {
+		if l.identity = found[l.hash]; l.identity == nil {
+			a.cache.Remove(l.hash)
 		} else {
-			a.cache.Add(hash, remembered{*answers[i], until})
+			a.cache.Add(l.hash, remembered{*l.identity, until})
 		}
 	}
-	return answers, nil
+	return nil
 }

@@ -24,7 +24,7 @@ func TestOneConnectionOfEachKindIsEnoughForEverybody(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := New(Config{
-		Pools: pools, Render: renderPlain, Retention: time.Hour, AuthorizationLifetime: time.Hour, Workers: 1, BatchSizeMax: 8,
+		Pools: pools, Retention: time.Hour, AuthorizationLifetime: time.Hour, Workers: 1, BatchSizeMax: 8,
 		QueueSizeMax: 1000, Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() {
@@ -59,7 +59,7 @@ func TestWhatANewAccountGetsIsSpentOnce(t *testing.T) {
 	for i := range 10 {
 		var none int64
 		fresh := fmt.Sprint("fresh", i)
-		putAccount(t, s.pool, merchantID, fresh, &none)
+		putAccount(t, s, merchantID, fresh, &none)
 		counts := race(t, db, merchantID, fresh, 9, func(n int) request {
 			if n == 4 {
 				in := Charge{Amount: usd(5), SourceAccount: "world", DestinationAccount: fresh}

@@ -1,22 +1,21 @@
 package payments
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/paymentsvc/paymentsvc/internal/cardnumber"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/validate"
 )
 
-// Limits of what a caller may attach to a payment, in characters.
+// Limits of what a caller may write on a payment, in characters.
 const (
-	descriptionLengthMax   = 500
-	referenceLengthMax     = 128
-	metadataPairsMax       = 50
-	metadataKeyLengthMax   = 40
-	metadataValueLengthMax = 500
+	descriptionLengthMax = 500
+	referenceLengthMax   = 128
 )
 
 // Charge is a request to move money between two accounts of one merchant.
@@ -31,28 +30,45 @@ type Charge struct {
 	AuthorizeOnly      bool // hold the money, to be captured later
 }
 
-// newCharge makes the operation that executes a request: what it claims, what it locks, how it is decided.
-func newCharge(caller Caller, charge Charge) *operation {
-	claim := idempotency.Claim{
-		Key:         caller.Key,
-		Operation:   operationCharge,
-		Fingerprint: charge.fingerprint(),
-		RequestID:   caller.RequestID,
-		PaymentID:   newID(),
-	}
-	return &operation{
-		claim: claim,
-		accounts: []ledger.Ref{
-			{MerchantID: claim.MerchantID, AccountID: charge.SourceAccount},
-			{MerchantID: claim.MerchantID, AccountID: charge.DestinationAccount},
-		},
-		reference: charge.Reference,
-		decide:    func(b *books) decision { return decideCharge(b, claim, charge) },
-	}
+// Charge charges once under the caller's key. The same request under the same key gets the same
+// answer, however often it comes and wherever it goes. A *Refusal or a *validate.Error is a definite
+// no. After any other error the same key finds out what happened.
+func (s *Service) Charge(ctx context.Context, caller Caller, charge Charge) (Reply, error) {
+	return s.do(ctx, newCharge(caller, charge), charge.check())
 }
 
-// fingerprint is the canonical form of the request. Never change what it writes for a given Charge: stored fingerprints
-// are for ever. A new field is left out when it has its default, and so changes nothing for older requests.
+// check finds what is wrong with the request by itself, whatever the books say.
+func (c *Charge) check() error {
+	var fields validate.Fields
+	requireAmount(&fields, &c.Amount.Minor)
+	ledger.RequireCurrency(&fields, c.Amount.Currency)
+	fields.Require(c.SourceAccount != c.DestinationAccount, "/destination_account",
+		"must differ from source_account")
+	fields.Require(ValidReference(c.Reference), "/reference", "must have at most 128 characters")
+	fields.RequireText("/description", c.Description, descriptionLengthMax)
+	fields.RequireNoCardNumber("/payment_method", c.PaymentMethod) // where a token belongs
+	fields.RequireMetadata(c.Metadata)
+	fields.Require(c.PaymentMethod == "", "/payment_method",
+		"is not available in this release: charge a source_account")
+	return fields.Err()
+}
+
+// ValidReference tells whether a payment may have the reference; "" is none.
+func ValidReference(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsRune(text, 0) &&
+		utf8.RuneCountInString(text) <= referenceLengthMax
+}
+
+// requireAmount complains about an amount that no payment can have; nil is all of it.
+func requireAmount(fields *validate.Fields, minor *int64) {
+	fields.Require(minor == nil || *minor > 0, "/amount", "must be at least 1")
+	fields.Require(minor == nil || *minor <= ledger.AmountMax, "/amount",
+		"must be at most 9007199254740991")
+}
+
+// fingerprint is the canonical form of the request. Never change what it writes for a given Charge:
+// stored fingerprints are for ever. A new field is left out when it has its default, and so changes
+// nothing for older requests.
 func (c *Charge) fingerprint() idempotency.Fingerprint {
 	f := idempotency.NewFingerprinter(operationCharge)
 	f.Int("amount", c.Amount.Minor)
@@ -69,50 +85,104 @@ func (c *Charge) fingerprint() idempotency.Fingerprint {
 	return f.Sum()
 }
 
-// check tells what is wrong with the request by itself, whatever the books say; nil if nothing is.
-func (c *Charge) check() *Refusal {
-	var complaints Complaints
-	complaints.requireAmount(&c.Amount.Minor)
-	complaints.RequireCurrency(c.Amount.Currency)
-	complaints.Require(c.SourceAccount != c.DestinationAccount, "/destination_account", "must differ from source_account")
-	complaints.Require(ValidReference(c.Reference), "/reference", "must have at most 128 characters")
-	complaints.RequireText("/description", c.Description, descriptionLengthMax)
-	complaints.RequireNoCardNumber("/payment_method", c.PaymentMethod) // where a token belongs
-	complaints.RequireMetadata(c.Metadata)
-	complaints.Require(c.PaymentMethod == "", "/payment_method", "is not available in this release: charge a source_account")
-	return complaints.Refusal()
-}
-
-// ValidReference tells whether a payment may have the reference; "" is none.
-func ValidReference(text string) bool {
-	return utf8.ValidString(text) && !strings.ContainsRune(text, 0) && utf8.RuneCountInString(text) <= referenceLengthMax
-}
-
-// RequireCurrency complains about a currency that nobody can be charged in.
-func (c *Complaints) RequireCurrency(currency ledger.Currency) {
-	c.Require(currency.Known(), "/currency", "must be an ISO 4217 code in upper case, for example USD")
-}
-
-// RequireMetadata complains about metadata that is too much.
-func (c *Complaints) RequireMetadata(metadata map[string]string) {
-	c.Require(len(metadata) <= metadataPairsMax, "/metadata", "must have at most 50 members")
-	for key, value := range metadata {
-		n := utf8.RuneCountInString(key)
-		c.Require(n > 0 && n <= metadataKeyLengthMax, "/metadata", "must have names of 1 to 40 characters")
-		c.Require(utf8.RuneCountInString(value) <= metadataValueLengthMax, "/metadata", "must have values of at most 500 characters")
-		c.RequireNoCardNumber("/metadata", key)
-		c.RequireNoCardNumber("/metadata", value)
+// newCharge makes the operation: what it claims, what it locks, how it is decided.
+func newCharge(caller Caller, charge Charge) *operation {
+	op := &operation{
+		claim: idempotency.Claim{
+			Key:         caller.Key,
+			Operation:   operationCharge,
+			Fingerprint: charge.fingerprint(),
+			RequestID:   caller.RequestID,
+			PaymentID:   newID(),
+		},
+		reference: charge.Reference,
+		accounts: []ledger.Ref{
+			{MerchantID: caller.Key.MerchantID, AccountID: charge.SourceAccount},
+			{MerchantID: caller.Key.MerchantID, AccountID: charge.DestinationAccount},
+		},
 	}
+	op.decide = func(st *state) decision { return decideCharge(st, &op.claim, &charge) }
+	return op
 }
 
-// RequireText complains about free text that has more characters than lengthMax, or a card's number.
-func (c *Complaints) RequireText(pointer, text string, lengthMax int) {
-	c.Require(utf8.RuneCountInString(text) <= lengthMax, pointer, fmt.Sprintf("must have at most %d characters", lengthMax))
-	c.RequireNoCardNumber(pointer, text)
+// decideCharge is pure: no I/O, and no clock but that of the state.
+//
+// What depends on things that may change (an account that does not exist yet, a reference that
+// another payment holds) is refused, and the key stays free. A source that cannot pay is declined:
+// that answer is stored. Otherwise a retry could succeed behind the back of a caller who was told no.
+func decideCharge(st *state, claim *idempotency.Claim, charge *Charge) decision {
+	if refusal := refuseCharge(st, claim.MerchantID, charge); refusal != nil {
+		return decision{refusal: refusal}
+	}
+	payment := &Payment{
+		MerchantID:         claim.MerchantID,
+		ID:                 claim.PaymentID,
+		Amount:             charge.Amount,
+		SourceAccount:      charge.SourceAccount,
+		DestinationAccount: charge.DestinationAccount,
+		Reference:          charge.Reference,
+		Description:        charge.Description,
+		Metadata:           charge.Metadata,
+		Version:            1,
+		CreatedAt:          st.now,
+		key:                claim.Value,
+	}
+	switch err := st.pay(payment, charge.AuthorizeOnly); {
+	case errors.Is(err, ledger.ErrInsufficientFunds):
+		payment.Status = StatusDeclined
+		payment.DeclineCode = DeclineInsufficientFunds
+		return decision{payment: payment, event: "payment.declined"}
+	case errors.Is(err, ledger.ErrBalanceTooLarge):
+		return decision{refusal: refuseBalance()}
+	case err != nil:
+		panic(err) // the journal is wrong, which is a bug: this charge alone fails
+	}
+	st.references.take(charge.Reference, payment)
+	return decision{payment: payment, event: "payment." + string(payment.Status)}
 }
 
-// RequireNoCardNumber complains about a card's number in free text. Names that the caller has for things (keys, references,
-// account ids) are exempt: they are numbers often enough, and each of them says what it is.
-func (c *Complaints) RequireNoCardNumber(pointer, text string) {
-	c.Require(!cardnumber.In(text), pointer, "must not contain a card number: the service neither takes nor keeps them")
+// pay moves the money of a new payment, or holds it to be captured later. On an error it has done
+// neither.
+func (st *state) pay(payment *Payment, authorizeOnly bool) error {
+	if authorizeOnly {
+		if err := st.book.Place(payment.hold()); err != nil {
+			return err
+		}
+		payment.Status = StatusAuthorized
+		payment.AuthorizedUntil = st.clock.Add(st.authorizedFor)
+		return nil
+	}
+	if err := st.book.Post(payment.journal(payment.Amount.Minor)); err != nil {
+		return err
+	}
+	payment.Status = StatusSucceeded
+	payment.AmountCaptured = payment.Amount.Minor
+	return nil
+}
+
+// refuseCharge looks for what forbids the charge, before any money is looked at.
+func refuseCharge(st *state, merchantID int64, charge *Charge) *Refusal {
+	sides := []struct{ pointer, id string }{
+		{"/source_account", charge.SourceAccount},
+		{"/destination_account", charge.DestinationAccount},
+	}
+	for _, side := range sides {
+		account, found := st.book.Account(ledger.Ref{MerchantID: merchantID, AccountID: side.id})
+		switch {
+		case !found:
+			return refuseField(CodeAccountNotFound, side.pointer, "there is no such account")
+		case account.Status != ledger.StatusOpen:
+			return refuseField(CodeAccountClosed, side.pointer, "the account is closed")
+		case account.Currency != charge.Amount.Currency:
+			return refuseField(CodeCurrencyMismatch, side.pointer, fmt.Sprintf(
+				"the account is in %s, the charge in %s", account.Currency, charge.Amount.Currency))
+		}
+	}
+	if holder, taken := st.references.holder(reference{merchantID, charge.Reference}); taken {
+		refusal := refuseField(CodeDuplicateReference, "/reference",
+			"another payment already has this reference")
+		refusal.PaymentID = holder
+		return refusal
+	}
+	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/internal/validate"
 )
 
 // Patch changes what a payment's owner has written on it, and moves no money: a JSON merge patch (RFC 7396) that has been
@@ -22,12 +24,13 @@ type Patch struct {
 // ErrVersionMismatch means that the payment has changed since the version that the caller has seen.
 var ErrVersionMismatch = errors.New("the payment has changed since the given version")
 
-// Edit applies the patch to the version of the payment that the caller has seen, or to none: it returns ErrVersionMismatch if
-// there is another version by now, so that of two callers who change it at once neither undoes the other's work unseen. A
-// caller who takes any version gets the patch applied to the one that is there at last: each further try is due to a change
-// that somebody else has made, and none is made when ctx is over. A patch that changes nothing does not move the version.
-// A *Refusal says that the payment would have too much written on it, ErrNotFound that there is no such payment, and
-// ErrNotSafeYet that the payment is edited, perhaps not for good.
+// Edit applies the patch to the version of the payment that the caller has seen, to prevent lost
+// updates: with another version by now it returns ErrVersionMismatch. With AnyVersion the patch is
+// applied to the latest version. Then each further try is due to somebody else's change, and none
+// is made when ctx is over. A patch that changes nothing does not move the version.
+//
+// A *validate.Error means that the payment would have too much written on it, ErrNotFound that there
+// is no such payment, and postgres.ErrNotConfirmed that it is edited, but not yet known to be safe.
 func (s *Service) Edit(
 	ctx context.Context, merchantID int64, id uuid.UUID, version ledger.IfVersion, patch Patch,
 ) (*Payment, error) {
@@ -50,15 +53,15 @@ func (s *Service) Edit(
 	}
 }
 
-// editVersion applies the patch if the payment is still as it was read. That is a condition of the UPDATE, which decides; what was
-// read only says what to write.
+// editVersion applies the patch if the payment is still as it was read. That is a condition of the
+// UPDATE, which decides. The read only says what to write.
 func (s *Service) editVersion(ctx context.Context, payment *Payment, patch Patch) (*Payment, error) {
 	patch.applyTo(payment)
-	if refusal := payment.checkTexts(); refusal != nil {
-		return nil, refusal
+	if err := payment.checkTexts(); err != nil {
+		return nil, err
 	}
 	var edited *Payment
-	err := s.confirm(ctx, func(conn *pgx.Conn) (err error) {
+	err := postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) (err error) {
 		edited, err = findOne(ctx, conn, `
 			UPDATE payments p
 			SET description = $4, metadata = $5,
@@ -95,9 +98,9 @@ func (p *Patch) applyTo(payment *Payment) {
 	payment.Metadata = metadata
 }
 
-func (p *Payment) checkTexts() *Refusal {
-	var complaints Complaints
-	complaints.RequireText("/description", p.Description, descriptionLengthMax)
-	complaints.RequireMetadata(p.Metadata)
-	return complaints.Refusal()
+func (p *Payment) checkTexts() error {
+	var fields validate.Fields
+	fields.RequireText("/description", p.Description, descriptionLengthMax)
+	fields.RequireMetadata(p.Metadata)
+	return fields.Err()
 }

@@ -11,33 +11,17 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"pgregory.net/rapid"
 
 	"github.com/paymentsvc/paymentsvc/internal/audit"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/internal/validate"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
-
-// renderPlain stands for the HTTP rendering, which this package does not know.
-func renderPlain(o Outcome) idempotency.Answer {
-	location := "/payments/" + FormatID(o.Payment.ID)
-	switch {
-	case o.Refund != nil && o.Refund.Status == RefundDeclined:
-		return idempotency.Answer{Status: 402, Body: []byte(o.Refund.DeclineCode)}
-	case o.Refund != nil:
-		return idempotency.Answer{Status: 201, Location: location + "/refunds/" + FormatRefundID(o.Refund.ID), Body: o.JSON}
-	case !o.Created:
-		return idempotency.Answer{Status: 200, Body: o.JSON}
-	case o.Payment.Status == StatusDeclined:
-		return idempotency.Answer{Status: 402, Body: []byte(o.Payment.DeclineCode)}
-	}
-	return idempotency.Answer{Status: 201, Location: location, Body: o.JSON}
-}
 
 // newService is an instance of the engine on the database.
 func newService(t testing.TB, url string) *Service {
@@ -47,7 +31,7 @@ func newService(t testing.TB, url string) *Service {
 		t.Fatal(err)
 	}
 	service := New(Config{
-		Pools: pools, Render: renderPlain, Retention: time.Hour, AuthorizationLifetime: time.Hour,
+		Pools: pools, Retention: time.Hour, AuthorizationLifetime: time.Hour,
 		Workers: 2, BatchSizeMax: 512, QueueSizeMax: 10_000, Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() {
@@ -66,10 +50,10 @@ func newMerchant(t testing.TB, s *Service, balances map[string]int64) (merchantI
 		RETURNING id`).Scan(&merchantID); err != nil {
 		t.Fatal(err)
 	}
-	putAccount(t, s.pool, merchantID, "world", nil)
+	putAccount(t, s, merchantID, "world", nil)
 	for id, balance := range balances {
 		var limit int64
-		putAccount(t, s.pool, merchantID, id, &limit)
+		putAccount(t, s, merchantID, id, &limit)
 		if balance > 0 {
 			charge(t, s, merchantID, "funding "+id, Charge{Amount: usd(balance), SourceAccount: "world", DestinationAccount: id})
 		}
@@ -77,11 +61,13 @@ func newMerchant(t testing.TB, s *Service, balances map[string]int64) (merchantI
 	return merchantID
 }
 
-func putAccount(t testing.TB, pool *pgxpool.Pool, merchantID int64, id string, limit *int64) {
+func accountsOf(s *Service) *ledger.Accounts { return ledger.NewAccounts(s.pool) }
+
+func putAccount(t testing.TB, s *Service, merchantID int64, id string, limit *int64) {
 	t.Helper()
 	ref := ledger.Ref{MerchantID: merchantID, AccountID: id}
 	terms := ledger.Terms{Currency: "USD", Metadata: map[string]string{}, OverdraftLimit: limit}
-	if _, _, err := ledger.Put(context.Background(), pool, ref, terms, ledger.Unconditional); err != nil {
+	if _, _, err := accountsOf(s).Put(context.Background(), ref, terms, ledger.Unconditional); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -102,7 +88,7 @@ func charge(t testing.TB, s *Service, merchantID int64, key string, c Charge) Re
 
 func balanceOf(t testing.TB, s *Service, merchantID int64, id string) int64 {
 	t.Helper()
-	account, err := ledger.Get(context.Background(), s.pool, ledger.Ref{MerchantID: merchantID, AccountID: id})
+	account, err := accountsOf(s).Get(context.Background(), ledger.Ref{MerchantID: merchantID, AccountID: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,9 +98,12 @@ func balanceOf(t testing.TB, s *Service, merchantID int64, id string) int64 {
 // result is what a caller can see of an attempt, without ids and times.
 func result(reply Reply, err error, own Caller) string {
 	var refusal *Refusal
+	var broken *validate.Error
 	switch {
 	case errors.As(err, &refusal):
 		return "refused: " + string(refusal.Code)
+	case errors.As(err, &broken):
+		return "refused: " + string(CodeUnprocessable)
 	case err != nil:
 		return "error: " + err.Error()
 	case reply.RequestID == own.RequestID:
@@ -168,7 +157,7 @@ func compareWithModel(t *testing.T, rt *rapid.T, db *pgtest.DB, instances []*Ser
 		}
 	}
 	for _, id := range []string{"a", "b"} {
-		account, err := ledger.Get(t.Context(), instances[1].pool, ledger.Ref{MerchantID: merchantID, AccountID: id})
+		account, err := accountsOf(instances[1]).Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: id})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -210,19 +199,18 @@ func TestABatchOfManyIsManyBatchesOfOne(t *testing.T) {
 			}
 			seen[key] = true
 			batch = append(batch, newCharge(callerWith(together, key), c))
-			rulings, err := s.transact(context.Background(), []*operation{newCharge(callerWith(alone, key), c)})
-			if err != nil {
+			single := newCharge(callerWith(alone, key), c)
+			if err := s.transact(context.Background(), []*operation{single}); err != nil {
 				rt.Fatal(err)
 			}
-			want = append(want, verdict(rulings[0]))
+			want = append(want, verdict(single))
 		}
-		rulings, err := s.transact(context.Background(), batch)
-		if err != nil {
+		if err := s.transact(context.Background(), batch); err != nil {
 			rt.Fatal(err)
 		}
 		var got []string
-		for _, r := range rulings {
-			got = append(got, verdict(r))
+		for _, op := range batch {
+			got = append(got, verdict(op))
 		}
 		if !slices.Equal(got, want) {
 			rt.Errorf("together %v, alone %v", got, want)
@@ -235,11 +223,12 @@ func TestABatchOfManyIsManyBatchesOfOne(t *testing.T) {
 	})
 }
 
-func verdict(r ruling) string {
-	if r.refusal != nil {
-		return string(r.refusal.Code)
+// verdict is what came of an operation that was committed.
+func verdict(op *operation) string {
+	if op.refusal != nil {
+		return string(op.refusal.Code)
 	}
-	return fmt.Sprint(r.record.Answer.Status)
+	return fmt.Sprint(op.record.Answer.Status)
 }
 
 // Lock-order deadlocks: formance 767, cala 779 (BUGS 38).
@@ -289,7 +278,7 @@ func TestBatchesOfRefundsAndChargesThatCrossNeverDeadlock(t *testing.T) {
 			if i/2%2 == 0 {
 				slices.Reverse(batch)
 			}
-			if _, err := instances[i%2].transact(context.Background(), batch); err != nil {
+			if err := instances[i%2].transact(context.Background(), batch); err != nil {
 				t.Error(err)
 			}
 		})

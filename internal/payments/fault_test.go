@@ -157,13 +157,13 @@ func TestABatchWhoseCommitIsLostIsResolvedWhole(t *testing.T) {
 				caller := callerWith(b.merchant, fmt.Sprint("k", i))
 				batch = append(batch, newCharge(caller, Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "b"}))
 			}
-			rulings, err := b.faulty.transact(t.Context(), batch)
-			if err != nil {
+			if err := b.faulty.transact(t.Context(), batch); err != nil {
 				t.Fatal(err)
 			}
-			for i, r := range rulings {
-				if r.record == nil || r.record.RequestID != batch[i].claim.RequestID || r.record.PaymentID != batch[i].claim.PaymentID {
-					t.Errorf("charge %d does not find its own claim: %+v", i, r)
+			for i, op := range batch {
+				if op.record == nil || op.record.RequestID != op.claim.RequestID ||
+					op.record.PaymentID != op.claim.PaymentID {
+					t.Errorf("charge %d does not find its own claim: %+v", i, op.record)
 				}
 			}
 			if got := balanceOf(t, b.healthy, b.merchant, "b"); got != n {
@@ -181,7 +181,7 @@ func newHastyService(t *testing.T, url string) *Service {
 		t.Fatal(err)
 	}
 	service := New(Config{
-		Pools: pools, Render: renderPlain, Retention: time.Hour, AuthorizationLifetime: time.Hour,
+		Pools: pools, Retention: time.Hour, AuthorizationLifetime: time.Hour,
 		Workers: 1, BatchSizeMax: 512, QueueSizeMax: 10_000, Timeout: time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() {

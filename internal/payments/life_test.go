@@ -103,7 +103,7 @@ func TestOfCapturesAndCancelsOneWins(t *testing.T) {
 		return request{operation: []string{operationCapture, operationCancel}[i/2%2], payment: payment}
 	})
 	wantCounts(t, got, map[string]int{"200": 1, "refused: " + string(CodeInvalidState): 99})
-	account, err := ledger.Get(t.Context(), s.pool, ledger.Ref{MerchantID: merchantID, AccountID: "a"})
+	account, err := accountsOf(s).Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: "a"})
 	if err != nil || account.Held != 0 || account.Posted != 0 && account.Posted != 300 {
 		t.Errorf("a is at %d with %d held, %v", account.Posted, account.Held, err)
 	}
@@ -184,7 +184,7 @@ func wantCanceledOnce(t *testing.T, s *Service, merchantID int64, id uuid.UUID) 
 	if err != nil || payment.Status != StatusCanceled || payment.Version != 2 {
 		t.Errorf("the payment is %+v, %v", payment, err)
 	}
-	account, err := ledger.Get(t.Context(), s.pool, ledger.Ref{MerchantID: merchantID, AccountID: "a"})
+	account, err := accountsOf(s).Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: "a"})
 	if err != nil || account.Held != 0 || account.Posted != 300 {
 		t.Errorf("a is at %d with %d held, %v; want 300 with none held", account.Posted, account.Held, err)
 	}
@@ -212,18 +212,18 @@ func TestACanceledPaymentFreesItsReferenceAtOnce(t *testing.T) {
 	merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
 	payment := authorizeOrCharge(t, s, merchantID, 300, true)
 	again := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "b", Reference: "order"}
-	rulings, err := s.transact(t.Context(), []*operation{
+	batch := []*operation{
 		newCharge(callerWith(merchantID, "too early"), again),
 		newCancel(callerWith(merchantID, "cancel"), payment),
 		newCharge(callerWith(merchantID, "in time"), again),
 		newCharge(callerWith(merchantID, "too late"), again),
-	})
-	if err != nil {
+	}
+	if err := s.transact(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, r := range rulings {
-		got = append(got, verdict(r))
+	for _, op := range batch {
+		got = append(got, verdict(op))
 	}
 	if want := "[duplicate_reference 200 201 duplicate_reference]"; fmt.Sprint(got) != want {
 		t.Errorf("came to %v, want %s", got, want)
@@ -259,7 +259,7 @@ func TestAnAuthorizationThatIsOverIsCanceledOnce(t *testing.T) {
 	if err != nil || payment.Status != StatusCanceled || payment.Version != 2 {
 		t.Errorf("the payment is %+v, %v", payment, err)
 	}
-	account, err := ledger.Get(t.Context(), s.pool, ledger.Ref{MerchantID: merchantID, AccountID: "a"})
+	account, err := accountsOf(s).Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: "a"})
 	if err != nil || account.Held != 100 || account.Posted != 300 {
 		t.Errorf("a is at %d with %d held, %v; want 300 with 100 held", account.Posted, account.Held, err)
 	}

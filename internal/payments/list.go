@@ -12,6 +12,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/unnest"
 )
 
 // Filter says which payments a list is of. What is left at its zero value does not narrow it.
@@ -112,7 +113,7 @@ const matchesFilter = `
 // find runs a statement whose first parameters are its own, then those of matchesFilter, then the most rows that it returns.
 func (s *Service) find(ctx context.Context, sql string, filter Filter, limit int, own ...any) (found []*Payment, err error) {
 	args := slices.Concat(own, []any{
-		nullable(string(filter.Status)), nullable(filter.Reference), nullable(filter.Account),
+		unnest.Nullable(string(filter.Status)), unnest.Nullable(filter.Reference), unnest.Nullable(filter.Account),
 		roundUp(filter.CreatedFrom), roundUp(filter.CreatedBefore), limit,
 	})
 	batch := &pgx.Batch{}

@@ -84,8 +84,7 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			}
 			done := make(chan error, 1)
 			go func() {
-				_, err := s.transact(context.Background(), batch)
-				done <- err
+				done <- s.transact(context.Background(), batch)
 			}()
 			waitUntilBlocked(t, db, 1)
 			wantFree(t, db, test.wantFree, merchant)

@@ -10,37 +10,90 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 )
 
-// operation is one change of money under one key. It names beforehand everything that its decision will look at, so
-// that a whole batch can be claimed and locked together, and it decides in memory.
+// operation is one change of money under one key. It names beforehand everything that its decision
+// will look at, so that a whole batch can be claimed and locked together. It decides in memory.
 type operation struct {
 	claim     idempotency.Claim
-	accounts  []ledger.Ref // rows to lock, of an operation that makes a payment
-	changes   bool         // it changes the claim's payment, whose row is locked, and then the two accounts that the row names
 	reference string       // to claim; "" for none
-	decide    func(*books) decision
+	accounts  []ledger.Ref // to lock, of an operation that makes a payment
+	// existing: the claim's payment is there already. Its row is locked, and then the two accounts
+	// that the row names.
+	existing bool
+	decide   func(*state) decision
 
-	// request is the context of the request that it came with, for tracing. It governs nothing.
-	request context.Context
+	request context.Context // of the caller, for tracing; it governs nothing
+
+	// What came of it, written by the transaction that committed it: a record or a refusal.
+	record  *idempotency.Record // what the key stands for now
+	refusal *Refusal            // why the key is still free
+	clock   time.Time           // the database's, at that transaction
 }
 
-// books are what decisions look at and move: the state that one transaction holds locked. Operations of a batch are decided
-// one after the other on the same books, so the second sees what the first has done.
-type books struct {
-	ledger        *ledger.Book
-	payments      map[paymentRef]*Payment
-	references    references
-	now           time.Time     // the one now of the transaction, of which the books tell
-	clock         time.Time     // the database's, which ends authorizations; now may be later, see batch
-	authorizedFor time.Duration // how long an authorization that is made now will hold
+// newOperation is an operation on a payment that is there.
+func newOperation(
+	caller Caller, f *idempotency.Fingerprinter, name string, paymentID uuid.UUID,
+) *operation {
+	return &operation{
+		claim: idempotency.Claim{
+			Key:         caller.Key,
+			Operation:   name,
+			Fingerprint: f.Sum(),
+			RequestID:   caller.RequestID,
+			PaymentID:   paymentID,
+		},
+		existing: true,
+	}
 }
 
-// decision is what an operation came to: a payment as it is now, with the event that announces it, or a refusal that
-// leaves no trace.
+// fingerprintOn begins the canonical form of a request on one payment; see Charge.fingerprint.
+func fingerprintOn(operationName string, paymentID uuid.UUID) *idempotency.Fingerprinter {
+	f := idempotency.NewFingerprinter(operationName)
+	f.Text("payment_id", FormatID(paymentID))
+	return f
+}
+
+// decision is what an operation came to in memory: a payment as it is now, with the event that
+// announces it, or a refusal that leaves no trace.
 type decision struct {
 	payment *Payment
 	refund  *Refund // that was made; nil: none
 	event   string
 	refusal *Refusal
+}
+
+// state is the rows that one transaction holds locked, as its decisions so far have left them.
+// The operations of a batch are decided one after the other, so the second sees what the first did.
+type state struct {
+	book       *ledger.Book // the accounts
+	payments   map[paymentRef]*Payment
+	saved      map[paymentRef]*Payment // those that a decision has changed
+	references references
+	// clock is the database's, read after the locks. It ends authorizations and retentions.
+	clock time.Time
+	// now is the transaction's timestamp: the clock, or the last entry of an account in the batch if
+	// that is later. So an account's history never goes back when a clock is set back.
+	now           time.Time
+	authorizedFor time.Duration // how long an authorization that is made now holds money
+}
+
+// payment is a copy of the claim's payment, to be changed, if its status allows the operation.
+func (st *state) payment(claim *idempotency.Claim) (*Payment, *Refusal) {
+	locked := st.payments[paymentOf(claim)]
+	switch {
+	case locked == nil:
+		return nil, &Refusal{Code: CodeNotFound, Detail: ErrNotFound.Error()}
+	case !locked.allows(claim.Operation):
+		return nil, refuseState("the payment is " + string(locked.Status))
+	}
+	payment := *locked
+	return &payment, nil
+}
+
+// save keeps the payment under its next version, for the operations that follow.
+func (st *state) save(payment *Payment) {
+	payment.Version++
+	ref := paymentRef{payment.MerchantID, payment.ID}
+	st.payments[ref], st.saved[ref] = payment, payment
 }
 
 // paymentRef names one payment of one merchant.
@@ -50,21 +103,6 @@ type paymentRef struct {
 }
 
 // paymentOf is the payment that a claim makes or changes.
-func paymentOf(claim idempotency.Claim) paymentRef {
+func paymentOf(claim *idempotency.Claim) paymentRef {
 	return paymentRef{claim.MerchantID, claim.PaymentID}
-}
-
-// reference is the caller's own name for what is paid, which one live payment may have.
-type reference struct {
-	merchantID int64
-	name       string
-}
-
-// references are names, and the live payment that holds each; the zero UUID is a name that is free.
-type references map[reference]uuid.UUID
-
-// holder returns the payment that holds the name, if any does.
-func (r references) holder(name reference) (uuid.UUID, bool) {
-	id := r[name]
-	return id, id != uuid.UUID{}
 }

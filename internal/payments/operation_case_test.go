@@ -100,7 +100,7 @@ func (a *attempt) wantReplayOf(reply Reply) {
 func (a *attempt) state(id uuid.UUID) string {
 	a.t.Helper()
 	payment, err := a.healthy.Get(context.Background(), a.merchant, id)
-	from, fromErr := ledger.Get(context.Background(), a.healthy.pool, ledger.Ref{MerchantID: a.merchant, AccountID: "a"})
+	from, fromErr := accountsOf(a.healthy).Get(context.Background(), ledger.Ref{MerchantID: a.merchant, AccountID: "a"})
 	if err := errors.Join(err, fromErr); err != nil {
 		a.t.Fatal(err)
 	}

@@ -62,12 +62,39 @@ type Payment struct {
 	Metadata           map[string]string
 	Version            int64
 	AuthorizedUntil    time.Time // zero unless the payment was authorized before it was captured
-	CreatedAt          time.Time // the database's clock, read after the locks
+	CreatedAt          time.Time // the transaction's timestamp
+
+	key string // the idempotency key that it was made under
 }
 
 // accounts are the two that it moves money between.
 func (p *Payment) accounts() []ledger.Ref {
-	return []ledger.Ref{{MerchantID: p.MerchantID, AccountID: p.SourceAccount}, {MerchantID: p.MerchantID, AccountID: p.DestinationAccount}}
+	return []ledger.Ref{
+		{MerchantID: p.MerchantID, AccountID: p.SourceAccount},
+		{MerchantID: p.MerchantID, AccountID: p.DestinationAccount},
+	}
+}
+
+// journal is how the payment moves money when it captures: out of its source, into its destination.
+func (p *Payment) journal(minor int64) ledger.Journal {
+	return ledger.Journal{
+		MerchantID: p.MerchantID,
+		ID:         p.ID,
+		PaymentID:  p.ID,
+		Currency:   p.Amount.Currency,
+		Lines: []ledger.Line{
+			{AccountID: p.SourceAccount, Minor: -minor},
+			{AccountID: p.DestinationAccount, Minor: minor},
+		},
+	}
+}
+
+// hold is what the payment sets aside while it is authorized.
+func (p *Payment) hold() ledger.Hold {
+	return ledger.Hold{
+		MerchantID: p.MerchantID, Currency: p.Amount.Currency, Minor: p.Amount.Minor,
+		Source: p.SourceAccount, Destination: p.DestinationAccount,
+	}
 }
 
 // Refundable is what can still be refunded, in minor units.
@@ -76,7 +103,12 @@ func (p *Payment) Refundable() int64 { return p.AmountCaptured - p.AmountRefunde
 const (
 	paymentIDPrefix = "pay_"
 	refundIDPrefix  = "ref_"
+	requestIDPrefix = "req_"
 )
+
+// newID makes an id that sorts by time. It comes from a clock and a random source, and never from a
+// counter of this process: two instances must not make the same one.
+func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
 // FormatID writes a payment's id as callers see it: "pay_" and the 32 hexadecimal digits of a UUID of version 7, which
 // sort by time. psql takes the digits as they are.
@@ -84,6 +116,9 @@ func FormatID(id uuid.UUID) string { return formatID(paymentIDPrefix, id) }
 
 // FormatRefundID writes a refund's id as callers see it: like a payment's, behind "ref_".
 func FormatRefundID(id uuid.UUID) string { return formatID(refundIDPrefix, id) }
+
+// FormatRequestID writes a request's id as callers see it: like a payment's, behind "req_".
+func FormatRequestID(id uuid.UUID) string { return formatID(requestIDPrefix, id) }
 
 func formatID(prefix string, id uuid.UUID) string {
 	text := make([]byte, len(prefix), len(prefix)+2*len(id))

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
 // What a merchant does not have.
@@ -37,13 +39,8 @@ func (s *Service) Get(ctx context.Context, merchantID int64, id uuid.UUID) (*Pay
 	return findOne(ctx, s.pool, `SELECT `+paymentColumns+` FROM payments p WHERE p.merchant_id = $1 AND p.id = $2`, merchantID, id)
 }
 
-// querier is the pool, or one connection of it.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
 // findOne runs a statement that returns one payment, or none: ErrNotFound.
-func findOne(ctx context.Context, db querier, sql string, args ...any) (*Payment, error) {
+func findOne(ctx context.Context, db postgres.Querier, sql string, args ...any) (*Payment, error) {
 	rows, err := db.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading a payment: %w", err)
@@ -56,31 +53,6 @@ func findOne(ctx context.Context, db querier, sql string, args ...any) (*Payment
 		return nil, fmt.Errorf("reading a payment: %w", err)
 	}
 	return payment, nil
-}
-
-// The clock is read once, in a subquery: read for each row, it could not bound what is read of the index.
-const expiredSQL = `
-	SELECT merchant_id, id
-	FROM payments
-	WHERE status = 'authorized' AND authorized_until <= (SELECT clock_timestamp())
-	ORDER BY authorized_until
-	LIMIT $1`
-
-// expired finds authorizations whose time is over, the oldest first. Whether one really is over is decided again, on its
-// locked row.
-func (s *Service) expired(ctx context.Context, limit int) ([]paymentRef, error) {
-	rows, err := s.pool.Query(ctx, expiredSQL, limit)
-	if err != nil {
-		return nil, fmt.Errorf("looking for expired authorizations: %w", err)
-	}
-	expired, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (ref paymentRef, err error) {
-		err = row.Scan(&ref.merchantID, &ref.id)
-		return ref, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("looking for expired authorizations: %w", err)
-	}
-	return expired, nil
 }
 
 // Refunds reads up to limit of a payment's refunds, newest first, from the one below the id before; Newest is above all. It

@@ -23,42 +23,27 @@ const (
 	CodeKeyExpired         Code = "idempotency_key_expired"
 )
 
-// Refusal is a definite no that is not stored: nothing was done, and the key is as free or as taken as it was before. (A
-// decline is not a refusal: it is an answer, with a payment, and stored.)
+// Refusal is a "no" that leaves no trace: nothing was done, and the key is as free or as taken as it
+// was before. (A decline is not a refusal: it is an answer, with a payment, and stored.)
 type Refusal struct {
 	Code      Code
 	Detail    string    // for people
 	PaymentID uuid.UUID // the payment that stands in the way; zero: none
-	Fields    []FieldError
-}
-
-// FieldError says what is wrong with one member of a request.
-type FieldError struct {
-	Pointer string // JSON pointer (RFC 6901), for example "/amount"
-	Detail  string
+	Pointer   string    // to the member of the request that is to blame (RFC 6901); "": none
 }
 
 func (r *Refusal) Error() string { return fmt.Sprintf("%s: %s", r.Code, r.Detail) }
 
 func refuseField(code Code, pointer, detail string) *Refusal {
-	return &Refusal{Code: code, Detail: detail, Fields: []FieldError{{Pointer: pointer, Detail: detail}}}
+	return &Refusal{Code: code, Detail: detail, Pointer: pointer}
 }
 
-// Complaints collects what is wrong with a request that could be read.
-type Complaints []FieldError
+func refuseState(detail string) *Refusal { return &Refusal{Code: CodeInvalidState, Detail: detail} }
 
-// Require complains about the member at pointer unless it is as it must be.
-func (c *Complaints) Require(ok bool, pointer, must string) {
-	if !ok {
-		*c = append(*c, FieldError{Pointer: pointer, Detail: must})
-	}
+func refuseTooLarge(than string, limit int64) *Refusal {
+	return refuseField(CodeAmountTooLarge, "/amount", fmt.Sprintf("the amount is %s %d", than, limit))
 }
 
-// Refusal is all the complaints together; nil if there is none.
-func (c *Complaints) Refusal() *Refusal {
-	if len(*c) == 0 {
-		return nil
-	}
-	first := (*c)[0]
-	return &Refusal{Code: CodeUnprocessable, Detail: first.Pointer[1:] + " " + first.Detail, Fields: *c}
+func refuseBalance() *Refusal {
+	return refuseField(CodeUnprocessable, "/amount", "would make a balance too large")
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
@@ -34,7 +35,7 @@ func TestAReplayWaitsForTheStandby(t *testing.T) {
 			return s.Capture(context.Background(), callerWith(merchant, "capture"), capture)
 		},
 		"against a rule": func() (Reply, error) {
-			return s.replayOrRefuse(context.Background(), newCharge(caller, request), &Refusal{})
+			return s.replayOrRefuse(context.Background(), newCharge(caller, request), errors.New("broken"))
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -69,13 +70,15 @@ func TestAnAccountIsAcknowledgedOnlyByAStandbyToo(t *testing.T) {
 	merchant := newMerchant(t, s, map[string]int64{"a": 100, "b": 0, "closed": 0, "to-close": 0})
 	paid := charge(t, s, merchant, "k", Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"})
 	ref := func(id string) ledger.Ref { return ledger.Ref{MerchantID: merchant, AccountID: id} }
-	closeAccount := func(ctx context.Context, id string) error { return s.CloseAccount(ctx, ref(id), ledger.Unconditional) }
+	closeAccount := func(ctx context.Context, id string) error {
+		return accountsOf(s).Close(ctx, ref(id), ledger.Unconditional)
+	}
 	if err := closeAccount(t.Context(), "closed"); err != nil {
 		t.Fatal(err)
 	}
 	put := func(ctx context.Context, id, name string) error {
 		terms := ledger.Terms{Currency: "USD", Name: name, Metadata: map[string]string{}}
-		_, _, err := s.PutAccount(ctx, ref(id), terms, ledger.Unconditional)
+		_, _, err := accountsOf(s).Put(ctx, ref(id), terms, ledger.Unconditional)
 		return err
 	}
 	edit := func(ctx context.Context, description string) error {
@@ -105,8 +108,8 @@ func TestAnAccountIsAcknowledgedOnlyByAStandbyToo(t *testing.T) {
 				standby.CancelWaits(t)
 				return len(written) > 0
 			})
-			if err := <-written; !errors.Is(err, ErrNotSafeYet) {
-				t.Errorf("while no standby has it: %v, want %v", err, ErrNotSafeYet)
+			if err := <-written; !errors.Is(err, postgres.ErrNotConfirmed) {
+				t.Errorf("while no standby has it: %v, want %v", err, postgres.ErrNotConfirmed)
 			}
 			comeBack()
 			if err := write(context.Background()); err != nil {

@@ -14,26 +14,27 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Unit is the work of one money transaction, which must end with tx.Commit. It may be run several times, so it must
-// begin from nothing each time, and must decide the same way when it finds that its own earlier run took effect.
-type Unit func(ctx context.Context, tx *Tx) error
-
 // Committer runs money transactions until their outcome is known.
 //
-// The hard part is a COMMIT whose answer does not arrive. The change may be durable or lost, and the connection that could tell is
-// gone. A committer never guesses, and never reports such a transaction as failed. It closes the connection and
-// runs the same unit again on another one. That is safe, and finds out, because the unit claims idempotency keys: if the first COMMIT
-// took effect, the second run finds its own claims and reads the answers; if it did not, the second run is the first.
-// If the first is still running somewhere in the server, the second run waits for it inside its INSERT of the same key.
+// The hard part is a COMMIT whose answer does not arrive. The change may be durable or lost, and the
+// connection that could tell is gone. A committer never guesses, and never reports such a
+// transaction as failed. It closes the connection and runs the same unit again on another one. That
+// is safe, because the unit claims idempotency keys. If the first COMMIT took effect, the second run
+// finds its own claims and reads the answers. If it did not, the second run is the first. If the
+// first is still running in the server, the second waits for it inside its INSERT of the same key.
 //
-// So a COMMIT counts as done only if all of this is true: its command tag is COMMIT (an aborted transaction answers COMMIT
-// with the tag ROLLBACK); no WARNING came since it was sent (a cancelled wait for a synchronous standby is success
-// with a warning); and the server is idle again. It counts as refused only if the server reported an ERROR and
-// went on living, or still holds the transaction open. Everything else is unknown: even FATAL 57P01 may follow a durable commit.
+// A COMMIT counts as done only if all of this is true:
+//   - its command tag is COMMIT (an aborted transaction answers COMMIT with the tag ROLLBACK);
+//   - no WARNING came since it was sent (a cancelled wait for a synchronous standby is success with
+//     a warning);
+//   - the server is idle again.
+//
+// It counts as refused only if the server reported an ERROR and went on living, or still holds the
+// transaction open. Everything else is unknown: even FATAL 57P01 may follow a durable commit.
 type Committer struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
-	reruns [fateUnknown + 1]atomic.Int64 // by the fate of the run before
+	reruns [unknown + 1]atomic.Int64 // by the outcome of the run before
 }
 
 // NewCommitter runs its transactions on the connections of pool.
@@ -43,55 +44,61 @@ func NewCommitter(pool *pgxpool.Pool, logger *slog.Logger) *Committer {
 
 // CommitterStats are counts since the committer was made.
 type CommitterStats struct {
-	// Transactions that ran again, by what had become of the run before: it lost to a rival, it could not be run, or its
-	// COMMIT was sent and not answered.
+	// Transactions that ran again, by the outcome of the run before: it lost to a rival, the
+	// database could not work, or its COMMIT was sent and not answered.
 	RerunsAfterConflict, RerunsAfterUnavailable, RerunsAfterUnknown int64
 }
 
 // Stats are the counts so far.
 func (c *Committer) Stats() CommitterStats {
 	return CommitterStats{
-		RerunsAfterConflict:    c.reruns[fateAgain].Load(),
-		RerunsAfterUnavailable: c.reruns[fateUnavailable].Load(),
-		RerunsAfterUnknown:     c.reruns[fateUnknown].Load(),
+		RerunsAfterConflict:    c.reruns[conflicted].Load(),
+		RerunsAfterUnavailable: c.reruns[unavailable].Load(),
+		RerunsAfterUnknown:     c.reruns[unknown].Load(),
 	}
 }
 
-// Run runs the unit until it is committed, refused for its data, or ctx ends: then with ErrUnavailable if no COMMIT can
-// have taken effect, and with ErrOutcomeUnknown if one may have. ctx must not be a caller's: a client that hangs up
-// decides nothing.
+// Unit is the work of one money transaction, which must end with tx.Commit. It may be run several
+// times, so it must begin from nothing each time. It must decide the same way when it finds that its
+// own earlier run took effect.
+type Unit func(ctx context.Context, tx *Tx) error
+
+// Run runs the unit until it is committed, refused for its data, or ctx ends: then with
+// ErrUnavailable if no COMMIT can have taken effect, and with ErrOutcomeUnknown if one may have. ctx
+// must not be a caller's: a client that hangs up decides nothing.
 func (c *Committer) Run(ctx context.Context, unit Unit) error {
-	unknown := false
+	everUnknown := false
 	for attempt := 0; ; attempt++ {
-		fate, err := c.try(ctx, unit)
-		if err == nil {
-			return nil
+		result, err := c.try(ctx, unit)
+		if result == committed {
+			return err
 		}
-		unknown = unknown || fate == fateUnknown
-		giveUp := fate == fateRefused || !sleep(ctx, backoff(attempt))
+		everUnknown = everUnknown || result == unknown
+		giveUp := result == refused || !sleep(ctx, backoff(attempt))
 		switch {
-		case giveUp && unknown:
+		case giveUp && everUnknown:
 			return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
-		case giveUp && fate == fateRefused:
+		case giveUp && result == refused:
 			return err
 		case giveUp:
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		c.reruns[fate].Add(1)
-		c.logger.WarnContext(ctx, "money transaction runs again", "attempt", attempt+1, "outcome_unknown", unknown, "error", err)
+		c.reruns[result].Add(1)
+		c.logger.WarnContext(ctx, "money transaction runs again",
+			"attempt", attempt+1, "outcome_unknown", everUnknown, "error", err)
 	}
 }
 
 // try runs the unit once on a connection of its own, for at most tryTimeout.
-func (c *Committer) try(ctx context.Context, unit Unit) (fate, error) {
+func (c *Committer) try(ctx context.Context, unit Unit) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	conn, err := c.pool.Acquire(ctx)
 	if err != nil {
-		return fateOf(err), fmt.Errorf("connecting: %w", err)
+		return outcomeOf(err), fmt.Errorf("connecting: %w", err)
 	}
 	defer conn.Release() // the pool closes a connection that is not idle
-	tx := &Tx{conn: conn.Conn()}
+	tx := newTx(conn.Conn())
 	finished := false
 	defer func() {
 		if !finished { // the unit panicked
@@ -100,16 +107,18 @@ func (c *Committer) try(ctx context.Context, unit Unit) (fate, error) {
 	}()
 	err = unit(ctx, tx)
 	finished = true
-	if tx.committed {
-		return 0, err
+	result := tx.judge(err)
+	if result != committed {
+		tx.rollBack(result)
+		if err == nil {
+			err = errors.New("the unit of work ended without a commit")
+		}
 	}
-	fate, err := tx.fate(err)
-	tx.rollBack(fate)
-	return fate, err
+	return result, err
 }
 
-// backoff grows from 10 ms to half a second, with full jitter, so that instances that failed together do not return together.
-// Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
+// backoff grows from 10 ms to half a second, with full jitter, so that instances that failed
+// together do not return together. Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
 func backoff(attempt int) time.Duration {
 	ceiling := min(10*time.Millisecond<<min(attempt, 10), 500*time.Millisecond)
 	return rand.N(ceiling) //nolint:gosec // jitter needs no secrecy
@@ -131,84 +140,90 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // Tx is a money transaction: a few round trips, each of which sends all of its statements at once.
 type Tx struct {
 	conn       *pgx.Conn
+	batch      *pgx.Batch // of the next round trip
 	commitSent bool
-	committed  bool
+	confirmed  bool // the COMMIT is believed
 }
 
-// RoundTrip sends the statements that queue adds and handles their results.
-func (tx *Tx) RoundTrip(ctx context.Context, queue func(*pgx.Batch)) error {
-	batch := tx.newBatch()
-	queue(batch)
+// newTx begins a transaction with its first round trip. It is READ COMMITTED: correctness rests on
+// unique constraints and row locks, and each statement must see what rivals committed while it
+// waited for them. A snapshot of the beginning would turn every such wait into an error.
+func newTx(conn *pgx.Conn) *Tx {
+	tx := &Tx{conn: conn, batch: &pgx.Batch{}}
+	tx.batch.Queue(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`)
+	return tx
+}
+
+// Batch is the statements of the next round trip, to be added to.
+func (tx *Tx) Batch() *pgx.Batch { return tx.batch }
+
+// Send makes a round trip: it sends the batch and handles the results.
+func (tx *Tx) Send(ctx context.Context) error {
+	batch := tx.batch
+	tx.batch = &pgx.Batch{}
 	return tx.conn.SendBatch(ctx, batch).Close()
 }
 
-// newBatch is one round trip. The first one opens the transaction.
-func (tx *Tx) newBatch() *pgx.Batch {
-	batch := &pgx.Batch{}
-	if tx.conn.PgConn().TxStatus() == 'I' {
-		batch.Queue(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`)
-	}
-	return batch
-}
-
-// Commit sends the last statements, and COMMIT behind them in the same round trip. If one of them fails, the server
-// skips the COMMIT. See Committer for when it counts as done.
-func (tx *Tx) Commit(ctx context.Context, queue func(*pgx.Batch)) error {
-	batch := tx.newBatch()
-	queue(batch)
+// Commit makes the last round trip: it sends the batch with COMMIT behind it. If a statement fails,
+// the server skips the COMMIT. See Committer for when the COMMIT counts as done.
+func (tx *Tx) Commit(ctx context.Context) error {
 	var tag pgconn.CommandTag
-	batch.Queue(`COMMIT`).Exec(func(t pgconn.CommandTag) error {
+	tx.batch.Queue(`COMMIT`).Exec(func(t pgconn.CommandTag) error {
 		tag = t
 		return nil
 	})
-	forgetWarning(tx.conn.PgConn())
+	server := tx.conn.PgConn()
+	forgetWarning(server)
 	tx.commitSent = true
-	if err := tx.conn.SendBatch(ctx, batch).Close(); err != nil {
+	if err := tx.Send(ctx); err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
 	if tag.String() != "COMMIT" {
 		return fmt.Errorf("committing: the server answered %q", tag)
 	}
-	if warning := warningOf(tx.conn.PgConn()); warning != nil {
+	if warning := warningOf(server); warning != nil {
 		return fmt.Errorf("committing: the server warned: %s (%s)", warning.Message, warning.Code)
 	}
-	if status := tx.conn.PgConn().TxStatus(); status != 'I' {
+	if status := server.TxStatus(); status != 'I' {
 		return fmt.Errorf("committing: the server is in state %q", status)
 	}
-	tx.committed = true
+	tx.confirmed = true
 	return nil
 }
 
-// fate tells what an error means for a transaction that is not known to be committed.
-func (tx *Tx) fate(err error) (fate, error) {
+// judge finds what became of the transaction whose unit ended with err.
+func (tx *Tx) judge(err error) outcome {
 	switch {
+	case tx.confirmed:
+		return committed
 	case err == nil:
-		return fateRefused, errors.New("the unit of work ended without a commit")
+		return refused // the unit forgot to commit
 	case !tx.commitSent:
-		return fateOf(err), err
+		return outcomeOf(err)
 	case tx.conn.IsClosed():
-		return fateUnknown, err
+		return unknown
 	case tx.conn.PgConn().TxStatus() != 'I': // still open, so the COMMIT was skipped
-		return fateOf(err), err
+		return outcomeOf(err)
 	}
 	var reported *pgconn.PgError
 	if errors.As(err, &reported) && reported.SeverityUnlocalized == "ERROR" {
-		return fateOf(err), err // the COMMIT itself was refused, and the server lives on
+		return outcomeOf(err) // the COMMIT itself was refused, and the server lives on
 	}
-	return fateUnknown, err
+	return unknown
 }
 
-// rollBack frees the transaction's locks at once. A connection that may be at fault is closed instead.
-func (tx *Tx) rollBack(fate fate) {
+// rollBack frees the transaction's locks at once. A connection that may be at fault is closed
+// instead.
+func (tx *Tx) rollBack(result outcome) {
 	open := !tx.conn.IsClosed() && tx.conn.PgConn().TxStatus() != 'I'
-	if open && (fate == fateRefused || fate == fateAgain) {
+	if open && (result == refused || result == conflicted) {
 		ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 		defer cancel()
 		if _, err := tx.conn.Exec(ctx, `ROLLBACK`); err == nil {
 			return
 		}
 	}
-	if open || fate == fateUnavailable || fate == fateUnknown {
+	if open || result == unavailable || result == unknown {
 		tx.abandon()
 	}
 }

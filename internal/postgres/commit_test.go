@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
@@ -28,7 +27,8 @@ func run(t *testing.T, c *postgres.Committer, unit postgres.Unit) error {
 
 // send makes a round trip of one statement.
 func send(ctx context.Context, tx *postgres.Tx, sql string, args ...any) error {
-	return tx.RoundTrip(ctx, func(q *pgx.Batch) { q.Queue(sql, args...) })
+	tx.Batch().Queue(sql, args...)
+	return tx.Send(ctx)
 }
 
 const newMerchant = `INSERT INTO merchants (id, name) VALUES ($1, 'unit')`
@@ -42,7 +42,7 @@ func makeNothing(ctx context.Context, tx *postgres.Tx) error {
 }
 
 func commit(ctx context.Context, tx *postgres.Tx) error {
-	return tx.Commit(ctx, func(*pgx.Batch) {})
+	return tx.Commit(ctx)
 }
 
 // makeMerchant is a unit that succeeds, unless the database is in the way.
@@ -116,7 +116,8 @@ func TestAUnitMayBeOneRoundTrip(t *testing.T) {
 	runs := int64(0)
 	err := newCommitter(open(t, db.URL)).Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 		runs++
-		return tx.Commit(ctx, func(q *pgx.Batch) { q.Queue(newMerchant, runs) })
+		tx.Batch().Queue(newMerchant, runs)
+		return tx.Commit(ctx)
 	})
 	if err != nil || runs != 1 {
 		t.Errorf("%d runs, and %v; want one and success", runs, err)
@@ -141,13 +142,15 @@ func TestARefusedUnitRunsOnceAndLeavesNothing(t *testing.T) {
 			if err := send(ctx, tx, newMerchant, 7); err != nil {
 				return err
 			}
-			return tx.Commit(ctx, func(q *pgx.Batch) { q.Queue(newMerchant, -1) })
+			tx.Batch().Queue(newMerchant, -1)
+			return tx.Commit(ctx)
 		}, "merchants_id_positive"},
 		{"by COMMIT itself", func(ctx context.Context, tx *postgres.Tx) error {
 			if err := send(ctx, tx, newMerchant, 7); err != nil {
 				return err
 			}
-			return tx.Commit(ctx, func(q *pgx.Batch) { q.Queue(newMerchant, 8) })
+			tx.Batch().Queue(newMerchant, 8)
+			return tx.Commit(ctx)
 		}, "names_differ"},
 		{"because it forgot to commit", func(ctx context.Context, tx *postgres.Tx) error {
 			return send(ctx, tx, newMerchant, 7)
@@ -301,7 +304,8 @@ func TestUnitsThatDeadlockBothSucceed(t *testing.T) {
 					first = false
 					meet(met)
 				}
-				return tx.Commit(ctx, func(q *pgx.Batch) { q.Queue(deposit, order[1], "x") })
+				tx.Batch().Queue(deposit, order[1], "x")
+				return tx.Commit(ctx)
 			})
 		}()
 	}

@@ -8,16 +8,20 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Confirm calls work with a connection of the pool, and returns nil only when all that work wrote and read there is as safe as a COMMIT
-// promises, on a synchronous standby too. It is for what is no money transaction and yet is acknowledged.
+// Confirm is for acknowledged writes that do not move money. It calls work with a connection of the
+// pool, and returns nil only when all that work wrote and read is as safe as a COMMIT promises, on a
+// synchronous standby too.
 //
-// The statements of work commit by themselves, and success does not say that they waited: a cancelled wait for a standby is success with
-// a WARNING. Nor does a row that is there already: it can be read although the wait of whoever wrote it was cancelled. So a COMMIT
-// follows that is believed as one of money is (see [Committer]). It waits for all before it, if it wrote something: here a message that
-// nobody reads. It is on the same connection, because another one may lead to another server, which has taken over without what work saw.
+// The statements of work commit by themselves, and their success does not say that they are on the
+// standby: a cancelled wait is success with a WARNING. A row that was there before proves nothing
+// either, because its writer's wait may have been cancelled. So Confirm sends a COMMIT of its own,
+// which writes a message to the log that nobody reads, and believes it as it would believe one of
+// money (see [Committer]). That COMMIT waits for everything before it. It runs on the same
+// connection: another one may lead to a server that took over without the write.
 //
-// An error of work is returned as it is; it acknowledges nothing, and waits for nothing. With ErrUnavailable work was not called. With
-// ErrOutcomeUnknown it is done, unless its server is lost. ctx may be a caller's: the COMMIT decides nothing, it is only waited for.
+// An error of work is returned as it is. With ErrUnavailable work was not called. With
+// ErrNotConfirmed the write is done, unless its server is lost. ctx may be a caller's: Confirm only
+// waits, and decides nothing.
 func Confirm(ctx context.Context, pool *pgxpool.Pool, work func(*pgx.Conn) error) error {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
@@ -27,13 +31,11 @@ func Confirm(ctx context.Context, pool *pgxpool.Pool, work func(*pgx.Conn) error
 	if err := work(conn.Conn()); err != nil {
 		return err
 	}
-	tx := &Tx{conn: conn.Conn()}
-	err = tx.Commit(ctx, func(q *pgx.Batch) {
-		q.Queue(`SET LOCAL synchronous_commit = on`) // as for money, whatever the role or the database says
-		q.Queue(`SELECT pg_logical_emit_message(true, 'paymentsvc.confirm', '')`)
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	tx := newTx(conn.Conn())
+	tx.Batch().Queue(`SET LOCAL synchronous_commit = on`) // whatever the role or the database says
+	tx.Batch().Queue(`SELECT pg_logical_emit_message(true, 'paymentsvc.confirm', '')`)
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotConfirmed, err)
 	}
 	return nil
 }

@@ -45,10 +45,11 @@ func TestAPageOfAListReadsWhatItShowsAndNotTheWholeTable(t *testing.T) {
 		if err != nil || len(list.Payments) != limit {
 			t.Fatalf("%d payments, %v", len(list.Payments), err)
 		}
-		if entries, err := ledger.Entries(ctx, pools.General, shop, ledger.NewestEntry, limit); err != nil || len(entries) != limit {
+		entries, err := ledger.NewAccounts(pools.General).Entries(ctx, shop, ledger.NewestEntry, limit)
+		if err != nil || len(entries) != limit {
 			t.Fatalf("%d entries, %v", len(entries), err)
 		}
-		if accounts, err := ledger.List(ctx, pools.General, 1, "", limit); err != nil || len(accounts) != limit {
+		if accounts, err := ledger.NewAccounts(pools.General).List(ctx, 1, "", limit); err != nil || len(accounts) != limit {
 			t.Fatalf("%d accounts, %v", len(accounts), err)
 		}
 	}

@@ -157,7 +157,7 @@ func prepareAccounts(t *testing.T, db *pgtest.DB) {
 func newService(t *testing.T, pools *postgres.Pools) *payments.Service {
 	t.Helper()
 	return payments.New(payments.Config{
-		Pools: pools, Render: render, Retention: time.Hour, Workers: 1, BatchSizeMax: 512, QueueSizeMax: 1000,
+		Pools: pools, Retention: time.Hour, Workers: 1, BatchSizeMax: 512, QueueSizeMax: 1000,
 		Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 }
@@ -193,11 +193,4 @@ func chargeWith(t *testing.T, service *payments.Service) {
 			t.Fatal(fmt.Sprint("charge ", i, ": ", err))
 		}
 	}
-}
-
-func render(o payments.Outcome) idempotency.Answer {
-	if o.Payment.Status == payments.StatusDeclined {
-		return idempotency.Answer{Status: 402, Body: []byte(o.Payment.DeclineCode)}
-	}
-	return idempotency.Answer{Status: 201, Location: "/payments/" + payments.FormatID(o.Payment.ID), Body: o.JSON}
 }

@@ -37,6 +37,14 @@ const (
 // heard out, and shorter than the time that a transaction has in all, so that there is time to find out on another connection.
 const tryTimeout = statementTimeout + time.Second
 
+// Querier is a pool, a connection or a transaction.
+type Querier interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
+}
+
 // Pools are the connections of one instance.
 type Pools struct {
 	// General serves reads and everything that is not a money transaction.

@@ -9,29 +9,30 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 )
 
-// changeBooks are books with one payment of 100 from alice to shop, in the given state.
-func changeBooks(t *testing.T, edit func(*Payment), accounts ...ledger.Balance) (*books, *Payment) {
+// stateWith is the state of a transaction that has locked one payment of 100 from alice to shop, in the given state.
+func stateWith(t *testing.T, edit func(*Payment), accounts ...ledger.Balance) (*state, *Payment) {
 	t.Helper()
 	p := &Payment{
 		MerchantID: 1, ID: newID(), Amount: usd(100), SourceAccount: "alice", DestinationAccount: "shop", Version: 1,
 		Reference: "order", Status: StatusSucceeded, AmountCaptured: 100,
 	}
 	edit(p)
-	b := testBooks(references{{1, "order"}: p.ID}, accounts...)
-	b.payments = map[paymentRef]*Payment{{1, p.ID}: p}
+	st := testState(nil, accounts...)
+	st.payments[paymentRef{1, p.ID}] = p
+	st.references.load(p)
 	if p.Status == StatusAuthorized {
-		if err := b.ledger.Place(holdOf(p)); err != nil {
+		if err := st.book.Place(p.hold()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return b, p
+	return st, p
 }
 
 func authorized(p *Payment) {
 	p.Status, p.AmountCaptured, p.AuthorizedUntil = StatusAuthorized, 0, testNow.Add(time.Minute)
 }
 
-func claimOn(p *Payment, operation string) idempotency.Claim {
+func claimOn(p *Payment, operation string) *idempotency.Claim {
 	claim := testClaim()
 	claim.Operation, claim.PaymentID = operation, p.ID
 	return claim
@@ -41,16 +42,16 @@ func TestWhatBecomesOfAPayment(t *testing.T) {
 	is := func(status Status) func(*Payment) {
 		return func(p *Payment) { p.Status, p.AmountCaptured = status, 0 }
 	}
-	capture := func(amount *int64) func(*books, *Payment) decision {
-		return func(b *books, p *Payment) decision {
-			return decideCapture(b, claimOn(p, operationCapture), Capture{PaymentID: p.ID, Amount: amount})
+	capture := func(amount *int64) func(*state, *Payment) decision {
+		return func(st *state, p *Payment) decision {
+			return decideCapture(st, claimOn(p, operationCapture), amount)
 		}
 	}
-	cancel := func(b *books, p *Payment) decision { return decideCancel(b, claimOn(p, operationCancel)) }
-	expire := func(b *books, p *Payment) decision { return decideExpire(b, claimOn(p, operationExpire)) }
-	refund := func(amount *int64) func(*books, *Payment) decision {
-		return func(b *books, p *Payment) decision {
-			return decideRefund(b, claimOn(p, operationRefund), RefundRequest{PaymentID: p.ID, Amount: amount, id: newID()})
+	cancel := func(st *state, p *Payment) decision { return decideCancel(st, claimOn(p, operationCancel)) }
+	expire := func(st *state, p *Payment) decision { return decideExpire(st, claimOn(p, operationExpire)) }
+	refund := func(amount *int64) func(*state, *Payment) decision {
+		return func(st *state, p *Payment) decision {
+			return decideRefund(st, claimOn(p, operationRefund), newID(), RefundRequest{PaymentID: p.ID, Amount: amount})
 		}
 	}
 	expired := func(p *Payment) { authorized(p); p.AuthorizedUntil = testNow }
@@ -58,7 +59,7 @@ func TestWhatBecomesOfAPayment(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		state   func(*Payment)
-		do      func(*books, *Payment) decision
+		do      func(*state, *Payment) decision
 		refusal Code
 		event   string
 		alice   int64 // her balance after; 1000 before
@@ -87,9 +88,9 @@ func TestWhatBecomesOfAPayment(t *testing.T) {
 		{"refunding what was canceled", is(StatusCanceled), refund(nil), CodeInvalidState, "", 1000, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b, p := changeBooks(t, test.state, openAccount("alice", 1000), openAccount("shop", 1000))
+			st, p := stateWith(t, test.state, openAccount("alice", 1000), openAccount("shop", 1000))
 			before := *p
-			got := test.do(b, p)
+			got := test.do(st, p)
 			if test.refusal != "" {
 				if got.refusal == nil || got.refusal.Code != test.refusal {
 					t.Errorf("refused: %+v, want %s", got.refusal, test.refusal)
@@ -97,8 +98,8 @@ func TestWhatBecomesOfAPayment(t *testing.T) {
 			} else if got.refusal != nil || got.event != test.event || got.payment.Version != before.Version+1 {
 				t.Errorf("came to %+v, want %s and the next version", got, test.event)
 			}
-			alice, _ := b.ledger.Account(ledger.Ref{MerchantID: 1, AccountID: "alice"})
-			shop, _ := b.ledger.Account(ledger.Ref{MerchantID: 1, AccountID: "shop"})
+			alice, _ := st.book.Account(ledger.Ref{MerchantID: 1, AccountID: "alice"})
+			shop, _ := st.book.Account(ledger.Ref{MerchantID: 1, AccountID: "shop"})
 			if alice.Posted != test.alice || alice.Held != test.held || alice.Posted+shop.Posted != 2000 {
 				t.Errorf("alice has %d with %d held, shop %d; want %d with %d held",
 					alice.Posted, alice.Held, shop.Posted, test.alice, test.held)
@@ -106,11 +107,11 @@ func TestWhatBecomesOfAPayment(t *testing.T) {
 			if open := test.held / 100; alice.OpenPayments != open || shop.OpenPayments != open {
 				t.Errorf("%d and %d payments are open, want %d", alice.OpenPayments, shop.OpenPayments, open)
 			}
-			if after := b.payments[paymentRef{1, p.ID}]; test.refusal != "" && after.Status != before.Status {
+			if after := st.payments[paymentRef{1, p.ID}]; test.refusal != "" && after.Status != before.Status {
 				t.Errorf("a refusal changed the payment to %+v", after)
 			}
-			_, held := b.references.holder(reference{1, "order"})
-			if want := test.event != "payment.canceled"; held != want {
+			_, held := st.references.holder(reference{1, "order"})
+			if want := before.Status.live() && test.event != "payment.canceled"; held != want {
 				t.Errorf("it holds its reference: %t, want %t", held, want)
 			}
 		})
@@ -118,17 +119,17 @@ func TestWhatBecomesOfAPayment(t *testing.T) {
 }
 
 func TestAnotherMerchantsPaymentIsNotThere(t *testing.T) {
-	b, p := changeBooks(t, authorized, openAccount("alice", 1000), openAccount("shop", 0))
+	st, p := stateWith(t, authorized, openAccount("alice", 1000), openAccount("shop", 0))
 	claim := claimOn(p, operationCancel)
 	claim.MerchantID = 2
-	if got := decideCancel(b, claim); got.refusal == nil || got.refusal.Code != CodeNotFound {
+	if got := decideCancel(st, claim); got.refusal == nil || got.refusal.Code != CodeNotFound {
 		t.Errorf("came to %+v, want %s", got, CodeNotFound)
 	}
 }
 
 func TestARefundThatTheDestinationCannotPayIsDeclinedAndKept(t *testing.T) {
-	b, p := changeBooks(t, func(*Payment) {}, openAccount("alice", 0), openAccount("shop", 99))
-	got := decideRefund(b, claimOn(p, operationRefund), RefundRequest{PaymentID: p.ID, id: newID()})
+	st, p := stateWith(t, func(*Payment) {}, openAccount("alice", 0), openAccount("shop", 99))
+	got := decideRefund(st, claimOn(p, operationRefund), newID(), RefundRequest{PaymentID: p.ID})
 	if got.refund == nil || got.refund.Status != RefundDeclined || got.refund.DeclineCode != DeclineInsufficientFunds ||
 		got.event != "refund.declined" || got.payment.AmountRefunded != 0 || got.payment.Version != 1 {
 		t.Errorf("came to %+v with %+v", got.refund, got.payment)
@@ -137,25 +138,25 @@ func TestARefundThatTheDestinationCannotPayIsDeclinedAndKept(t *testing.T) {
 
 // What does not fit 64 bits is refused, and the hold is as it was.
 func TestACaptureThatOverflowsABalanceLeavesTheHold(t *testing.T) {
-	b, p := changeBooks(t, authorized, openAccount("alice", 1000), openAccount("shop", math.MaxInt64-50))
-	got := decideCapture(b, claimOn(p, operationCapture), Capture{PaymentID: p.ID})
+	st, p := stateWith(t, authorized, openAccount("alice", 1000), openAccount("shop", math.MaxInt64-50))
+	got := decideCapture(st, claimOn(p, operationCapture), nil)
 	if got.refusal == nil || got.refusal.Code != CodeUnprocessable {
 		t.Errorf("came to %+v, want %s", got, CodeUnprocessable)
 	}
-	if alice, _ := b.ledger.Account(ledger.Ref{MerchantID: 1, AccountID: "alice"}); alice.Held != 100 {
+	if alice, _ := st.book.Account(ledger.Ref{MerchantID: 1, AccountID: "alice"}); alice.Held != 100 {
 		t.Errorf("%d is held, want 100", alice.Held)
 	}
 }
 
-// FAULTS 27. The books' now is as late as the last entry of any account of the batch, and that may lie in the future, from when the
+// The transaction's timestamp is as late as the last entry of any account of the batch, and that may lie in the future, from when the
 // database's clock was ahead. What ends an authorization is the clock.
 func TestAnotherAccountsFutureEndsNoAuthorization(t *testing.T) {
-	b, p := changeBooks(t, authorized, openAccount("alice", 1000), openAccount("shop", 0))
-	b.now = testNow.Add(time.Hour)
-	if got := decideExpire(b, claimOn(p, operationExpire)); got.refusal == nil || got.refusal.Code != CodeInvalidState {
+	st, p := stateWith(t, authorized, openAccount("alice", 1000), openAccount("shop", 0))
+	st.now = testNow.Add(time.Hour)
+	if got := decideExpire(st, claimOn(p, operationExpire)); got.refusal == nil || got.refusal.Code != CodeInvalidState {
 		t.Errorf("it is expired: %+v", got)
 	}
-	if got := decideCapture(b, claimOn(p, operationCapture), Capture{PaymentID: p.ID}); got.refusal != nil {
+	if got := decideCapture(st, claimOn(p, operationCapture), nil); got.refusal != nil {
 		t.Errorf("it cannot be captured: %v", got.refusal)
 	}
 }

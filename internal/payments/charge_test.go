@@ -1,6 +1,7 @@
 package payments
 
 import (
+	"maps"
 	"math"
 	"testing"
 	"time"
@@ -23,15 +24,22 @@ func openAccount(id string, balance int64) ledger.Balance {
 	}
 }
 
-func testBooks(held references, accounts ...ledger.Balance) *books {
-	if held == nil {
-		held = references{}
+// testState is what a transaction has locked: the accounts, and references with their holders.
+func testState(holders map[reference]uuid.UUID, accounts ...ledger.Balance) *state {
+	st := &state{
+		book:       ledger.NewBook(accounts...),
+		payments:   map[paymentRef]*Payment{},
+		saved:      map[paymentRef]*Payment{},
+		references: newReferences(),
+		now:        testNow,
+		clock:      testNow,
 	}
-	return &books{ledger: ledger.NewBook(accounts), references: held, now: testNow, clock: testNow}
+	maps.Copy(st.references.holders, holders)
+	return st
 }
 
-func testClaim() idempotency.Claim {
-	return idempotency.Claim{
+func testClaim() *idempotency.Claim {
+	return &idempotency.Claim{
 		Key:       idempotency.Key{MerchantID: 1, Scope: idempotency.ScopeClient, Value: "k"},
 		RequestID: newID(), PaymentID: newID(),
 	}
@@ -46,9 +54,7 @@ func TestWhatACharge(t *testing.T) {
 	euros.Currency = "EUR"
 	full := openAccount("full", math.MaxInt64)
 	holder := newID()
-	held := func() references {
-		return references{{1, "taken"}: holder, {1, "free"}: uuid.UUID{}, {2, "taken"}: uuid.UUID{}}
-	}
+	held := map[reference]uuid.UUID{{1, "taken"}: holder}
 	charge := func(source, destination string, minor int64, name string) Charge {
 		return Charge{Amount: usd(minor), SourceAccount: source, DestinationAccount: destination, Reference: name}
 	}
@@ -73,9 +79,9 @@ func TestWhatACharge(t *testing.T) {
 		{"that overflows a balance is refused", charge("alice", "full", 1, ""), "", CodeUnprocessable},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b := testBooks(held(), openAccount("alice", 100), openAccount("shop", 0), closed, euros, full)
+			st := testState(held, openAccount("alice", 100), openAccount("shop", 0), closed, euros, full)
 			claim := testClaim()
-			got := decideCharge(b, claim, test.charge)
+			got := decideCharge(st, claim, &test.charge)
 			if (got.payment == nil) == (got.refusal == nil) {
 				t.Fatalf("a decision is a payment or a refusal, not %v and %v", got.payment, got.refusal)
 			}
@@ -88,8 +94,8 @@ func TestWhatACharge(t *testing.T) {
 				}
 				return
 			}
-			checkPayment(t, got, claim, test.charge, test.status)
-			id, holds := b.references.holder(reference{1, test.charge.Reference})
+			checkPayment(t, got, claim, &test.charge, test.status)
+			id, holds := st.references.holder(reference{1, test.charge.Reference})
 			if want := test.status == StatusSucceeded && test.charge.Reference != ""; holds != want || holds && id != claim.PaymentID {
 				t.Errorf("holds its reference: %t, want %t", holds, want)
 			}
@@ -97,7 +103,7 @@ func TestWhatACharge(t *testing.T) {
 	}
 }
 
-func checkPayment(t *testing.T, got decision, claim idempotency.Claim, charge Charge, status Status) {
+func checkPayment(t *testing.T, got decision, claim *idempotency.Claim, charge *Charge, status Status) {
 	t.Helper()
 	p := got.payment
 	if p.Status != status || p.ID != claim.PaymentID || p.Amount != charge.Amount || !p.CreatedAt.Equal(testNow) {
@@ -116,10 +122,11 @@ func checkPayment(t *testing.T, got decision, claim idempotency.Claim, charge Ch
 }
 
 func TestDebitsOfOneBatchThatDoNotFitAreDeclinedAlone(t *testing.T) {
-	b := testBooks(nil, openAccount("alice", 100), openAccount("shop", 0))
+	st := testState(nil, openAccount("alice", 100), openAccount("shop", 0))
 	var succeeded []int64
 	for _, minor := range []int64{60, 50, 30, 20, 10} {
-		d := decideCharge(b, testClaim(), Charge{Amount: usd(minor), SourceAccount: "alice", DestinationAccount: "shop"})
+		charge := Charge{Amount: usd(minor), SourceAccount: "alice", DestinationAccount: "shop"}
+		d := decideCharge(st, testClaim(), &charge)
 		if d.payment.Status == StatusSucceeded {
 			succeeded = append(succeeded, minor)
 		}
@@ -140,7 +147,7 @@ func TestChargesOnlyMoveMoney(t *testing.T) {
 			start[id] = rapid.Int64Range(0, 30).Draw(t, id)
 			accounts = append(accounts, openAccount(id, start[id]))
 		}
-		b := testBooks(references{{1, "r"}: {}, {1, "s"}: {}}, accounts...)
+		st := testState(nil, accounts...)
 		byName := map[string]int{}
 		for range rapid.IntRange(1, 40).Draw(t, "charges") {
 			charge := Charge{
@@ -152,14 +159,14 @@ func TestChargesOnlyMoveMoney(t *testing.T) {
 			if charge.check() != nil {
 				continue
 			}
-			if d := decideCharge(b, testClaim(), charge); d.payment != nil && d.payment.Status == StatusSucceeded {
+			if d := decideCharge(st, testClaim(), &charge); d.payment != nil && d.payment.Status == StatusSucceeded {
 				start[charge.SourceAccount] -= charge.Amount.Minor
 				start[charge.DestinationAccount] += charge.Amount.Minor
 				byName[charge.Reference]++
 			}
 		}
 		for _, id := range ids[:3] {
-			account, _ := b.ledger.Account(ledger.Ref{MerchantID: 1, AccountID: id})
+			account, _ := st.book.Account(ledger.Ref{MerchantID: 1, AccountID: id})
 			if account.Posted != start[id] || account.Posted < 0 {
 				t.Errorf("account %s is at %d, its succeeded charges say %d", id, account.Posted, start[id])
 			}
@@ -199,10 +206,10 @@ func TestPaymentIDsSortByTime(t *testing.T) {
 func TestHoldsDoNotOverflow(t *testing.T) {
 	world := openAccount("world", 0)
 	world.OverdraftLimit = nil
-	b := testBooks(nil, world, openAccount("shop", 0))
+	st := testState(nil, world, openAccount("shop", 0))
 	hold := Charge{Amount: usd(ledger.AmountMax), SourceAccount: "world", DestinationAccount: "shop", AuthorizeOnly: true}
 	for n := 1; ; n++ {
-		d := decideCharge(b, testClaim(), hold)
+		d := decideCharge(st, testClaim(), &hold)
 		if d.refusal != nil {
 			if d.refusal.Code != CodeUnprocessable || n != 1025 {
 				t.Errorf("authorization %d is refused with %s", n, d.refusal.Code)
@@ -210,7 +217,7 @@ func TestHoldsDoNotOverflow(t *testing.T) {
 			break
 		}
 	}
-	if account, _ := b.ledger.Account(ledger.Ref{MerchantID: 1, AccountID: "world"}); account.Held < 0 {
+	if account, _ := st.book.Account(ledger.Ref{MerchantID: 1, AccountID: "world"}); account.Held < 0 {
 		t.Errorf("%d is held", account.Held)
 	}
 }

@@ -1,0 +1,61 @@
+package payments
+
+import (
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
+	"github.com/paymentsvc/paymentsvc/internal/problem"
+)
+
+// An answer is stored with the payment, in its transaction, and replayed byte for byte. So it is
+// made here, in the terms of the API, whichever door the request came through.
+
+// The statuses of answers that are no problem.
+const (
+	statusOK      = 200 // the operation changed a payment
+	statusCreated = 201 // it made a payment or a refund
+)
+
+// announce is the event of the decision.
+func (d *decision) announce() outbox.Event {
+	event := outbox.Event{
+		MerchantID: d.payment.MerchantID,
+		ID:         newID(),
+		Type:       d.event,
+		PaymentID:  d.payment.ID,
+	}
+	if d.refund != nil {
+		event.RefundID = &d.refund.ID
+		event.Data = d.refund.JSON()
+		return event
+	}
+	event.Data = d.payment.JSON()
+	return event
+}
+
+// answer is what the operation's caller is told. body is the payment or the refund as JSON.
+func (d *decision) answer(op *operation, body []byte) idempotency.Answer {
+	location := "/payments/" + FormatID(d.payment.ID)
+	switch {
+	case d.refund != nil && d.refund.Status == RefundDeclined:
+		return d.decline(op, d.refund.DeclineCode,
+			"the destination cannot pay the refund; another attempt is a new refund, with a new key")
+	case d.refund != nil:
+		location += "/refunds/" + FormatRefundID(d.refund.ID)
+		return idempotency.Answer{Status: statusCreated, Location: location, Body: body}
+	case op.existing:
+		return idempotency.Answer{Status: statusOK, Body: body}
+	case d.payment.Status == StatusDeclined:
+		return d.decline(op, d.payment.DeclineCode,
+			"the payment was declined; another attempt is a new payment, with a new key")
+	default:
+		return idempotency.Answer{Status: statusCreated, Location: location, Body: body}
+	}
+}
+
+// decline is the answer to a request that is refused for good.
+func (d *decision) decline(op *operation, code, detail string) idempotency.Answer {
+	document := problem.New(code, detail)
+	document.RequestID = FormatRequestID(op.claim.RequestID)
+	document.PaymentID = FormatID(d.payment.ID)
+	return idempotency.Answer{Status: document.Status, Body: document.JSON()}
+}

@@ -1,0 +1,33 @@
+package payments
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+)
+
+// Cancel frees the money that an authorized payment holds. It answers and replays like Charge.
+func (s *Service) Cancel(ctx context.Context, caller Caller, paymentID uuid.UUID) (Reply, error) {
+	return s.do(ctx, newCancel(caller, paymentID), nil)
+}
+
+func newCancel(caller Caller, paymentID uuid.UUID) *operation {
+	op := newOperation(caller, fingerprintOn(operationCancel, paymentID), operationCancel, paymentID)
+	op.decide = func(st *state) decision { return decideCancel(st, &op.claim) }
+	return op
+}
+
+// decideCancel frees what an authorization holds, and the payment's reference with it.
+func decideCancel(st *state, claim *idempotency.Claim) decision {
+	payment, refusal := st.payment(claim)
+	if refusal != nil {
+		return decision{refusal: refusal}
+	}
+	st.book.Release(payment.hold())
+	st.references.free(payment)
+	payment.Status = StatusCanceled
+	st.save(payment)
+	return decision{payment: payment, event: "payment.canceled"}
+}

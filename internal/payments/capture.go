@@ -1,0 +1,78 @@
+package payments
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/validate"
+)
+
+// Capture is a request to move the money that an authorized payment holds.
+type Capture struct {
+	PaymentID uuid.UUID
+	Amount    *int64 // minor units, at most what was authorized; nil: all of it
+}
+
+// Capture moves the money that an authorized payment holds, once. It answers and replays like Charge.
+func (s *Service) Capture(ctx context.Context, caller Caller, capture Capture) (Reply, error) {
+	return s.do(ctx, newCapture(caller, capture), capture.check())
+}
+
+func (c *Capture) check() error {
+	var fields validate.Fields
+	requireAmount(&fields, c.Amount)
+	return fields.Err()
+}
+
+func newCapture(caller Caller, capture Capture) *operation {
+	f := fingerprintOn(operationCapture, capture.PaymentID)
+	fingerprintAmount(f, capture.Amount)
+	op := newOperation(caller, f, operationCapture, capture.PaymentID)
+	op.decide = func(st *state) decision { return decideCapture(st, &op.claim, capture.Amount) }
+	return op
+}
+
+// fingerprintAmount tells an amount that is left out from one that is given, whatever it is: the
+// meaning of a missing one depends on the payment.
+func fingerprintAmount(f *idempotency.Fingerprinter, amount *int64) {
+	if amount != nil {
+		f.Text("amount", strconv.FormatInt(*amount, 10))
+	}
+}
+
+// decideCapture moves the money that an authorization holds, or a part of it. The rest is free again.
+func decideCapture(st *state, claim *idempotency.Claim, amount *int64) decision {
+	payment, refusal := st.payment(claim)
+	if refusal != nil {
+		return decision{refusal: refusal}
+	}
+	minor := payment.Amount.Minor
+	if amount != nil {
+		minor = *amount
+	}
+	switch {
+	case !st.clock.Before(payment.AuthorizedUntil):
+		return decision{refusal: refuseState("the authorization has expired")}
+	case minor > payment.Amount.Minor:
+		return decision{refusal: refuseTooLarge("more than the authorized", payment.Amount.Minor)}
+	}
+	st.book.Release(payment.hold())
+	if err := st.book.Post(payment.journal(minor)); err != nil {
+		if !errors.Is(err, ledger.ErrBalanceTooLarge) {
+			panic(err) // what was held could be paid, so this is a bug: this capture alone fails
+		}
+		if err := st.book.Place(payment.hold()); err != nil {
+			panic(err) // it was placed a moment ago
+		}
+		return decision{refusal: refuseBalance()}
+	}
+	payment.Status = StatusSucceeded
+	payment.AmountCaptured = minor
+	st.save(payment)
+	return decision{payment: payment, event: "payment.succeeded"}
+}

@@ -1,0 +1,17 @@
+package payments
+
+import "github.com/paymentsvc/paymentsvc/internal/postgres"
+
+// Stats say how the service is doing.
+type Stats struct {
+	Waiting      int // callers whose charge is in no transaction yet
+	Transactions postgres.CommitterStats
+}
+
+// Stats are those of this moment.
+func (s *Service) Stats() Stats {
+	return Stats{Waiting: s.group.Waiting(), Transactions: s.committer.Stats()}
+}
+
+// Full tells whether another charge would be turned away now, because too many wait already.
+func (s *Service) Full() bool { return s.group.Waiting() >= s.queueMax }

@@ -1,0 +1,210 @@
+package payments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+)
+
+// transact commits a batch of operations, whose keys differ, in one transaction. It is the only place
+// where money moves. Steps 1 and 2 are one round trip, steps 4 and 5 another.
+func (s *Service) transact(ctx context.Context, operations []*operation) error {
+	err := s.committer.Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+		b := s.newBatch(operations) // from nothing: after an unknown outcome this runs again
+		b.claim(tx.Batch())         // 1 keys, references
+		b.lock(tx.Batch())          // 2 payments, accounts; then the clock
+		if err := tx.Send(ctx); err != nil {
+			return fmt.Errorf("claiming and locking: %w", err)
+		}
+		if err := b.lookUp(ctx, tx); err != nil { // what is taken; most batches need nothing
+			return fmt.Errorf("looking up what is taken: %w", err)
+		}
+		b.decide()            // 3 pure functions, no I/O
+		b.write(tx.Batch())   // 4 payments, entries, balances, events, answers
+		return tx.Commit(ctx) // 5
+	})
+	if errors.Is(err, postgres.ErrUnavailable) || errors.Is(err, postgres.ErrOutcomeUnknown) {
+		return fmt.Errorf("%w: %w", groupcommit.ErrIndivisible, err) // no operation is at fault
+	}
+	return err
+}
+
+// batch is the state of one run of one transaction.
+type batch struct {
+	operations []*operation
+	claimed    map[uuid.UUID]bool                      // the request ids whose key is ours
+	taken      map[idempotency.Key]*idempotency.Record // what the other keys stand for
+	state      state
+
+	// What was decided, to be written.
+	created  []*Payment
+	refunds  []*Refund
+	events   []outbox.Event
+	answered []*idempotency.Record
+	released []*idempotency.Claim // of requests that are refused
+}
+
+func (s *Service) newBatch(operations []*operation) *batch {
+	return &batch{operations: operations, state: state{
+		payments:      map[paymentRef]*Payment{},
+		saved:         map[paymentRef]*Payment{},
+		references:    newReferences(),
+		authorizedFor: s.authorizedFor,
+	}}
+}
+
+// claim and lock wait for the rivals that hold what they want: always in the order keys, references,
+// payments, accounts, and each kind ascending. So transactions queue up, and never wait for each
+// other in a circle.
+func (b *batch) claim(q *pgx.Batch) {
+	claims := make([]*idempotency.Claim, len(b.operations))
+	for i, op := range b.operations {
+		claims[i] = &op.claim
+	}
+	b.claimed = idempotency.QueueClaims(q, claims)
+	b.state.references.claim(q, b.operations)
+}
+
+// lock locks the payments of the batch. Their rows name more accounts, so with any of them the
+// accounts are locked in the next round trip.
+func (b *batch) lock(q *pgx.Batch) {
+	if queueLockPayments(q, b.operations, b.state.payments) {
+		return
+	}
+	b.lockAccounts(q)
+}
+
+// lockAccounts locks the accounts of the operations and of the locked payments, and then reads the
+// clock: the second transaction on an account also has the later time.
+func (b *batch) lockAccounts(q *pgx.Batch) {
+	accounts := make([]ledger.Ref, 0, 2*len(b.operations))
+	seen := make(map[ledger.Ref]bool, 2*len(b.operations))
+	add := func(refs []ledger.Ref) {
+		for _, ref := range refs {
+			if !seen[ref] {
+				seen[ref] = true
+				accounts = append(accounts, ref)
+			}
+		}
+	}
+	for _, op := range b.operations {
+		add(op.accounts)
+	}
+	for _, payment := range b.state.payments {
+		add(payment.accounts())
+	}
+	b.state.book = ledger.QueueLock(q, accounts)
+	q.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&b.state.clock)
+	})
+}
+
+// errRecordMissing means that a key is taken and yet has no row. No interleaving of transactions can
+// do that.
+var errRecordMissing = errors.New("a key is taken, but its row cannot be found")
+
+// lookUp is another round trip, for what the first one brought up: what taken keys stand for, who
+// holds taken references, and the accounts of locked payments. It reads in statements after the
+// claims, because the claims waited for rivals whose rows only a later statement sees.
+func (b *batch) lookUp(ctx context.Context, tx *postgres.Tx) error {
+	for _, payment := range b.state.payments {
+		b.state.references.load(payment)
+	}
+	keys, names := b.notClaimed()
+	if len(keys) == 0 && len(names) == 0 && b.state.book != nil {
+		return nil
+	}
+	b.taken = idempotency.QueueRecords(tx.Batch(), keys)
+	b.state.references.lookUp(tx.Batch(), names)
+	if b.state.book == nil {
+		b.lockAccounts(tx.Batch())
+	}
+	if err := tx.Send(ctx); err != nil {
+		return err
+	}
+	if len(b.taken) < len(keys) {
+		return errRecordMissing
+	}
+	for _, name := range names {
+		if _, held := b.state.references.holder(name); !held {
+			return postgres.ErrAgain // its holder was canceled between the two statements
+		}
+	}
+	return nil
+}
+
+// notClaimed lists the keys that are taken, and the references that a payment holds which this batch
+// has not locked.
+func (b *batch) notClaimed() (keys []idempotency.Key, names []reference) {
+	for _, op := range b.operations {
+		if !b.claimed[op.claim.RequestID] {
+			keys = append(keys, op.claim.Key)
+			continue
+		}
+		name := op.referenceName()
+		if _, known := b.state.references.rows[name]; op.reference != "" && !known {
+			names = append(names, name)
+		}
+	}
+	return keys, names
+}
+
+// decide decides every operation whose key is ours, in the order of their arrival. For the others
+// the record of their key decides.
+func (b *batch) decide() {
+	b.state.now = b.state.clock
+	if last := b.state.book.LastEntryAt(); last.After(b.state.now) {
+		b.state.now = last
+	}
+	for _, op := range b.operations {
+		op.record, op.refusal, op.clock = nil, nil, b.state.clock
+		if !b.claimed[op.claim.RequestID] {
+			op.record = b.taken[op.claim.Key]
+			continue
+		}
+		decided := op.decide(&b.state)
+		if decided.refusal != nil {
+			op.refusal = decided.refusal
+			b.released = append(b.released, &op.claim)
+			continue
+		}
+		op.record = b.keep(op, decided)
+	}
+}
+
+// keep notes a decision for the writing, and returns the record that its key will stand for.
+func (b *batch) keep(op *operation, decided decision) *idempotency.Record {
+	if !op.existing {
+		b.created = append(b.created, decided.payment)
+	}
+	if decided.refund != nil {
+		b.refunds = append(b.refunds, decided.refund)
+	}
+	event := decided.announce()
+	b.events = append(b.events, event)
+	answer := decided.answer(op, event.Data)
+	record := &idempotency.Record{Claim: op.claim, Answer: &answer, AnsweredAt: b.state.now}
+	b.answered = append(b.answered, record)
+	return record
+}
+
+// write queues everything that was decided. COMMIT goes with it in the same round trip.
+func (b *batch) write(q *pgx.Batch) {
+	queuePayments(q, b.created)
+	queueSavedPayments(q, b.state.saved)
+	queueRefunds(q, b.refunds)
+	b.state.book.QueueWrite(q, b.state.now)
+	outbox.QueueInsert(q, b.events, b.state.now)
+	idempotency.QueueAnswers(q, b.answered, b.state.now)
+	idempotency.QueueRelease(q, b.released)
+	b.state.references.settle(q)
+}
