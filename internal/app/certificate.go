@@ -12,8 +12,9 @@ import (
 // certificateCheckInterval is how soon a renewed certificate is noticed.
 const certificateCheckInterval = time.Second
 
-// Certificate is the API's own. Whoever renews it writes its files, and need not tell the service: new connections get the
-// new one. Files that do not fit together, as in the middle of a renewal, leave the last good one in use.
+// Certificate is the API's own. Whoever renews it writes its files, and need not tell
+// the service: new connections get the new one. Files that do not fit together, as in
+// the middle of a renewal, leave the last good one in use.
 type Certificate struct {
 	certFile, keyFile string
 

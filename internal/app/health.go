@@ -12,8 +12,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
-// The database is asked every probeInterval and has probeTimeout to answer, so that readiness fails well within three
-// seconds of a database that has gone silent.
+// The database is asked every probeInterval and has probeTimeout to answer, so that
+// readiness fails well within three seconds of a database that has gone silent.
 const (
 	probeInterval = 500 * time.Millisecond
 	probeTimeout  = 1500 * time.Millisecond
@@ -21,8 +21,9 @@ const (
 
 var errDraining = errors.New("the instance is shutting down")
 
-// health knows whether this instance may take charges. It is asked by every load balancer and answers from memory; one
-// goroutine asks the database, on a connection that nothing else uses.
+// health knows whether this instance may take charges. It is asked by every load
+// balancer and answers from memory; one goroutine asks the database, on a connection
+// that nothing else uses.
 type health struct {
 	pools         *postgres.Pools
 	allowDataLoss bool
@@ -76,8 +77,9 @@ func (h *health) record(err error) {
 	}
 }
 
-// probe finds out whether money may run on the database: it is there, takes writes, keeps what it has committed, and has the
-// schema with every constraint that the code relies on.
+// probe finds out whether money may run on the database: it is there, takes writes,
+// keeps what it has committed, and has the schema with every constraint that the code
+// relies on.
 func (h *health) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -92,8 +94,8 @@ func (h *health) probe(ctx context.Context) error {
 	return migrations.Check(ctx, h.pools.Probe)
 }
 
-// waitUntilFit returns nil once the instance may take charges. It waits for a database that is on its way up; for anything else
-// that is wrong it returns at once.
+// waitUntilFit returns nil once the instance may take charges. It waits for a database
+// that is on its way up; for anything else that is wrong it returns at once.
 func (h *health) waitUntilFit(ctx context.Context, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

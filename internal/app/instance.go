@@ -1,6 +1,6 @@
-// Package app makes an instance of the service out of its parts. It is the one place that knows
-// them all: it reads the configuration, opens the pools, wires the services and the API, runs
-// the background workers, and ends everything in reverse.
+// Package app makes an instance of the service out of its parts. It is the one place
+// that knows them all: it reads the configuration, opens the pools, wires the services
+// and the API, runs the background workers, and ends everything in reverse.
 package app
 
 import (
@@ -50,9 +50,10 @@ type Instance struct {
 	admin         net.Listener // nil: none
 }
 
-// New wires an instance on the migrated database at databaseURL. It returns once money may run on
-// that database: one that is still starting is waited for, and anything else is an error.
-// The instance takes charges through its fields; Listen and Serve put it on the network.
+// New wires an instance on the migrated database at databaseURL. It returns once money
+// may run on that database: one that is still starting is waited for, and anything else
+// is an error. The instance takes charges through its fields; Listen and Serve put it
+// on the network.
 func New(ctx context.Context, config Config, databaseURL string, logger *slog.Logger) (_ *Instance, err error) {
 	in := &Instance{config: config, logger: logger}
 	defer func() {
@@ -133,8 +134,9 @@ func (in *Instance) newAPI() http.Handler {
 	return httpapi.New(config)
 }
 
-// readyToCharge returns nil while the instance may take a charge and has room for one. A queue that
-// is full for a moment is rarely met by a probe; one that stays full takes nothing more.
+// readyToCharge returns nil while the instance may take a charge and has room for one.
+// A queue that is full for a moment is rarely met by a probe; one that stays full takes
+// nothing more.
 func (in *Instance) readyToCharge() error {
 	if in.Payments.Full() {
 		return errFull
@@ -154,8 +156,8 @@ func (in *Instance) database() string {
 	return address.String()
 }
 
-// Close gives back what was opened, in reverse. The engine commits what waits in its queue first.
-// Serve closes by itself.
+// Close gives back what was opened, in reverse. The engine commits what waits in its
+// queue first. Serve closes by itself.
 func (in *Instance) Close() {
 	if in.Payments != nil {
 		in.Payments.Close()

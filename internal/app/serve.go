@@ -32,7 +32,8 @@ func Start(ctx context.Context, config Config, databaseURL string, logger *slog.
 	return in, nil
 }
 
-// Listen opens the ports, so that one that is taken is known before anything is said to be served.
+// Listen opens the ports, so that one that is taken is known before anything is said to
+// be served.
 func (in *Instance) Listen(ctx context.Context) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", in.config.ListenAddr)
 	if err != nil {
@@ -60,9 +61,9 @@ func (in *Instance) URL() string {
 // address is where the API listens.
 func (in *Instance) address() string { return in.listener.Addr().String() }
 
-// Serve answers requests until ctx ends; then it stops being ready, lets accepted requests finish,
-// closes the instance and returns. An error means that it could not serve, or that requests
-// were still running at the shutdown timeout.
+// Serve answers requests until ctx ends; then it stops being ready, lets accepted
+// requests finish, closes the instance and returns. An error means that it could not
+// serve, or that requests were still running at the shutdown timeout.
 func (in *Instance) Serve(ctx context.Context) error {
 	defer in.Close()
 	stopWorkers := in.startWorkers()
@@ -121,8 +122,8 @@ func (in *Instance) serveAPI(server *http.Server) error {
 	return server.Serve(in.listener)
 }
 
-// shutDown ends the API: not ready first, while it goes on serving; then no new connections; then
-// wait for what was accepted. All of it within the shutdown timeout.
+// shutDown ends the API: not ready first, while it goes on serving; then no new
+// connections; then wait for what was accepted. All of it within the shutdown timeout.
 func (in *Instance) shutDown(server *http.Server) error {
 	in.logger.Info("shutting down")
 	ctx, cancel := context.WithTimeout(context.Background(), in.config.ShutdownTimeout)

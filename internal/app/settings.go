@@ -12,8 +12,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/tracing"
 )
 
-// Settings configure an instance, by flags and the environment. They are texts until Parse has
-// read them all, so that every problem of a configuration is reported at once.
+// Settings configure an instance, by flags and the environment. They are texts until
+// Parse has read them all, so that every problem of a configuration is reported at
+// once.
 type Settings struct {
 	ListenAddr            string `help:"Address of the API; port 0 picks a free one and logs it." env:"LISTEN_ADDR" default:"127.0.0.1:8080"`
 	AdminAddr             string `help:"Address of health, metrics and profiles, which nobody else should reach; port 0 picks a free one and logs it, off has none." env:"ADMIN_ADDR" default:"127.0.0.1:8081"`

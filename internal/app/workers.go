@@ -16,8 +16,8 @@ const (
 	reapIntervalMax = time.Minute
 )
 
-// worker does something in the background, again and again, until the instance ends. Every
-// instance runs every worker: what they do is safe at once and twice.
+// worker does something in the background, again and again, until the instance ends.
+// Every instance runs every worker: what they do is safe at once and twice.
 type worker struct {
 	name     string
 	interval time.Duration
@@ -43,14 +43,15 @@ func (w worker) run(ctx context.Context, logger *slog.Logger) {
 func (in *Instance) workers() []worker {
 	return []worker{
 		{"watching the database", probeInterval, in.health.check},
-		// Until an authorization is canceled here, nobody can capture it either: a capture looks at
-		// the database's clock itself.
+		// Until an authorization is canceled here, nobody can capture it either: a
+		// capture looks at the database's clock itself.
 		{"expiring authorizations", expireInterval, func(ctx context.Context) error {
 			return untilShort(expireBatchSize, func() (int, error) {
 				return in.Payments.ExpireAuthorizations(ctx, expireBatchSize)
 			})
 		}},
-		// An answer expires by the database's clock, when it is asked for. This gives back its space.
+		// An answer expires by the database's clock, when it is asked for. This gives
+		// back its space.
 		{"reaping answers", min(in.config.Retention, reapIntervalMax), func(ctx context.Context) error {
 			return untilShort(reapBatchSize, func() (int, error) {
 				return idempotency.Reap(ctx, in.Pools.General, in.config.Retention, reapBatchSize)

@@ -1,19 +1,19 @@
 // Package groupcommit lets callers that wait at the same moment share one commit.
 //
-// A commit costs a flush to disk and two round trips, whether it carries one item or five hundred.
-// So a [Group] runs a few workers. An item that arrives while a worker is idle is committed at once,
-// alone. Items that arrive while all workers are busy gather, and go together in the next batch.
-// There is no timer: a quiet service has no added latency, and a busy one grows its batches by
-// exactly as much as it needs.
+// A commit costs a flush to disk and two round trips, whether it carries one item or
+// five hundred. So a [Group] runs a few workers. An item that arrives while a worker is
+// idle is committed at once, alone. Items that arrive while all workers are busy
+// gather, and go together in the next batch. There is no timer: a quiet service has no
+// added latency, and a busy one grows its batches by exactly as much as it needs.
 //
-// Every item has a key, and a key has one slot in the queue. Callers that wait under one key at the
-// same moment share the slot, and one item of theirs is committed: five thousand retries of one
-// request cost one. All of them get that item back, with what the commit made of it. What that
-// means for each of them is for the caller to say.
+// Every item has a key, and a key has one slot in the queue. Callers that wait under
+// one key at the same moment share the slot, and one item of theirs is committed: five
+// thousand retries of one request cost one. All of them get that item back, with what
+// the commit made of it. What that means for each of them is for the caller to say.
 //
-// The package knows nothing of what is committed. It is safe for one reason: an item is handed back
-// only after the commit function returned, and that function returns only when the outcome of its
-// batch is known.
+// The package knows nothing of what is committed. It is safe for one reason: an item is
+// handed back only after the commit function returned, and that function returns only
+// when the outcome of its batch is known.
 package groupcommit
 
 import (
@@ -30,16 +30,16 @@ import (
 var (
 	// ErrQueueFull means that the item was not taken: too many callers wait already.
 	ErrQueueFull = errors.New("too many callers are waiting for a commit")
-	// ErrNotStarted means that the caller gave up, or the group was closed, before the item was
-	// taken into a batch. It has had no effect and will have none.
+	// ErrNotStarted means that the caller gave up, or the group was closed, before the
+	// item was taken into a batch. It has had no effect and will have none.
 	ErrNotStarted = errors.New("the item was dropped before it was committed")
-	// ErrStarted means that the caller gave up while its item was being committed. It may have its
-	// effect.
+	// ErrStarted means that the caller gave up while its item was being committed. It
+	// may have its effect.
 	ErrStarted = errors.New("the item was being committed when its caller left")
 )
 
-// ErrIndivisible marks an error of the commit function that no single item can be at fault for,
-// such as a database that is away. Such a batch is not split.
+// ErrIndivisible marks an error of the commit function that no single item can be at
+// fault for, such as a database that is away. Such a batch is not split.
 var ErrIndivisible = errors.New("the batch failed as a whole")
 
 // PanicError is what a batch fails with when its commit function panicked.
@@ -52,11 +52,11 @@ func (e *PanicError) Error() string { return fmt.Sprintf("committing panicked: %
 
 // Config of a Group. All fields but Observer are required.
 type Config[T any] struct {
-	// Commit commits a batch of items, whose keys differ, and notes in each of them what came of it.
-	// An error means that none of them has an effect, or that the outcome stays unknown. A batch
-	// with an error that is not ErrIndivisible is committed again in two halves, until the item at
-	// fault is alone: it costs its neighbours log n commits. The context ends at Timeout and not
-	// before.
+	// Commit commits a batch of items, whose keys differ, and notes in each of them
+	// what came of it. An error means that none of them has an effect, or that the
+	// outcome stays unknown. A batch with an error that is not ErrIndivisible is
+	// committed again in two halves, until the item at fault is alone: it costs its
+	// neighbours log n commits. The context ends at Timeout and not before.
 	Commit func(ctx context.Context, batch []T) error
 
 	Workers      int           // batches in flight at once; each occupies a connection
@@ -67,8 +67,8 @@ type Config[T any] struct {
 	Observer Observer
 }
 
-// Observer is told what a Group does. The workers call its functions after they have handed out
-// results, so these should be quick. A nil function is not called.
+// Observer is told what a Group does. The workers call its functions after they have
+// handed out results, so these should be quick. A nil function is not called.
 type Observer struct {
 	// Waited: an item was taken into a batch this long after it was queued.
 	Waited func(time.Duration)
@@ -89,8 +89,8 @@ type Group[K, T comparable] struct {
 	closed  bool
 }
 
-// slot is one key's place in the queue, or in a batch. Once it is taken it belongs to the worker
-// that took it, until ready is closed. Its callers then read the item.
+// slot is one key's place in the queue, or in a batch. Once it is taken it belongs to
+// the worker that took it, until ready is closed. Its callers then read the item.
 type slot[K, T comparable] struct {
 	key     K
 	queued  time.Time
@@ -111,11 +111,12 @@ func New[K, T comparable](config Config[T]) *Group[K, T] {
 	return g
 }
 
-// Do waits until a commit that began after the call has decided about the key. It returns the item
-// that was committed: the caller's own, or that of another caller who waits under the same key.
+// Do waits until a commit that began after the call has decided about the key. It
+// returns the item that was committed: the caller's own, or that of another caller who
+// waits under the same key.
 //
-// When ctx ends the caller leaves: with ErrNotStarted if its item can have no effect any more, with
-// ErrStarted if it may. A caller never cancels a commit that has begun.
+// When ctx ends the caller leaves: with ErrNotStarted if its item can have no effect
+// any more, with ErrStarted if it may. A caller never cancels a commit that has begun.
 func (g *Group[K, T]) Do(ctx context.Context, key K, item T) (committed T, err error) {
 	s, err := g.enqueue(key, item)
 	if err != nil {
@@ -150,8 +151,8 @@ func (g *Group[K, T]) enqueue(key K, item T) (*slot[K, T], error) {
 	return s, nil
 }
 
-// leave takes a caller out of a queued slot. An empty slot leaves the queue, where it would take the
-// place of another. It is too late for a slot that has been taken.
+// leave takes a caller out of a queued slot. An empty slot leaves the queue, where it
+// would take the place of another. It is too late for a slot that has been taken.
 func (g *Group[K, T]) leave(s *slot[K, T], item T) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -189,8 +190,8 @@ func (g *Group[K, T]) observeWaits(batch []*slot[K, T], taken time.Time) {
 	}
 }
 
-// take waits for work and removes a batch from the queue. It returns nil once the group is closed
-// and the queue is empty.
+// take waits for work and removes a batch from the queue. It returns nil once the group
+// is closed and the queue is empty.
 func (g *Group[K, T]) take() []*slot[K, T] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -220,8 +221,8 @@ func (g *Group[K, T]) takeQueued() []*slot[K, T] {
 	return batch
 }
 
-// commit commits the slots and wakes their callers. If an error may be the fault of one item, it
-// commits the batch again in two halves.
+// commit commits the slots and wakes their callers. If an error may be the fault of one
+// item, it commits the batch again in two halves.
 func (g *Group[K, T]) commit(batch []*slot[K, T]) {
 	began := time.Now()
 	err := g.commitOnce(batch)
@@ -263,7 +264,8 @@ func (g *Group[K, T]) Waiting() int {
 	return g.waiting
 }
 
-// Close takes no more items, commits those that wait, and returns when the workers have ended.
+// Close takes no more items, commits those that wait, and returns when the workers have
+// ended.
 func (g *Group[K, T]) Close() {
 	g.mu.Lock()
 	g.closed = true

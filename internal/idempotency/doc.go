@@ -1,16 +1,18 @@
 // Package idempotency decides whether a request is new.
 //
-// The scheme is one unique constraint. A request claims its [Key] by inserting a row into idempotency_keys inside the very
-// transaction that has its effect; the primary key (merchant_id, scope, key) lets one transaction have it. So three
-// things that could come apart are one: the claim, the effect, and the stored [Answer]. They commit together or not at
-// all, and no crash leaves a key that is taken but not answered, or a charge whose key is free.
+// The scheme is one unique constraint. A request claims its [Key] by inserting a row
+// into idempotency_keys, inside the transaction that has its effect. The primary key
+// (merchant_id, scope, key) lets one transaction have that row. So the claim, the
+// effect and the stored [Answer] commit together or not at all. No crash leaves a key
+// that is taken but not answered, or a charge whose key is free.
 //
-// A request that finds its key taken compares [Fingerprint]s with the row that took it: the same request gets the stored
-// answer, byte for byte; another request is refused. A request that comes while the first is still running waits
-// inside its own INSERT, because that is how Postgres checks a unique constraint against an unfinished transaction.
+// A request whose key is taken is compared with the row's [Fingerprint]. The same
+// request gets the stored answer, byte for byte. Another request is refused. A request
+// that comes while the first is still running waits inside its own INSERT: that is how
+// Postgres checks a unique constraint against an unfinished transaction.
 //
-// Keys are kept for ever, answers for a retention. A late retry then learns that its key was used and for which payment,
-// and is never executed again.
+// Keys are kept for ever, answers for a retention. A late retry then learns that its
+// key was used and for which payment, and is never executed again.
 //
 // The wire format follows draft-ietf-httpapi-idempotency-key-header-07.
 package idempotency

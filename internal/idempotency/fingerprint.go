@@ -9,22 +9,25 @@ import (
 	"strconv"
 )
 
-// FingerprintVersion is the version of the encoding that this build writes. Raise it when the encoding of any operation
-// changes, and keep computing the older ones for as long as keys are kept, which is for ever.
+// FingerprintVersion is the version of the encoding that this build writes. Raise it
+// when the encoding of any operation changes, and keep computing the older ones: keys
+// are kept for ever.
 const FingerprintVersion int16 = 1
 
-// Fingerprint tells whether two requests under one key are the same request: equal versions and equal sums. It does not
-// see how a request was written. Member order, white space, escapes and a default spelled out make no difference.
+// Fingerprint tells whether two requests under one key are the same request: equal
+// versions and equal sums. It does not see how a request was written: member order,
+// white space, escapes and a default spelled out make no difference.
 type Fingerprint struct {
 	Version int16
 	Sum     [sha256.Size]byte
 }
 
-// Fingerprinter computes a Fingerprint of an operation's name and the fields of its decoded request.
+// Fingerprinter computes a Fingerprint of an operation's name and the fields of its
+// decoded request.
 //
-// Each field is written as its name and its value, each behind its length, so no two requests share an encoding. A field
-// that has its default value is left out: a field added in a later release changes no fingerprint of a request that
-// does not use it.
+// Each field is written as its name and its value, each behind its length, so no two
+// requests share an encoding. A field that has its default is left out. So a field that
+// is added in a later release changes no fingerprint of a request that does not use it.
 type Fingerprinter struct {
 	hash    hash.Hash
 	scratch []byte

@@ -5,20 +5,24 @@ import (
 	"strings"
 )
 
-// Scope separates key spaces, so that nothing a caller chooses can collide with a key of the service's own.
+// Scope separates key spaces, so that nothing a caller chooses can collide with a key
+// of the service's own.
 type Scope string
 
 const (
-	// ScopeClient is the key space of callers. A key sent by HTTP and the same key sent in a message are one key.
+	// ScopeClient is the key space of callers. A key sent by HTTP and the same key in a
+	// message are one key.
 	ScopeClient Scope = "client"
-	// ScopeService is the key space of what the service does of its own accord, such as ending an authorization.
+	// ScopeService is the key space of the service's own operations, such as ending an
+	// authorization.
 	ScopeService Scope = "service"
 )
 
-// KeyLengthMax is the longest key in bytes, as Stripe has it; the draft leaves the limit to the service.
+// KeyLengthMax is the longest key in bytes, as Stripe has it; the draft leaves the
+// limit to the service.
 const KeyLengthMax = 255
 
-// Key is one key of one merchant: two merchants' equal strings have nothing to do with each other.
+// Key is one key of one merchant. Equal strings of two merchants are two keys.
 type Key struct {
 	MerchantID int64
 	Scope      Scope
@@ -31,9 +35,10 @@ var (
 	ErrKeyInvalid = errors.New("the Idempotency-Key header is not a string of 1 to 255 visible ASCII characters")
 )
 
-// ParseKey reads the values of the Idempotency-Key header field. The draft makes it a string item of RFC 9651: `"abc"`,
-// with \" and \\ as the only escapes. Many clients send the bare abc; it is accepted and names the same key. Spaces
-// around the value are dropped; case matters.
+// ParseKey reads the values of the Idempotency-Key header field. The draft makes it a
+// string item of RFC 9651: `"abc"`, with \" and \\ as the only escapes. Many clients
+// send the bare abc: it is accepted, and names the same key. Spaces around the value
+// are dropped. Case matters.
 func ParseKey(values []string) (string, error) {
 	switch len(values) {
 	case 0:
@@ -55,7 +60,8 @@ func ParseKey(values []string) (string, error) {
 	return text, nil
 }
 
-// unquote reads a whole RFC 9651 string (section 3.3.3): nothing may follow its closing quote.
+// unquote reads a whole RFC 9651 string (section 3.3.3): nothing may follow its closing
+// quote.
 func unquote(text string) (string, bool) {
 	var value strings.Builder
 	for i := 1; i < len(text); i++ {

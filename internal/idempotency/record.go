@@ -23,7 +23,7 @@ type Answer struct {
 	Body     []byte
 }
 
-// Record is what a key stands for once it is taken: the claim that took it, and its answer.
+// Record is what a taken key stands for: the claim that took it, and its answer.
 type Record struct {
 	Claim
 	Answer     *Answer // nil: deleted after its retention
@@ -37,8 +37,9 @@ var (
 	ErrFingerprintVersion = errors.New("the key was taken by a release with a newer encoding of requests")
 )
 
-// AnswerTo returns the stored answer for a request that came under the record's key, at now by the database's clock.
-// The answer expires when it is retention old, whether or not the reaper has deleted it yet.
+// AnswerTo returns the stored answer for a request under the record's key. now is the
+// database's clock. The answer expires when it is retention old, whether or not the
+// reaper has deleted it yet.
 func (r *Record) AnswerTo(request Fingerprint, now time.Time, retention time.Duration) (*Answer, error) {
 	switch {
 	case r.Fingerprint.Version != request.Version:

@@ -13,14 +13,17 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/unnest"
 )
 
-// The Queue functions queue a statement on a round trip of the caller's transaction. They never
-// commit. A map that one of them returns is filled when the round trip has been made.
+// The Queue functions queue a statement on a round trip of the caller's transaction.
+// They never commit. A map that one of them returns is filled when the round trip has
+// been made.
 
-// QueueClaims inserts the claims. It returns the request ids of those that got their key.
+// QueueClaims inserts the claims. It returns the request ids of those that got their
+// key.
 //
-// A claim waits for an unfinished transaction that has claimed the same key. A claim whose key is
-// taken is left out. The keys of one call must differ. They are claimed in the order of the key, so
-// that two batches that share keys queue up instead of deadlocking.
+// A claim waits for an unfinished transaction that has claimed the same key. A claim
+// whose key is taken is left out. The keys of one call must differ. They are claimed in
+// the order of the key, so that two batches that share keys queue up instead of
+// deadlocking.
 func QueueClaims(q *pgx.Batch, claims []*Claim) map[uuid.UUID]bool {
 	claimed := make(map[uuid.UUID]bool, len(claims))
 	q.Queue(`
@@ -57,8 +60,8 @@ func QueueClaims(q *pgx.Batch, claims []*Claim) map[uuid.UUID]bool {
 	return claimed
 }
 
-// QueueRelease takes back claims of this same transaction: their requests are refused, and their
-// keys stay free. Rivals that wait for a key then claim it themselves.
+// QueueRelease takes back claims of this same transaction: their requests are refused,
+// and their keys stay free. Rivals that wait for a key then claim it themselves.
 func QueueRelease(q *pgx.Batch, claims []*Claim) {
 	if len(claims) == 0 {
 		return
@@ -75,8 +78,9 @@ func QueueRelease(q *pgx.Batch, claims []*Claim) {
 		unnest.Column(claims, func(c *Claim) [16]byte { return c.RequestID }))
 }
 
-// QueueRecords reads what the keys stand for. It must come after the claims, as a statement of its
-// own: a statement that had to wait for a rival does not see the rival's row, but the next one does.
+// QueueRecords reads what the keys stand for. It must come after the claims, as a
+// statement of its own: a statement that had to wait for a rival does not see the
+// rival's row, but the next one does.
 func QueueRecords(q *pgx.Batch, keys []Key) map[Key]*Record {
 	records := make(map[Key]*Record, len(keys))
 	if len(keys) == 0 {
@@ -128,8 +132,8 @@ func collectRecords(rows pgx.Rows, into map[Key]*Record) error {
 	return err
 }
 
-// QueueAnswers stores the answers of claims that this transaction holds. at is the transaction's
-// timestamp, from which the retention is counted.
+// QueueAnswers stores the answers of claims that this transaction holds. at is the
+// transaction's timestamp, from which the retention is counted.
 func QueueAnswers(q *pgx.Batch, records []*Record, at time.Time) {
 	if len(records) == 0 {
 		return
@@ -149,7 +153,8 @@ func QueueAnswers(q *pgx.Batch, records []*Record, at time.Time) {
 		at)
 }
 
-// Find reads what one key stands for, and the database's clock. The record is nil if the key is free.
+// Find reads what one key stands for, and the database's clock. The record is nil if
+// the key is free.
 func Find(ctx context.Context, conn *pgx.Conn, key Key) (record *Record, now time.Time, err error) {
 	q := &pgx.Batch{}
 	records := QueueRecords(q, []Key{key})
@@ -160,12 +165,12 @@ func Find(ctx context.Context, conn *pgx.Conn, key Key) (record *Record, now tim
 	return records[key], now, nil
 }
 
-// Reap deletes up to limit answers that are older than retention by the database's clock, and
-// returns how many. Fewer than limit means that none is left. Keys stay.
+// Reap deletes up to limit answers that are older than retention by the database's
+// clock, and returns how many. Fewer than limit means that none is left. Keys stay.
 func Reap(ctx context.Context, db database, retention time.Duration, limit int) (int, error) {
-	// The mark tells the audit a reaped answer from one that was never written. It never goes back.
-	// What is deleted follows the clock alone. So a clock that once was ahead costs no answer that
-	// is written after it was set right.
+	// The mark tells the audit a reaped answer from one that was never written. It
+	// never goes back. What is deleted follows the clock alone. So a clock that once
+	// was ahead costs no answer that is written after it was set right.
 	var before time.Time
 	err := db.QueryRow(ctx, `
 		UPDATE idempotency_reaper
@@ -174,11 +179,12 @@ func Reap(ctx context.Context, db database, retention time.Duration, limit int) 
 	if err != nil {
 		return 0, fmt.Errorf("marking what is reaped: %w", err)
 	}
-	// A request's id carries its time, which is before that of its answer. So old answers lie at the
-	// left of each merchant's part of the primary key, and no index on created_at is needed, which
-	// every charge would pay for. An instance whose clock is wrong by an hour makes ids that are
-	// wrong by an hour. created_at is the database's and decides, so such answers are reaped that
-	// much later, and never earlier.
+	// A request's id carries its time, which is before that of its answer. So old
+	// answers lie at the left of each merchant's part of the primary key, and no index
+	// on created_at is needed, which every charge would pay for. An instance whose
+	// clock is wrong by an hour makes ids that are wrong by an hour. created_at is the
+	// database's and decides, so such answers are reaped that much later, and never
+	// earlier.
 	tag, err := db.Exec(ctx, `
 		DELETE FROM idempotency_answers
 		WHERE (merchant_id, request_id) IN (
@@ -203,8 +209,8 @@ type database interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
 
-// firstIDOf is below every UUID of version 7 that is made at that time or later: its first 48 bits
-// are the milliseconds since 1970 (RFC 9562, section 5.7).
+// firstIDOf is below every UUID of version 7 that is made at that time or later: its
+// first 48 bits are the milliseconds since 1970 (RFC 9562, section 5.7).
 func firstIDOf(at time.Time) (id [16]byte) {
 	milliseconds := uint64(max(at.UnixMilli(), 0))
 	binary.BigEndian.PutUint64(id[:8], milliseconds<<16)

@@ -38,8 +38,8 @@ var (
 	ErrNotYet          = errors.New("the moment has not come yet")
 )
 
-// serviceAccountPrefix marks the accounts that the service itself keeps, such as a processor's
-// clearing account.
+// serviceAccountPrefix marks the accounts that the service itself keeps, such as a
+// processor's clearing account.
 const serviceAccountPrefix = "processor:"
 
 // nameLengthMax is the longest name of an account, in characters.
@@ -69,7 +69,8 @@ type Terms struct {
 	OverdraftLimit *int64 // minor units; nil: unlimited
 }
 
-// check finds what is wrong with the terms by themselves. The schema knows the same limits.
+// check finds what is wrong with the terms by themselves. The schema knows the same
+// limits.
 func (t *Terms) check() error {
 	var fields validate.Fields
 	limit := t.OverdraftLimit
@@ -89,9 +90,9 @@ func RequireCurrency(fields *validate.Fields, currency Currency) {
 		"must be an ISO 4217 code in upper case, for example USD")
 }
 
-// IfVersion is the version that an account or a payment must have for a change of it to be made, from
-// 1 on, or one of the constants below. The SQL of Put and Close knows them: only 0 creates, and what
-// is not above 0 asks for no version.
+// IfVersion is the version that an account or a payment must have for a change of it to
+// be made, from 1 on, or one of the constants below. The SQL of Put and Close knows
+// them: only 0 creates, and what is not above 0 asks for no version.
 type IfVersion int64
 
 // The conditions that name no version.

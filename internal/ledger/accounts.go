@@ -11,18 +11,20 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
-// Accounts reads and changes accounts for their owners. No money moves here: money moves in the
-// transaction of a payment, on a Book.
+// Accounts reads and changes accounts for their owners. No money moves here: money
+// moves in the transaction of a payment, on a Book.
 //
-// What changes here has no key. It is idempotent by its method: the same call again has no further
-// effect. It is acknowledged as strictly as a payment: see postgres.Confirm and its ErrNotConfirmed.
+// What changes here has no key. It is idempotent by its method: the same call again has
+// no further effect. It is acknowledged as strictly as a payment: see postgres.Confirm
+// and its ErrNotConfirmed.
 type Accounts struct{ pool *pgxpool.Pool }
 
 // NewAccounts works on the connections of pool.
 func NewAccounts(pool *pgxpool.Pool) *Accounts { return &Accounts{pool} }
 
-// Put creates the account under the id that its owner chose, or replaces its terms. The same call
-// again does not move the version. Only an unconditional call creates an account.
+// Put creates the account under the id that its owner chose, or replaces its terms. The
+// same call again does not move the version. Only an unconditional call creates an
+// account.
 func (a *Accounts) Put(
 	ctx context.Context, ref Ref, terms Terms, condition IfVersion,
 ) (account Account, created bool, err error) {
@@ -39,7 +41,8 @@ func (a *Accounts) Put(
 	return account, created, err
 }
 
-// put is one upsert, which decides. The row is read again only to say why it was refused.
+// put is one upsert, which decides. The row is read again only to say why it was
+// refused.
 func put(
 	ctx context.Context, conn *pgx.Conn, ref Ref, terms Terms, condition IfVersion,
 ) (account Account, created bool, err error) {
@@ -90,9 +93,9 @@ func whyNotPut(ctx context.Context, conn *pgx.Conn, ref Ref, terms Terms, condit
 	}
 }
 
-// Close closes an account that is empty. Nothing is deleted: its entries explain the balances of
-// others. On an account that is closed already the condition no longer matters, because the caller
-// has what it asked for (RFC 9110, section 13.1.1).
+// Close closes an account that is empty. Nothing is deleted: its entries explain the
+// balances of others. On an account that is closed already the condition no longer
+// matters, because the caller has what it asked for (RFC 9110, section 13.1.1).
 func (a *Accounts) Close(ctx context.Context, ref Ref, condition IfVersion) error {
 	if err := checkOwner(ref); err != nil {
 		if errors.Is(err, ErrInvalidID) {
@@ -105,9 +108,9 @@ func (a *Accounts) Close(ctx context.Context, ref Ref, condition IfVersion) erro
 	})
 }
 
-// closeAccount is one UPDATE, which decides. If a charge holds the row, it waits for that charge and
-// then looks at the balance again. A charge that comes after it waits for the UPDATE, and then finds
-// the account closed.
+// closeAccount is one UPDATE, which decides. If a charge holds the row, it waits for
+// that charge and then looks at the balance again. A charge that comes after it waits
+// for the UPDATE, and then finds the account closed.
 func closeAccount(ctx context.Context, conn *pgx.Conn, ref Ref, condition IfVersion) error {
 	tag, err := conn.Exec(ctx, `
 		UPDATE accounts

@@ -9,7 +9,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Reasons for which a journal is refused. Nothing has been changed when one of them is returned.
+// Reasons for which a journal is refused. Nothing has been changed when one of them is
+// returned.
 var (
 	ErrInsufficientFunds = errors.New("insufficient funds")
 	ErrBalanceTooLarge   = errors.New("balance would exceed 64 bits")
@@ -24,7 +25,7 @@ type Ref struct {
 	AccountID  string
 }
 
-// Balance is what decides about an account: the columns of its row that a posting reads or moves.
+// Balance is the columns of an account that a posting reads or moves.
 type Balance struct {
 	Ref
 	Currency       Currency
@@ -37,8 +38,9 @@ type Balance struct {
 	LastEntryAt    time.Time
 }
 
-// Available is what the account can pay, in minor units: posted − held + overdraft limit; nil if there is no limit. It
-// is never negative, because the schema keeps posted − held ≥ −limit, and at most the largest int64.
+// Available is what the account can pay, in minor units: posted − held + overdraft
+// limit; nil if there is no limit. It is never negative, because the schema keeps
+// posted − held ≥ −limit. It is at most the largest int64.
 func (b *Balance) Available() *int64 {
 	if b.OverdraftLimit == nil {
 		return nil
@@ -71,7 +73,8 @@ type Line struct {
 	Minor     int64
 }
 
-// Entry is a line after it was posted: the Sequence-th entry of its account, which left it with BalanceAfter.
+// Entry is a line after it was posted: the Sequence-th entry of its account, which left
+// the account with BalanceAfter.
 type Entry struct {
 	Ref
 	Sequence     int64
@@ -82,8 +85,9 @@ type Entry struct {
 	BalanceAfter int64
 }
 
-// Book is the accounts that one transaction holds locked, in the state that its decisions so far have
-// left them in, and the entries that they made. It belongs to that transaction's goroutine.
+// Book is the accounts that one transaction holds locked, in the state that its
+// decisions so far have left them in, and the entries that they made. It belongs to
+// that transaction's goroutine.
 type Book struct {
 	balances map[Ref]*Balance
 	changed  map[Ref]*Balance // each is written back once, however many entries and holds it got
@@ -109,7 +113,8 @@ func newBook(size int) *Book {
 
 func (b *Book) add(balance Balance) { b.balances[balance.Ref] = &balance }
 
-// Account returns a locked account as it stands now, or false if the merchant has no such account.
+// Account returns a locked account as it stands now, or false if the merchant has no
+// such account.
 func (b *Book) Account(ref Ref) (Balance, bool) {
 	account, ok := b.balances[ref]
 	if !ok {
@@ -118,8 +123,9 @@ func (b *Book) Account(ref Ref) (Balance, bool) {
 	return *account, true
 }
 
-// LastEntryAt is the time of the latest entry of any locked account. A transaction's now must not be earlier, or an
-// account's history would run backwards after a clock was set back.
+// LastEntryAt is the time of the latest entry of any locked account. The transaction's
+// timestamp must not be earlier, or an account's history would run backwards after a
+// clock was set back.
 func (b *Book) LastEntryAt() time.Time {
 	var latest time.Time
 	for _, account := range b.balances {
@@ -162,8 +168,8 @@ type Hold struct {
 	Destination string
 }
 
-// Place sets the money aside: it stays on the source's balance, and is no longer available. An error means that nothing
-// was done.
+// Place sets the money aside: it stays on the source's balance, and is no longer
+// available. An error means that nothing was done.
 func (b *Book) Place(h Hold) error {
 	source, destination := b.sidesOf(h)
 	switch {
@@ -175,14 +181,16 @@ func (b *Book) Place(h Hold) error {
 		return ErrInsufficientFunds
 	}
 	held, fits := add(source.Held, h.Minor)
-	if _, leaves := add(source.Posted, -held); !fits || !leaves { // a source without a limit covers everything
+	// A source without a limit covers everything, so the sums themselves may overflow.
+	if _, leaves := add(source.Posted, -held); !fits || !leaves {
 		return ErrBalanceTooLarge
 	}
 	b.move(source, destination, h.Minor, 1)
 	return nil
 }
 
-// Release makes the money available again. The hold must have been placed, now or by an earlier transaction; else it panics.
+// Release makes the money available again. It panics if the hold was not placed, now or
+// by an earlier transaction.
 func (b *Book) Release(h Hold) {
 	source, destination := b.sidesOf(h)
 	if source.Held < h.Minor || source.OpenPayments < 1 || destination.OpenPayments < 1 {

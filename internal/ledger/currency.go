@@ -9,9 +9,10 @@ import (
 // Currency is an ISO 4217 alphabetic code in upper case, for example "USD".
 type Currency string
 
-// minorUnitDigits is how many decimal digits each active currency's minor unit has, from ISO 4217 (list one). It matters where an
-// amount is shown or compared with another system's: 4999 is $49.99, ¥4999 and KD 4.999. Codes of funds, metals and tests
-// are left out: nobody is charged in them.
+// minorUnitDigits is how many decimal digits each active currency's minor unit has,
+// from ISO 4217 (list one). It matters where an amount is shown or compared with
+// another system's: 4999 is $49.99, ¥4999 and KD 4.999. Codes of funds, metals and
+// tests are left out: nobody is charged in them.
 var minorUnitDigits = func() map[Currency]int {
 	digits := map[Currency]int{}
 	for exponent, codes := range []string{
@@ -41,5 +42,6 @@ func (c Currency) Known() bool {
 	return known
 }
 
-// MinorUnitDigits is ISO 4217's exponent: 2 for USD, 0 for JPY, 3 for KWD. It is 0 for a currency that is not Known.
+// MinorUnitDigits is ISO 4217's exponent: 2 for USD, 0 for JPY, 3 for KWD. It is 0 for
+// a currency that is not Known.
 func (c Currency) MinorUnitDigits() int { return minorUnitDigits[c] }

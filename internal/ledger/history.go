@@ -8,18 +8,19 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// BalanceAt reads what an account's balance was at a time, that moment included: what its last entry
-// until then left. It is 0 before the first entry, and for an account that does not exist. A time
-// that has not come by the database's clock is ErrNotYet.
+// BalanceAt reads what an account's balance was at a time, that moment included: what
+// its last entry until then left. It is 0 before the first entry, and for an account
+// that does not exist. A time that has not come by the database's clock is ErrNotYet.
 //
 // Entries have no index by time and need none: their sequence is their order in time
-// (audit.i2_balances_match_entries). So the last one is found by halving, in one statement: twenty
-// look-ups by primary key in a million entries.
+// (audit.i2_balances_match_entries). So the last one is found by halving, in one
+// statement: twenty look-ups by primary key in a million entries.
 //
-// A posting reads the clock when it has locked the account, and is seen when it commits. So a moment
-// that is hardly over is asked for behind the account's lock. Every posting that read the clock
-// before it has then committed, and the answer is the same for ever. The lock is the one that a
-// posting takes: a steady stream of shared locks would starve the exclusive one.
+// A posting reads the clock when it has locked the account, and is seen when it
+// commits. So a moment that is hardly over is asked for behind the account's lock.
+// Every posting that read the clock before it has then committed, and the answer is the
+// same for ever. The lock is the one that a posting takes: a steady stream of shared
+// locks would starve the exclusive one.
 func (a *Accounts) BalanceAt(ctx context.Context, ref Ref, at time.Time) (minor int64, err error) {
 	var notYet bool
 	batch := &pgx.Batch{} // one implicit transaction, each statement of which sees what was committed before it

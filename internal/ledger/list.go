@@ -9,16 +9,20 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A page of a list is asked for by where the last one ended, and not by how many to skip. So an account or an entry that is added
-// between two pages neither hides nor repeats one that was there.
+// A page of a list begins where the last one ended. It does not skip a number of rows.
+// So a row that is added between two pages neither hides nor repeats another.
 
-// InIndexOrder is a statement that goes before the query of a list in its batch, which is one transaction. It leaves the planner
-// one way: along the primary key, which has the order of the list, and no further than LIMIT. Where there are no
-// statistics yet it expects few rows, and would read and sort all that there are: seconds instead of milliseconds on a million.
+// InIndexOrder is a statement that goes before the query of a list, in the same
+// transaction. It leaves the planner one way: along the primary key, which has the
+// order of the list, and no further than LIMIT. Without statistics the planner expects
+// few rows, and would read and sort all of them: seconds instead of milliseconds on a
+// million.
 const InIndexOrder = `
-	SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan', 'off', true)`
+	SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true),
+		set_config('enable_seqscan', 'off', true)`
 
-// List reads up to limit of a merchant's accounts, ascending by id, from the one after the id that is given; "" is before all.
+// List reads up to limit of a merchant's accounts, ascending by id, after the given id;
+// "" is before all.
 func (a *Accounts) List(
 	ctx context.Context, merchantID int64, afterID string, limit int,
 ) (accounts []Account, err error) {
@@ -42,7 +46,8 @@ func (a *Accounts) List(
 	return accounts, nil
 }
 
-// WrittenEntry is an entry with the time at which its transaction wrote it, by the database's clock.
+// WrittenEntry is an entry with the time at which its transaction wrote it, by the
+// database's clock.
 type WrittenEntry struct {
 	Entry
 	At time.Time
@@ -51,8 +56,8 @@ type WrittenEntry struct {
 // NewestEntry is where an account's statement begins: above every sequence.
 const NewestEntry = math.MaxInt64
 
-// Entries reads an account's statement, newest first: up to limit entries, from the one before the sequence that is given. An account
-// that does not exist has none.
+// Entries reads an account's statement, newest first: up to limit entries before the
+// given sequence. An account that does not exist has none.
 func (a *Accounts) Entries(
 	ctx context.Context, ref Ref, beforeSequence int64, limit int,
 ) (entries []WrittenEntry, err error) {

@@ -11,16 +11,18 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/unnest"
 )
 
-// The Queue functions queue a statement on a round trip of the caller's transaction. They never
-// commit.
+// The Queue functions queue a statement on a round trip of the caller's transaction.
+// They never commit.
 
-// QueueLock locks the accounts. The book that it returns has them once the round trip has been made,
-// as they are when every earlier holder has finished. Accounts that do not exist are left out.
+// QueueLock locks the accounts. The book that it returns has them once the round trip
+// has been made, as they are when every earlier holder has finished. Accounts that do
+// not exist are left out.
 //
-// The lock order is the ORDER BY of this statement, ascending, and COLLATE "C" by the column's
-// definition. Row locks are taken above the sort, so two transactions that want the same accounts
-// queue up instead of deadlocking. The statement filters on the key alone and reads only the locked
-// row: anything else could be as old as the moment before the wait.
+// The lock order is the ORDER BY of this statement, ascending, and COLLATE "C" by the
+// column's definition. Row locks are taken above the sort, so two transactions that
+// want the same accounts queue up instead of deadlocking. The statement filters on the
+// key alone and reads only the locked row: anything else could be as old as the moment
+// before the wait.
 func QueueLock(q *pgx.Batch, refs []Ref) *Book {
 	book := newBook(len(refs))
 	q.Queue(`
@@ -60,9 +62,9 @@ func orZero(at *time.Time) time.Time {
 	return *at
 }
 
-// QueueWrite writes what was done on the book: the entries, in one statement because the database
-// checks that every journal of a statement balances, and then each account that changed, once. at
-// is the transaction's timestamp.
+// QueueWrite writes what was done on the book: the entries, in one statement because
+// the database checks that every journal of a statement balances, and then each account
+// that changed, once. at is the transaction's timestamp.
 func (b *Book) QueueWrite(q *pgx.Batch, at time.Time) {
 	if len(b.entries) > 0 {
 		b.queueEntries(q, at)

@@ -1,8 +1,8 @@
 // Package outbox writes down what happened, in the transaction that makes it happen.
 //
-// It is the transactional outbox pattern. An event is a row beside the change that it reports, so
-// one cannot exist without the other, whatever dies when. Telling the world is a later step, which
-// may be repeated.
+// It is the transactional outbox pattern. An event is a row beside the change that it
+// reports, so one cannot exist without the other, whatever dies when. Telling the world
+// is a later step, which may be repeated.
 package outbox
 
 import (
@@ -24,7 +24,8 @@ type Event struct {
 	Data       []byte     // JSON: the payment or the refund, as it was after the change
 }
 
-// QueueInsert queues the events on a round trip of the caller's transaction. at is its timestamp.
+// QueueInsert queues the events on a round trip of the caller's transaction. at is its
+// timestamp.
 func QueueInsert(q *pgx.Batch, events []Event, at time.Time) {
 	if len(events) == 0 {
 		return

@@ -6,8 +6,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/problem"
 )
 
-// An answer is stored with the payment, in its transaction, and replayed byte for byte. So it is
-// made here, in the terms of the API, whichever door the request came through.
+// An answer is stored with the payment, in its transaction, and replayed byte for byte.
+// So it is made here, in the terms of the API, whichever door the request came through.
 
 // The statuses of answers that are no problem.
 const (
@@ -32,7 +32,8 @@ func (d *decision) announce() outbox.Event {
 	return event
 }
 
-// answer is what the operation's caller is told. body is the payment or the refund as JSON.
+// answer is what the operation's caller is told. body is the payment or the refund as
+// JSON.
 func (d *decision) answer(op *operation, body []byte) idempotency.Answer {
 	location := "/payments/" + FormatID(d.payment.ID)
 	switch {

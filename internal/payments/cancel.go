@@ -8,7 +8,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 )
 
-// Cancel frees the money that an authorized payment holds. It answers and replays like Charge.
+// Cancel frees the money that an authorized payment holds. It answers and replays like
+// Charge.
 func (s *Service) Cancel(ctx context.Context, caller Caller, paymentID uuid.UUID) (Reply, error) {
 	return s.do(ctx, newCancel(caller, paymentID), nil)
 }

@@ -18,7 +18,8 @@ type Capture struct {
 	Amount    *int64 // minor units, at most what was authorized; nil: all of it
 }
 
-// Capture moves the money that an authorized payment holds, once. It answers and replays like Charge.
+// Capture moves the money that an authorized payment holds, once. It answers and
+// replays like Charge.
 func (s *Service) Capture(ctx context.Context, caller Caller, capture Capture) (Reply, error) {
 	return s.do(ctx, newCapture(caller, capture), capture.check())
 }
@@ -37,15 +38,16 @@ func newCapture(caller Caller, capture Capture) *operation {
 	return op
 }
 
-// fingerprintAmount tells an amount that is left out from one that is given, whatever it is: the
-// meaning of a missing one depends on the payment.
+// fingerprintAmount tells an amount that is left out from one that is given, whatever
+// it is: the meaning of a missing one depends on the payment.
 func fingerprintAmount(f *idempotency.Fingerprinter, amount *int64) {
 	if amount != nil {
 		f.Text("amount", strconv.FormatInt(*amount, 10))
 	}
 }
 
-// decideCapture moves the money that an authorization holds, or a part of it. The rest is free again.
+// decideCapture moves the money that an authorization holds, or a part of it. The rest
+// is free again.
 func decideCapture(st *state, claim *idempotency.Claim, amount *int64) decision {
 	payment, refusal := st.payment(claim)
 	if refusal != nil {

@@ -30,9 +30,10 @@ type Charge struct {
 	AuthorizeOnly      bool // hold the money, to be captured later
 }
 
-// Charge charges once under the caller's key. The same request under the same key gets the same
-// answer, however often it comes and wherever it goes. A *Refusal or a *validate.Error is a definite
-// no. After any other error the same key finds out what happened.
+// Charge charges once under the caller's key. The same request under the same key gets
+// the same answer, however often it comes and wherever it goes. A *Refusal or a
+// *validate.Error is a definite no. After any other error the same key finds out what
+// happened.
 func (s *Service) Charge(ctx context.Context, caller Caller, charge Charge) (Reply, error) {
 	return s.do(ctx, newCharge(caller, charge), charge.check())
 }
@@ -66,9 +67,9 @@ func requireAmount(fields *validate.Fields, minor *int64) {
 		"must be at most 9007199254740991")
 }
 
-// fingerprint is the canonical form of the request. Never change what it writes for a given Charge:
-// stored fingerprints are for ever. A new field is left out when it has its default, and so changes
-// nothing for older requests.
+// fingerprint is the canonical form of the request. Never change what it writes for a
+// given Charge: stored fingerprints are for ever. A new field is left out when it has
+// its default, and so changes nothing for older requests.
 func (c *Charge) fingerprint() idempotency.Fingerprint {
 	f := idempotency.NewFingerprinter(operationCharge)
 	f.Int("amount", c.Amount.Minor)
@@ -107,9 +108,10 @@ func newCharge(caller Caller, charge Charge) *operation {
 
 // decideCharge is pure: no I/O, and no clock but that of the state.
 //
-// What depends on things that may change (an account that does not exist yet, a reference that
-// another payment holds) is refused, and the key stays free. A source that cannot pay is declined:
-// that answer is stored. Otherwise a retry could succeed behind the back of a caller who was told no.
+// What depends on things that may change (an account that does not exist yet, a
+// reference that another payment holds) is refused, and the key stays free. A source
+// that cannot pay is declined: that answer is stored. Otherwise a retry could succeed
+// behind the back of a caller who was told no.
 func decideCharge(st *state, claim *idempotency.Claim, charge *Charge) decision {
 	if refusal := refuseCharge(st, claim.MerchantID, charge); refusal != nil {
 		return decision{refusal: refusal}
@@ -141,8 +143,8 @@ func decideCharge(st *state, claim *idempotency.Claim, charge *Charge) decision 
 	return decision{payment: payment, event: "payment." + string(payment.Status)}
 }
 
-// pay moves the money of a new payment, or holds it to be captured later. On an error it has done
-// neither.
+// pay moves the money of a new payment, or holds it to be captured later. On an error
+// it has done neither.
 func (st *state) pay(payment *Payment, authorizeOnly bool) error {
 	if authorizeOnly {
 		if err := st.book.Place(payment.hold()); err != nil {

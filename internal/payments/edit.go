@@ -13,24 +13,27 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/validate"
 )
 
-// Patch changes what a payment's owner has written on it, and moves no money: a JSON merge patch (RFC 7396) that has been
-// read.
+// Patch is a decoded JSON merge patch (RFC 7396) of a payment's description and
+// metadata. It moves no money.
 type Patch struct {
 	Description *string            // nil: as it is
 	Metadata    map[string]*string // each nil value removes its key
 	NoMetadata  bool               // all of it is removed, before Metadata is added
 }
 
-// ErrVersionMismatch means that the payment has changed since the version that the caller has seen.
+// ErrVersionMismatch means that the payment has changed since the version that the
+// caller has seen.
 var ErrVersionMismatch = errors.New("the payment has changed since the given version")
 
-// Edit applies the patch to the version of the payment that the caller has seen, to prevent lost
-// updates: with another version by now it returns ErrVersionMismatch. With AnyVersion the patch is
-// applied to the latest version. Then each further try is due to somebody else's change, and none
-// is made when ctx is over. A patch that changes nothing does not move the version.
+// Edit applies the patch to the version of the payment that the caller has seen, to
+// prevent lost updates: with another version by now it returns ErrVersionMismatch. With
+// AnyVersion the patch is applied to the latest version. Then each further try is due
+// to somebody else's change, and none is made when ctx is over. A patch that changes
+// nothing does not move the version.
 //
-// A *validate.Error means that the payment would have too much written on it, ErrNotFound that there
-// is no such payment, and postgres.ErrNotConfirmed that it is edited, but not yet known to be safe.
+// A *validate.Error means that the payment would have too much written on it,
+// ErrNotFound that there is no such payment, and postgres.ErrNotConfirmed that it is
+// edited, but not yet known to be safe.
 func (s *Service) Edit(
 	ctx context.Context, merchantID int64, id uuid.UUID, version ledger.IfVersion, patch Patch,
 ) (*Payment, error) {
@@ -53,8 +56,8 @@ func (s *Service) Edit(
 	}
 }
 
-// editVersion applies the patch if the payment is still as it was read. That is a condition of the
-// UPDATE, which decides. The read only says what to write.
+// editVersion applies the patch if the payment is still as it was read. That is a
+// condition of the UPDATE, which decides. The read only says what to write.
 func (s *Service) editVersion(ctx context.Context, payment *Payment, patch Patch) (*Payment, error) {
 	patch.applyTo(payment)
 	if err := payment.checkTexts(); err != nil {

@@ -11,12 +11,12 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 )
 
-// ExpireAuthorizations cancels up to limit authorizations whose time is over, of any merchant, and
-// returns how many there were. Fewer than limit means that none is left. An error means that some
-// may be left.
+// ExpireAuthorizations cancels up to limit authorizations whose time is over, of any
+// merchant, and returns how many there were. Fewer than limit means that none is left.
+// An error means that some may be left.
 //
-// Every instance may call it at any time. Each cancellation is an operation like any other, under a
-// key that names the payment, so it happens once.
+// Every instance may call it at any time. Each cancellation is an operation like any
+// other, under a key that names the payment, so it happens once.
 func (s *Service) ExpireAuthorizations(ctx context.Context, limit int) (int, error) {
 	expired, err := s.expired(ctx, limit)
 	if err != nil {
@@ -35,7 +35,8 @@ func (s *Service) ExpireAuthorizations(ctx context.Context, limit int) (int, err
 	return len(expired), canceling.Wait()
 }
 
-// newExpire is the service's own operation, in a scope of keys that no caller can choose from.
+// newExpire is the service's own operation, in a scope of keys that no caller can
+// choose from.
 func newExpire(payment paymentRef) *operation {
 	caller := Caller{
 		Key: idempotency.Key{
@@ -63,8 +64,8 @@ func decideExpire(st *state, claim *idempotency.Claim) decision {
 	return decideCancel(st, claim)
 }
 
-// The clock is read once, in a subquery. Read for each row, it could not bound what is read of the
-// index.
+// The clock is read once, in a subquery. Read for each row, it could not bound what is
+// read of the index.
 const expiredSQL = `
 	SELECT merchant_id, id
 	FROM payments
@@ -72,8 +73,8 @@ const expiredSQL = `
 	ORDER BY authorized_until
 	LIMIT $1`
 
-// expired finds authorizations whose time is over, the oldest first. Whether one really is over is
-// decided again, on its locked row.
+// expired finds authorizations whose time is over, the oldest first. Whether one really
+// is over is decided again, on its locked row.
 func (s *Service) expired(ctx context.Context, limit int) ([]paymentRef, error) {
 	rows, err := s.pool.Query(ctx, expiredSQL, limit)
 	if err != nil {

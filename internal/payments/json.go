@@ -4,8 +4,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// paymentJSON is a payment as the world sees it: in answers, in events and in lists. It stands here and not with the
-// HTTP handlers because an answer is stored with the payment, in its transaction, whichever door the request came through.
+// paymentJSON is a payment as the world sees it: in answers, in events and in lists.
 type paymentJSON struct {
 	ID                 string            `json:"id"`
 	Status             Status            `json:"status"`
@@ -23,10 +22,12 @@ type paymentJSON struct {
 	Version            int64             `json:"version"`
 }
 
-// TimeFormat is RFC 3339 with microseconds, which is what Postgres keeps. Times are UTC.
+// TimeFormat is RFC 3339 with microseconds, which is what Postgres keeps. Times are
+// UTC.
 const TimeFormat = "2006-01-02T15:04:05.000000Z"
 
-// JSON writes the payment as callers see it. Members of metadata are sorted, so equal payments are equal bytes.
+// JSON writes the payment as callers see it. Members of metadata are sorted, so equal
+// payments are equal bytes.
 func (p *Payment) JSON() []byte {
 	view := paymentJSON{
 		ID:                 FormatID(p.ID),
@@ -79,8 +80,8 @@ func metadataJSON(metadata map[string]string) string {
 	return string(mustMarshal(metadata))
 }
 
-// mustMarshal is for values that cannot fail to marshal: they hold nothing but numbers and texts that were decoded from
-// valid UTF-8.
+// mustMarshal is for values that cannot fail to marshal: numbers, and texts that were
+// decoded from valid UTF-8.
 func mustMarshal(value any) []byte {
 	text, err := json.Marshal(value, json.Deterministic(true))
 	if err != nil {

@@ -15,18 +15,18 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/unnest"
 )
 
-// Filter says which payments a list is of. What is left at its zero value does not narrow it.
+// Filter narrows a list of payments. A field with its zero value does not narrow it.
 type Filter struct {
 	Status        Status
 	Reference     string
 	Key           string // the caller's idempotency key that the payment belongs to
 	Account       string // its source or its destination
 	CreatedFrom   *time.Time
-	CreatedBefore *time.Time // not at this moment itself, so that spans of time can be put side by side
+	CreatedBefore *time.Time // exclusive, so that spans of time can be put side by side
 }
 
-// Page is a part of a list, newest first. It may be short of what was asked for, and even empty, and still not be the last: only
-// a nil Next means that there is no more.
+// Page is a part of a list, newest first. It may be shorter than its limit, and even
+// empty, and still not be the last: only a nil Next means that there is no more.
 type Page struct {
 	Payments []*Payment
 	Next     *uuid.UUID // where the next page begins
@@ -35,17 +35,22 @@ type Page struct {
 // Newest is where a list begins: above every payment's id.
 var Newest = uuid.Max
 
-// examinedMax is how many payments a page of a filtered list looks at. The filters have no indexes: every index on this table costs each
-// charge, for ever, and most lists are read soon after what they list. So a filter that few payments meet is paid for by
-// the reader, in pages that are found quickly and hold little.
+// examinedMax is how many payments a page of a filtered list looks at. The filters have
+// no indexes: every index on this table would cost each charge, for ever. So the reader
+// pays for a filter that few payments meet, in pages that are found quickly and hold
+// little.
 const examinedMax = 10_000
 
 // List reads the page of up to limit payments that begins below the id before.
 //
-// Ids are made in the order of time, so their index is the list, newest first. A page is a span of ids, and its filters are looked
-// for in that span only. Pages thus never overlap and leave nothing out, whatever is paid meanwhile. A payment that is committed
-// late, with an id among those already read, is not on a later page: it was not there when the list began.
-func (s *Service) List(ctx context.Context, merchantID int64, filter Filter, before uuid.UUID, limit int) (Page, error) {
+// Ids are made in the order of time, so their index is the list, newest first. A page
+// is a span of ids, and its filters apply to that span only. So pages never overlap and
+// leave nothing out, whatever is paid meanwhile. A payment that is committed late, with
+// an id among those already read, is not on a later page: it was not there when the
+// list began.
+func (s *Service) List(
+	ctx context.Context, merchantID int64, filter Filter, before uuid.UUID, limit int,
+) (Page, error) {
 	if filter.Key != "" {
 		return s.listByKey(ctx, merchantID, filter)
 	}
@@ -74,8 +79,11 @@ func (s *Service) List(ctx context.Context, merchantID int64, filter Filter, bef
 	}
 }
 
-// lastExamined is the id of the last payment that a page which begins below before looks at; zero if it looks at all of them.
-func (s *Service) lastExamined(ctx context.Context, merchantID int64, before uuid.UUID) (id uuid.UUID, err error) {
+// lastExamined is the id of the last payment that a page below before looks at; zero if
+// it looks at all of them.
+func (s *Service) lastExamined(
+	ctx context.Context, merchantID int64, before uuid.UUID,
+) (id uuid.UUID, err error) {
 	batch := &pgx.Batch{}
 	batch.Queue(ledger.InIndexOrder)
 	batch.Queue(`
@@ -84,14 +92,16 @@ func (s *Service) lastExamined(ctx context.Context, merchantID int64, before uui
 		WHERE p.merchant_id = $1 AND p.id < $2
 		ORDER BY p.id DESC
 		OFFSET $3
-		LIMIT 1`, merchantID, before, examinedMax-1).QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
+		LIMIT 1`, merchantID, before, examinedMax-1,
+	).QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
 	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return uuid.Nil, fmt.Errorf("listing payments: %w", err)
 	}
 	return id, nil
 }
 
-// listByKey reads the one payment that a key stands for. Keys are kept for ever, so this finds it long after the stored answer is gone.
+// listByKey reads the one payment that a key stands for. Keys are kept for ever, so
+// this finds the payment long after the stored answer is gone.
 func (s *Service) listByKey(ctx context.Context, merchantID int64, filter Filter) (Page, error) {
 	found, err := s.find(ctx, `
 		SELECT `+paymentColumns+`
@@ -110,8 +120,11 @@ const matchesFilter = `
 	AND ($7::timestamptz IS NULL OR p.created_at >= $7)
 	AND ($8::timestamptz IS NULL OR p.created_at < $8)`
 
-// find runs a statement whose first parameters are its own, then those of matchesFilter, then the most rows that it returns.
-func (s *Service) find(ctx context.Context, sql string, filter Filter, limit int, own ...any) (found []*Payment, err error) {
+// find runs a statement. Its first parameters are its own, then come those of
+// matchesFilter, then the limit.
+func (s *Service) find(
+	ctx context.Context, sql string, filter Filter, limit int, own ...any,
+) (found []*Payment, err error) {
 	args := slices.Concat(own, []any{
 		unnest.Nullable(string(filter.Status)), unnest.Nullable(filter.Reference), unnest.Nullable(filter.Account),
 		roundUp(filter.CreatedFrom), roundUp(filter.CreatedBefore), limit,
@@ -128,8 +141,8 @@ func (s *Service) find(ctx context.Context, sql string, filter Filter, limit int
 	return found, nil
 }
 
-// roundUp makes a bound one that Postgres can compare, which keeps microseconds. Rounding down would let in what is earlier than a
-// lower bound, and leave out what is earlier than an upper one.
+// roundUp rounds a bound to Postgres's microseconds. Rounding down would let in rows
+// below a lower bound, and leave out rows below an upper one.
 func roundUp(at *time.Time) *time.Time {
 	if at == nil {
 		return nil

@@ -10,20 +10,22 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 )
 
-// operation is one change of money under one key. It names beforehand everything that its decision
-// will look at, so that a whole batch can be claimed and locked together. It decides in memory.
+// operation is one change of money under one key. It names beforehand everything that
+// its decision will look at, so that a whole batch can be claimed and locked together.
+// It decides in memory.
 type operation struct {
 	claim     idempotency.Claim
 	reference string       // to claim; "" for none
 	accounts  []ledger.Ref // to lock, of an operation that makes a payment
-	// existing: the claim's payment is there already. Its row is locked, and then the two accounts
-	// that the row names.
+	// existing: the claim's payment is there already. Its row is locked, and then the
+	// two accounts that the row names.
 	existing bool
 	decide   func(*state) decision
 
 	request context.Context // of the caller, for tracing; it governs nothing
 
-	// What came of it, written by the transaction that committed it: a record or a refusal.
+	// What came of it, written by the transaction that committed it: a record or a
+	// refusal.
 	record  *idempotency.Record // what the key stands for now
 	refusal *Refusal            // why the key is still free
 	clock   time.Time           // the database's, at that transaction
@@ -45,15 +47,16 @@ func newOperation(
 	}
 }
 
-// fingerprintOn begins the canonical form of a request on one payment; see Charge.fingerprint.
+// fingerprintOn begins the canonical form of a request on one payment; see
+// Charge.fingerprint.
 func fingerprintOn(operationName string, paymentID uuid.UUID) *idempotency.Fingerprinter {
 	f := idempotency.NewFingerprinter(operationName)
 	f.Text("payment_id", FormatID(paymentID))
 	return f
 }
 
-// decision is what an operation came to in memory: a payment as it is now, with the event that
-// announces it, or a refusal that leaves no trace.
+// decision is what an operation came to in memory: a payment as it is now, with the
+// event that announces it, or a refusal that leaves no trace.
 type decision struct {
 	payment *Payment
 	refund  *Refund // that was made; nil: none
@@ -61,22 +64,26 @@ type decision struct {
 	refusal *Refusal
 }
 
-// state is the rows that one transaction holds locked, as its decisions so far have left them.
-// The operations of a batch are decided one after the other, so the second sees what the first did.
+// state is the rows that one transaction holds locked, as its decisions so far have
+// left them. The operations of a batch are decided one after the other, so the second
+// sees what the first did.
 type state struct {
 	book       *ledger.Book // the accounts
 	payments   map[paymentRef]*Payment
 	saved      map[paymentRef]*Payment // those that a decision has changed
 	references references
-	// clock is the database's, read after the locks. It ends authorizations and retentions.
+	// clock is the database's, read after the locks. It ends authorizations and
+	// retentions.
 	clock time.Time
-	// now is the transaction's timestamp: the clock, or the last entry of an account in the batch if
-	// that is later. So an account's history never goes back when a clock is set back.
+	// now is the transaction's timestamp: the clock, or the last entry of an account in
+	// the batch if that is later. So an account's history never goes back when a clock
+	// is set back.
 	now           time.Time
 	authorizedFor time.Duration // how long an authorization that is made now holds money
 }
 
-// payment is a copy of the claim's payment, to be changed, if its status allows the operation.
+// payment is a copy of the claim's payment, to be changed, if its status allows the
+// operation.
 func (st *state) payment(claim *idempotency.Claim) (*Payment, *Refusal) {
 	locked := st.payments[paymentOf(claim)]
 	switch {

@@ -17,19 +17,21 @@ type Status string
 
 // The statuses of a payment between accounts; states.go has the ways between them.
 const (
-	StatusAuthorized Status = "authorized" // the money is held, until it is captured, canceled or AuthorizedUntil has come
+	StatusAuthorized Status = "authorized" // the money is held, until AuthorizedUntil at most
 	StatusSucceeded  Status = "succeeded"  // the money has moved
 	StatusDeclined   Status = "declined"   // it has not and will not; DeclineCode says why
 	StatusCanceled   Status = "canceled"   // it was held and is free again
 )
 
-// statusProcessing is that of a payment that waits for a processor. The schema knows it, and no payment here has it yet.
+// statusProcessing is that of a payment that waits for a processor. The schema knows
+// it, and no payment has it yet.
 const statusProcessing Status = "processing"
 
 // statuses are all that the schema knows (payments_status_known).
 var statuses = []Status{StatusAuthorized, statusProcessing, StatusSucceeded, StatusDeclined, StatusCanceled}
 
-// live tells whether a payment of the status may still have moved money, or yet do so. A live one keeps its reference.
+// live tells whether a payment of the status has moved money, or may yet do so. A live
+// payment keeps its reference.
 func (s Status) live() bool {
 	switch s {
 	case StatusAuthorized, statusProcessing, StatusSucceeded:
@@ -75,7 +77,8 @@ func (p *Payment) accounts() []ledger.Ref {
 	}
 }
 
-// journal is how the payment moves money when it captures: out of its source, into its destination.
+// journal is how the payment moves money when it captures: out of its source, into its
+// destination.
 func (p *Payment) journal(minor int64) ledger.Journal {
 	return ledger.Journal{
 		MerchantID: p.MerchantID,
@@ -106,18 +109,20 @@ const (
 	requestIDPrefix = "req_"
 )
 
-// newID makes an id that sorts by time. It comes from a clock and a random source, and never from a
-// counter of this process: two instances must not make the same one.
+// newID makes an id that sorts by time. It comes from a clock and a random source, and
+// never from a counter of this process: two instances must not make the same one.
 func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
-// FormatID writes a payment's id as callers see it: "pay_" and the 32 hexadecimal digits of a UUID of version 7, which
-// sort by time. psql takes the digits as they are.
+// FormatID writes a payment's id as callers see it: "pay_" and the 32 hexadecimal
+// digits of a UUID of version 7, which sort by time. psql takes the digits as they are.
 func FormatID(id uuid.UUID) string { return formatID(paymentIDPrefix, id) }
 
-// FormatRefundID writes a refund's id as callers see it: like a payment's, behind "ref_".
+// FormatRefundID writes a refund's id as callers see it: like a payment's, behind
+// "ref_".
 func FormatRefundID(id uuid.UUID) string { return formatID(refundIDPrefix, id) }
 
-// FormatRequestID writes a request's id as callers see it: like a payment's, behind "req_".
+// FormatRequestID writes a request's id as callers see it: like a payment's, behind
+// "req_".
 func FormatRequestID(id uuid.UUID) string { return formatID(requestIDPrefix, id) }
 
 func formatID(prefix string, id uuid.UUID) string {
@@ -137,7 +142,7 @@ func ParseRefundID(text string) (uuid.UUID, error) { return parseID(refundIDPref
 
 func parseID(prefix, text string) (uuid.UUID, error) {
 	digits, ok := strings.CutPrefix(text, prefix)
-	if !ok || len(digits) != 32 || strings.ContainsFunc(digits, func(r rune) bool { return r >= 'A' && r <= 'F' }) {
+	if !ok || len(digits) != 32 || strings.ContainsAny(digits, "ABCDEF") {
 		return uuid.UUID{}, ErrInvalidID
 	}
 	var id uuid.UUID

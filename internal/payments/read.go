@@ -18,15 +18,16 @@ var (
 	ErrRefundNotFound = errors.New("the payment has no such refund")
 )
 
-const paymentColumns = `p.merchant_id, p.id, p.status, p.amount, p.currency, p.source_account, p.destination_account,
-	p.amount_captured, p.amount_refunded, coalesce(p.decline_code, ''), coalesce(p.reference, ''), p.description, p.metadata,
-	p.authorized_until, p.version, p.created_at`
+const paymentColumns = `p.merchant_id, p.id, p.status, p.amount, p.currency, p.source_account,
+	p.destination_account, p.amount_captured, p.amount_refunded, coalesce(p.decline_code, ''),
+	coalesce(p.reference, ''), p.description, p.metadata, p.authorized_until, p.version, p.created_at`
 
 func scanPayment(row pgx.CollectableRow) (*Payment, error) {
 	var p Payment
 	var until *time.Time
-	err := row.Scan(&p.MerchantID, &p.ID, &p.Status, &p.Amount.Minor, &p.Amount.Currency, &p.SourceAccount,
-		&p.DestinationAccount, &p.AmountCaptured, &p.AmountRefunded, &p.DeclineCode, &p.Reference, &p.Description, &p.Metadata,
+	err := row.Scan(&p.MerchantID, &p.ID, &p.Status, &p.Amount.Minor, &p.Amount.Currency,
+		&p.SourceAccount, &p.DestinationAccount, &p.AmountCaptured, &p.AmountRefunded,
+		&p.DeclineCode, &p.Reference, &p.Description, &p.Metadata,
 		&until, &p.Version, &p.CreatedAt)
 	if until != nil {
 		p.AuthorizedUntil = *until
@@ -36,7 +37,10 @@ func scanPayment(row pgx.CollectableRow) (*Payment, error) {
 
 // Get reads a payment as it is now, or returns ErrNotFound.
 func (s *Service) Get(ctx context.Context, merchantID int64, id uuid.UUID) (*Payment, error) {
-	return findOne(ctx, s.pool, `SELECT `+paymentColumns+` FROM payments p WHERE p.merchant_id = $1 AND p.id = $2`, merchantID, id)
+	return findOne(ctx, s.pool, `
+		SELECT `+paymentColumns+`
+		FROM payments p
+		WHERE p.merchant_id = $1 AND p.id = $2`, merchantID, id)
 }
 
 // findOne runs a statement that returns one payment, or none: ErrNotFound.
@@ -55,9 +59,11 @@ func findOne(ctx context.Context, db postgres.Querier, sql string, args ...any) 
 	return payment, nil
 }
 
-// Refunds reads up to limit of a payment's refunds, newest first, from the one below the id before; Newest is above all. It
-// returns ErrNotFound if there is no such payment.
-func (s *Service) Refunds(ctx context.Context, merchantID int64, paymentID, before uuid.UUID, limit int) ([]*Refund, error) {
+// Refunds reads up to limit of a payment's refunds, newest first, below the id before;
+// Newest is above all. It returns ErrNotFound if there is no such payment.
+func (s *Service) Refunds(
+	ctx context.Context, merchantID int64, paymentID, before uuid.UUID, limit int,
+) ([]*Refund, error) {
 	if _, err := s.Get(ctx, merchantID, paymentID); err != nil {
 		return nil, err
 	}
@@ -71,7 +77,9 @@ func (s *Service) Refunds(ctx context.Context, merchantID int64, paymentID, befo
 }
 
 // GetRefund reads one refund of a payment, or returns ErrRefundNotFound.
-func (s *Service) GetRefund(ctx context.Context, merchantID int64, paymentID, id uuid.UUID) (*Refund, error) {
+func (s *Service) GetRefund(
+	ctx context.Context, merchantID int64, paymentID, id uuid.UUID,
+) (*Refund, error) {
 	refunds, err := s.refunds(ctx, `
 		SELECT `+refundColumns+`
 		FROM refunds r
@@ -86,8 +94,8 @@ func (s *Service) GetRefund(ctx context.Context, merchantID int64, paymentID, id
 	return refunds[0], nil
 }
 
-const refundColumns = `r.merchant_id, r.id, r.payment_id, r.amount, p.currency, r.status, coalesce(r.decline_code, ''),
-	r.reason, r.created_at`
+const refundColumns = `r.merchant_id, r.id, r.payment_id, r.amount, p.currency, r.status,
+	coalesce(r.decline_code, ''), r.reason, r.created_at`
 
 func (s *Service) refunds(ctx context.Context, sql string, args ...any) ([]*Refund, error) {
 	rows, err := s.pool.Query(ctx, sql, args...)
@@ -96,8 +104,8 @@ func (s *Service) refunds(ctx context.Context, sql string, args ...any) ([]*Refu
 	}
 	refunds, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Refund, error) {
 		var r Refund
-		err := row.Scan(&r.MerchantID, &r.ID, &r.PaymentID, &r.Amount.Minor, &r.Amount.Currency, &r.Status, &r.DeclineCode,
-			&r.Reason, &r.CreatedAt)
+		err := row.Scan(&r.MerchantID, &r.ID, &r.PaymentID, &r.Amount.Minor, &r.Amount.Currency,
+			&r.Status, &r.DeclineCode, &r.Reason, &r.CreatedAt)
 		return &r, err
 	})
 	if err != nil {

@@ -17,13 +17,15 @@ type reference struct {
 	name       string
 }
 
-// references are the names that one transaction is about. The transaction claims them like keys,
-// looks up the holders of those that are taken, and in the end settles what the rows say.
+// references are the names that one transaction is about. The transaction claims them
+// like keys, looks up the holders of those that are taken, and in the end settles what
+// the rows say.
 type references struct {
-	// rows are the rows of payment_references: those that this transaction has claimed, those of
-	// the payments that it has locked, and those that it has looked up.
+	// rows are the rows of payment_references: those that this transaction has claimed,
+	// those of the payments that it has locked, and those that it has looked up.
 	rows map[reference]uuid.UUID
-	// holders are the live payments that hold a name, as the decisions so far have left it.
+	// holders are the live payments that hold a name, as the decisions so far have left
+	// it.
 	holders map[reference]uuid.UUID
 }
 
@@ -57,8 +59,9 @@ func (r *references) load(payment *Payment) {
 	}
 }
 
-// claim queues the claim of each operation's name, for the first payment that wants it. It waits for
-// an unfinished transaction that has claimed the name. A name that a live payment holds is left out.
+// claim queues the claim of each operation's name, for the first payment that wants it.
+// It waits for an unfinished transaction that has claimed the name. A name that a live
+// payment holds is left out.
 func (r *references) claim(q *pgx.Batch, operations []*operation) {
 	wanted := map[reference]uuid.UUID{}
 	for _, op := range operations {
@@ -109,9 +112,10 @@ func (r *references) lookUp(q *pgx.Batch, names []reference) {
 	})
 }
 
-// settle queues the correction of rows that are no longer true: their payment was declined, refused,
-// canceled, or was a retry. Another payment holds the name now, or none does. Each such row is this
-// transaction's own, or belongs to a payment that it has locked.
+// settle queues the correction of rows that are no longer true: their payment was
+// declined, refused, canceled, or was a retry. Another payment holds the name now, or
+// none does. Each such row is this transaction's own, or belongs to a payment that it
+// has locked.
 func (r *references) settle(q *pgx.Batch) {
 	moved := map[reference]uuid.UUID{}
 	freed := map[reference]uuid.UUID{}

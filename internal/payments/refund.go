@@ -45,7 +45,8 @@ type Refund struct {
 	key string // the idempotency key that it was made under
 }
 
-// Refund gives back what a payment captured, or a part of it. It answers and replays like Charge.
+// Refund gives back what a payment captured, or a part of it. It answers and replays
+// like Charge.
 func (s *Service) Refund(ctx context.Context, caller Caller, request RefundRequest) (Reply, error) {
 	return s.do(ctx, newRefund(caller, request), request.check())
 }
@@ -67,8 +68,8 @@ func newRefund(caller Caller, request RefundRequest) *operation {
 	return op
 }
 
-// decideRefund gives back what was captured, or a part of it. If the destination cannot pay, the
-// refund is declined: that answer is stored, like that of a declined charge.
+// decideRefund gives back what was captured, or a part of it. If the destination cannot
+// pay, the refund is declined: that answer is stored, like that of a declined charge.
 func decideRefund(
 	st *state, claim *idempotency.Claim, refundID uuid.UUID, request RefundRequest,
 ) decision {

@@ -10,12 +10,12 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
-// replayOrRefuse handles a request that breaks a rule. If its key has been answered already, it gets
-// that answer: the rule may be younger than the answer. It does not queue for a batch, because
-// rules seldom become stricter.
+// replayOrRefuse handles a request that breaks a rule. If its key has been answered
+// already, it gets that answer: the rule may be younger than the answer. It does not
+// queue for a batch, because rules seldom become stricter.
 //
-// A replay is an acknowledgement, so it is confirmed. Replays out of a batch need no such call: their
-// row locks are writes, so their COMMIT waits for the standby.
+// A replay is an acknowledgement, so it is confirmed. Replays out of a batch need no
+// such call: their row locks are writes, so their COMMIT waits for the standby.
 func (s *Service) replayOrRefuse(
 	ctx context.Context, op *operation, broken error,
 ) (reply Reply, err error) {

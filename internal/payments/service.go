@@ -15,12 +15,13 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
-// Errors of the service. With each of them the same key is safe to send again, and finds out.
+// Errors of the service. With each of them the same key is safe to send again, and
+// finds out.
 var (
 	ErrOverloaded     = errors.New("too many requests are waiting")
 	ErrOutcomeUnknown = errors.New("it is not known yet whether the request was executed")
-	// ErrUnavailable is about one attempt only: an earlier one, whose outcome its caller never
-	// learned, may have been executed.
+	// ErrUnavailable is about one attempt only: an earlier one, whose outcome its
+	// caller never learned, may have been executed.
 	ErrUnavailable = errors.New("this attempt did nothing, because the database cannot be used " +
 		"right now; an earlier one under the same key may have been executed")
 	ErrUnknownFingerprint = errors.New("the key was taken by a newer release of the service")
@@ -30,8 +31,8 @@ var (
 type Config struct {
 	Pools     *postgres.Pools
 	Retention time.Duration // how long answers are replayed
-	// AuthorizationLifetime is how long an authorization holds money before it is canceled, by the
-	// database's clock.
+	// AuthorizationLifetime is how long an authorization holds money before it is
+	// canceled, by the database's clock.
 	AuthorizationLifetime time.Duration
 
 	Workers      int           // money transactions in flight; at most the connections of Pools.Money
@@ -44,8 +45,8 @@ type Config struct {
 	Trace    Trace                // nil: no tracing
 }
 
-// Service makes payments and changes them. Its methods may be called from any goroutine, of any
-// number of instances on one database.
+// Service makes payments and changes them. Its methods may be called from any
+// goroutine, of any number of instances on one database.
 type Service struct {
 	pool          *pgxpool.Pool
 	committer     *postgres.Committer
@@ -87,14 +88,14 @@ type Caller struct {
 // Reply is an answer on its way to one caller.
 type Reply struct {
 	idempotency.Answer
-	// RequestID names the request that was executed. If it is not the caller's own, the answer is a
-	// replay.
+	// RequestID names the request that was executed. If it is not the caller's own, the
+	// answer is a replay.
 	RequestID uuid.UUID
 	PaymentID uuid.UUID
 }
 
-// do executes an operation under its key, or replays the answer of that key. broken is what is wrong
-// with the request by itself.
+// do executes an operation under its key, or replays the answer of that key. broken is
+// what is wrong with the request by itself.
 func (s *Service) do(ctx context.Context, op *operation, broken error) (Reply, error) {
 	if broken != nil {
 		return s.replayOrRefuse(ctx, op, broken)
@@ -110,12 +111,13 @@ func (s *Service) do(ctx context.Context, op *operation, broken error) (Reply, e
 		case committed.claim.Fingerprint == op.claim.Fingerprint:
 			return Reply{}, committed.refusal
 		}
-		// Another request came first under this key, and was refused. The key is free again, and that
-		// refusal says nothing about this request.
+		// Another request came first under this key, and was refused. The key is free
+		// again, and that refusal says nothing about this request.
 	}
 }
 
-// replyTo is what the key's record means for one request, at the time of the database's clock.
+// replyTo is what the key's record means for one request, at the time of the database's
+// clock.
 func (s *Service) replyTo(
 	op *operation, record *idempotency.Record, clock time.Time,
 ) (Reply, error) {

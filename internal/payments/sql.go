@@ -11,13 +11,13 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/unnest"
 )
 
-// The queue functions queue a statement on a round trip of the caller's transaction. They never
-// commit. With nothing to do they queue nothing.
+// The queue functions queue a statement on a round trip of the caller's transaction.
+// They never commit. With nothing to do they queue nothing.
 
-// queueLockPayments locks the payments that the operations change, ascending, and puts them into
-// locked, as they are once every earlier holder has finished. Those that do not exist are left out.
-// It tells whether there are any. The statement filters on the key alone and reads only the
-// locked row, like ledger.QueueLock.
+// queueLockPayments locks the payments that the operations change, ascending, and puts
+// them into locked, as they are once every earlier holder has finished. Those that do
+// not exist are left out. It tells whether there are any. The statement filters on the
+// key alone and reads only the locked row, like ledger.QueueLock.
 func queueLockPayments(
 	q *pgx.Batch, operations []*operation, locked map[paymentRef]*Payment,
 ) (found bool) {
@@ -87,8 +87,8 @@ func queuePayments(q *pgx.Batch, created []*Payment) {
 		created[0].CreatedAt)
 }
 
-// queueSavedPayments writes what an operation can change about a payment, each payment once.
-// Description and metadata are changed elsewhere (Edit).
+// queueSavedPayments writes what an operation can change about a payment, each payment
+// once. Description and metadata are changed elsewhere (Edit).
 func queueSavedPayments(q *pgx.Batch, saved map[paymentRef]*Payment) {
 	if len(saved) == 0 {
 		return

@@ -16,8 +16,9 @@ type transition struct {
 	to        Status
 }
 
-// transitions are all of them. A decision asks this table before it looks at any money; the schema has the same table as a
-// trigger (payments_transition_legal), and docs/payment-states.md is drawn from it.
+// transitions are all of them. A decision asks this table before it looks at any money;
+// the schema has the same table as a trigger (payments_transition_legal), and
+// docs/payment-states.md is drawn from it.
 var transitions = []transition{
 	{"", operationCharge, StatusSucceeded},
 	{"", operationCharge, StatusAuthorized},

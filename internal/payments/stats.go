@@ -13,5 +13,6 @@ func (s *Service) Stats() Stats {
 	return Stats{Waiting: s.group.Waiting(), Transactions: s.committer.Stats()}
 }
 
-// Full tells whether another charge would be turned away now, because too many wait already.
+// Full tells whether another charge would be turned away now, because too many wait
+// already.
 func (s *Service) Full() bool { return s.group.Waiting() >= s.queueMax }

@@ -2,9 +2,9 @@ package payments
 
 import "context"
 
-// Trace is called before a batch is committed, with the contexts of the requests that it carries.
-// The returned context takes the place of the transaction's own. The returned function is called
-// at the end.
+// Trace is called before a batch is committed, with the contexts of the requests that
+// it carries. The returned context takes the place of the transaction's own. The
+// returned function is called at the end.
 type Trace func(ctx context.Context, requests []context.Context) (context.Context, func(error))
 
 type commit func(context.Context, []*operation) error

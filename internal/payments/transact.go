@@ -15,8 +15,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
-// transact commits a batch of operations, whose keys differ, in one transaction. It is the only place
-// where money moves. Steps 1 and 2 are one round trip, steps 4 and 5 another.
+// transact commits a batch of operations, whose keys differ, in one transaction. It is
+// the only place where money moves. Steps 1 and 2 are one round trip, steps 4 and 5
+// another.
 func (s *Service) transact(ctx context.Context, operations []*operation) error {
 	err := s.committer.Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 		b := s.newBatch(operations) // from nothing: after an unknown outcome this runs again
@@ -62,9 +63,9 @@ func (s *Service) newBatch(operations []*operation) *batch {
 	}}
 }
 
-// claim and lock wait for the rivals that hold what they want: always in the order keys, references,
-// payments, accounts, and each kind ascending. So transactions queue up, and never wait for each
-// other in a circle.
+// claim and lock wait for the rivals that hold what they want: always in the order
+// keys, references, payments, accounts, and each kind ascending. So transactions queue
+// up, and never wait for each other in a circle.
 func (b *batch) claim(q *pgx.Batch) {
 	claims := make([]*idempotency.Claim, len(b.operations))
 	for i, op := range b.operations {
@@ -74,8 +75,8 @@ func (b *batch) claim(q *pgx.Batch) {
 	b.state.references.claim(q, b.operations)
 }
 
-// lock locks the payments of the batch. Their rows name more accounts, so with any of them the
-// accounts are locked in the next round trip.
+// lock locks the payments of the batch. Their rows name more accounts, so with any of
+// them the accounts are locked in the next round trip.
 func (b *batch) lock(q *pgx.Batch) {
 	if queueLockPayments(q, b.operations, b.state.payments) {
 		return
@@ -83,8 +84,8 @@ func (b *batch) lock(q *pgx.Batch) {
 	b.lockAccounts(q)
 }
 
-// lockAccounts locks the accounts of the operations and of the locked payments, and then reads the
-// clock: the second transaction on an account also has the later time.
+// lockAccounts locks the accounts of the operations and of the locked payments, and
+// then reads the clock: the second transaction on an account also has the later time.
 func (b *batch) lockAccounts(q *pgx.Batch) {
 	accounts := make([]ledger.Ref, 0, 2*len(b.operations))
 	seen := make(map[ledger.Ref]bool, 2*len(b.operations))
@@ -108,13 +109,14 @@ func (b *batch) lockAccounts(q *pgx.Batch) {
 	})
 }
 
-// errRecordMissing means that a key is taken and yet has no row. No interleaving of transactions can
-// do that.
+// errRecordMissing means that a key is taken and yet has no row. No interleaving of
+// transactions can do that.
 var errRecordMissing = errors.New("a key is taken, but its row cannot be found")
 
-// lookUp is another round trip, for what the first one brought up: what taken keys stand for, who
-// holds taken references, and the accounts of locked payments. It reads in statements after the
-// claims, because the claims waited for rivals whose rows only a later statement sees.
+// lookUp is another round trip, for what the first one brought up: what taken keys
+// stand for, who holds taken references, and the accounts of locked payments. It reads
+// in statements after the claims, because the claims waited for rivals whose rows only
+// a later statement sees.
 func (b *batch) lookUp(ctx context.Context, tx *postgres.Tx) error {
 	for _, payment := range b.state.payments {
 		b.state.references.load(payment)
@@ -142,8 +144,8 @@ func (b *batch) lookUp(ctx context.Context, tx *postgres.Tx) error {
 	return nil
 }
 
-// notClaimed lists the keys that are taken, and the references that a payment holds which this batch
-// has not locked.
+// notClaimed lists the keys that are taken, and the references that a payment holds
+// which this batch has not locked.
 func (b *batch) notClaimed() (keys []idempotency.Key, names []reference) {
 	for _, op := range b.operations {
 		if !b.claimed[op.claim.RequestID] {
@@ -158,8 +160,8 @@ func (b *batch) notClaimed() (keys []idempotency.Key, names []reference) {
 	return keys, names
 }
 
-// decide decides every operation whose key is ours, in the order of their arrival. For the others
-// the record of their key decides.
+// decide decides every operation whose key is ours, in the order of their arrival. For
+// the others the record of their key decides.
 func (b *batch) decide() {
 	b.state.now = b.state.clock
 	if last := b.state.book.LastEntryAt(); last.After(b.state.now) {
@@ -181,7 +183,8 @@ func (b *batch) decide() {
 	}
 }
 
-// keep notes a decision for the writing, and returns the record that its key will stand for.
+// keep notes a decision for the writing, and returns the record that its key will stand
+// for.
 func (b *batch) keep(op *operation, decided decision) *idempotency.Record {
 	if !op.existing {
 		b.created = append(b.created, decided.payment)

@@ -16,12 +16,13 @@ import (
 
 // Committer runs money transactions until their outcome is known.
 //
-// The hard part is a COMMIT whose answer does not arrive. The change may be durable or lost, and the
-// connection that could tell is gone. A committer never guesses, and never reports such a
-// transaction as failed. It closes the connection and runs the same unit again on another one. That
-// is safe, because the unit claims idempotency keys. If the first COMMIT took effect, the second run
-// finds its own claims and reads the answers. If it did not, the second run is the first. If the
-// first is still running in the server, the second waits for it inside its INSERT of the same key.
+// The hard part is a COMMIT whose answer does not arrive. The change may be durable or
+// lost, and the connection that could tell is gone. A committer never guesses, and
+// never reports such a transaction as failed. It closes the connection and runs the
+// same unit again on another one. That is safe, because the unit claims idempotency
+// keys. If the first COMMIT took effect, the second run finds its own claims and reads
+// the answers. If it did not, the second run is the first. If the first is still
+// running in the server, the second waits for it inside its INSERT of the same key.
 //
 // A COMMIT counts as done only if all of this is true:
 //   - its command tag is COMMIT (an aborted transaction answers COMMIT with the tag ROLLBACK);
@@ -29,8 +30,9 @@ import (
 //     a warning);
 //   - the server is idle again.
 //
-// It counts as refused only if the server reported an ERROR and went on living, or still holds the
-// transaction open. Everything else is unknown: even FATAL 57P01 may follow a durable commit.
+// It counts as refused only if the server reported an ERROR and went on living, or
+// still holds the transaction open. Everything else is unknown: even FATAL 57P01 may
+// follow a durable commit.
 type Committer struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
@@ -44,8 +46,8 @@ func NewCommitter(pool *pgxpool.Pool, logger *slog.Logger) *Committer {
 
 // CommitterStats are counts since the committer was made.
 type CommitterStats struct {
-	// Transactions that ran again, by the outcome of the run before: it lost to a rival, the
-	// database could not work, or its COMMIT was sent and not answered.
+	// Transactions that ran again, by the outcome of the run before: it lost to a
+	// rival, the database could not work, or its COMMIT was sent and not answered.
 	RerunsAfterConflict, RerunsAfterUnavailable, RerunsAfterUnknown int64
 }
 
@@ -58,14 +60,14 @@ func (c *Committer) Stats() CommitterStats {
 	}
 }
 
-// Unit is the work of one money transaction, which must end with tx.Commit. It may be run several
-// times, so it must begin from nothing each time. It must decide the same way when it finds that its
-// own earlier run took effect.
+// Unit is the work of one money transaction, which must end with tx.Commit. It may be
+// run several times, so it must begin from nothing each time. It must decide the same
+// way when it finds that its own earlier run took effect.
 type Unit func(ctx context.Context, tx *Tx) error
 
 // Run runs the unit until it is committed, refused for its data, or ctx ends: then with
-// ErrUnavailable if no COMMIT can have taken effect, and with ErrOutcomeUnknown if one may have. ctx
-// must not be a caller's: a client that hangs up decides nothing.
+// ErrUnavailable if no COMMIT can have taken effect, and with ErrOutcomeUnknown if one
+// may have. ctx must not be a caller's: a client that hangs up decides nothing.
 func (c *Committer) Run(ctx context.Context, unit Unit) error {
 	everUnknown := false
 	for attempt := 0; ; attempt++ {
@@ -117,8 +119,9 @@ func (c *Committer) try(ctx context.Context, unit Unit) (outcome, error) {
 	return result, err
 }
 
-// backoff grows from 10 ms to half a second, with full jitter, so that instances that failed
-// together do not return together. Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
+// backoff grows from 10 ms to half a second, with full jitter, so that instances that
+// failed together do not return together. Source: "Exponential Backoff And Jitter", AWS
+// Architecture Blog.
 func backoff(attempt int) time.Duration {
 	ceiling := min(10*time.Millisecond<<min(attempt, 10), 500*time.Millisecond)
 	return rand.N(ceiling) //nolint:gosec // jitter needs no secrecy
@@ -137,7 +140,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Tx is a money transaction: a few round trips, each of which sends all of its statements at once.
+// Tx is a money transaction: a few round trips, each of which sends all of its
+// statements at once.
 type Tx struct {
 	conn       *pgx.Conn
 	batch      *pgx.Batch // of the next round trip
@@ -145,9 +149,10 @@ type Tx struct {
 	confirmed  bool // the COMMIT is believed
 }
 
-// newTx begins a transaction with its first round trip. It is READ COMMITTED: correctness rests on
-// unique constraints and row locks, and each statement must see what rivals committed while it
-// waited for them. A snapshot of the beginning would turn every such wait into an error.
+// newTx begins a transaction with its first round trip. It is READ COMMITTED:
+// correctness rests on unique constraints and row locks, and each statement must see
+// what rivals committed while it waited for them. A snapshot of the beginning would
+// turn every such wait into an error.
 func newTx(conn *pgx.Conn) *Tx {
 	tx := &Tx{conn: conn, batch: &pgx.Batch{}}
 	tx.batch.Queue(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`)
@@ -164,8 +169,9 @@ func (tx *Tx) Send(ctx context.Context) error {
 	return tx.conn.SendBatch(ctx, batch).Close()
 }
 
-// Commit makes the last round trip: it sends the batch with COMMIT behind it. If a statement fails,
-// the server skips the COMMIT. See Committer for when the COMMIT counts as done.
+// Commit makes the last round trip: it sends the batch with COMMIT behind it. If a
+// statement fails, the server skips the COMMIT. See Committer for when the COMMIT
+// counts as done.
 func (tx *Tx) Commit(ctx context.Context) error {
 	var tag pgconn.CommandTag
 	tx.batch.Queue(`COMMIT`).Exec(func(t pgconn.CommandTag) error {
@@ -212,8 +218,8 @@ func (tx *Tx) judge(err error) outcome {
 	return unknown
 }
 
-// rollBack frees the transaction's locks at once. A connection that may be at fault is closed
-// instead.
+// rollBack frees the transaction's locks at once. A connection that may be at fault is
+// closed instead.
 func (tx *Tx) rollBack(result outcome) {
 	open := !tx.conn.IsClosed() && tx.conn.PgConn().TxStatus() != 'I'
 	if open && (result == refused || result == conflicted) {
@@ -235,7 +241,8 @@ func (tx *Tx) abandon() {
 	_ = tx.conn.Close(ctx) // there is nothing to be done about a connection that cannot even be closed
 }
 
-// A connection's last WARNING is kept with the connection, which one goroutine uses at a time.
+// A connection's last WARNING is kept with the connection, which one goroutine uses at
+// a time.
 const warningKey = "paymentsvc.warning"
 
 func rememberWarning(c *pgconn.PgConn, notice *pgconn.Notice) {

@@ -8,20 +8,21 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Confirm is for acknowledged writes that do not move money. It calls work with a connection of the
-// pool, and returns nil only when all that work wrote and read is as safe as a COMMIT promises, on a
-// synchronous standby too.
+// Confirm is for acknowledged writes that do not move money. It calls work with a
+// connection of the pool, and returns nil only when all that work wrote and read is as
+// safe as a COMMIT promises, on a synchronous standby too.
 //
-// The statements of work commit by themselves, and their success does not say that they are on the
-// standby: a cancelled wait is success with a WARNING. A row that was there before proves nothing
-// either, because its writer's wait may have been cancelled. So Confirm sends a COMMIT of its own,
-// which writes a message to the log that nobody reads, and believes it as it would believe one of
-// money (see [Committer]). That COMMIT waits for everything before it. It runs on the same
-// connection: another one may lead to a server that took over without the write.
+// The statements of work commit by themselves, and their success does not say that they
+// are on the standby: a cancelled wait is success with a WARNING. A row that was there
+// before proves nothing either, because its writer's wait may have been cancelled. So
+// Confirm sends a COMMIT of its own, which writes a message to the log that nobody
+// reads, and believes it as it would believe one of money (see [Committer]). That
+// COMMIT waits for everything before it. It runs on the same connection: another one
+// may lead to a server that took over without the write.
 //
 // An error of work is returned as it is. With ErrUnavailable work was not called. With
-// ErrNotConfirmed the write is done, unless its server is lost. ctx may be a caller's: Confirm only
-// waits, and decides nothing.
+// ErrNotConfirmed the write is done, unless its server is lost. ctx may be a caller's:
+// Confirm only waits, and decides nothing.
 func Confirm(ctx context.Context, pool *pgxpool.Pool, work func(*pgx.Conn) error) error {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {

@@ -9,12 +9,14 @@ import (
 // ErrNotDurable means that the server may acknowledge a COMMIT and lose it in a crash.
 var ErrNotDurable = errors.New("the database may lose what it has committed")
 
-// CheckDurability reads the settings that make COMMIT a promise, as the server has them by default for this login: a
-// connection that sets its own does not hide a role or a database that is set up to lose data.
+// CheckDurability reads the settings that make COMMIT a promise, as they are by default
+// for this login. The settings of the money connections do not hide a role or a
+// database that is set up to lose data.
 func (p *Pools) CheckDurability(ctx context.Context) error {
 	var fsync, synchronousCommit, fullPageWrites string
 	err := p.Probe.QueryRow(ctx, `
-		SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes')`,
+		SELECT current_setting('fsync'), current_setting('synchronous_commit'),
+			current_setting('full_page_writes')`,
 	).Scan(&fsync, &synchronousCommit, &fullPageWrites)
 	if err != nil {
 		return fmt.Errorf("reading the durability settings: %w", err)
@@ -30,7 +32,8 @@ func (p *Pools) CheckDurability(ctx context.Context) error {
 	return nil
 }
 
-// ErrReadOnly means that the database takes no writes: it is a standby, or was made read-only.
+// ErrReadOnly means that the database takes no writes: it is a standby, or was made
+// read-only.
 var ErrReadOnly = errors.New("the database is read-only")
 
 // CheckWritable returns ErrReadOnly if a transaction could not write.

@@ -9,24 +9,25 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Errors of a money transaction. Any other error means that the database refused its data: nothing
-// was committed, and the same data would be refused again.
+// Errors of a money transaction. Any other error means that the database refused its
+// data: nothing was committed, and the same data would be refused again.
 var (
-	// ErrUnavailable means that nothing was committed: the database could not be reached or could
-	// not work.
+	// ErrUnavailable means that nothing was committed: the database could not be
+	// reached or could not work.
 	ErrUnavailable = errors.New("the database cannot be used right now")
-	// ErrOutcomeUnknown means that a COMMIT was sent, and its outcome could not be found out.
+	// ErrOutcomeUnknown means that a COMMIT was sent, and its outcome could not be
+	// found out.
 	ErrOutcomeUnknown = errors.New("it is unknown whether the transaction was committed")
 )
 
-// ErrNotConfirmed is the error of [Confirm] when the write succeeded, but is not known to be on a
-// standby yet.
+// ErrNotConfirmed is the error of [Confirm] when the write succeeded, but is not known
+// to be on a standby yet.
 var ErrNotConfirmed = errors.New(
 	"it is done, but whether a standby of the database has it cannot be told right now; the same " +
 		"request again is safe (with an If-Match that names a version it may then be answered with 412)")
 
-// ErrAgain asks, when a unit of work returns it, for the whole transaction to be rolled back and run
-// again: it read something that changed between two statements.
+// ErrAgain asks, when a unit of work returns it, for the whole transaction to be rolled
+// back and run again: it read something that changed between two statements.
 var ErrAgain = errors.New("the transaction must run again")
 
 // outcome is what became of one run of a transaction.
@@ -40,8 +41,8 @@ const (
 	unknown             // the COMMIT may have taken effect
 )
 
-// outcomeOf reads an error that the server reported in a transaction that is certainly not committed.
-// Codes are from the PostgreSQL manual, appendix A.
+// outcomeOf reads an error that the server reported in a transaction that is certainly
+// not committed. Codes are from the PostgreSQL manual, appendix A.
 func outcomeOf(err error) outcome {
 	if errors.Is(err, ErrAgain) {
 		return conflicted
@@ -78,8 +79,9 @@ func outcomeOf(err error) outcome {
 	return refused
 }
 
-// Unavailable tells whether an error of a read, or of [Confirm], means that the database cannot be
-// used right now. The alternative is that something is wrong with the query.
+// Unavailable tells whether an error of a read, or of [Confirm], means that the
+// database cannot be used right now. The alternative is that something is wrong with
+// the query.
 func Unavailable(err error) bool {
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrNotConfirmed) {
 		return true

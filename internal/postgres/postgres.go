@@ -1,9 +1,10 @@
 // Package postgres connects to the database and runs money transactions on it.
 //
-// It knows three things that are easy to get wrong. What a connection must be like before money may run over it: acting as
-// the restricted role, with COMMIT waiting for the disk, and with every wait bounded (pools, in this file). What an error
-// means for the transaction that met it: refused, worth another try, or unknown (errors.go). And when a COMMIT may be
-// believed: see [Committer], and [Confirm] for what is no money transaction.
+// It knows three things that are easy to get wrong:
+//   - what a connection must be like before money may run over it: it acts as the restricted role,
+//     COMMIT waits for the disk, and every wait is bounded (this file);
+//   - what an error means for its transaction: refused, worth another run, or unknown (errors.go);
+//   - when a COMMIT may be believed (commit.go, and confirm.go for writes that do not move money).
 package postgres
 
 import (
@@ -19,12 +20,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Role is what every pooled connection acts as. It may not alter, drop or truncate a table, nor change a ledger entry.
+// Role is the role of every pooled connection. It may not alter, drop or truncate a
+// table, nor change a ledger entry.
 const Role = "paymentsvc_app"
 
-// How long anything may take on a connection. The order matters: a rival that is stopped while it holds locks is ended
-// by the server (idleInTransactionTimeout, or the keep-alives if its host is gone) before those that wait for it
-// give up (lockTimeout).
+// How long anything may take on a connection. The order matters. The server ends a
+// rival that is stopped while it holds locks (idleInTransactionTimeout, or the
+// keep-alives if its host is gone) before the transactions that wait for it give up
+// (lockTimeout).
 const (
 	connectTimeout           = 2 * time.Second
 	idleInTransactionTimeout = 2 * time.Second
@@ -32,9 +35,11 @@ const (
 	statementTimeout         = 5 * time.Second
 )
 
-// tryTimeout is for one run of a money transaction, as seen from here. The limits above are the server's, and a connection that has
-// gone silent brings word of none of them. It is longer than any statement may take, so that a server that answers is
-// heard out, and shorter than the time that a transaction has in all, so that there is time to find out on another connection.
+// tryTimeout is for one run of a money transaction. The limits above are the server's,
+// and a silent connection reports none of them. It is longer than any statement may
+// take, so that an answering server is heard out. It is shorter than the time of a
+// whole transaction, so that there is time to find out the outcome on another
+// connection.
 const tryTimeout = statementTimeout + time.Second
 
 // Querier is a pool, a connection or a transaction.
@@ -49,9 +54,11 @@ type Querier interface {
 type Pools struct {
 	// General serves reads and everything that is not a money transaction.
 	General *pgxpool.Pool
-	// Money belongs to the committers, a connection each, so that nothing else can use them up.
+	// Money belongs to the committers, a connection each, so that nothing else can use
+	// them up.
 	Money *pgxpool.Pool
-	// Probe is one connection for questions about the database's health, which must be answered when every other is taken.
+	// Probe is one connection for health checks, which need an answer when every other
+	// is taken.
 	Probe *pgxpool.Pool
 }
 
@@ -64,7 +71,7 @@ type Options struct {
 	Tracer pgx.QueryTracer
 }
 
-// Open prepares the pools. It does not connect yet; use CheckDurability to learn whether the database can be used.
+// Open prepares the pools. It does not connect yet.
 func Open(ctx context.Context, o Options) (*Pools, error) {
 	pools := &Pools{}
 	for _, pool := range []struct {
@@ -97,11 +104,12 @@ func (p *Pools) Close() {
 
 // moneyParams hold for money transactions only.
 var moneyParams = map[string]string{
-	// Set here whatever the role or the database says, and checked on each new connection.
+	// Whatever the role or the database says. Checked on each new connection.
 	"synchronous_commit": "on",
 	"application_name":   "paymentsvc-money",
-	// A plan that was cached while the tables were empty stays in use until they are analysed, and scans them whole
-	// until then. These few statements all look rows up by key, so they are planned once, for that.
+	// A plan that was cached while the tables were empty scans them whole until they
+	// are analysed. These few statements all look rows up by key, so they are planned
+	// once, for that.
 	"plan_cache_mode":  "force_generic_plan",
 	"enable_seqscan":   "off",
 	"enable_hashjoin":  "off",
@@ -124,12 +132,12 @@ func openPool(ctx context.Context, o Options, size int, params map[string]string
 	}}).DialContext
 	conn.OnNotice = rememberWarning
 	conn.Tracer = o.Tracer
-	if conn.ValidateConnect == nil { // unless the URL says otherwise, a standby is no place for money
+	if conn.ValidateConnect == nil { // unless the URL says otherwise: not a standby
 		conn.ValidateConnect = requireWritable
 	}
 	maps.Copy(conn.RuntimeParams, sessionParams())
 	maps.Copy(conn.RuntimeParams, params)
-	// A pooler in between may drop what a connection asks for at its start, and say nothing.
+	// A pooler may drop the startup parameters and say nothing.
 	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
 		for _, name := range []string{"role", "synchronous_commit"} {
 			if want, asked := conn.RuntimeParams[name]; asked {
@@ -147,8 +155,9 @@ func openPool(ctx context.Context, o Options, size int, params map[string]string
 	return pool, nil
 }
 
-// sessionParams bound every wait: on a lock, in a statement, on a client that has stopped in the middle of a transaction, and on a
-// network that no longer answers. (The TCP settings have no meaning on a Unix socket and are ignored there.)
+// sessionParams bound every wait: on a lock, in a statement, on a client that has
+// stopped in the middle of a transaction, and on a network that no longer answers. (The
+// server ignores the TCP settings on a Unix socket.)
 func sessionParams() map[string]string {
 	milliseconds := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 	return map[string]string{
@@ -166,7 +175,7 @@ func sessionParams() map[string]string {
 	}
 }
 
-// requireWritable turns down a connection to a server that takes no writes.
+// requireWritable refuses a connection to a server that takes no writes.
 func requireWritable(ctx context.Context, c *pgconn.PgConn) error {
 	result := c.ExecParams(ctx, `SHOW transaction_read_only`, nil, nil, nil, nil).Read()
 	if result.Err != nil {

@@ -12,8 +12,8 @@ const (
 	Never   Retry = "never"    // the key or the reference belongs to something done
 )
 
-// Kind is everything about a problem that its code decides, its page under /docs/errors included.
-// The fields have no default: a kind without a page does not compile.
+// Kind is everything about a problem that its code decides, its page under /docs/errors
+// included. The fields have no default: a kind without a page does not compile.
 type Kind struct {
 	Status   int
 	Retry    Retry

@@ -1,8 +1,9 @@
-// Package problem is the table of the API's problems (RFC 9457), and the document that says one.
-// A problem's code decides its status, its title, what to do with the key, and its page.
+// Package problem is the table of the API's problems (RFC 9457), and the document that
+// says one. A problem's code decides its status, its title, what to do with the key,
+// and its page.
 //
-// Two rooms write such documents: httpapi for errors, and payments for a decline, whose document is
-// stored with the payment, in its transaction.
+// Two rooms write such documents: httpapi for errors, and payments for a decline, whose
+// document is stored with the payment, in its transaction.
 package problem
 
 import "github.com/go-json-experiment/json"

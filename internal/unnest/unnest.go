@@ -1,17 +1,19 @@
-// Package unnest turns rows into the arrays that Postgres's unnest takes. A statement that handles
-// any number of rows at once takes one array for each column:
+// Package unnest turns rows into the arrays that Postgres's unnest takes. A statement
+// that handles any number of rows at once takes one array for each column:
 //
 //	INSERT INTO t (a, b)
 //	SELECT r.a, r.b FROM unnest($1::bigint[], $2::text[]) AS r (a, b)
 //
-// So a batch of one row and a batch of five hundred are the same statement, in one round trip.
+// So a batch of one row and a batch of five hundred are the same statement, in one
+// round trip.
 //
-// Such a statement also says merchant_id = ANY ($1) wherever it joins a table. To Postgres that is
-// redundant. Where tables are sharded by merchant, it sends the whole statement to one shard (Citus).
+// Such a statement also says merchant_id = ANY ($1) wherever it joins a table. To
+// Postgres that is redundant. Where tables are sharded by merchant, it sends the whole
+// statement to one shard (Citus).
 package unnest
 
-// Column is one column of the rows: what value reads from each of them. UUIDs should be read as
-// [16]byte, which pgx encodes without a detour through text.
+// Column is one column of the rows: what value reads from each of them. UUIDs should be
+// read as [16]byte, which pgx encodes without a detour through text.
 func Column[Row, Value any](rows []Row, value func(Row) Value) []Value {
 	column := make([]Value, len(rows))
 	for i, row := range rows {

@@ -1,5 +1,6 @@
-// Package validate collects what is wrong with a request that could be read. Its rules are about
-// the request alone, whatever the books say: lengths, ranges, and card numbers in free text.
+// Package validate collects what is wrong with a request that could be read. Its rules
+// are about the request alone, whatever the books say: lengths, ranges, and card
+// numbers in free text.
 package validate
 
 import (
@@ -50,7 +51,8 @@ func (f *Fields) Require(ok bool, pointer, must string) {
 	}
 }
 
-// RequireText complains about free text that has more than lengthMax characters, or a card number.
+// RequireText complains about free text that has more than lengthMax characters, or a
+// card number.
 func (f *Fields) RequireText(pointer, text string, lengthMax int) {
 	f.Require(utf8.RuneCountInString(text) <= lengthMax, pointer,
 		fmt.Sprintf("must have at most %d characters", lengthMax))
@@ -71,8 +73,8 @@ func (f *Fields) RequireMetadata(metadata map[string]string) {
 	}
 }
 
-// RequireNoCardNumber complains about a card number in free text. Keys, references and account
-// ids are exempt: they are often numbers.
+// RequireNoCardNumber complains about a card number in free text. Keys, references and
+// account ids are exempt: they are often numbers.
 func (f *Fields) RequireNoCardNumber(pointer, text string) {
 	f.Require(!cardnumber.In(text), pointer,
 		"must not contain a card number: the service neither takes nor keeps them")
