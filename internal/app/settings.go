@@ -1,10 +1,10 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"time"
 
@@ -62,7 +62,7 @@ func (f Settings) Parse() (Config, error) {
 		config.AdminAddr = p.address("ADMIN_ADDR", f.AdminAddr)
 	}
 	var err error
-	if config.Tracing, err = tracing.ReadSettings(os.Getenv); err != nil {
+	if config.Tracing, err = tracing.ReadSettings(context.Background()); err != nil {
 		p = append(p, err)
 	}
 	if err := config.LogLevel.UnmarshalText([]byte(f.LogLevel)); err != nil {

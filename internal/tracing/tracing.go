@@ -1,15 +1,12 @@
-// Package tracing records what happens to a request as OpenTelemetry spans: the request itself, the batch that carried
-// it, and the batch's SQL.
+// Package tracing records requests as OpenTelemetry spans: the request, the batch that
+// carried it, and the batch's SQL.
 //
-// A batch is one transaction for many requests, so it cannot be part of any one request's trace. It is the root of its own, with
-// links to the requests that it carries, and each of those gets a link to it. A batch is traced if one of its
-// requests is: who samples decides, when the request comes, for everything that follows.
+// A batch is one transaction for many requests, so it cannot be part of one request's
+// trace. It is the root of its own trace, with links to its requests, and each of them
+// gets a link to it. A batch is traced if one of its requests is sampled.
 //
-// Spans hold no body, no amount, no key and no path: a request has its route's pattern, and a statement its text,
-// whose values are parameters.
-//
-// Nothing here runs unless the standard environment names a collector (see [ReadSettings]); then spans go there by
-// OTLP over HTTP.
+// Spans hold no body, no amount, no key and no path. A request's span has its route's
+// pattern. A statement's span has its text, whose values are parameters.
 package tracing
 
 import (
@@ -20,11 +17,11 @@ import (
 	"strings"
 
 	"github.com/exaring/otelpgx"
+	"github.com/go-logr/logr"
 	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
@@ -48,19 +45,19 @@ type Tracing struct {
 	propagator propagation.TraceContext // W3C traceparent and tracestate
 }
 
-// Start begins to trace. What goes wrong later is logged, and hinders nobody: spans that cannot be sent are dropped.
+// Start begins to trace. A later error is logged and affects no request: spans that
+// cannot be sent are dropped.
 func Start(ctx context.Context, s *Settings, logger *slog.Logger) (*Tracing, error) {
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { logger.Warn("tracing", "error", err) }))
-	exporter, err := otlptrace.New(ctx, newCollector(s))
-	if err != nil {
-		return nil, fmt.Errorf("preparing to send traces: %w", err)
-	}
+	otel.SetLogger(logr.FromSlogHandler(logger.Handler()))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		logger.Warn("tracing", "error", err)
+	}))
 	origin, err := resource.New(ctx, resource.WithAttributes(semconv.ServiceName(serviceName)),
 		resource.WithTelemetrySDK(), resource.WithHost(), resource.WithFromEnv())
 	if err != nil {
 		return nil, fmt.Errorf("describing this instance for traces: %w", err)
 	}
-	processor := sdk.NewBatchSpanProcessor(exporter)
+	processor := sdk.NewBatchSpanProcessor(s.exporter)
 	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(processor), sdk.WithResource(origin))
 	limits := sdk.NewSpanLimits()
 	limits.LinkCountLimit = -1 // a batch is bounded by itself
@@ -71,7 +68,8 @@ func Start(ctx context.Context, s *Settings, logger *slog.Logger) (*Tracing, err
 		requests: provider.Tracer(tracerName),
 		batches:  following.Tracer(tracerName),
 		// Begins a span only inside another one.
-		sql: otelpgx.NewTracer(otelpgx.WithTracerProvider(following), otelpgx.WithDisableConnectionDetailsInAttributes()),
+		sql: otelpgx.NewTracer(otelpgx.WithTracerProvider(following),
+			otelpgx.WithDisableConnectionDetailsInAttributes()),
 	}, nil
 }
 
@@ -81,8 +79,8 @@ func (t *Tracing) Shutdown(ctx context.Context) error { return t.provider.Shutdo
 // SQL traces the statements that belong to a traced request or batch.
 func (t *Tracing) SQL() pgx.QueryTracer { return t.sql }
 
-// Request begins the span of a request, in its caller's trace if it comes with one, and returns what ends it. Health
-// checks, which come every second and say nothing, have none.
+// Request begins the span of a request, in its caller's trace if it names one, and
+// returns what ends it. Health checks are not traced.
 func (t *Tracing) Request(r *http.Request) (context.Context, func(*httpapi.Exchange)) {
 	if r.URL.Path == "/livez" || r.URL.Path == "/readyz" {
 		return r.Context(), func(*httpapi.Exchange) {}
@@ -110,8 +108,11 @@ func (t *Tracing) Request(r *http.Request) (context.Context, func(*httpapi.Excha
 	}
 }
 
-// Batch begins the span of the transaction that carries these requests, if any of them is sampled, and returns what ends it.
-func (t *Tracing) Batch(ctx context.Context, requests []context.Context) (context.Context, func(error)) {
+// Batch begins the span of the transaction that carries these requests, if one of them
+// is sampled, and returns what ends it.
+func (t *Tracing) Batch(
+	ctx context.Context, requests []context.Context,
+) (context.Context, func(error)) {
 	var links []trace.Link
 	for _, request := range requests {
 		if span := trace.SpanContextFromContext(request); span.IsSampled() {
@@ -129,7 +130,7 @@ func (t *Tracing) Batch(ctx context.Context, requests []context.Context) (contex
 	}
 	return ctx, func(err error) {
 		if err != nil {
-			span.SetStatus(codes.Error, "") // the log says why, and may say more than a span should
+			span.SetStatus(codes.Error, "") // the reason is in the log
 		}
 		span.End()
 	}

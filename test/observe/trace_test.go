@@ -207,7 +207,7 @@ func TestACollectorThatIsAwayHindersNobody(t *testing.T) {
 			t.Error(answer)
 		}
 	}
-	await.Until(t, 10*time.Second, "the log says so", func() bool { return in.Stderr.Count("sending spans") > 0 })
+	await.Until(t, 10*time.Second, "the log says so", func() bool { return in.Stderr.Count("traces export") > 0 })
 	if code := in.Terminate(); code != 0 {
 		t.Errorf("it ended with %d", code)
 	}
