@@ -10,16 +10,20 @@ import (
 	"sync"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/internal/httpserver"
+	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 )
 
 const (
 	headerTimeout = 5 * time.Second
 	idleTimeout   = 2 * time.Minute
+
+	headerSizeMax = 32 << 10 // net/http adds 4 KiB
 )
 
 // Start is New and Listen, in a process that is the instance's own.
-func Start(ctx context.Context, config Config, databaseURL string, logger *slog.Logger) (*Instance, error) {
+func Start(
+	ctx context.Context, config Config, databaseURL string, logger *slog.Logger,
+) (*Instance, error) {
 	collectRarely()
 	in, err := New(ctx, config, databaseURL, logger)
 	if err != nil {
@@ -39,13 +43,14 @@ func (in *Instance) Listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the port of LISTEN_ADDR: %w", err)
 	}
-	in.listener = httpserver.Limit(listener, in.config.ConnectionsMax)
+	in.listener = httpapi.LimitConnections(listener, in.config.ConnectionsMax)
 	if in.config.AdminAddr == "" {
 		return nil
 	}
 	if in.admin, err = new(net.ListenConfig).Listen(ctx, "tcp", in.config.AdminAddr); err != nil {
-		return errors.Join(fmt.Errorf("opening the port of ADMIN_ADDR (a second instance on one machine "+
-			"needs another, such as 127.0.0.1:0 for any free one, or off): %w", err), listener.Close())
+		return errors.Join(fmt.Errorf("opening the port of ADMIN_ADDR (a second instance on one "+
+			"machine needs another, such as 127.0.0.1:0 for any free one, or off): %w", err),
+			listener.Close())
 	}
 	return nil
 }
@@ -73,7 +78,7 @@ func (in *Instance) Serve(ctx context.Context) error {
 	go func() { failed <- in.serveAPI(server) }()
 	if in.admin != nil {
 		admin := in.newAdminServer()
-		defer func() { _ = admin.Close() }() // at the very end, so that it tells of the shutdown too
+		defer func() { _ = admin.Close() }() // last, so that it tells of the shutdown
 		go func() { failed <- admin.Serve(in.admin) }()
 		in.logger.Info("serving health, metrics and profiles", "address", in.admin.Addr().String())
 	}
@@ -101,17 +106,45 @@ func (in *Instance) startWorkers() (stop func()) {
 
 // newServer makes the server of the public API.
 func (in *Instance) newServer() *http.Server {
-	server := httpserver.New(httpserver.Config{
-		Handler:        in.Handler,
-		HeaderTimeout:  headerTimeout,
-		RequestTimeout: in.config.RequestTimeout,
-		IdleTimeout:    idleTimeout,
-		Logger:         in.logger,
-	})
+	server := NewServer(in.Handler, Timeouts{
+		Header: headerTimeout, Request: in.config.RequestTimeout, Idle: idleTimeout,
+	}, in.logger)
 	if in.config.Certificate != nil {
 		server.TLSConfig = in.config.Certificate.config(in.logger)
 	}
 	return server
+}
+
+// Timeouts bound each phase of a connection, because its client could hold it for ever.
+type Timeouts struct {
+	Header  time.Duration // for the head of a request; the first one counts from the opening
+	Request time.Duration // for reading a request, and for answering it
+	Idle    time.Duration // between two requests
+}
+
+// NewServer makes a server for a listener of httpapi.LimitConnections. It speaks HTTP/1
+// only. Such a connection carries one request at a time, so the limit of connections
+// also bounds the requests.
+//
+// net/http itself answers what it cannot read as a request, in plain text: 400 (a
+// malformed head, no Host, two lengths that differ), 431 (a head that is too large), 501
+// (an unknown transfer coding) and 505 (another version). To an unknown expectation it
+// answers 417, without a body. All but the 417 close the connection.
+func NewServer(handler http.Handler, timeouts Timeouts, logger *slog.Logger) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Server{
+		Handler:                      handler,
+		Protocols:                    &protocols,
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is answered as any other request
+		ReadHeaderTimeout:            timeouts.Header,
+		ReadTimeout:                  timeouts.Request,
+		WriteTimeout:                 timeouts.Request + timeouts.Header,
+		IdleTimeout:                  timeouts.Idle,
+		MaxHeaderBytes:               headerSizeMax,
+		ErrorLog:                     slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		ConnContext:                  httpapi.ConnContext,
+	}
 }
 
 // serveAPI answers requests until the server is shut down.

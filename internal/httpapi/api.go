@@ -7,7 +7,6 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -18,7 +17,6 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/google/uuid"
 
-	"github.com/paymentsvc/paymentsvc/internal/httpserver"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
@@ -124,24 +122,6 @@ func (a *api) echoKey(next http.Handler) http.Handler {
 			w.Header()["Idempotency-Key"] = keys
 		}
 		next.ServeHTTP(w, r)
-	})
-}
-
-// admit refuses what should not have come this far. An instance that has too many connections still says that it lives, and
-// that it cannot take more.
-func (a *api) admit(next http.Handler) http.Handler {
-	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
-		err := httpserver.Admit(w, r)
-		overLimit := errors.Is(err, httpserver.ErrOverLimit)
-		switch {
-		case overLimit && r.URL.Path == "/readyz":
-			writeNotReady(w)
-			return nil
-		case err != nil && !overLimit, err != nil && r.URL.Path != "/livez":
-			return err
-		}
-		next.ServeHTTP(w, r)
-		return nil
 	})
 }
 

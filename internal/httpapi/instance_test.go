@@ -15,8 +15,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/paymentsvc/paymentsvc/internal/app"
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
-	"github.com/paymentsvc/paymentsvc/internal/httpserver"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
@@ -139,11 +139,11 @@ func (in *instance) serve(t *testing.T, s settings, handler http.Handler, logger
 	}
 	in.url = "http://" + listener.Addr().String()
 	listener = watched{listener, s.writeBufferSize, &in.open}
-	server := httpserver.New(httpserver.Config{
-		Handler: handler, HeaderTimeout: s.headerTimeout, RequestTimeout: s.requestTimeout, IdleTimeout: s.idleTimeout, Logger: logger,
-	})
+	server := app.NewServer(handler, app.Timeouts{
+		Header: s.headerTimeout, Request: s.requestTimeout, Idle: s.idleTimeout,
+	}, logger)
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(httpserver.Limit(listener, s.connectionsMax)) }()
+	go func() { ended <- server.Serve(httpapi.LimitConnections(listener, s.connectionsMax)) }()
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/paymentsvc/paymentsvc/internal/httpserver"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
@@ -86,8 +85,7 @@ var translations = []struct {
 	code   string
 	status int // where it differs from the code's own
 }{
-	{err: httpserver.ErrAmbiguous, code: "invalid_request"},
-	{err: httpserver.ErrOverLimit, code: "overloaded"},
+	{err: errOverLimit, code: "overloaded"},
 	{err: idempotency.ErrKeyMissing, code: "idempotency_key_missing"},
 	{err: idempotency.ErrKeyInvalid, code: "idempotency_key_invalid"},
 	{err: merchants.ErrUnauthorized, code: "unauthorized"},
