@@ -68,7 +68,6 @@ func TestAnOperatorChangesAMerchantsKey(t *testing.T) {
 		t.Errorf("revoked is %+v, and the second time %+v", revoked, again)
 	}
 	authenticator := merchants.NewAuthenticator(db.Pool)
-	defer authenticator.Close()
 	for _, key := range []printedKey{merchant, second, reader} {
 		identity, err := authenticator.Authenticate(t.Context(), key.APIKey)
 		if good := key != merchant; (err == nil) != good || identity.ReadOnly != key.ReadOnly {

@@ -40,14 +40,13 @@ type Instance struct {
 	Payments *payments.Service
 	Handler  http.Handler // the public API
 
-	config        Config
-	logger        *slog.Logger
-	authenticator *merchants.Authenticator
-	health        *health
-	tracing       *tracing.Tracing // nil: off
-	metrics       *metrics.Metrics
-	listener      net.Listener // nil until Listen
-	admin         net.Listener // nil: none
+	config   Config
+	logger   *slog.Logger
+	health   *health
+	tracing  *tracing.Tracing // nil: off
+	metrics  *metrics.Metrics
+	listener net.Listener // nil until Listen
+	admin    net.Listener // nil: none
 }
 
 // New wires an instance on the migrated database at databaseURL. It returns once money
@@ -69,7 +68,6 @@ func New(ctx context.Context, config Config, databaseURL string, logger *slog.Lo
 	if err := in.health.waitUntilFit(ctx, databaseWait); err != nil {
 		return nil, err
 	}
-	in.authenticator = merchants.NewAuthenticator(in.Pools.General)
 	in.metrics = metrics.New(metrics.Sources{
 		Ready:    in.readyToCharge,
 		Payments: func() payments.Stats { return in.Payments.Stats() },
@@ -121,7 +119,7 @@ func (in *Instance) newAPI() http.Handler {
 	config := httpapi.Config{
 		Payments:       in.Payments,
 		Accounts:       in.Accounts,
-		Authenticator:  in.authenticator,
+		Authenticator:  merchants.NewAuthenticator(in.Pools.General),
 		RateLimit:      in.config.RateLimit,
 		Ready:          in.readyToCharge,
 		RequestTimeout: in.config.RequestTimeout,
@@ -161,9 +159,6 @@ func (in *Instance) database() string {
 func (in *Instance) Close() {
 	if in.Payments != nil {
 		in.Payments.Close()
-	}
-	if in.authenticator != nil {
-		in.authenticator.Close()
 	}
 	if in.Pools != nil {
 		in.Pools.Close()

@@ -123,7 +123,6 @@ func newInstanceWith(t *testing.T, url string, s settings) *instance {
 	in.stop = sync.OnceFunc(func() {
 		stopServer()
 		service.Close()
-		authenticator.Close()
 		pools.Close()
 	})
 	t.Cleanup(in.stop)

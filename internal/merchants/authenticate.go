@@ -11,28 +11,26 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sync/singleflight"
 )
 
-// CacheFor is how long an instance goes on accepting a key without asking the database again.
+// CacheFor is how long an instance accepts a key without asking the database again. It
+// is also the longest time that a look-up may take.
 const CacheFor = 5 * time.Second
 
 const (
-	cacheSizeMax = 10_000
-
-	// One question at a time: a second worker would open a connection just when a crowd arrives, and fail the crowd if
-	// that takes long. One that hangs is given up after CacheFor, and before that by the connection's own time-outs.
-	lookupWorkers  = 1
-	lookupBatchMax = 512
-	lookupQueueMax = 10_000
+	cacheSizeMax  = 10_000
+	lookupsMax    = 1_000 // under way, each of another key
+	lookupsAtOnce = 2     // connections that they take from the pool, which has other users
 )
 
-// Reasons for which nobody is let in.
+// Reasons to refuse a token.
 var (
-	// ErrUnauthorized means that the token is not a valid key of any merchant. It never says why.
+	// ErrUnauthorized means that the token is not a valid key of any merchant. It never
+	// says why.
 	ErrUnauthorized = errors.New("not a valid API key")
-	// ErrBusy means that it cannot be found out now, because too many keys are being looked up already.
+	// ErrBusy means that too many keys are being looked up to look up another one.
 	ErrBusy = errors.New("too many API keys are being looked up")
 )
 
@@ -43,104 +41,93 @@ type Identity struct {
 	ReadOnly   bool
 }
 
-// Authenticator checks API keys.
-//
-// Only keys that are good are remembered, so a new one works from the moment that it exists. The price would be a query
-// for each invented one; but keys that come while the database is being asked are gathered and asked about together,
-// so however many come, they occupy one connection and one query at a time.
+// Authenticator checks API keys. Only valid keys are remembered. So a new key works at
+// once, and invented keys push no valid one out of memory.
 type Authenticator struct {
-	pool    *pgxpool.Pool
-	cache   *lru.Cache[keyHash, remembered]
-	lookups *groupcommit.Group[keyHash, *lookup]
+	pool      *pgxpool.Pool
+	cache     *lru.Cache[keyHash, remembered]
+	lookups   singleflight.Group // callers with the same key share one look-up
+	underWay  *semaphore.Weighted
+	connected *semaphore.Weighted
 }
 
 type keyHash [sha256.Size]byte
-
-// lookup is one key, and whose it is: nil is nobody's.
-type lookup struct {
-	hash     keyHash
-	identity *Identity
-}
 
 type remembered struct {
 	Identity
 	until time.Time
 }
 
-// NewAuthenticator reads keys from pool. Close ends it.
+// NewAuthenticator reads keys from pool.
 func NewAuthenticator(pool *pgxpool.Pool) *Authenticator {
 	cache, err := lru.New[keyHash, remembered](cacheSizeMax)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	a := &Authenticator{pool: pool, cache: cache}
-	a.lookups = groupcommit.New[keyHash](groupcommit.Config[*lookup]{
-		Commit:       a.lookUp,
-		Workers:      lookupWorkers,
-		BatchSizeMax: lookupBatchMax,
-		QueueSizeMax: lookupQueueMax,
-		Timeout:      CacheFor,
-	})
-	return a
+	return &Authenticator{
+		pool:      pool,
+		cache:     cache,
+		underWay:  semaphore.NewWeighted(lookupsMax),
+		connected: semaphore.NewWeighted(lookupsAtOnce),
+	}
 }
 
-// Close ends the look-ups.
-func (a *Authenticator) Close() { a.lookups.Close() }
-
-// Authenticate returns whose the token is, ErrUnauthorized if it is nobody's, or another error if that cannot be found out now.
+// Authenticate returns whose the token is, ErrUnauthorized if it is nobody's, or another
+// error if that cannot be found out now.
 func (a *Authenticator) Authenticate(ctx context.Context, token string) (Identity, error) {
 	if !wellFormed(token) {
 		return Identity{}, ErrUnauthorized
 	}
 	hash := keyHash(sha256.Sum256([]byte(token)))
-	if known, ok := a.cache.Get(hash); ok && time.Now().Before(known.until) {
-		return known.Identity, nil
+	if identity, ok := a.known(hash); ok {
+		return identity, nil
 	}
-	found, err := a.lookups.Do(ctx, hash, &lookup{hash: hash})
-	switch {
-	case err != nil && ctx.Err() != nil:
+	found := a.lookups.DoChan(string(hash[:]), func() (any, error) { return a.lookUp(hash) })
+	select {
+	case result := <-found:
+		if result.Err != nil {
+			return Identity{}, fmt.Errorf("looking up an API key: %w", result.Err)
+		}
+		return result.Val.(Identity), nil
+	case <-ctx.Done():
 		return Identity{}, fmt.Errorf("looking up an API key: %w", ctx.Err())
-	case errors.Is(err, groupcommit.ErrQueueFull), errors.Is(err, groupcommit.ErrNotStarted): // full, or closed
-		return Identity{}, fmt.Errorf("%w: %w", ErrBusy, err)
-	case err != nil:
-		return Identity{}, fmt.Errorf("looking up an API key: %w", err)
-	case found.identity == nil:
-		return Identity{}, ErrUnauthorized
 	}
-	return *found.identity, nil
 }
 
-// lookUp asks whose keys these are, all in one query; nil is nobody's.
-func (a *Authenticator) lookUp(ctx context.Context, lookups []*lookup) error {
-	until := time.Now().Add(CacheFor) // counted from before the question, so that the promise about revocation holds
-	sums := make([][]byte, len(lookups))
-	for i, l := range lookups {
-		sums[i] = l.hash[:]
+func (a *Authenticator) known(hash keyHash) (Identity, bool) {
+	key, ok := a.cache.Get(hash)
+	return key.Identity, ok && time.Now().Before(key.until)
+}
+
+// lookUp runs on a context of its own, because callers share it and each of them may
+// leave.
+func (a *Authenticator) lookUp(hash keyHash) (identity Identity, err error) {
+	if !a.underWay.TryAcquire(1) {
+		return Identity{}, ErrBusy
 	}
-	rows, err := a.pool.Query(ctx, `
-		SELECT secret_sha256, merchant_id, id, read_only
+	defer a.underWay.Release(1)
+	if identity, ok := a.known(hash); ok { // another look-up ended after this caller had asked
+		return identity, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), CacheFor)
+	defer cancel()
+	if err := a.connected.Acquire(ctx, 1); err != nil {
+		return Identity{}, err
+	}
+	defer a.connected.Release(1)
+	until := time.Now().Add(CacheFor) // from before the query: a revocation may follow it
+	err = a.pool.QueryRow(ctx, `
+		SELECT merchant_id, id, read_only
 		FROM api_keys
-		WHERE secret_sha256 = ANY ($1) AND revoked_at IS NULL`, sums)
-	if err != nil {
-		return err
+		WHERE secret_sha256 = $1 AND revoked_at IS NULL`, hash[:],
+	).Scan(&identity.MerchantID, &identity.KeyID, &identity.ReadOnly)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		a.cache.Remove(hash)
+		return Identity{}, ErrUnauthorized
+	case err != nil:
+		return Identity{}, err
 	}
-	found := make(map[keyHash]*Identity, len(lookups))
-	var sum []byte
-	var identity Identity
-	_, err = pgx.ForEachRow(rows, []any{&sum, &identity.MerchantID, &identity.KeyID, &identity.ReadOnly}, func() error {
-		its := identity
-		found[keyHash(sum)] = &its
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, l := range lookups {
-		if l.identity = found[l.hash]; l.identity == nil {
-			a.cache.Remove(l.hash)
-		} else {
-			a.cache.Add(l.hash, remembered{*l.identity, until})
-		}
-	}
-	return nil
+	a.cache.Add(hash, remembered{identity, until})
+	return identity, nil
 }

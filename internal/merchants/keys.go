@@ -44,9 +44,11 @@ func ParseKeyID(text string) (id uuid.UUID, err error) {
 	return id, ErrNoKey
 }
 
-// CreateKey makes another key for a merchant; ErrNoMerchant if there is none. The secret is returned here and never again.
-// The key works at once, on every instance.
-func CreateKey(ctx context.Context, db *pgxpool.Pool, merchantID int64, readOnly bool) (key Key, apiKey string, err error) {
+// CreateKey makes another key for a merchant; ErrNoMerchant if there is none. The secret
+// is returned here and never again. The key works at once, on every instance.
+func CreateKey(
+	ctx context.Context, db *pgxpool.Pool, merchantID int64, readOnly bool,
+) (key Key, apiKey string, err error) {
 	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		key, apiKey, err = createKey(ctx, tx, merchantID, readOnly)
 		return err
@@ -58,7 +60,9 @@ func CreateKey(ctx context.Context, db *pgxpool.Pool, merchantID int64, readOnly
 }
 
 // createKey makes a key inside the caller's transaction.
-func createKey(ctx context.Context, tx pgx.Tx, merchantID int64, readOnly bool) (Key, string, error) {
+func createKey(
+	ctx context.Context, tx pgx.Tx, merchantID int64, readOnly bool,
+) (Key, string, error) {
 	key := Key{MerchantID: merchantID, ID: uuid.Must(uuid.NewV7()), ReadOnly: readOnly}
 	token := newToken()
 	sum := sha256.Sum256([]byte(token))
@@ -66,8 +70,10 @@ func createKey(ctx context.Context, tx pgx.Tx, merchantID int64, readOnly bool) 
 		INSERT INTO api_keys (merchant_id, id, secret_sha256, read_only)
 		VALUES ($1, $2, $3, $4)
 		RETURNING created_at`, key.MerchantID, key.ID, sum[:], key.ReadOnly).Scan(&key.CreatedAt)
-	// By its beginning: where the tables are sharded, a constraint's name ends in the shard's number.
-	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(refused.ConstraintName, "api_keys_merchant_exists") {
+	// By its beginning: where the tables are sharded, a constraint's name ends in the
+	// shard's number.
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && strings.HasPrefix(refused.ConstraintName, "api_keys_merchant_exists") {
 		return Key{}, "", ErrNoMerchant
 	}
 	if err != nil {
@@ -76,7 +82,8 @@ func createKey(ctx context.Context, tx pgx.Tx, merchantID int64, readOnly bool) 
 	return key, token, nil
 }
 
-// Keys lists a merchant's keys, oldest first, revoked ones too; ErrNoMerchant if there is no such merchant.
+// Keys lists a merchant's keys, oldest first, revoked ones too; ErrNoMerchant if there
+// is no such merchant.
 func Keys(ctx context.Context, db *pgxpool.Pool, merchantID int64) ([]Key, error) {
 	rows, err := db.Query(ctx, `
 		SELECT merchant_id, id, read_only, created_at, revoked_at
@@ -94,7 +101,9 @@ func Keys(ctx context.Context, db *pgxpool.Pool, merchantID int64) ([]Key, error
 		return keys, nil
 	}
 	var exists bool
-	if err := db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM merchants WHERE id = $1)`, merchantID).Scan(&exists); err != nil {
+	err = db.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM merchants WHERE id = $1)`, merchantID).Scan(&exists)
+	if err != nil {
 		return nil, fmt.Errorf("looking for the merchant: %w", err)
 	}
 	if !exists {
@@ -103,9 +112,11 @@ func Keys(ctx context.Context, db *pgxpool.Pool, merchantID int64) ([]Key, error
 	return keys, nil
 }
 
-// Revoke ends a key; ErrNoKey if there is none. Within [CacheFor] no instance accepts it. The same call again changes nothing.
+// Revoke ends a key; ErrNoKey if there is none. Within [CacheFor] no instance accepts
+// it. The same call again changes nothing.
 func Revoke(ctx context.Context, db *pgxpool.Pool, id uuid.UUID) (key Key, err error) {
-	// The id alone finds the key by reading all of them. There are few, and this is done by hand.
+	// The id alone finds the key by reading all of them. There are few, and this is done
+	// by hand.
 	err = db.QueryRow(ctx, `
 		UPDATE api_keys
 		SET revoked_at = coalesce(revoked_at, clock_timestamp())

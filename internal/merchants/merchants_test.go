@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
@@ -156,7 +155,7 @@ func TestTheKeysOfAMerchantWorkSideBySide(t *testing.T) {
 	if other, _, err := merchants.CreateNamedOnce(t.Context(), db.Pool, "another shop"); err != nil || other == id {
 		t.Errorf("another name is merchant %d, %v", other, err)
 	}
-	authenticator := newAuthenticator(t, db.Pool)
+	authenticator := merchants.NewAuthenticator(db.Pool)
 	for _, key := range keysOf(t, db, id) {
 		if key.ReadOnly || key.RevokedAt != nil {
 			t.Errorf("%+v", key)
@@ -167,18 +166,11 @@ func TestTheKeysOfAMerchantWorkSideBySide(t *testing.T) {
 		t.Errorf("the keys stand for %+v and %+v", one, two)
 	}
 	revoke(t, db, first)
-	authenticator = newAuthenticator(t, db.Pool)
+	authenticator = merchants.NewAuthenticator(db.Pool)
 	if _, err := authenticator.Authenticate(t.Context(), first); !errors.Is(err, merchants.ErrUnauthorized) {
 		t.Errorf("the revoked key: %v", err)
 	}
 	authenticate(t, authenticator, second)
-}
-
-func newAuthenticator(t *testing.T, pool *pgxpool.Pool) *merchants.Authenticator {
-	t.Helper()
-	authenticator := merchants.NewAuthenticator(pool)
-	t.Cleanup(authenticator.Close)
-	return authenticator
 }
 
 func authenticate(t *testing.T, a *merchants.Authenticator, apiKey string) merchants.Identity {
