@@ -357,6 +357,22 @@ func TestSlowClientsAreCutOffAndHarmNobody(t *testing.T) { // not beside others:
 	m.wantCount(0, `SELECT count(*) FROM payments WHERE merchant_id = $1 AND idempotency_key = 'slow'`, m.id)
 }
 
+// The other time-outs are long here, so that each of these two is seen alone.
+func TestSlowHeadsAndIdleConnectionsAreCutOff(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	in := newInstanceWith(t, db.URL, settings{
+		headerTimeout: time.Second, requestTimeout: time.Minute, idleTimeout: time.Second,
+	})
+	m := newMerchant(t, db, in, in)
+	for _, text := range []string{
+		"GET /livez HTTP/1.1\r\nHost: service\r\n",
+		"GET /livez HTTP/1.1\r\nHost: service\r\n\r\n",
+	} {
+		m.converse(in, text) // ends the test if the connection stays open
+	}
+}
+
 // manyPairs are as much metadata as the contract allows.
 func manyPairs() map[string]string {
 	pairs := map[string]string{}

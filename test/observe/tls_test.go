@@ -88,9 +88,12 @@ func client(t *testing.T, versions *tls.Config, trusted ...*x509.Certificate) *h
 }
 
 // startTLS starts an instance with the certificate, and returns its address once it is ready.
-func startTLS(t *testing.T, f files, trusted *x509.Certificate) (in *service.Instance, url string) {
+func startTLS(
+	t *testing.T, f files, trusted *x509.Certificate, settings ...string,
+) (in *service.Instance, url string) {
 	t.Helper()
-	in = service.Serve(t, pgtest.New(t).URL, append(f.settings(), service.AllowDataLoss)...)
+	settings = append(append(settings, service.AllowDataLoss), f.settings()...)
+	in = service.Serve(t, pgtest.New(t).URL, settings...)
 	url = "https" + strings.TrimPrefix(in.URL(), "http")
 	c := client(t, &tls.Config{}, trusted)
 	await.Until(t, renewalTime, "the instance is ready", func() bool {
@@ -102,6 +105,27 @@ func startTLS(t *testing.T, f files, trusted *x509.Certificate) (in *service.Ins
 		return answer.StatusCode == http.StatusOK
 	})
 	return in, url
+}
+
+func TestConnectionsOverTheLimitAreRefusedByTLS(t *testing.T) {
+	t.Parallel()
+	f := newFiles(t)
+	certificate := issue(t, f, 1)
+	_, url := startTLS(t, f, certificate, "MAX_CONNECTIONS=1")
+	config := client(t, &tls.Config{}, certificate).Transport.(*http.Transport).TLSClientConfig
+	held, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = held.Close() }()
+	answer, err := client(t, &tls.Config{}, certificate).Get(url + "/payments")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a connection over the limit is answered %d", answer.StatusCode)
+	}
 }
 
 // One request at a time on a connection, so that a bound on connections is a bound on requests: HTTP/1.1, also for who offers HTTP/2.
