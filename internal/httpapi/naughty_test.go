@@ -13,8 +13,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/paymentsvc/paymentsvc/internal/cardnumber"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/validate"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
@@ -301,7 +301,7 @@ func (n *naughty) inBodies(text string) {
 		a.decode(&s)
 		return s
 	}
-	free := storable(text, 500) && !cardnumber.In(text)
+	free := storable(text, 500) && !validate.HasCardNumber(text)
 
 	paid := n.pay(text, charging(`"description":`+quoted(text)+`,"metadata":{"a":`+quoted(text)+`},`), free)
 	if free {
@@ -311,14 +311,14 @@ func (n *naughty) inBodies(text string) {
 			}
 		}
 	}
-	name := storable(text, 40) && text != "" && !cardnumber.In(text)
+	name := storable(text, 40) && text != "" && !validate.HasCardNumber(text)
 	if a := n.pay(text, charging(`"metadata":{`+quoted(text)+`:"x"},`), name); name && read(a).Metadata[text] != "x" {
 		a.fail("has another name than %q", text)
 	}
 	n.referTo(text)
 
 	terms := `{"currency":"USD","name":` + quoted(text) + `,"metadata":{"a":` + quoted(text) + `}}`
-	account := storable(text, 200) && !cardnumber.In(text)
+	account := storable(text, 200) && !validate.HasCardNumber(text)
 	if a := n.put("world", strings.Replace(terms, "{", `{"overdraft_limit":null,`, 1)); n.judge(a, text, account) {
 		if got := read(a); got.Name != text || got.Metadata["a"] != text {
 			a.fail("has another text than %q", text)
@@ -335,7 +335,7 @@ func (n *naughty) inBodies(text string) {
 // inChanges uses the text as what is written on a payment later, and as the reason of a refund.
 func (n *naughty) inChanges(text string) {
 	path := n.pay(text, charging(""), true).header.Get("Location")
-	free := storable(text, 500) && !cardnumber.In(text)
+	free := storable(text, 500) && !validate.HasCardNumber(text)
 
 	edited := n.patch(path, `"1"`, `{"description":`+quoted(text)+`,"metadata":{"a":`+quoted(text)+`}}`)
 	if n.judge(edited, text, free) {
@@ -346,7 +346,7 @@ func (n *naughty) inChanges(text string) {
 		}
 	}
 	tag := n.get(path).header.Get("ETag")
-	name := storable(text, 40) && text != "" && !cardnumber.In(text)
+	name := storable(text, 40) && text != "" && !validate.HasCardNumber(text)
 	if a := n.patch(path, tag, `{"metadata":{`+quoted(text)+`:"x"}}`); n.judge(a, text, name) && a.payment().Metadata[text] != "x" {
 		a.fail("has another name than %q", text)
 	}

@@ -6,8 +6,6 @@ package validate
 import (
 	"fmt"
 	"unicode/utf8"
-
-	"github.com/paymentsvc/paymentsvc/internal/cardnumber"
 )
 
 // Limits of metadata, in pairs and in characters.
@@ -76,6 +74,6 @@ func (f *Fields) RequireMetadata(metadata map[string]string) {
 // RequireNoCardNumber complains about a card number in free text. Keys, references and
 // account ids are exempt: they are often numbers.
 func (f *Fields) RequireNoCardNumber(pointer, text string) {
-	f.Require(!cardnumber.In(text), pointer,
+	f.Require(!HasCardNumber(text), pointer,
 		"must not contain a card number: the service neither takes nor keeps them")
 }

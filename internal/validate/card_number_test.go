@@ -1,14 +1,14 @@
-package cardnumber_test
+package validate_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/paymentsvc/paymentsvc/internal/cardnumber"
+	"github.com/paymentsvc/paymentsvc/internal/validate"
 )
 
 // Numbers that networks and processors give out for tests.
-func TestIn(t *testing.T) {
+func TestHasCardNumber(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
 		"4222222222222":                         true, // 13 digits
@@ -51,7 +51,7 @@ func TestIn(t *testing.T) {
 		"411111******1111":                       false,
 		strings.Repeat("4111 ", 1000) + "4111 x": false,
 	} {
-		if cardnumber.In(text) != want {
+		if validate.HasCardNumber(text) != want {
 			t.Errorf("%q: a card number is found: %t, want %t", text, !want, want)
 		}
 	}
@@ -64,7 +64,7 @@ func TestNoCardNumberWithOneWrongDigit(t *testing.T) {
 	for i := range card {
 		for digit := byte('0'); digit <= '9'; digit++ {
 			wrong := card[:i] + string(digit) + card[i+1:]
-			if wrong != card && cardnumber.In(wrong) {
+			if wrong != card && validate.HasCardNumber(wrong) {
 				t.Errorf("%s is called a card number", wrong)
 			}
 		}
