@@ -155,15 +155,33 @@ func TestNobodyHearsBeforeTheCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		group := newGroup(t, d, nil)
-		a := do(t.Context(), group, "a", 1)
+		busy := do(t.Context(), group, "busy", 0)
+		batch := []*call{
+			do(t.Context(), group, "a", 1), do(t.Context(), group, "b", 2),
+			do(t.Context(), group, "c", 3), do(t.Context(), group, "c", 4),
+		}
+		wantNoneHeard(t, append(batch, busy))
+		d.allow <- struct{}{}
+		busy.want(t, 0, true, nil)
+		synctest.Wait() // the batch of a, b and c is being committed
+		wantBatches(t, d, []int{0}, []int{1, 2, 3})
+		wantNoneHeard(t, batch)
+		d.allow <- struct{}{}
+		for i, result := range []int{10, 20, 30, 30} {
+			batch[i].want(t, result, i < 3, nil)
+		}
+	})
+}
+
+func wantNoneHeard(t *testing.T, calls []*call) {
+	t.Helper()
+	for i, c := range calls {
 		select {
-		case <-a.done:
-			t.Error("Do returned while its commit was running")
+		case <-c.done:
+			t.Errorf("caller %d heard %d, %v while its commit was running", i, c.result, c.err)
 		default:
 		}
-		d.allow <- struct{}{}
-		a.want(t, 10, true, nil)
-	})
+	}
 }
 
 func TestCallersOfOneKeyShareOneItem(t *testing.T) {

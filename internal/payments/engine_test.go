@@ -175,54 +175,6 @@ func wantBooksInOrder(t *rapid.T, db *pgtest.DB) {
 	}
 }
 
-// Many operations in one transaction end as they would have in a transaction each.
-func TestABatchOfManyIsManyBatchesOfOne(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	s := newService(t, db.URL)
-	rapid.Check(t, func(rt *rapid.T) {
-		together := newMerchant(t, s, map[string]int64{"a": 20, "b": 0})
-		alone := newMerchant(t, s, map[string]int64{"a": 20, "b": 0})
-		taken := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"k1", "k2", "k3"}), 0, 2, rapid.ID).Draw(rt, "taken keys")
-		for _, key := range taken {
-			for _, merchantID := range []int64{together, alone} {
-				charge(t, s, merchantID, key, Charge{Amount: usd(3), SourceAccount: "a", DestinationAccount: "b"})
-			}
-		}
-		var batch []*operation
-		var want []string
-		seen := map[string]bool{}
-		for range rapid.IntRange(1, 12).Draw(rt, "charges") {
-			key, c := drawKey(rt), drawCharge(rt)
-			if seen[key] || c.check() != nil {
-				continue // a batch holds a key once; the group sees to that
-			}
-			seen[key] = true
-			batch = append(batch, newCharge(callerWith(together, key), c))
-			single := newCharge(callerWith(alone, key), c)
-			if err := s.transact(context.Background(), []*operation{single}); err != nil {
-				rt.Fatal(err)
-			}
-			want = append(want, verdict(single))
-		}
-		if err := s.transact(context.Background(), batch); err != nil {
-			rt.Fatal(err)
-		}
-		var got []string
-		for _, op := range batch {
-			got = append(got, verdict(op))
-		}
-		if !slices.Equal(got, want) {
-			rt.Errorf("together %v, alone %v", got, want)
-		}
-		for _, id := range []string{"a", "b", "world"} {
-			if got, want := balanceOf(t, s, together, id), balanceOf(t, s, alone, id); got != want {
-				rt.Errorf("account %s is at %d together, at %d alone", id, got, want)
-			}
-		}
-	})
-}
-
 // verdict is what came of an operation that was committed.
 func verdict(op *operation) string {
 	if op.refusal != nil {

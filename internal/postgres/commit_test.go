@@ -196,10 +196,15 @@ func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
 			execute(t, db.Pool, newMerchant, 1)
 			c := newCommitter(open(t, db.URL))
 			over := make(chan any)
+			var panicked *postgres.Tx // kept, or a connection that was forgotten might be collected
 			go func() {
 				defer func() { over <- recover() }()
 				_ = run(t, c, func(ctx context.Context, tx *postgres.Tx) error {
-					if err := send(ctx, tx, newMerchant, 2); err != nil {
+					panicked = tx
+					// Or the server would end a connection that was forgotten, after two seconds.
+					const forEver = `SET LOCAL idle_in_transaction_session_timeout = 0`
+					err := errors.Join(send(ctx, tx, forEver), send(ctx, tx, newMerchant, 2))
+					if err != nil {
 						return err
 					}
 					end()
@@ -210,6 +215,7 @@ func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
 			if err := run(t, c, makeMerchant(2)); err != nil { // which waits if the first claim of 2 is still there
 				t.Errorf("the next unit: %v", err)
 			}
+			runtime.KeepAlive(panicked)
 			wantMerchants(t, db, "1 2")
 		})
 	}
@@ -281,7 +287,9 @@ func holdConnection(t *testing.T, _ *pgtest.DB, pools *postgres.Pools) (undo fun
 	return conn.Release
 }
 
-// FAULTS 22. Each holds what the other wants, so the server ends one of them, which then runs again.
+// Each holds what the other wants, so the server ends one of them, which then runs again. The test
+// lets it do so when the other one is done: a survivor whose backend is slow to wake up would find
+// its row taken again, and the two would deadlock a second time.
 func TestUnitsThatDeadlockBothSucceed(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -289,7 +297,7 @@ func TestUnitsThatDeadlockBothSucceed(t *testing.T) {
 	execute(t, db.Pool, `INSERT INTO merchants (id, name) VALUES (1, 'one'), (2, 'two')`)
 	execute(t, db.Pool, `INSERT INTO accounts (merchant_id, id, currency) VALUES (1, 'a', 'USD'), (1, 'b', 'USD')`)
 	const deposit = `UPDATE accounts SET held = held, name = name || $2 WHERE merchant_id = 1 AND id = $1`
-	met := make(chan struct{})
+	met, survived := make(chan struct{}), make(chan struct{}, 2)
 	results, runs := make(chan error), make(chan string, 10)
 	for _, order := range [][2]string{{"a", "b"}, {"b", "a"}} {
 		c := newCommitter(open(t, db.URL))
@@ -297,6 +305,9 @@ func TestUnitsThatDeadlockBothSucceed(t *testing.T) {
 			first := true
 			results <- run(t, c, func(ctx context.Context, tx *postgres.Tx) error {
 				runs <- order[0]
+				if !first && !received(ctx, survived) {
+					return errors.New("both units were ended, or one of them for something else")
+				}
 				if err := send(ctx, tx, deposit, order[0], "x"); err != nil {
 					return err
 				}
@@ -305,7 +316,11 @@ func TestUnitsThatDeadlockBothSucceed(t *testing.T) {
 					meet(met)
 				}
 				tx.Batch().Queue(deposit, order[1], "x")
-				return tx.Commit(ctx)
+				err := tx.Commit(ctx)
+				if err == nil {
+					survived <- struct{}{}
+				}
+				return err
 			})
 		}()
 	}
@@ -319,6 +334,16 @@ func TestUnitsThatDeadlockBothSucceed(t *testing.T) {
 	}
 	if got := read[string](t, db.Pool, `SELECT string_agg(name, ' ') FROM accounts`); got != "xx xx" {
 		t.Errorf("the accounts say %q; each unit should have written once on each", got)
+	}
+}
+
+// received waits for a value, and returns false if ctx ends first.
+func received(ctx context.Context, from <-chan struct{}) bool {
+	select {
+	case <-from:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

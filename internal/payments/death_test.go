@@ -1,0 +1,71 @@
+package payments
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/audit"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/wire"
+)
+
+// An instance dies before a statement, whichever it is, and nobody takes its place. The key and
+// the money are one transaction: nothing is left of the operation, so the same key does it anew.
+// A key that was committed before its payment would be taken for ever, with nothing behind it.
+func TestInstanceThatDiesBeforeItsCommitLeavesNothing(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	healthy := newService(t, db.URL)
+	// One that makes a payment, and one that changes one.
+	for _, c := range []operationCase{chargeCase, operationCases[len(operationCases)-1]} {
+		for n := range statementsOf(t, db, healthy, c) {
+			a := newAttempt(t, healthy, c)
+			dieBefore(t, db, a, n+1)
+			violations, err := audit.Run(t.Context(), db.Pool, 10)
+			if err != nil || len(violations) > 0 {
+				t.Fatalf("before statement %d of a %s: left %v, %v", n, c.name, violations, err)
+			}
+			caller := a.caller()
+			reply, err := a.request.send(t.Context(), healthy, caller)
+			a.wantDone(caller, reply, err)
+		}
+	}
+}
+
+// statementsOf counts the statements that the operation sends on money's connection, COMMIT
+// being the last one, whatever transactions they are in.
+func statementsOf(t *testing.T, db *pgtest.DB, healthy *Service, c operationCase) (n int) {
+	t.Helper()
+	proxy := wire.Start(t, db.URL)
+	a, s := newAttempt(t, healthy, c), newHastyService(t, proxy.URL())
+	caller := a.caller()
+	reply, err := a.request.send(t.Context(), s, caller)
+	a.wantDone(caller, reply, err)
+	for _, statement := range proxy.Statements() {
+		if statement.App == "paymentsvc-money" {
+			n++
+		}
+	}
+	return n
+}
+
+// dieBefore sends the operation to an instance that dies before its n-th statement.
+func dieBefore(t *testing.T, db *pgtest.DB, a *attempt, n int) {
+	t.Helper()
+	proxy := wire.Start(t, db.URL)
+	s := newServiceWith(t, proxy.URL(), func(c *Config) { c.Timeout = 3 * time.Second })
+	held := proxy.On(committers(wire.Any()).Nth(n), wire.HoldBefore)
+	ctx, leave := context.WithCancel(t.Context())
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		_, _ = a.request.send(ctx, s, a.caller()) // nobody hears what an instance says that died
+	}()
+	held.Wait(t)
+	proxy.Refuse()
+	proxy.Cut()
+	proxy.WaitBackendsGone(t)
+	leave()
+	<-answered
+}

@@ -1,0 +1,352 @@
+package payments
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
+
+	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+)
+
+// newServiceWith is an instance of the engine with one worker, as the test wants it.
+func newServiceWith(t *testing.T, url string, edit func(*Config)) *Service {
+	t.Helper()
+	options := postgres.Options{URL: url, GeneralSize: 4, MoneySize: 1}
+	pools, err := postgres.Open(context.Background(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := Config{
+		Pools: pools, Retention: time.Hour, AuthorizationLifetime: time.Hour,
+		Workers: 1, BatchSizeMax: 512, QueueSizeMax: 10_000, Timeout: 10 * time.Second,
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	edit(&config)
+	s := New(config)
+	t.Cleanup(func() {
+		s.Close()
+		pools.Close()
+	})
+	return s
+}
+
+// gathering is an instance that the test can keep from its next batch. So the test decides which
+// operations share a transaction.
+type gathering struct {
+	*Service
+	t    *testing.T
+	plug int64 // a merchant whose charges occupy the worker
+	n    int   // of these charges
+
+	gate  sync.Mutex // while the test holds it, the worker takes no further batch
+	mu    sync.Mutex // guards sizes
+	sizes []int      // of the batches that were committed
+}
+
+func newGathering(t *testing.T, url string) *gathering {
+	t.Helper()
+	g := &gathering{t: t}
+	g.Service = newServiceWith(t, url, func(c *Config) {
+		c.Observer = groupcommit.Observer{Committed: g.committed}
+	})
+	g.plug = newMerchant(t, g.Service, map[string]int64{"a": 0})
+	return g
+}
+
+// committed is called by the worker between two batches.
+func (g *gathering) committed(size int, _ time.Duration, _ error) {
+	g.mu.Lock()
+	g.sizes = append(g.sizes, size)
+	g.mu.Unlock()
+	g.gate.Lock() // waits for the test
+	defer g.gate.Unlock()
+}
+
+// together executes the operations in one transaction and in their order.
+func (g *gathering) together(operations []func()) {
+	g.t.Helper()
+	g.gate.Lock()
+	g.n++
+	charge(g.t, g.Service, g.plug, fmt.Sprint("plug ", g.n), Charge{
+		Amount: usd(1), SourceAccount: "world", DestinationAccount: "a",
+	})
+	var callers sync.WaitGroup
+	for i, operation := range operations {
+		callers.Go(operation)
+		await.Until(g.t, 10*time.Second, "the operation waits for a batch", func() bool {
+			return g.Stats().Waiting == i+1
+		})
+	}
+	g.mu.Lock()
+	g.sizes = nil
+	g.mu.Unlock()
+	g.gate.Unlock()
+	callers.Wait()
+	await.Until(g.t, 10*time.Second, "all operations were in one batch", func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return slices.Contains(g.sizes, len(operations))
+	})
+}
+
+// step is an operation that may be about one of the payments that were made before.
+type step struct {
+	request
+	payment int    // which one
+	key     string // "": named after the step's position
+	want    string // what it must come to
+}
+
+// send sends the step. The payments are those that were made before.
+func (s step) send(service *Service, merchantID int64, key string, paid []uuid.UUID) string {
+	if s.operation == operationExpire {
+		if _, err := service.ExpireAuthorizations(context.Background(), 100); err != nil {
+			return err.Error()
+		}
+		return "expired, or ended before"
+	}
+	s.request.payment = paid[s.payment]
+	caller := callerWith(merchantID, key)
+	reply, err := s.request.send(context.Background(), service, caller)
+	return result(reply, err, caller)
+}
+
+// sendTogether sends the steps in one batch, and returns what each came to.
+func (g *gathering) sendTogether(merchantID int64, paid []uuid.UUID, steps []step) []string {
+	g.t.Helper()
+	results := make([]string, len(steps))
+	operations := make([]func(), len(steps))
+	for i, s := range steps {
+		operations[i] = func() { results[i] = s.send(g.Service, merchantID, s.keyAt(i), paid) }
+	}
+	g.together(operations)
+	return results
+}
+
+func (s step) keyAt(i int) string {
+	if s.key == "" {
+		return fmt.Sprint("step ", i)
+	}
+	return s.key
+}
+
+// Each change sees the one before it, and the last state is the one that is written.
+func TestChangesOfOnePaymentInOneBatchFollowEachOther(t *testing.T) {
+	t.Parallel()
+	change := func(operation string, amount int64, want string) step {
+		if amount == 0 {
+			return step{request: request{operation: operation}, want: want}
+		}
+		return step{request: request{operation: operation, amount: &amount}, want: want}
+	}
+	const tooLarge, wrongState = "refused: amount_too_large", "refused: invalid_state"
+	for _, test := range []struct {
+		name       string
+		authorized bool // and not captured before
+		steps      []step
+		state      string
+		events     string // with the amount that each is about
+	}{
+		{
+			name: "refunds",
+			steps: []step{
+				change(operationRefund, 100, "201"), change(operationRefund, 100, "201"),
+				change(operationRefund, 200, tooLarge), change(operationRefund, 50, "201"),
+			},
+			state: "succeeded, 300 captured, 250 refunded, version 4",
+			events: "payment.succeeded 300, refund.succeeded 100, refund.succeeded 100, " +
+				"refund.succeeded 50",
+		},
+		{
+			name: "a capture, and what follows it", authorized: true,
+			steps: []step{
+				change(operationRefund, 0, wrongState), change(operationCapture, 250, "200"),
+				change(operationCancel, 0, wrongState), change(operationCapture, 0, wrongState),
+				change(operationRefund, 251, tooLarge), change(operationRefund, 0, "201"),
+				change(operationRefund, 0, tooLarge),
+			},
+			state:  "succeeded, 250 captured, 250 refunded, version 3",
+			events: "payment.authorized 0, payment.succeeded 250, refund.succeeded 250",
+		},
+		{
+			name: "a cancel, and what follows it", authorized: true,
+			steps: []step{
+				change(operationCancel, 0, "200"), change(operationCancel, 0, wrongState),
+				change(operationCapture, 0, wrongState), change(operationRefund, 0, wrongState),
+			},
+			state:  "canceled, 0 captured, 0 refunded, version 2",
+			events: "payment.authorized 0, payment.canceled 0",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			g := newGathering(t, pgtest.New(t).URL)
+			merchantID := newMerchant(t, g.Service, map[string]int64{"a": 300, "b": 0})
+			id := authorizeOrCharge(t, g.Service, merchantID, 300, test.authorized)
+			for i, got := range g.sendTogether(merchantID, []uuid.UUID{id}, test.steps) {
+				if s := test.steps[i]; got != s.want {
+					t.Errorf("step %d, a %s, came to %s; want %s", i, s.operation, got, s.want)
+				}
+			}
+			if got := stateOf(t, g.Service, merchantID, id); got != test.state {
+				t.Errorf("the payment is %s; want %s", got, test.state)
+			}
+			if got := eventsOf(t, g.Service, merchantID, id); got != test.events {
+				t.Errorf("the events are %s; want %s", got, test.events)
+			}
+		})
+	}
+}
+
+func stateOf(t testing.TB, s *Service, merchantID int64, id uuid.UUID) string {
+	t.Helper()
+	p, err := s.Get(context.Background(), merchantID, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%s, %d captured, %d refunded, version %d",
+		p.Status, p.AmountCaptured, p.AmountRefunded, p.Version)
+}
+
+// eventsOf are a payment's events in the order of the feed, each with the amount that has moved.
+func eventsOf(t testing.TB, s *Service, merchantID int64, id uuid.UUID) (events string) {
+	t.Helper()
+	if err := s.pool.QueryRow(context.Background(), `
+		SELECT string_agg(
+			format('%s %s', type, coalesce(data->>'amount_captured', data->>'amount')), ', '
+			ORDER BY transaction_id, id)
+		FROM events
+		WHERE merchant_id = $1 AND payment_id = $2`, merchantID, id).Scan(&events); err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+// opening is what a merchant has paid before. The last one is over at once.
+var opening = []Charge{
+	{Amount: usd(12), SourceAccount: "a", DestinationAccount: "b"},
+	{
+		Amount: usd(7), SourceAccount: "a", DestinationAccount: "b", Reference: "r1",
+		AuthorizeOnly: true,
+	},
+	{Amount: usd(5), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true},
+}
+
+// newOpening makes a merchant with these payments. The second instance makes the last one.
+func newOpening(t *testing.T, s, hasty *Service) (merchantID int64, paid []uuid.UUID) {
+	t.Helper()
+	merchantID = newMerchant(t, s, map[string]int64{"a": 30, "b": 0})
+	for i, c := range opening {
+		by := s
+		if i == len(opening)-1 {
+			by = hasty
+		}
+		paid = append(paid, charge(t, by, merchantID, fmt.Sprint("opening ", i), c).PaymentID)
+	}
+	return merchantID, paid
+}
+
+// Many operations in one transaction end as they would have in a transaction each.
+func TestOneBatchOfManyIsManyBatchesOfOne(t *testing.T) {
+	t.Parallel()
+	one, many := pgtest.New(t), pgtest.New(t)
+	g, alone := newGathering(t, one.URL), newService(t, many.URL)
+	endAtOnce := func(c *Config) { c.AuthorizationLifetime = time.Microsecond }
+	hastyOne := newServiceWith(t, one.URL, endAtOnce)
+	hastyMany := newServiceWith(t, many.URL, endAtOnce)
+	rapid.Check(t, func(rt *rapid.T) {
+		steps := drawSteps(rt)
+		together, paidTogether := newOpening(t, g.Service, hastyOne)
+		apart, paidApart := newOpening(t, alone, hastyMany)
+		var want []string
+		for i, s := range steps {
+			want = append(want, s.send(alone, apart, s.keyAt(i), paidApart))
+		}
+		if got := g.sendTogether(together, paidTogether, steps); !slices.Equal(got, want) {
+			rt.Errorf("in one batch %v, in many %v", got, want)
+		}
+		for i := range opening {
+			got := stateOf(t, g.Service, together, paidTogether[i])
+			if want := stateOf(t, alone, apart, paidApart[i]); got != want {
+				rt.Errorf("payment %d is %s after one batch, %s after many", i, got, want)
+			}
+		}
+		for _, id := range []string{"a", "b", "world"} {
+			got, want := fundsOf(t, g.Service, together, id), fundsOf(t, alone, apart, id)
+			if got != want {
+				rt.Errorf("account %s is at %s after one batch, %s after many", id, got, want)
+			}
+		}
+		for _, s := range []*Service{hastyOne, hastyMany} { // the next draw has its own
+			if _, err := s.ExpireAuthorizations(context.Background(), 100); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func fundsOf(t testing.TB, s *Service, merchantID int64, id string) string {
+	t.Helper()
+	ref := ledger.Ref{MerchantID: merchantID, AccountID: id}
+	account, err := accountsOf(s).Get(context.Background(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%d with %d held", account.Posted, account.Held)
+}
+
+// drawSteps draws operations of every kind that can share a batch: each under a key of its own,
+// and none that is refused before it gets there.
+func drawSteps(t *rapid.T) (steps []step) {
+	seen := map[string]bool{}
+	for range rapid.IntRange(2, 12).Draw(t, "steps") {
+		if s := drawStep(t); !seen[s.key] {
+			seen[s.key] = true
+			steps = append(steps, s)
+		}
+	}
+	return steps
+}
+
+func drawStep(t *rapid.T) step {
+	const retry = "retry" // of what was paid before
+	operation := rapid.SampledFrom([]string{
+		operationCharge, operationCharge, operationCapture, operationCancel, operationExpire,
+		operationRefund, operationRefund, retry,
+	}).Draw(t, "operation")
+	s := step{request: request{operation: operation}, key: drawKey(t)}
+	s.payment = rapid.IntRange(0, len(opening)-1).Draw(t, "payment")
+	minor := rapid.Int64Range(0, 12).Draw(t, "amount")
+	switch operation {
+	case retry:
+		s.key = fmt.Sprint("opening ", s.payment)
+		s.request = request{operation: operationCharge, charge: opening[s.payment]}
+	case operationExpire:
+		s.key = operationExpire
+	case operationCharge:
+		s.charge = drawCharge(t)
+		s.charge.Amount = usd(minor + 1)
+		if s.charge.SourceAccount == s.charge.DestinationAccount {
+			s.charge.SourceAccount = "world"
+		}
+	default:
+		if minor > 0 { // else all
+			s.amount = &minor
+		}
+		if rapid.IntRange(0, 9).Draw(t, "key of another request") == 0 {
+			s.key = "opening 0"
+		}
+	}
+	return s
+}

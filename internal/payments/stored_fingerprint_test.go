@@ -1,0 +1,225 @@
+package payments
+
+import (
+	"context"
+	"encoding/hex"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+)
+
+// storedPayment is the payment of every stored request that changes one.
+var storedPayment = uuid.MustParse("01890a5d-ac96-774b-bcce-b302099a8057")
+
+func aliceToShop() Charge {
+	return Charge{Amount: usd(4999), SourceAccount: "alice", DestinationAccount: "shop"}
+}
+
+type sendFunc func(*Service, Caller) (Reply, error)
+
+func charging(edit func(*Charge)) sendFunc {
+	c := aliceToShop()
+	edit(&c)
+	return func(s *Service, caller Caller) (Reply, error) {
+		return s.Charge(context.Background(), caller, c)
+	}
+}
+
+func capturing(amount *int64) sendFunc {
+	return func(s *Service, caller Caller) (Reply, error) {
+		capture := Capture{PaymentID: storedPayment, Amount: amount}
+		return s.Capture(context.Background(), caller, capture)
+	}
+}
+
+func canceling(s *Service, caller Caller) (Reply, error) {
+	return s.Cancel(context.Background(), caller, storedPayment)
+}
+
+func refunding(amount *int64, reason string) sendFunc {
+	return func(s *Service, caller Caller) (Reply, error) {
+		refund := RefundRequest{PaymentID: storedPayment, Amount: amount, Reason: reason}
+		return s.Refund(context.Background(), caller, refund)
+	}
+}
+
+// storedRequests are requests as this service has stored them: one for each operation and each
+// of its fields. The sums are written down, and were computed from the encoding by hand. If one
+// fails, raise FingerprintVersion and keep computing the old encoding.
+var storedRequests = []struct {
+	name      string
+	operation string
+	sum       string
+	send      sendFunc
+}{
+	{
+		"a charge", "charge", "8fc06bd72d7e58c918dcd18bda04061da2fac6050c01b15b28c699b062982e3d",
+		charging(func(*Charge) {}),
+	},
+	{
+		"an authorization", "charge",
+		"62309b39455b9d3270f0c72ce03d734090b952ab5e6ffa31475fd71dbb84b9af",
+		charging(func(c *Charge) { c.AuthorizeOnly = true }),
+	},
+	{
+		// No release has taken one yet. The sum is promised to the one that will.
+		"a charge of a payment method", "charge",
+		"65cc66bbee8a1b572c60345043c07f707b0af25fc76b7da4947255f052373315",
+		charging(func(c *Charge) { c.SourceAccount, c.PaymentMethod = "", "tok_visa" }),
+	},
+	{
+		"a charge with a reference", "charge",
+		"e35b1dc2aa57ca82ff36a3501d31dc0b6196c369dbca4ae087424fac34adcfb1",
+		charging(func(c *Charge) { c.Reference = "order-1017" }),
+	},
+	{
+		"a charge with a description", "charge",
+		"237e4a710b2c0d8122be5faab2008b92df89a4e5892d770ffb47550dd7d47630",
+		charging(func(c *Charge) { c.Description = "Größe M" }),
+	},
+	{
+		"a charge with metadata", "charge",
+		"5dc893c830e81d7f4d46dc203ae6f2e543bd81d632d0eba45f692807f94f5d1b",
+		charging(func(c *Charge) {
+			c.Metadata = map[string]string{"size": "M", "colour": "red", "empty": ""}
+		}),
+	},
+	{
+		"an authorization with every field", "charge",
+		"23cc772d9428bbd1eb6a717a26ab860ed8ada81b88b1dd0466a2962626d1ae48",
+		charging(func(c *Charge) {
+			c.Reference, c.Description, c.AuthorizeOnly = "order-1017", "Größe M", true
+			c.Metadata = map[string]string{"size": "M", "colour": "red", "empty": ""}
+		}),
+	},
+	{
+		"a capture", "capture", "42b9114d921f368aa6cadd8f7a13fe9f23cacb742f92ed6f999ebf26f8d40245",
+		capturing(nil),
+	},
+	{
+		"a capture of an amount", "capture",
+		"f470acf3c0a84ebcf8bd6ca900e4350f6d1b606edb2c6c6be2e9ffc99c2f4c4f",
+		capturing(new(int64(5))),
+	},
+	{
+		"a capture of nothing", "capture", // is refused today, and is not a capture of everything
+		"b8ce4261e0878ca863b950a8cf9926c82877b4cfdd85ff0ceae26e2ca6f65b5a",
+		capturing(new(int64(0))),
+	},
+	{
+		"a cancel", "cancel", "9c63e3777fdd94574433378e956102ce8c65e35ab9f9ae3dd44c107621167ca1",
+		canceling,
+	},
+	{
+		"a refund", "refund", "7c8e7b5f73c4ab60ec9b51c49b60f2060ade90a7afc5f6f2e63401d8ed238be3",
+		refunding(nil, ""),
+	},
+	{
+		"a refund of an amount", "refund",
+		"68a63ddda14bb8a2f6bdd08623ac3951cacf6ad9d00a150adb6256b5c14491f4",
+		refunding(new(int64(5)), ""),
+	},
+	{
+		"a refund of nothing", "refund",
+		"c12e62712b12ba40b47f0207ffccfe78a32d81c9a8bd02b55ff54772f2fdeaff",
+		refunding(new(int64(0)), ""),
+	},
+	{
+		"a refund with a reason", "refund",
+		"d7374e627a32d952e58312249b5031f8eddfc441b19312249550c07c581a95d1",
+		refunding(nil, "one was broken"),
+	},
+	{
+		"a refund of an amount with a reason", "refund",
+		"8c567b32574c4112d6f885de35cb332867118c952bbb2be3fa9dfdad0ffe071e",
+		refunding(new(int64(5)), "one was broken"),
+	},
+}
+
+// A stored request is recognised by every later release: after a deploy its retry gets the
+// stored answer. Otherwise the retry would be refused with idempotency_key_reused.
+func TestStoredRequestIsRecognisedByEveryLaterRelease(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewBroken(t) // the stored requests have no payment
+	s := newService(t, db.URL)
+	merchantID := newMerchant(t, s, nil)
+	for _, stored := range storedRequests {
+		t.Run(stored.name, func(t *testing.T) {
+			t.Parallel()
+			first := callerWith(merchantID, stored.name)
+			storeRequest(t, db, first, stored.operation, stored.sum)
+			reply, err := stored.send(s, callerWith(merchantID, stored.name))
+			if err != nil || reply.RequestID != first.RequestID || string(reply.Body) != "stored" {
+				t.Errorf("a retry of what an earlier release stored came to %q, %v; "+
+					"want the stored answer", reply.Body, err)
+			}
+		})
+	}
+}
+
+// storeRequest writes a request and its answer as version 1 of the encoding has them.
+func storeRequest(t *testing.T, db *pgtest.DB, caller Caller, operation, sum string) {
+	t.Helper()
+	fingerprint, err := hex.DecodeString(sum)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Pool.Exec(t.Context(), `
+		WITH claimed AS (
+			INSERT INTO idempotency_keys
+				(merchant_id, scope, key, operation, fingerprint, fingerprint_version,
+				request_id, payment_id)
+			VALUES ($1, $2, $3, $4, $5, 1, $6, $7))
+		INSERT INTO idempotency_answers
+			(merchant_id, request_id, status, location, body, created_at)
+		VALUES ($1, $6, 200, '', 'stored', clock_timestamp())`,
+		caller.Key.MerchantID, caller.Key.Scope, caller.Key.Value, operation, fingerprint,
+		caller.RequestID, storedPayment); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The service's own operation has no retry that could be refused. What stands in the database is
+// what a later release will compare with.
+func TestStoredFingerprintOfAnExpiryStaysTheSame(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewBroken(t) // the authorization has no event
+	s := newService(t, db.URL)
+	merchantID := newMerchant(t, s, map[string]int64{"alice": 5000, "shop": 0})
+	hold := callerWith(merchantID, "hold")
+	storeRequest(t, db, hold, "charge", storedRequests[1].sum)
+	for _, sql := range []string{
+		`INSERT INTO payments (merchant_id, id, status, amount, currency, source_account,
+			destination_account, amount_captured, description, metadata, idempotency_key,
+			created_at, authorized_until)
+		VALUES ($1, $2, 'authorized', 4999, 'USD', 'alice', 'shop', 0, '', '{}', 'hold',
+			clock_timestamp(), clock_timestamp())`,
+		`UPDATE accounts SET open_payments = 1, held = CASE id WHEN 'alice' THEN 4999 ELSE 0 END
+		WHERE merchant_id = $1 AND id IN ('alice', 'shop') AND $2::uuid IS NOT NULL`,
+	} {
+		if _, err := db.Pool.Exec(t.Context(), sql, merchantID, storedPayment); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := s.ExpireAuthorizations(t.Context(), 100); n != 1 || err != nil {
+		t.Fatalf("%d authorizations expired, %v; want 1", n, err)
+	}
+	var operation, sum string
+	var version int16
+	if err := db.Pool.QueryRow(t.Context(), `
+		SELECT operation, encode(fingerprint, 'hex'), fingerprint_version
+		FROM idempotency_keys
+		WHERE merchant_id = $1 AND scope = $2 AND key = $3`,
+		merchantID, idempotency.ScopeService, "expire:"+FormatID(storedPayment),
+	).Scan(&operation, &sum, &version); err != nil {
+		t.Fatalf("the expiry's own key: %v", err)
+	}
+	const want = "ee0dbaafb36537d48d10bb44e767ace3d3f27c56f1e6208ac93d2a75a99e7d82"
+	if operation != "expire" || sum != want || version != 1 {
+		t.Errorf("stored as %s, version %d, %s; want expire, version 1, %s",
+			operation, version, sum, want)
+	}
+}
