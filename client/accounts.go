@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// AccountTerms are what PutAccount sets, all of them at once: what is left zero goes back to its default.
+// AccountTerms are what PutAccount sets, all of them at once: what is left zero goes
+// back to its default.
 type AccountTerms struct {
 	Currency       string            // never changes once the account is there
 	OverdraftLimit int64             // how far below zero the balance may go, in the currency's minor unit
@@ -19,8 +20,9 @@ type AccountTerms struct {
 	IfVersion      int64             // only if the account has this version still; 0: whatever it has, also if there is none
 }
 
-// MarshalJSON writes the terms as the request has them. No limit is null there; here it has a name of its own, so that no
-// account is without a limit because somebody has left a field out.
+// MarshalJSON writes the terms as the request has them. No limit is null there; here it
+// has a name of its own, so that no account is without a limit because somebody has
+// left a field out.
 func (t AccountTerms) MarshalJSON() ([]byte, error) {
 	terms := struct {
 		Currency       string            `json:"currency"`
@@ -60,7 +62,8 @@ type Account struct {
 
 func (a *Account) complete() bool { return a.ID != "" }
 
-// PutAccount makes an account under the id that the caller chooses, or sets the terms of the one that is there.
+// PutAccount makes an account under the id that the caller chooses, or sets the terms
+// of the one that is there.
 func (c *Client) PutAccount(ctx context.Context, accountID string, terms AccountTerms) (*Account, error) {
 	r, err := newWrite("setting an account", http.MethodPut, terms, "accounts", accountID)
 	if err == nil {
@@ -94,7 +97,8 @@ func (c *Client) BalanceAt(ctx context.Context, accountID string, at time.Time) 
 	return get[AccountBalance](ctx, c, r, err)
 }
 
-// CloseAccount closes an account, which has to be empty. Closing it again changes nothing.
+// CloseAccount closes an account, which has to be empty. Closing it again changes
+// nothing.
 func (c *Client) CloseAccount(ctx context.Context, accountID string) error {
 	r, err := newCall("closing an account", http.MethodDelete, "accounts", accountID)
 	if err != nil {
@@ -129,7 +133,8 @@ func (c *Client) ListEntries(ctx context.Context, accountID string, page PageReq
 	return list[Entry](ctx, c, "reading a statement", nil, page, "accounts", accountID, "entries")
 }
 
-// Entries reads all of an account's statement, newest first. After an error there are no more.
+// Entries reads all of an account's statement, newest first. After an error there are
+// no more.
 func (c *Client) Entries(ctx context.Context, accountID string) iter.Seq2[Entry, error] {
 	return all(func(page PageRequest) (*Page[Entry], error) { return c.ListEntries(ctx, accountID, page) })
 }

@@ -16,8 +16,9 @@ const (
 
 // Reply is about an answer, beside what it says.
 type Reply struct {
-	// Replayed tells that an earlier request under the key was executed, and that this is its answer. The earlier one may be
-	// an attempt of this very call, whose answer was lost; then Attempts is more than 1.
+	// Replayed tells that an earlier request under the key was executed, and that this
+	// is its answer. The earlier one may be an attempt of this very call, whose answer
+	// was lost; then Attempts is more than 1.
 	Replayed          bool   `json:"-"`
 	RequestID         string `json:"-"` // the service's name for the request that it answered
 	OriginalRequestID string `json:"-"` // the request that was executed, if it was an earlier one
@@ -46,7 +47,8 @@ func judge(response *http.Response, body []byte, into any) outcome {
 	return outcome{reply: replyOf(response.Header, body), effect: known}
 }
 
-// answered is what is read from an answer with content. A text that is JSON but of something else has none of its marks.
+// answered is what is read from an answer with content. A text that is JSON but of
+// something else has none of its marks.
 type answered interface{ complete() bool }
 
 func read(response *http.Response, body []byte, into any) error {
@@ -93,7 +95,8 @@ const (
 	codeDuplicate   = "duplicate_reference"
 )
 
-// effectOf tells what a problem says about the effect of the request. What is not known for sure is maybe.
+// effectOf tells what a problem says about the effect of the request. What is not known
+// for sure is maybe.
 func effectOf(e *Error) effect {
 	switch {
 	case e.Code == "":
@@ -112,7 +115,8 @@ func effectOf(e *Error) effect {
 	return maybe
 }
 
-// errorOf reads a problem document. What is none, such as a gateway's page, becomes an Error without a code.
+// errorOf reads a problem document. What is none, such as a gateway's page, becomes an
+// Error without a code.
 func errorOf(response *http.Response, body []byte) *Error {
 	e := &Error{}
 	if mediaTypeOf(response.Header) != problemType || json.Unmarshal(body, e) != nil || e.Status != response.StatusCode {

@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// fullJitter is a random wait before the attempt that follows the nth: anything up to a ceiling that doubles each time.
-// Callers who failed together come back spread over the whole of it. (AWS Architecture Blog, "Exponential Backoff And Jitter",
-// 2015, which compares the kinds.)
+// fullJitter is a random wait before the attempt that follows the nth: anything up to a
+// ceiling that doubles each time. Callers who failed together come back spread over the
+// whole of it. (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015, which
+// compares the kinds.)
 func fullJitter(n int, base, most time.Duration) time.Duration {
 	ceiling := most
 	if shift := n - 1; base < most>>min(shift, 62) {
@@ -21,8 +22,9 @@ func fullJitter(n int, base, most time.Duration) time.Duration {
 	return rand.N(ceiling) //nolint:gosec // it spreads callers, and hides nothing
 }
 
-// retryAfterOf reads a Retry-After (RFC 9110, section 10.2.3): seconds, or a date, which is compared with the same
-// server's Date if there is one, because its clock need not be ours. 0: there is none that makes sense.
+// retryAfterOf reads a Retry-After (RFC 9110, section 10.2.3): seconds, or a date,
+// which is compared with the same server's Date if there is one, because its clock need
+// not be ours. 0: there is none that makes sense.
 func retryAfterOf(header http.Header, now time.Time) time.Duration {
 	text := strings.TrimSpace(header.Get("Retry-After"))
 	if seconds, err := strconv.ParseUint(text, 10, 63); err == nil {

@@ -20,8 +20,8 @@ import (
 const (
 	// bodySizeMax is the largest body that the service takes.
 	bodySizeMax = 64 << 10
-	// answerSizeMax is the largest answer that is read: a page of 100 payments whose texts are as long as they may be, in an
-	// encoding that makes the most of them.
+	// answerSizeMax is the largest answer that is read: a page of 100 payments whose
+	// texts are as long as they may be, in an encoding that makes the most of them.
 	answerSizeMax = 20 << 20
 )
 
@@ -65,8 +65,8 @@ func newWrite(operation, method string, body any, parts ...string) (*call, error
 	return r, nil
 }
 
-// newKeyed makes a call that moves money, under a key. Its body is never empty, or net/http would take it for one that it may
-// send again by itself.
+// newKeyed makes a call that moves money, under a key. Its body is never empty, or
+// net/http would take it for one that it may send again by itself.
 func newKeyed(operation string, key Key, body any, parts ...string) (*call, error) {
 	if err := key.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", operation, err)
@@ -97,8 +97,8 @@ type outcome struct {
 	retryAfter time.Duration
 }
 
-// do sends the request until it is answered, and reads the answer into into. It returns an error as soon as nothing more may
-// be hoped for, or tried.
+// do sends the request until it is answered, and reads the answer into into. It returns
+// an error as soon as nothing more may be hoped for, or tried.
 func (c *Client) do(ctx context.Context, r *call, into any) (Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
@@ -121,7 +121,8 @@ func (c *Client) do(ctx context.Context, r *call, into any) (Reply, error) {
 	}
 }
 
-// pause waits before the attempt that follows the nth. An error says why there will be none.
+// pause waits before the attempt that follows the nth. An error says why there will be
+// none.
 func (c *Client) pause(ctx context.Context, r *call, n int, o *outcome) error {
 	switch {
 	case !o.retry:
@@ -224,8 +225,9 @@ func (r *call) lost(err error, neverSent bool) outcome {
 	return r.effecting(o)
 }
 
-// effecting knows that reading has no effect, and that a write without a key cannot be looked up: where the service could not reach its
-// database, the write may have been done, and only its acknowledgement lost.
+// effecting knows that reading has no effect, and that a write without a key cannot be
+// looked up: where the service could not reach its database, the write may have been
+// done, and only its acknowledgement lost.
 func (r *call) effecting(o outcome) outcome {
 	if e, ok := errors.AsType[*Error](o.err); ok && e.Code == codeUnavailable && r.key == "" {
 		o.effect = maybe
@@ -236,8 +238,9 @@ func (r *call) effecting(o outcome) outcome {
 	return o
 }
 
-// line watches whether an attempt ever had a connection. One that asked for it and got none has sent nothing. A transport
-// that does not report to httptrace has not been seen asking either, so nothing is concluded from its silence.
+// line watches whether an attempt ever had a connection. One that asked for it and got
+// none has sent nothing. A transport that does not report to httptrace has not been
+// seen asking either, so nothing is concluded from its silence.
 type line struct{ asked, held atomic.Bool }
 
 func (l *line) watch(ctx context.Context) context.Context {

@@ -16,33 +16,41 @@ type Options struct {
 	URL string
 	// APIKey is the merchant's, sk_…. Required.
 	APIKey string
-	// AllowPlaintext lets the API key travel over http:// to another machine, inside a network that is private or encrypts
-	// by itself. To this machine, http:// needs no permission.
+	// AllowPlaintext lets the API key travel over http:// to another machine, inside a
+	// network that is private or encrypts by itself. To this machine, http:// needs no
+	// permission.
 	AllowPlaintext bool
 
-	// Timeout is for a call, with all its attempts and waits: 1 minute. A context may end it sooner.
+	// Timeout is for a call, with all its attempts and waits: 1 minute. A context may
+	// end it sooner.
 	Timeout time.Duration
-	// AttemptTimeout is for one attempt: 20 seconds. It should be above the service's own REQUEST_TIMEOUT (15 seconds),
-	// or its word that it does not know yet comes too late.
+	// AttemptTimeout is for one attempt: 20 seconds. It should be above the service's
+	// own REQUEST_TIMEOUT (15 seconds), or its word that it does not know yet comes too
+	// late.
 	AttemptTimeout time.Duration
-	// AttemptsMax is how often a request is sent: 8 times, which with the default backoff rides out 6 seconds on average.
+	// AttemptsMax is how often a request is sent: 8 times, which with the default
+	// backoff rides out 6 seconds on average.
 	AttemptsMax int
-	// BackoffBase and BackoffMax are what a wait is at most before the second attempt, and before any: 100 milliseconds and
-	// 10 seconds. The first doubles with each attempt.
+	// BackoffBase and BackoffMax are what a wait is at most before the second attempt,
+	// and before any: 100 milliseconds and 10 seconds. The first doubles with each
+	// attempt.
 	BackoffBase, BackoffMax time.Duration
-	// RetryAfterMax is the longest wait that the service may ask for: 30 seconds. Asked for a longer one, the call gives up
-	// at once, since an earlier attempt is not welcome. A wait that would outlast the call's time ends it as well.
+	// RetryAfterMax is the longest wait that the service may ask for: 30 seconds. Asked
+	// for a longer one, the call gives up at once, since an earlier attempt is not
+	// welcome. A wait that would outlast the call's time ends it as well.
 	RetryAfterMax time.Duration
-	// RetryBudget is how many retries all calls of this client may have together before calls that are answered have earned
-	// new ones, ten for one: 100. Negative: none at all.
+	// RetryBudget is how many retries all calls of this client may have together before
+	// calls that are answered have earned new ones, ten for one: 100. Negative: none at
+	// all.
 	RetryBudget int
 
-	// OnRetry, if set, is told of each attempt that will be followed by another, before the wait. It must not block.
+	// OnRetry, if set, is told of each attempt that will be followed by another, before
+	// the wait. It must not block.
 	OnRetry func(Retry)
 	// UserAgent names the caller's own program, and is put before the client's name.
 	UserAgent string
-	// Transport sends a request once. It must not try again by itself: that would be beyond every limit that is set here.
-	// Nil: a transport of the client's own.
+	// Transport sends a request once. It must not try again by itself: that would be
+	// beyond every limit that is set here. Nil: a transport of the client's own.
 	Transport http.RoundTripper
 }
 
@@ -58,8 +66,8 @@ type Retry struct {
 // userAgent is the client's own.
 const userAgent = "paymentsvc-client-go"
 
-// Client calls the service for one merchant. Any number of goroutines may use it at once. Make one and keep it: its connections
-// and its retry budget are worth sharing.
+// Client calls the service for one merchant. Any number of goroutines may use it at
+// once. Make one and keep it: its connections and its retry budget are worth sharing.
 type Client struct {
 	options   Options
 	base      string // without a slash at the end
@@ -150,7 +158,8 @@ func setDefault[T comparable](value *T, otherwise T) {
 	}
 }
 
-// newTransport is a transport for many calls to one host. Its time limit of a whole attempt is the attempt's context.
+// newTransport is a transport for many calls to one host. Its time limit of a whole
+// attempt is the attempt's context.
 func newTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,

@@ -6,12 +6,14 @@ import (
 	"time"
 )
 
-// ErrUnknownOutcome is what an error is (errors.Is) when the client does not know whether the request took effect, or may
-// yet take it. The same request under the same key is safe at any time, and finds out. See [UnknownOutcomeError].
+// ErrUnknownOutcome is what an error is (errors.Is) when the client does not know
+// whether the request took effect, or may yet take it. The same request under the same
+// key is safe at any time, and finds out. See [UnknownOutcomeError].
 var ErrUnknownOutcome = errors.New("the outcome is unknown")
 
-// ErrRetryBudget is what an error is (errors.Is) when an attempt was not followed by another because too many calls of this
-// client have needed one; see [Options.RetryBudget].
+// ErrRetryBudget is what an error is (errors.Is) when an attempt was not followed by
+// another because too many calls of this client have needed one; see
+// [Options.RetryBudget].
 var ErrRetryBudget = errors.New("the retry budget is used up")
 
 // UnknownOutcomeError is an [ErrUnknownOutcome] with what is needed to go on.
@@ -39,16 +41,20 @@ func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
 type Advice string
 
 const (
-	// RetrySameKey means that the key is not used up: send again with it, later or corrected.
+	// RetrySameKey means that the key is not used up: send again with it, later or
+	// corrected.
 	RetrySameKey Advice = "same_key"
-	// RetryNewKey means that it is decided and stored: another attempt is a new intent, with a new key.
+	// RetryNewKey means that it is decided and stored: another attempt is a new intent,
+	// with a new key.
 	RetryNewKey Advice = "new_key"
-	// RetryNever means that the key or the reference belongs to something done: look at PaymentID.
+	// RetryNever means that the key or the reference belongs to something done: look at
+	// PaymentID.
 	RetryNever Advice = "never"
 )
 
-// Error is the service's answer when it is not a yes: a problem document (RFC 9457). Its Code is stable; Title and Detail
-// are for people. An answer that comes from a gateway in between has Status only.
+// Error is the service's answer when it is not a yes: a problem document (RFC 9457).
+// Its Code is stable; Title and Detail are for people. An answer that comes from a
+// gateway in between has Status only.
 type Error struct {
 	Status    int          `json:"status"`
 	Code      string       `json:"code"`
@@ -81,5 +87,6 @@ func (e *Error) Error() string {
 	return text + "; request " + e.RequestID
 }
 
-// Declined tells whether it is a decline: decided, stored, and the same for ever under its key.
+// Declined tells whether it is a decline: decided, stored, and the same for ever under
+// its key.
 func (e *Error) Declined() bool { return e.Retry == RetryNewKey }

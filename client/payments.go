@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Charge is an intent to move money from one account to another. As JSON it is the request's own, so that it can be stored
-// with its key.
+// Charge is an intent to move money from one account to another. As JSON it is the
+// request's own, so that it can be stored with its key.
 type Charge struct {
 	Amount             int64             `json:"amount"` // in the currency's minor unit: 4999 is 49.99 USD
 	Currency           string            `json:"currency"`
@@ -52,21 +52,23 @@ type Payment struct {
 
 func (p *Payment) complete() bool { return p.ID != "" }
 
-// PaymentReply is the answer to a request that made or changed a payment: the payment as that request left it, also when it
-// is replayed later. GetPayment shows it as it is today.
+// PaymentReply is the answer to a request that made or changed a payment: the payment
+// as that request left it, also when it is replayed later. GetPayment shows it as it is
+// today.
 type PaymentReply struct {
 	Payment
 	Reply
 }
 
-// Charge moves the money, once per key. A source account that cannot pay is an *Error that is Declined.
+// Charge moves the money, once per key. A source account that cannot pay is an *Error
+// that is Declined.
 func (c *Client) Charge(ctx context.Context, key Key, charge Charge) (*PaymentReply, error) {
 	r, err := newKeyed("charging", key, charge, "payments")
 	return c.payment(ctx, r, err)
 }
 
-// Authorize holds the money, once per key, until Capture moves it or Cancel frees it. After the service's
-// AUTHORIZATION_LIFETIME it is freed by itself.
+// Authorize holds the money, once per key, until Capture moves it or Cancel frees it.
+// After the service's AUTHORIZATION_LIFETIME it is freed by itself.
 func (c *Client) Authorize(ctx context.Context, key Key, charge Charge) (*PaymentReply, error) {
 	r, err := newKeyed("authorizing", key, struct {
 		Charge
@@ -115,8 +117,9 @@ type PaymentPatch struct {
 	Metadata    map[string]*string `json:"metadata,omitempty"`    // of each name the new value; nil removes it
 }
 
-// EditPayment changes what is written on a payment, if it still has that version, so that nobody's change is undone unseen:
-// otherwise it is an *Error with code precondition_failed. The package comment says what that means when it is
+// EditPayment changes what is written on a payment, if it still has that version, so
+// that nobody's change is undone unseen: otherwise it is an *Error with code
+// precondition_failed. The package comment says what that means when it is
 // ErrUnknownOutcome as well.
 func (c *Client) EditPayment(ctx context.Context, paymentID string, version int64, patch PaymentPatch) (*Payment, error) {
 	r, err := newWrite("editing a payment", http.MethodPatch, patch, "payments", paymentID)
@@ -155,14 +158,14 @@ func (f *PaymentFilter) query() url.Values {
 	return q
 }
 
-// ListPayments reads one page of the payments that the filter chooses, newest first. A page may have fewer than its
-// limit, or none, and not be the last.
+// ListPayments reads one page of the payments that the filter chooses, newest first. A
+// page may have fewer than its limit, or none, and not be the last.
 func (c *Client) ListPayments(ctx context.Context, filter PaymentFilter, page PageRequest) (*Page[Payment], error) {
 	return list[Payment](ctx, c, "listing payments", filter.query(), page, "payments")
 }
 
-// Payments reads all payments that the filter chooses, newest first, page after page as they are asked for. After an error
-// there are no more.
+// Payments reads all payments that the filter chooses, newest first, page after page as
+// they are asked for. After an error there are no more.
 func (c *Client) Payments(ctx context.Context, filter PaymentFilter) iter.Seq2[Payment, error] {
 	return all(func(page PageRequest) (*Page[Payment], error) { return c.ListPayments(ctx, filter, page) })
 }

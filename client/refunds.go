@@ -41,7 +41,8 @@ type RefundReply struct {
 	Reply
 }
 
-// Refund gives money back, once per key. A payment may have many refunds, never over what was captured.
+// Refund gives money back, once per key. A payment may have many refunds, never over
+// what was captured.
 func (c *Client) Refund(ctx context.Context, key Key, paymentID string, request RefundRequest) (*RefundReply, error) {
 	r, err := newKeyed("refunding", key, request, "payments", paymentID, "refunds")
 	if err != nil {
@@ -65,7 +66,8 @@ func (c *Client) ListRefunds(ctx context.Context, paymentID string, page PageReq
 	return list[Refund](ctx, c, "listing refunds", nil, page, "payments", paymentID, "refunds")
 }
 
-// Refunds reads all refunds of a payment, newest first. After an error there are no more.
+// Refunds reads all refunds of a payment, newest first. After an error there are no
+// more.
 func (c *Client) Refunds(ctx context.Context, paymentID string) iter.Seq2[Refund, error] {
 	return all(func(page PageRequest) (*Page[Refund], error) { return c.ListRefunds(ctx, paymentID, page) })
 }

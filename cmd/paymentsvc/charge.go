@@ -11,10 +11,12 @@ import (
 	"github.com/paymentsvc/paymentsvc/client"
 )
 
-// retriesMax leaves it to the time limit to end a charge: there is one caller, who has said how long he waits.
+// retriesMax leaves it to the time limit to end a charge: there is one caller, who has
+// said how long he waits.
 const retriesMax = 100_000
 
-// chargeCommand is paymentsvc charge: one charge from a shell, with all the care that the Go client takes.
+// chargeCommand is paymentsvc charge: one charge from a shell, with all the care that
+// the Go client takes.
 type chargeCommand struct {
 	Amount         int64         `help:"In the currency's minor unit: 4999 is 49.99 USD." required:""`
 	Currency       string        `help:"Such as USD." required:""`

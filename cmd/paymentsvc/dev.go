@@ -22,8 +22,9 @@ import (
 
 const databaseStopTimeout = 20 * time.Second
 
-// devCommand is paymentsvc dev: everything on one machine, for trying and developing. Its Postgres is a real and
-// durable one; it ends with this process, and its data stays.
+// devCommand is paymentsvc dev: everything on one machine, for trying and developing.
+// Its Postgres is a real and durable one; it ends with this process, and its data
+// stays.
 type devCommand struct {
 	DatabaseURL      string `help:"Use this database instead of an embedded one." env:"DATABASE_URL" placeholder:"URL"`
 	DataDir          string `help:"Where the embedded database keeps its data." env:"PAYMENTSVC_DATA_DIR" placeholder:"DIR"`
@@ -67,7 +68,8 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
 	return in.Serve(ctx)
 }
 
-// databaseOptions are those of the embedded database, for running it and for finding the one that runs.
+// databaseOptions are those of the embedded database, for running it and for finding
+// the one that runs.
 func databaseOptions(dataDir string, logger *slog.Logger) pgserver.Options {
 	return pgserver.Options{
 		DataDir:    dataDir,
@@ -96,7 +98,8 @@ func printDatabaseURL(term terminal, dataDir, given string) error {
 	return err
 }
 
-// The demo merchant's accounts: money comes from world, and alice has some to spend at shop.
+// The demo merchant's accounts: money comes from world, and alice has some to spend at
+// shop.
 const (
 	demoMerchant    = "demo"
 	demoCurrency    = "USD"
@@ -105,9 +108,10 @@ const (
 	demoFundingFrom = "world"
 )
 
-// furnish makes the demo merchant and its accounts, unless an earlier dev has, and a new API key for it. It goes through the
-// same doors as everybody: the accounts are upserts, and alice's allowance is a charge under a fixed key, so it is
-// paid once however often dev is started.
+// furnish makes the demo merchant and its accounts, unless an earlier dev has, and a
+// new API key for it. It goes through the same doors as everybody: the accounts are
+// upserts, and alice's allowance is a charge under a fixed key, so it is paid once
+// however often dev is started.
 func furnish(ctx context.Context, in *app.Instance) (apiKey string, err error) {
 	merchantID, apiKey, err := merchants.CreateNamedOnce(ctx, in.Pools.General, demoMerchant)
 	if err != nil {
@@ -145,7 +149,8 @@ func putDemoAccounts(ctx context.Context, accounts *ledger.Accounts, merchantID 
 	return nil
 }
 
-// demoCurl is a command line for the shell, which charges once however often it is sent.
+// demoCurl is a command line for the shell, which charges once however often it is
+// sent.
 func demoCurl(url, apiKey, key string) string {
 	return strings.Join([]string{
 		"curl -i " + url + "/payments",

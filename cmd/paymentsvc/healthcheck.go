@@ -13,8 +13,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/app"
 )
 
-// healthcheckCommand is paymentsvc healthcheck: a container's question to the instance that runs in it. The image has no
-// shell and no curl, so the program asks itself. It reads the settings that the instance reads, and so finds it.
+// healthcheckCommand is paymentsvc healthcheck: a container's question to the instance
+// that runs in it. The image has no shell and no curl, so the program asks itself. It
+// reads the settings that the instance reads, and so finds it.
 type healthcheckCommand struct {
 	ListenAddr  string        `help:"Where the instance listens; an address that means every interface is asked by loopback." env:"LISTEN_ADDR" default:"127.0.0.1:8080"`
 	TLSCertFile string        `name:"tls-cert-file" help:"Set: the instance speaks TLS. (The file is not read.)" env:"TLS_CERT_FILE" placeholder:"FILE"`
@@ -32,8 +33,9 @@ func (c *healthcheckCommand) Run(ctx context.Context, term terminal) error {
 	defer cancel()
 	var trust *tls.Config // the system's
 	if c.URL == "" {
-		// The certificate names the host that callers know, and this question comes by loopback. It carries no secret,
-		// and the answer can only come from this machine.
+		// The certificate names the host that callers know, and this question comes by
+		// loopback. It carries no secret, and the answer can only come from this
+		// machine.
 		trust = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // see above
 	}
 	if err := askReady(ctx, target, trust); err != nil {
@@ -70,7 +72,8 @@ func (c *healthcheckCommand) target() (string, error) {
 	return target.String(), nil
 }
 
-// askReady asks once, directly (no proxy, no redirect): the answer must be the instance's own.
+// askReady asks once, directly (no proxy, no redirect): the answer must be the
+// instance's own.
 func askReady(ctx context.Context, target string, trust *tls.Config) error {
 	client := &http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust},

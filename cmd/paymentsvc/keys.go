@@ -13,7 +13,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
-// keysCommand is paymentsvc keys. To change a key without a pause: create another, hand it out, revoke the first.
+// keysCommand is paymentsvc keys. To change a key without a pause: create another, hand
+// it out, revoke the first.
 type keysCommand struct {
 	Create keysCreateCommand `cmd:"" help:"Create another API key for a merchant, and print it, which is shown this once."`
 	List   keysListCommand   `cmd:"" help:"List a merchant's API keys, revoked ones too, without their secrets."`

@@ -43,11 +43,12 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], terminal{out: os.Stdout, err: os.Stderr}))
 }
 
-// errFound makes a command fail without a message of its own: it has said already what it found.
+// errFound makes a command fail without a message of its own: it has said already what
+// it found.
 var errFound = errors.New("found what should not be there")
 
-// run parses args, runs the command, and returns the exit code: 0, 1 if the command failed, 2 if it was called wrongly, 3
-// if nobody knows whether it has charged.
+// run parses args, runs the command, and returns the exit code: 0, 1 if the command
+// failed, 2 if it was called wrongly, 3 if nobody knows whether it has charged.
 func run(ctx context.Context, args []string, term terminal) int {
 	var cli commands
 	exited := -1

@@ -1,8 +1,11 @@
-// Command onefile charges exactly once, on one page: chi, pgx, and one plain Postgres transaction per request.
+// Command onefile charges exactly once, on one page: chi, pgx, and one plain Postgres
+// transaction per request.
 //
-// The pattern is the five steps of postPayment. What a retry could do twice is in one transaction with the key by which a
-// retry is known, so there is no moment at which one is durable and the other is not. A crash at any line leaves all of it
-// or none: nothing to clean up, and no "in progress" to wait for. README.md says what is left out, authentication first.
+// The pattern is the five steps of postPayment. What a retry could do twice is in one
+// transaction with the key by which a retry is known, so there is no moment at which
+// one is durable and the other is not. A crash at any line leaves all of it or none:
+// nothing to clean up, and no "in progress" to wait for. README.md says what is left
+// out, authentication first.
 package main
 
 import (
@@ -55,7 +58,8 @@ var logger = slog.New(slog.NewJSONHandler(os.Stderr, nil))
 
 type service struct{ db *pgxpool.Pool }
 
-// charge is the body of POST /payments. A field that is added later takes omitzero, or every fingerprint changes.
+// charge is the body of POST /payments. A field that is added later takes omitzero, or
+// every fingerprint changes.
 type charge struct {
 	Amount      int64  `json:"amount"`
 	Currency    string `json:"currency"`
@@ -72,19 +76,23 @@ type account struct {
 	OverdraftLimit *int64 `json:"overdraft_limit"` // nil: no limit
 }
 
-// postPayment charges once per key, on any number of instances. After an error the same key is safe, whatever the error.
+// postPayment charges once per key, on any number of instances. After an error the same
+// key is safe, whatever the error.
 func (s service) postPayment(w http.ResponseWriter, r *http.Request) (a answer, err error) {
 	var c charge
 	key, err := keyOf(r.Header["Idempotency-Key"])
 	if err = errors.Join(err, decode(w, r, &c)); err != nil {
 		return a, err
 	}
-	// Of what was asked and not of how it was written: the request was decoded, and is encoded anew.
+	// Of what was asked and not of how it was written: the request was decoded, and is
+	// encoded anew.
 	fingerprint := sha256.Sum256(must(json.Marshal(c)))
-	// A context of its own: a client that hangs up decides nothing, least of all between COMMIT and its acknowledgement.
+	// A context of its own: a client that hangs up decides nothing, least of all
+	// between COMMIT and its acknowledgement.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 10*time.Second)
 	defer cancel()
-	// READ COMMITTED, whatever the database's default: after step 1 has waited, the next statement must see for what.
+	// READ COMMITTED, whatever the database's default: after step 1 has waited, the
+	// next statement must see for what.
 	tx, err := s.db.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	if err != nil {
 		return a, err
@@ -92,7 +100,8 @@ func (s service) postPayment(w http.ResponseWriter, r *http.Request) (a answer, 
 	defer tx.Rollback(ctx) // gives back the key and the locks; does nothing after COMMIT
 
 	// 1. Claim the key, before anything else. Of two requests at one moment, also on two instances, the second waits in
-	// this INSERT until the first has ended. Then it finds the key taken; or, if the first rolled back, it is the first.
+	// this INSERT until the first has ended. Then it finds the key taken; or, if the
+	// first rolled back, it is the first.
 	claim, err := tx.Exec(ctx, `INSERT INTO onefile.idempotency_keys (key, fingerprint) VALUES ($1, $2)
 		ON CONFLICT (key) DO NOTHING`, key, fingerprint[:])
 	if err != nil {
@@ -123,7 +132,8 @@ func (s service) postPayment(w http.ResponseWriter, r *http.Request) (a answer, 
 	return a, tx.Commit(ctx)
 }
 
-// replay answers for a key that is taken. Its claim and its answer were committed together, so the answer is there.
+// replay answers for a key that is taken. Its claim and its answer were committed
+// together, so the answer is there.
 func replay(ctx context.Context, tx pgx.Tx, key string, fingerprint []byte) (answer, error) {
 	var same bool
 	a := answer{replayed: true}
@@ -135,7 +145,8 @@ func replay(ctx context.Context, tx pgx.Tx, key string, fingerprint []byte) (ans
 	return a, err
 }
 
-// decide says what becomes of a charge, by its accounts as they stand, locked. It is pure. An error is a refusal.
+// decide says what becomes of a charge, by its accounts as they stand, locked. It is
+// pure. An error is a refusal.
 func (c charge) decide(accounts []account) (status string, err error) {
 	switch {
 	case c.Amount < 1 || c.Amount > 1<<53-1 || c.Source == c.Destination:
@@ -205,7 +216,8 @@ func (s service) row(r *http.Request, none answer, query string, args ...any) (a
 	return a, err
 }
 
-// keyForm is that of an Idempotency-Key: visible ASCII, bare or as a string of RFC 9651. abc and "abc" are one key.
+// keyForm is that of an Idempotency-Key: visible ASCII, bare or as a string of RFC
+// 9651. abc and "abc" are one key.
 var keyForm = regexp.MustCompile(`^(?:"((?:[ !#-\[\]-~]|\\["\\])+)"|([!#-~](?:[ -~]*[!-~])?))$`)
 
 func keyOf(headers []string) (key string, err error) {
@@ -221,7 +233,8 @@ func keyOf(headers []string) (key string, err error) {
 	return key, nil
 }
 
-// decode refuses a member that it does not know: who ignores a member promises what it asks for.
+// decode refuses a member that it does not know: who ignores a member promises what it
+// asks for.
 func decode(w http.ResponseWriter, r *http.Request, value any) error {
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
 	decoder.DisallowUnknownFields()
@@ -235,7 +248,8 @@ func decode(w http.ResponseWriter, r *http.Request, value any) error {
 	return nil
 }
 
-// answer is what a request comes to. As an error it is a refusal, for which nothing is committed.
+// answer is what a request comes to. As an error it is a refusal, for which nothing is
+// committed.
 type answer struct {
 	status    int
 	body      []byte
@@ -245,8 +259,9 @@ type answer struct {
 
 func (a answer) Error() string { return string(a.body) }
 
-// problem is an answer that is no success (RFC 9457). retry is what a program should do about its key: same_key, it is free,
-// or may turn out to be; new_key, it stands for this no; never, it stands for another payment.
+// problem is an answer that is no success (RFC 9457). retry is what a program should do
+// about its key: same_key, it is free, or may turn out to be; new_key, it stands for
+// this no; never, it stands for another payment.
 func problem(status int, code, retry, paymentID string) answer {
 	members := map[string]any{"status": status, "code": code, "retry": retry}
 	if paymentID != "" {
@@ -257,8 +272,9 @@ func problem(status int, code, retry, paymentID string) answer {
 
 func refuse(status int, code string) answer { return problem(status, code, "same_key", "") }
 
-// handler comes to an answer, or to an error. Where that is the database's, and not for what was asked, a caller needs to know
-// one thing only: the outcome is unknown, and the same key finds out.
+// handler comes to an answer, or to an error. Where that is the database's, and not for
+// what was asked, a caller needs to know one thing only: the outcome is unknown, and
+// the same key finds out.
 type handler func(http.ResponseWriter, *http.Request) (answer, error)
 
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -291,7 +307,8 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(a.body) // a client that has gone will ask again
 }
 
-// main serves until it is killed. That is safe at any moment, so there is no end to prepare.
+// main serves until it is killed. That is safe at any moment, so there is no end to
+// prepare.
 func main() {
 	ctx, config := context.Background(), must(pgxpool.ParseConfig(os.Getenv("DATABASE_URL")))
 	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"                  // what is committed is kept

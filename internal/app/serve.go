@@ -127,9 +127,9 @@ type Timeouts struct {
 // also bounds the requests.
 //
 // net/http itself answers what it cannot read as a request, in plain text: 400 (a
-// malformed head, no Host, two lengths that differ), 431 (a head that is too large), 501
-// (an unknown transfer coding) and 505 (another version). To an unknown expectation it
-// answers 417, without a body. All but the 417 close the connection.
+// malformed head, no Host, two lengths that differ), 431 (a head that is too large),
+// 501 (an unknown transfer coding) and 505 (another version). To an unknown expectation
+// it answers 417, without a body. All but the 417 close the connection.
 func NewServer(handler http.Handler, timeouts Timeouts, logger *slog.Logger) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)

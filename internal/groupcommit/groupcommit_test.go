@@ -22,7 +22,8 @@ var errPoison = errors.New("poison")
 // item is what these tests commit, and what the commit made of it.
 type item struct{ value, result int }
 
-// disk is a commit function under the test's control: each commit waits for the test to allow it.
+// disk is a commit function under the test's control: each commit waits for the test to
+// allow it.
 type disk struct {
 	allow   chan struct{}
 	mu      sync.Mutex
@@ -233,7 +234,8 @@ func TestACallerWhoLeavesBeforeTheCommitHasNoEffect(t *testing.T) {
 	})
 }
 
-// Who has left takes no place in a batch, or else a worker that finds only such places would sleep beside somebody who waits.
+// Who has left takes no place in a batch, or else a worker that finds only such places
+// would sleep beside somebody who waits.
 func TestWhoStaysIsCommittedHoweverManyLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()

@@ -12,7 +12,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// accountRequest is the body of PUT /accounts/{id}, which replaces the account's terms as a whole.
+// accountRequest is the body of PUT /accounts/{id}, which replaces the account's terms
+// as a whole.
 type accountRequest struct {
 	Currency       *text           `json:"currency"`
 	OverdraftLimit overdraftLimit  `json:"overdraft_limit"`
@@ -73,8 +74,8 @@ func (b *accountRequest) terms() (ledger.Terms, error) {
 	return terms, nil
 }
 
-// ifMatchOf reads the condition of a request (RFC 9110, section 13.1.1). A tag that the service has
-// not given out matches no version.
+// ifMatchOf reads the condition of a request (RFC 9110, section 13.1.1). A tag that the
+// service has not given out matches no version.
 func ifMatchOf(r *http.Request) ledger.IfVersion {
 	values := r.Header["If-Match"]
 	if len(values) == 0 {
@@ -120,7 +121,8 @@ func (a *api) getAccount(w http.ResponseWriter, r *http.Request) error {
 	return writeAccount(w, http.StatusOK, &account)
 }
 
-// momentOf reads the query ?at=, the moment whose balance is asked for; nil if it is today's.
+// momentOf reads the query ?at=, the moment whose balance is asked for; nil if it is
+// today's.
 func momentOf(r *http.Request) (*time.Time, error) {
 	values, err := queryOf(r, "at")
 	if err != nil {
@@ -129,7 +131,8 @@ func momentOf(r *http.Request) (*time.Time, error) {
 	return moment(values, "at")
 }
 
-// accountAt is an account as it was. What was held then is not known, and so not what was available either.
+// accountAt is an account as it was. What was held then is not known, and so not what
+// was available either.
 type accountAt struct {
 	ID       string          `json:"id"`
 	Currency ledger.Currency `json:"currency"`

@@ -12,7 +12,8 @@ import (
 
 const jsonType = "application/json"
 
-// writeReply answers a keyed request. An answer that was made for another request is a replay, and says so.
+// writeReply answers a keyed request. An answer that was made for another request is a
+// replay, and says so.
 func writeReply(w http.ResponseWriter, r *http.Request, reply payments.Reply) {
 	req := requestOf(r)
 	header := w.Header()
@@ -43,7 +44,8 @@ func codeOf(body []byte) string {
 	return p.Code
 }
 
-// writeBody answers with a body whose length is announced, so that one cut short is seen to be.
+// writeBody answers with a body whose length is announced, so that one cut short is
+// seen to be.
 func writeBody(w http.ResponseWriter, status int, contentType string, body []byte) {
 	header := w.Header()
 	header.Set("Content-Type", contentType)
@@ -54,7 +56,8 @@ func writeBody(w http.ResponseWriter, status int, contentType string, body []byt
 	_, _ = w.Write(body) //nolint:gosec // JSON or plain text, marked nosniff; a caller that has gone will ask again
 }
 
-// writeNoContent answers that it is done, and that there is nothing to say. (204 has no length: RFC 9110, section 8.6.)
+// writeNoContent answers that it is done, and that there is nothing to say. (204 has no
+// length: RFC 9110, section 8.6.)
 func writeNoContent(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusNoContent)

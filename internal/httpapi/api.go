@@ -1,8 +1,10 @@
-// Package httpapi is the door through which callers come: it reads requests, calls the services, and writes answers.
+// Package httpapi is the door through which callers come: it reads requests, calls the
+// services, and writes answers.
 //
-// A handler decodes, calls and writes; it returns an error instead of writing one. There is one place where an error
-// becomes a problem document (problem.go), and one where an outcome becomes the answer that is stored and replayed
-// (answer.go). What a caller sees is described in api/openapi.yaml.
+// A handler decodes, calls and writes; it returns an error instead of writing one.
+// There is one place where an error becomes a problem document (problem.go), and one
+// where an outcome becomes the answer that is stored and replayed (answer.go). What a
+// caller sees is described in api/openapi.yaml.
 package httpapi
 
 import (
@@ -22,7 +24,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// Config of the API. Every field is required, but for RateLimit and those of the last group.
+// Config of the API. Every field is required, but for RateLimit and those of the last
+// group.
 type Config struct {
 	Payments       *payments.Service
 	Accounts       *ledger.Accounts
@@ -34,8 +37,8 @@ type Config struct {
 
 	// Answered is told of every request when it has been answered.
 	Answered func(*Exchange)
-	// Trace is called when a request has come. The context that it returns takes the place of the request's own, and the
-	// function is called when it has been answered.
+	// Trace is called when a request has come. The context that it returns takes the
+	// place of the request's own, and the function is called when it has been answered.
 	Trace func(*http.Request) (context.Context, func(*Exchange))
 }
 
@@ -89,8 +92,9 @@ func (a *api) handle(h handler) http.HandlerFunc {
 	}
 }
 
-// request is what the service knows about a request beside the request itself. One is made per request and filled by
-// the middleware, in one allocation and one context value.
+// request is what the service knows about a request beside the request itself. One is
+// made per request and filled by the middleware, in one allocation and one context
+// value.
 type request struct {
 	id       uuid.UUID
 	identity merchants.Identity
@@ -115,7 +119,8 @@ func (a *api) identify(next http.Handler) http.Handler {
 	})
 }
 
-// echoKey returns the Idempotency-Key as it was received, on every answer to a keyed request.
+// echoKey returns the Idempotency-Key as it was received, on every answer to a keyed
+// request.
 func (a *api) echoKey(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if keys := r.Header["Idempotency-Key"]; len(keys) == 1 {
@@ -125,9 +130,11 @@ func (a *api) echoKey(next http.Handler) http.Handler {
 	})
 }
 
-// refuseCrossOrigin lets a page of another origin read, and nothing more. Such a page has no API key, since no cookie carries one; but the
-// console is served from this origin, and whatever a browser may one day hold for it must be of no use to other pages. Callers that
-// are not browsers send neither Sec-Fetch-Site nor Origin, and pass.
+// refuseCrossOrigin lets a page of another origin read, and nothing more. Such a page
+// has no API key, since no cookie carries one; but the console is served from this
+// origin, and whatever a browser may one day hold for it must be of no use to other
+// pages. Callers that are not browsers send neither Sec-Fetch-Site nor Origin, and
+// pass.
 func (a *api) refuseCrossOrigin(next http.Handler) http.Handler {
 	var protection http.CrossOriginProtection // without exceptions
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
@@ -139,7 +146,8 @@ func (a *api) refuseCrossOrigin(next http.Handler) http.Handler {
 	})
 }
 
-// authenticate finds out whose request it is, before anything of it but its origin is looked at: also before a stored answer is replayed.
+// authenticate finds out whose request it is, before anything of it but its origin is
+// looked at: also before a stored answer is replayed.
 func (a *api) authenticate(next http.Handler) http.Handler {
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
 		token, ok := bearerToken(r.Header["Authorization"])
@@ -159,7 +167,8 @@ func (a *api) authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// bearerToken reads the one Authorization header (RFC 6750, section 2.1; the scheme's case does not matter).
+// bearerToken reads the one Authorization header (RFC 6750, section 2.1; the scheme's
+// case does not matter).
 func bearerToken(values []string) (string, bool) {
 	if len(values) != 1 {
 		return "", false
@@ -171,7 +180,8 @@ func bearerToken(values []string) (string, bool) {
 // pathID is the id of what a request's path names first.
 func pathID(r *http.Request) string { return pathParameter(r, "id") }
 
-// pathParameter is a part of a request's path. chi leaves it escaped if anything in the path is.
+// pathParameter is a part of a request's path. chi leaves it escaped if anything in the
+// path is.
 func pathParameter(r *http.Request, name string) string {
 	id := chi.URLParam(r, name)
 	if r.URL.RawPath == "" {
@@ -187,7 +197,8 @@ func pathParameter(r *http.Request, name string) string {
 // methods are those that a route may have.
 var methods = []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete}
 
-// methodNotAllowed answers 405 with the methods that the path does have, whatever its id.
+// methodNotAllowed answers 405 with the methods that the path does have, whatever its
+// id.
 func (a *api) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
 		path := r.URL.RawPath // what chi routes by: a slash that is escaped separates nothing
@@ -208,7 +219,8 @@ func (a *api) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 	})
 }
 
-// recoverPanic turns a panic into a 500. What was locked or opened on the way is given back by the owners' own defers.
+// recoverPanic turns a panic into a 500. What was locked or opened on the way is given
+// back by the owners' own defers.
 func (a *api) recoverPanic(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -224,7 +236,8 @@ func (a *api) recoverPanic(next http.Handler) http.Handler {
 	})
 }
 
-// readyz tells whether this instance can charge right now. It asks nobody: the answer is kept up to date in the background.
+// readyz tells whether this instance can charge right now. It asks nobody: the answer
+// is kept up to date in the background.
 func (a *api) readyz(w http.ResponseWriter, _ *http.Request) {
 	if err := a.Ready(); err != nil {
 		writeNotReady(w)

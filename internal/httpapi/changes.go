@@ -45,7 +45,8 @@ func (a *api) postRefund(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// change reads a keyed request about one payment, whose body may be left out, and answers what do replies.
+// change reads a keyed request about one payment, whose body may be left out, and
+// answers what do replies.
 func (a *api) change(
 	w http.ResponseWriter, r *http.Request, body any, do func(payments.Caller, uuid.UUID) (payments.Reply, error),
 ) error {
@@ -68,7 +69,8 @@ func (a *api) change(
 	return nil
 }
 
-// paymentOf is the payment that a request's path names. An id that no payment can have is no payment's.
+// paymentOf is the payment that a request's path names. An id that no payment can have
+// is no payment's.
 func paymentOf(r *http.Request) (uuid.UUID, error) {
 	id, err := payments.ParseID(pathID(r))
 	if err != nil {

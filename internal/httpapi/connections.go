@@ -19,8 +19,8 @@ var errOverLimit = errors.New("there are too many connections")
 //
 // If a full instance stopped accepting, new clients would wait without an answer. A
 // health check would wait too, and the busy instance would be taken for dead and
-// restarted. So a connection over the limit is accepted, gets one answer (see admit) and
-// is closed. Beyond connectionReserve, a connection is closed at once.
+// restarted. So a connection over the limit is accepted, gets one answer (see admit)
+// and is closed. Beyond connectionReserve, a connection is closed at once.
 //
 // The server needs ConnContext too.
 func LimitConnections(l net.Listener, connectionsMax int) net.Listener {
@@ -70,8 +70,8 @@ func (c *limitedConn) CloseWrite() error {
 
 type overLimitKey struct{}
 
-// ConnContext is the ConnContext of a server on a listener of LimitConnections. It marks
-// the requests of connections over the limit, also inside TLS.
+// ConnContext is the ConnContext of a server on a listener of LimitConnections. It
+// marks the requests of connections over the limit, also inside TLS.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	if encrypted, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = encrypted.NetConn()

@@ -16,7 +16,8 @@ import (
 // consolePage stands beside the documentation's templates, for their navigation.
 var consolePage = template.Must(template.Must(docsPages.Clone()).ParseFS(console.Files, "console.html")).Lookup("console.html")
 
-// consoleSecurity also has the browser refuse to make markup of a text. (Swagger UI does make some.)
+// consoleSecurity also has the browser refuse to make markup of a text. (Swagger UI
+// does make some.)
 const consoleSecurity = pageSecurity + "; require-trusted-types-for 'script'; trusted-types 'none'"
 
 func (a *api) routeConsole(r chi.Router) {

@@ -19,13 +19,15 @@ import (
 // bodySizeMax is the largest request body, in bytes.
 const bodySizeMax = 64 << 10
 
-// decode reads the request's JSON body into value, strictly: no unknown member, no duplicate, no other case, nothing after
-// the value, valid UTF-8. What it returns is an error that the caller can act on.
+// decode reads the request's JSON body into value, strictly: no unknown member, no
+// duplicate, no other case, nothing after the value, valid UTF-8. What it returns is an
+// error that the caller can act on.
 func decode(w http.ResponseWriter, r *http.Request, value any) error {
 	return decodeAs(w, r, value, jsonType)
 }
 
-// decodeOptional is decode for a body that may be left out, whatever type the request says it has.
+// decodeOptional is decode for a body that may be left out, whatever type the request
+// says it has.
 func decodeOptional(w http.ResponseWriter, r *http.Request, value any) error {
 	body := bufio.NewReader(r.Body) // Content-Length does not tell: chunks may hold nothing
 	if _, err := body.Peek(1); errors.Is(err, io.EOF) {
@@ -89,8 +91,9 @@ func explain(err error) error {
 	return &invalidRequest{detail: "the body cannot be read"}
 }
 
-// integer is a JSON number that is written as an integer: 1.0, 1e3 and "5" are not. One that does not fit 64 bits becomes the
-// nearest that does. It is outside every range that the service allows, so it is refused for its value and not misread.
+// integer is a JSON number that is written as an integer: 1.0, 1e3 and "5" are not. One
+// that does not fit 64 bits becomes the nearest that does. It is outside every range
+// that the service allows, so it is refused for its value and not misread.
 type integer int64
 
 func (n *integer) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
@@ -109,7 +112,8 @@ func (n *integer) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // value returns the integer; nil if it is absent.
 func (n *integer) value() *int64 { return (*int64)(n) }
 
-// text is a JSON string that can be stored: any Unicode text without U+0000, which Postgres does not take.
+// text is a JSON string that can be stored: any Unicode text without U+0000, which
+// Postgres does not take.
 type text string
 
 func (t *text) UnmarshalJSONFrom(dec *jsontext.Decoder) error {

@@ -14,8 +14,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/problem"
 )
 
-// The documentation: the contract, drawn by Swagger UI from the very document that /openapi.yaml serves, and a page for each
-// problem, because that is where a problem's type leads.
+// The documentation: the contract, drawn by Swagger UI from the very document that
+// /openapi.yaml serves, and a page for each problem, because that is where a problem's
+// type leads.
 
 //go:embed docs
 var docsFiles embed.FS

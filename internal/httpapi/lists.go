@@ -78,9 +78,11 @@ func viewEntry(e *ledger.WrittenEntry) entryJSON {
 	}
 }
 
-// listPayments lists payments, newest first. A page of a filtered list looks at a bounded number of payments (see
-// payments.Service.List), so it may hold fewer than its limit, or none, and not be the last: only next_cursor null says
-// that there is no more. Under a key there is one payment or none: the question of a caller who has lost everything else.
+// listPayments lists payments, newest first. A page of a filtered list looks at a
+// bounded number of payments (see payments.Service.List), so it may hold fewer than its
+// limit, or none, and not be the last: only next_cursor null says that there is no
+// more. Under a key there is one payment or none: the question of a caller who has lost
+// everything else.
 func (a *api) listPayments(w http.ResponseWriter, r *http.Request) error {
 	q, err := listQueryOf(r, "status", "reference", "idempotency_key", "account", "created_after", "created_before")
 	if err != nil {
@@ -108,8 +110,8 @@ func (a *api) listPayments(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, &shown)
 }
 
-// paymentFilter reads the filters. A value that no payment can have is malformed: a list that is empty because of a
-// misspelt status would be taken for an answer.
+// paymentFilter reads the filters. A value that no payment can have is malformed: a
+// list that is empty because of a misspelt status would be taken for an answer.
 func (q *listQuery) paymentFilter() (filter payments.Filter, err error) {
 	get := q.filters.Get
 	filter.Status = payments.Status(get("status"))

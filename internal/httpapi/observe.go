@@ -14,7 +14,8 @@ import (
 // slowRequest is when a request is worth a line in the log of a service that runs well.
 const slowRequest = time.Second
 
-// Exchange is a request and its answer, as logs, metrics and traces know them. It holds no body, no path and no key.
+// Exchange is a request and its answer, as logs, metrics and traces know them. It holds
+// no body, no path and no key.
 type Exchange struct {
 	RequestID  string
 	Method     string // "_OTHER" for one that no route has: a caller may send any text
@@ -27,7 +28,8 @@ type Exchange struct {
 	Duration   time.Duration
 }
 
-// observe tells those who watch of every request, when it has been answered: the log, and whoever the Config names.
+// observe tells those who watch of every request, when it has been answered: the log,
+// and whoever the Config names.
 func (a *api) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
@@ -73,8 +75,9 @@ func knownMethod(method string) string {
 	return "_OTHER"
 }
 
-// log writes one line about a request: an error if the service is at fault, and otherwise something for those who look
-// closely, unless it was slow. A probe that is told "not ready" is no error of its own.
+// log writes one line about a request: an error if the service is at fault, and
+// otherwise something for those who look closely, unless it was slow. A probe that is
+// told "not ready" is no error of its own.
 func (a *api) log(r *http.Request, x *Exchange) {
 	req := requestOf(r)
 	level := slog.LevelDebug

@@ -16,8 +16,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// Lists come in pages. A cursor says after which thing the next page begins, and not how many things to skip: whatever is
-// added meanwhile, nothing that was there when the list began is left out or shown twice.
+// Lists come in pages. A cursor says after which thing the next page begins, and not
+// how many things to skip: whatever is added meanwhile, nothing that was there when the
+// list began is left out or shown twice.
 
 // How many things are on a page.
 const (
@@ -81,12 +82,14 @@ func pageSize(text string) (int, error) {
 	return n, nil
 }
 
-// bindingSize is enough that two lists do not share a binding by accident. It need not resist forgery: whoever makes up a cursor
-// only chooses where a list of the merchant's own begins, because every query is for one merchant whatever the cursor says.
+// bindingSize is enough that two lists do not share a binding by accident. It need not
+// resist forgery: whoever makes up a cursor only chooses where a list of the merchant's
+// own begins, because every query is for one merchant whatever the cursor says.
 const bindingSize = 16
 
-// bindingOf is what a cursor is bound to: the merchant, the list, and its filters. One that was given out for
-// another list would begin somewhere that its caller did not mean.
+// bindingOf is what a cursor is bound to: the merchant, the list, and its filters. One
+// that was given out for another list would begin somewhere that its caller did not
+// mean.
 func bindingOf(merchantID int64, path string, filters url.Values) []byte {
 	text := binary.BigEndian.AppendUint64(nil, uint64(merchantID)) //nolint:gosec // its 64 bits as they are
 	text = append(text, path+"?"+filters.Encode()...)

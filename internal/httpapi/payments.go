@@ -12,7 +12,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// chargeRequest is the body of POST /payments. A pointer tells an absent or null member from an empty one.
+// chargeRequest is the body of POST /payments. A pointer tells an absent or null member
+// from an empty one.
 type chargeRequest struct {
 	Amount             *integer        `json:"amount"`
 	Currency           *text           `json:"currency"`

@@ -30,8 +30,8 @@ var (
 	errRateLimited          = errors.New("this merchant sends more requests than it may; Retry-After says when the next one may come")
 )
 
-// pointerLengthMax is the longest pointer that an answer has, in bytes. A caller's own member may have a name of any length, and is
-// not sent back as far as that.
+// pointerLengthMax is the longest pointer that an answer has, in bytes. A caller's own
+// member may have a name of any length, and is not sent back as far as that.
 const pointerLengthMax = 1000
 
 // invalidRequest is a request that cannot be read.
@@ -46,8 +46,8 @@ type panicError struct{ value any }
 
 func (e panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
-// problemOf is the only translation of errors into problems. What it does not know is a 500 without
-// details.
+// problemOf is the only translation of errors into problems. What it does not know is a
+// 500 without details.
 func problemOf(err error) *problem.Document {
 	var refusal *payments.Refusal
 	var broken *validate.Error
@@ -137,7 +137,8 @@ func problemOfFields(broken *validate.Error) *problem.Document {
 	return p
 }
 
-// writeProblem answers with the problem that err is, and keeps for the log what is the service's own fault.
+// writeProblem answers with the problem that err is, and keeps for the log what is the
+// service's own fault.
 func (a *api) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	req := requestOf(r)

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// queryOf reads the query of a request that knows the parameters, each at most once and not empty. Any other is refused:
-// whoever misspells one would believe that the answer took it into account. The refusal does not repeat what was sent, which may
-// be a secret.
+// queryOf reads the query of a request that knows the parameters, each at most once and
+// not empty. Any other is refused: whoever misspells one would believe that the answer
+// took it into account. The refusal does not repeat what was sent, which may be a
+// secret.
 func queryOf(r *http.Request, known ...string) (url.Values, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {

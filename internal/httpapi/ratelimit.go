@@ -11,16 +11,17 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// RateLimit is how many requests a merchant may send to one instance: PerSecond on average, and Burst at once after a
-// pause. It is a token bucket that each instance keeps for itself, so behind a load balancer the limit of all is at most that of
-// one times their number.
+// RateLimit is how many requests a merchant may send to one instance: PerSecond on
+// average, and Burst at once after a pause. It is a token bucket that each instance
+// keeps for itself, so behind a load balancer the limit of all is at most that of one
+// times their number.
 type RateLimit struct {
 	PerSecond int
 	Burst     int
 }
 
-// bucketsMax bounds what the buckets occupy. They are those of the merchants that came last: whoever is forgotten
-// begins with a full bucket again.
+// bucketsMax bounds what the buckets occupy. They are those of the merchants that came
+// last: whoever is forgotten begins with a full bucket again.
 const bucketsMax = 10_000
 
 type rateLimiter struct {
@@ -38,8 +39,9 @@ func newRateLimiter(limit RateLimit) *rateLimiter {
 	return &rateLimiter{limit, fmt.Sprintf(`"default";q=%d;w=%d`, limit.Burst, window), buckets}
 }
 
-// limit refuses what is over a merchant's limit: before anything of the request is read, and so without a trace. Its key
-// stays free. Every answer says how much is left (draft-ietf-httpapi-ratelimit-headers-11).
+// limit refuses what is over a merchant's limit: before anything of the request is
+// read, and so without a trace. Its key stays free. Every answer says how much is left
+// (draft-ietf-httpapi-ratelimit-headers-11).
 func (l *rateLimiter) limit(a *api) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return a.handle(func(w http.ResponseWriter, r *http.Request) error {
@@ -70,7 +72,8 @@ func (l *rateLimiter) bucketOf(merchantID int64) *rate.Limiter {
 	return fresh
 }
 
-// left is how many requests the bucket has for now, and in how many seconds, rounded up, it has one more.
+// left is how many requests the bucket has for now, and in how many seconds, rounded
+// up, it has one more.
 func (l *rateLimiter) left(tokens float64, allowed bool) (requests, seconds int) {
 	if allowed {
 		requests = max(0, int(tokens))

@@ -14,10 +14,12 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// What the pages for people are served with. Everything that they load is in this binary.
+// What the pages for people are served with. Everything that they load is in this
+// binary.
 
-// pageSecurity lets a page load what this service serves and run only its files: no script or style that stands in a page
-// itself, so that a text that found its way into one stays text. (data: are the icons in Swagger UI's stylesheet.)
+// pageSecurity lets a page load what this service serves and run only its files: no
+// script or style that stands in a page itself, so that a text that found its way into
+// one stays text. (data: are the icons in Swagger UI's stylesheet.)
 const pageSecurity = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 

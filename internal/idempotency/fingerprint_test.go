@@ -16,8 +16,8 @@ func TestStoredFingerprintsStayTrue(t *testing.T) {
 	f.Text("currency", "USD")
 	f.Pairs("metadata", map[string]string{"b": "2", "a": "1"})
 	sum := f.Sum()
-	// Written down once. If this fails, a retry of every charge ever made would be refused: raise FingerprintVersion
-	// and keep computing the old one.
+	// Written down once. If this fails, a retry of every charge ever made would be
+	// refused: raise FingerprintVersion and keep computing the old one.
 	const want = "fdf08d6e15a87217420dae22edc119d31f43f92a987067d2838855871cdb4d3d"
 	if got := hex.EncodeToString(sum.Sum[:]); got != want || sum.Version != 1 {
 		t.Errorf("version %d, %s; want version 1, %s", sum.Version, got, want)

@@ -51,7 +51,8 @@ func TestOnlyAnswersThatAreOlderThanTheRetentionAreReaped(t *testing.T) {
 	}
 }
 
-// FAULTS 27. The request's id was made by an instance's clock; what is old enough is for the database's to say.
+// FAULTS 27. The request's id was made by an instance's clock; what is old enough is
+// for the database's to say.
 func TestAnInstanceWhoseClockIsWrongHasNoAnswerReapedEarly(t *testing.T) {
 	t.Parallel()
 	db := newBooks(t)
@@ -82,7 +83,8 @@ func TestAnswersAreReapedInBatches(t *testing.T) {
 	}
 }
 
-// The mark is how the audit knows an answer that was reaped from one that was never written.
+// The mark is how the audit knows an answer that was reaped from one that was never
+// written.
 func TestTheMarkFollowsTheDatabasesClockAndNeverGoesBack(t *testing.T) {
 	t.Parallel()
 	db := newBooks(t)
@@ -144,7 +146,8 @@ func TestReapersOfTwoInstancesShareTheWork(t *testing.T) {
 	}
 }
 
-// FAULTS 28: whatever the reaper is doing, a retry gets the old answer or hears that it expired, and charges nothing.
+// FAULTS 28: whatever the reaper is doing, a retry gets the old answer or hears that it
+// expired, and charges nothing.
 func TestARetryThatRacesTheReaperChargesNothing(t *testing.T) {
 	t.Parallel()
 	db := newBooks(t)
@@ -217,14 +220,16 @@ func TestABatchReadsLittleMoreThanItDeletes(t *testing.T) {
 	if read := readByReaping(t, admin, limit, 0); read > slack {
 		t.Errorf("it read %d rows of %d to find that none is old enough", read, many)
 	}
-	// The space of those that are gone is given to new ones, so that the rows do not lie in the order of their time.
+	// The space of those that are gone is given to new ones, so that the rows do not
+	// lie in the order of their time.
 	storeAnswers(t, admin, many, retention/3)
 	if read := readByReaping(t, admin, limit, 0); read > slack {
 		t.Errorf("it read %d rows of %d, where reaped ones had been, to find that none is old enough", read, 2*many)
 	}
 }
 
-// storeAnswers writes answers of that age, as they come: ids in the order of their time.
+// storeAnswers writes answers of that age, as they come: ids in the order of their
+// time.
 func storeAnswers(t *testing.T, admin *pgx.Conn, n int, age time.Duration) {
 	t.Helper()
 	execute(t, admin, `
@@ -236,7 +241,8 @@ func storeAnswers(t *testing.T, admin *pgx.Conn, n int, age time.Duration) {
 	execute(t, admin, `VACUUM ANALYZE idempotency_answers`)
 }
 
-// readByReaping is how many answers a batch reads, by the server's own count. It is taken back.
+// readByReaping is how many answers a batch reads, by the server's own count. It is
+// taken back.
 func readByReaping(t *testing.T, admin *pgx.Conn, limit int, want int) (rows int64) {
 	t.Helper()
 	tx, err := admin.Begin(t.Context())
@@ -251,7 +257,8 @@ func readByReaping(t *testing.T, admin *pgx.Conn, limit int, want int) (rows int
 	return rowsRead(t, tx) - before
 }
 
-// rowsRead counts what this connection has read and not reported yet, so only the difference of two counts is of use.
+// rowsRead counts what this connection has read and not reported yet, so only the
+// difference of two counts is of use.
 func rowsRead(t *testing.T, tx pgx.Tx) (rows int64) {
 	t.Helper()
 	if err := tx.QueryRow(t.Context(), `
@@ -304,8 +311,8 @@ func (b *books) charge(t *testing.T, key string) {
 	}
 }
 
-// age makes the keys that are LIKE key, and their answers, so much older, as the database's clock and that of the instance
-// have it.
+// age makes the keys that are LIKE key, and their answers, so much older, as the
+// database's clock and that of the instance have it.
 func (b *books) age(t *testing.T, key string, by time.Duration) {
 	t.Helper()
 	b.ageBy(t, key, by, by)

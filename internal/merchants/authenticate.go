@@ -72,8 +72,8 @@ func NewAuthenticator(pool *pgxpool.Pool) *Authenticator {
 	}
 }
 
-// Authenticate returns whose the token is, ErrUnauthorized if it is nobody's, or another
-// error if that cannot be found out now.
+// Authenticate returns whose the token is, ErrUnauthorized if it is nobody's, or
+// another error if that cannot be found out now.
 func (a *Authenticator) Authenticate(ctx context.Context, token string) (Identity, error) {
 	if !wellFormed(token) {
 		return Identity{}, ErrUnauthorized

@@ -35,7 +35,8 @@ const keyIDPrefix = "key_"
 // FormatKeyID writes a key's id, which is no secret: "key_" and 32 hexadecimal digits.
 func FormatKeyID(id uuid.UUID) string { return keyIDPrefix + hex.EncodeToString(id[:]) }
 
-// ParseKeyID reads what FormatKeyID wrote. Any other text is the id of no key: ErrNoKey.
+// ParseKeyID reads what FormatKeyID wrote. Any other text is the id of no key:
+// ErrNoKey.
 func ParseKeyID(text string) (id uuid.UUID, err error) {
 	digits, ok := strings.CutPrefix(text, keyIDPrefix)
 	if raw, err := hex.DecodeString(digits); err == nil && ok && len(raw) == len(id) {
@@ -44,8 +45,8 @@ func ParseKeyID(text string) (id uuid.UUID, err error) {
 	return id, ErrNoKey
 }
 
-// CreateKey makes another key for a merchant; ErrNoMerchant if there is none. The secret
-// is returned here and never again. The key works at once, on every instance.
+// CreateKey makes another key for a merchant; ErrNoMerchant if there is none. The
+// secret is returned here and never again. The key works at once, on every instance.
 func CreateKey(
 	ctx context.Context, db *pgxpool.Pool, merchantID int64, readOnly bool,
 ) (key Key, apiKey string, err error) {
@@ -115,8 +116,8 @@ func Keys(ctx context.Context, db *pgxpool.Pool, merchantID int64) ([]Key, error
 // Revoke ends a key; ErrNoKey if there is none. Within [CacheFor] no instance accepts
 // it. The same call again changes nothing.
 func Revoke(ctx context.Context, db *pgxpool.Pool, id uuid.UUID) (key Key, err error) {
-	// The id alone finds the key by reading all of them. There are few, and this is done
-	// by hand.
+	// The id alone finds the key by reading all of them. There are few, and this is
+	// done by hand.
 	err = db.QueryRow(ctx, `
 		UPDATE api_keys
 		SET revoked_at = coalesce(revoked_at, clock_timestamp())

@@ -1,17 +1,17 @@
 // Package merchants knows who may ask.
 //
-// A merchant's credential is an API key, a bearer token. Only its SHA-256 is stored: the
-// secret is 160 random bits, so there is nothing that a slow hash would protect. The
-// token ends in a checksum, so that a truncated or invented one is refused without a
-// query, and a scanner can recognise a leaked one.
+// A merchant's credential is an API key, a bearer token. Only its SHA-256 is stored:
+// the secret is 160 random bits, so there is nothing that a slow hash would protect.
+// The token ends in a checksum, so that a truncated or invented one is refused without
+// a query, and a scanner can recognise a leaked one.
 //
 // Authentication is in front of every request, so a valid key is remembered for
 // [CacheFor]. A revoked key may go on working that long, on each instance. Look-ups are
 // bounded, so that invented keys cost the database little (see [Authenticator]).
 //
-// Nothing here compares a secret with a secret. The database and the cache are asked for
-// a key's SHA-256: how far two of those agree, which a clock might tell, says nothing
-// about a key.
+// Nothing here compares a secret with a secret. The database and the cache are asked
+// for a key's SHA-256: how far two of those agree, which a clock might tell, says
+// nothing about a key.
 package merchants
 
 import (
@@ -57,7 +57,8 @@ func Create(
 }
 
 // CreateNamedOnce makes a key for the oldest merchant of that name, and the merchant if
-// there is none. Names are not unique: this is for dev, where one process uses the name.
+// there is none. Names are not unique: this is for dev, where one process uses the
+// name.
 func CreateNamedOnce(
 	ctx context.Context, db *pgxpool.Pool, name string,
 ) (merchantID int64, apiKey string, err error) {

@@ -84,7 +84,8 @@ func TestAMerchantHasANameOfAtMost200Characters(t *testing.T) {
 	}
 }
 
-// SECURITY 7: at least 128 random bits behind a prefix that a scanner recognises, and before a checksum.
+// SECURITY 7: at least 128 random bits behind a prefix that a scanner recognises, and
+// before a checksum.
 func TestAKeyIsRandomThroughout(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -1,10 +1,12 @@
 // Package metrics counts and measures what an instance does, for Prometheus.
 //
-// The engine and the API know nothing of it. They tell it what happens through small functions that cmd hands to them
-// (http.go, queue.go), or keep counts of their own that are read when somebody asks (state.go).
+// The engine and the API know nothing of it. They tell it what happens through small
+// functions that cmd hands to them (http.go, queue.go), or keep counts of their own
+// that are read when somebody asks (state.go).
 //
-// Every label has a small, fixed set of values, so that nothing which callers send can make the number of time series grow:
-// a route's pattern and never a path, a code of the contract, and never a merchant. A merchant's requests are in the logs.
+// Every label has a small, fixed set of values, so that nothing which callers send can
+// make the number of time series grow: a route's pattern and never a path, a code of
+// the contract, and never a merchant. A merchant's requests are in the logs.
 package metrics
 
 import (

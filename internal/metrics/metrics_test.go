@@ -153,7 +153,8 @@ func TestNamesAreAsPrometheusWantsThem(t *testing.T) {
 	}
 }
 
-// What a request's metrics cost. It happens once a request, beside tens of microseconds for everything else.
+// What a request's metrics cost. It happens once a request, beside tens of microseconds
+// for everything else.
 func BenchmarkAnswered(b *testing.B) {
 	m := metrics.New(metrics.Sources{})
 	x := httpapi.Exchange{Method: "POST", Route: "/payments", Status: 201, Duration: 30 * time.Millisecond}
@@ -163,7 +164,8 @@ func BenchmarkAnswered(b *testing.B) {
 	}
 }
 
-// What a key's share of the queue's metrics costs at most: it is alone in its transaction.
+// What a key's share of the queue's metrics costs at most: it is alone in its
+// transaction.
 func BenchmarkQueue(b *testing.B) {
 	queue := metrics.New(metrics.Sources{}).Queue()
 	b.ReportAllocs()

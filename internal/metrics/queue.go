@@ -10,7 +10,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
-// transactionBuckets reach from one flush to a fast disk to the longest that a transaction may take with all of its tries.
+// transactionBuckets reach from one flush to a fast disk to the longest that a
+// transaction may take with all of its tries.
 var transactionBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
 // What a transaction came to.

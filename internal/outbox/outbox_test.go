@@ -18,7 +18,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// The events here belong to no payment, which the audit would find, so the databases are broken ones.
+// The events here belong to no payment, which the audit would find, so the databases
+// are broken ones.
 
 var at = time.Date(2026, 11, 1, 10, 0, 0, 123456000, time.UTC)
 
@@ -28,7 +29,8 @@ func newEvent(kind, data string) outbox.Event {
 	}
 }
 
-// insert writes the events as somebody's transaction does: as the restricted role, on a pipelined batch.
+// insert writes the events as somebody's transaction does: as the restricted role, on a
+// pipelined batch.
 func insert(ctx context.Context, tx pgx.Tx, events ...outbox.Event) error {
 	batch := &pgx.Batch{}
 	batch.Queue(`SET LOCAL ROLE paymentsvc_app`)
@@ -135,8 +137,9 @@ func TestOneEventIsNotKeptTwice(t *testing.T) {
 	}
 }
 
-// FAULTS 39 and BUGS 43. An event that commits late has a lower number than others that were read before. A reader that
-// stays below the oldest running transaction meets it all the same, because until then it has read nothing above it.
+// FAULTS 39 and BUGS 43. An event that commits late has a lower number than others that
+// were read before. A reader that stays below the oldest running transaction meets it
+// all the same, because until then it has read nothing above it.
 func TestAnEventThatCommitsLateIsNotSkipped(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t)
@@ -161,8 +164,9 @@ func TestAnEventThatCommitsLateIsNotSkipped(t *testing.T) {
 	wantEvents(t, stored(t, db, settled), late, early) // the one that began first comes first
 }
 
-// awaitNobodyElse waits until the transactions that others run on this server, at the same time as the test's own, have
-// ended: the oldest running transaction is the whole server's.
+// awaitNobodyElse waits until the transactions that others run on this server, at the
+// same time as the test's own, have ended: the oldest running transaction is the whole
+// server's.
 func awaitNobodyElse(t *testing.T, db *pgtest.DB) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)

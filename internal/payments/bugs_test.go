@@ -50,7 +50,8 @@ func TestOneConnectionOfEachKindIsEnoughForEverybody(t *testing.T) {
 	}
 }
 
-// A new account, or one at zero, was not locked, and paid twice: formance 994a437 (BUGS 37).
+// A new account, or one at zero, was not locked, and paid twice: formance 994a437 (BUGS
+// 37).
 func TestWhatANewAccountGetsIsSpentOnce(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

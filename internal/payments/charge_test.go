@@ -24,7 +24,8 @@ func openAccount(id string, balance int64) ledger.Balance {
 	}
 }
 
-// testState is what a transaction has locked: the accounts, and references with their holders.
+// testState is what a transaction has locked: the accounts, and references with their
+// holders.
 func testState(holders map[reference]uuid.UUID, accounts ...ledger.Balance) *state {
 	st := &state{
 		book:       ledger.NewBook(accounts...),
@@ -136,8 +137,8 @@ func TestDebitsOfOneBatchThatDoNotFitAreDeclinedAlone(t *testing.T) {
 	}
 }
 
-// Whatever is charged, in whatever order: no money appears or vanishes, nobody goes below zero, a reference has one
-// payment, and what succeeded is exactly what moved.
+// Whatever is charged, in whatever order: no money appears or vanishes, nobody goes
+// below zero, a reference has one payment, and what succeeded is exactly what moved.
 func TestChargesOnlyMoveMoney(t *testing.T) {
 	ids := []string{"a", "b", "c", "nobody"}
 	rapid.Check(t, func(t *rapid.T) {
@@ -202,7 +203,8 @@ func TestPaymentIDsSortByTime(t *testing.T) {
 	}
 }
 
-// An account without a limit covers everything, but what is held has 64 bits like every sum.
+// An account without a limit covers everything, but what is held has 64 bits like every
+// sum.
 func TestHoldsDoNotOverflow(t *testing.T) {
 	world := openAccount("world", 0)
 	world.OverdraftLimit = nil

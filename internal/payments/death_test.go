@@ -10,9 +10,10 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/wire"
 )
 
-// An instance dies before a statement, whichever it is, and nobody takes its place. The key and
-// the money are one transaction: nothing is left of the operation, so the same key does it anew.
-// A key that was committed before its payment would be taken for ever, with nothing behind it.
+// An instance dies before a statement, whichever it is, and nobody takes its place. The
+// key and the money are one transaction: nothing is left of the operation, so the same
+// key does it anew. A key that was committed before its payment would be taken for
+// ever, with nothing behind it.
 func TestInstanceThatDiesBeforeItsCommitLeavesNothing(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -33,8 +34,8 @@ func TestInstanceThatDiesBeforeItsCommitLeavesNothing(t *testing.T) {
 	}
 }
 
-// statementsOf counts the statements that the operation sends on money's connection, COMMIT
-// being the last one, whatever transactions they are in.
+// statementsOf counts the statements that the operation sends on money's connection,
+// COMMIT being the last one, whatever transactions they are in.
 func statementsOf(t *testing.T, db *pgtest.DB, healthy *Service, c operationCase) (n int) {
 	t.Helper()
 	proxy := wire.Start(t, db.URL)

@@ -9,7 +9,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 )
 
-// stateWith is the state of a transaction that has locked one payment of 100 from alice to shop, in the given state.
+// stateWith is the state of a transaction that has locked one payment of 100 from alice
+// to shop, in the given state.
 func stateWith(t *testing.T, edit func(*Payment), accounts ...ledger.Balance) (*state, *Payment) {
 	t.Helper()
 	p := &Payment{
@@ -148,8 +149,9 @@ func TestACaptureThatOverflowsABalanceLeavesTheHold(t *testing.T) {
 	}
 }
 
-// The transaction's timestamp is as late as the last entry of any account of the batch, and that may lie in the future, from when the
-// database's clock was ahead. What ends an authorization is the clock.
+// The transaction's timestamp is as late as the last entry of any account of the batch,
+// and that may lie in the future, from when the database's clock was ahead. What ends
+// an authorization is the clock.
 func TestAnotherAccountsFutureEndsNoAuthorization(t *testing.T) {
 	st, p := stateWith(t, authorized, openAccount("alice", 1000), openAccount("shop", 0))
 	st.now = testNow.Add(time.Hour)

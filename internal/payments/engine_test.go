@@ -41,7 +41,8 @@ func newService(t testing.TB, url string) *Service {
 	return service
 }
 
-// newMerchant makes a merchant with an unlimited account "world", and accounts with the given balances.
+// newMerchant makes a merchant with an unlimited account "world", and accounts with the
+// given balances.
 func newMerchant(t testing.TB, s *Service, balances map[string]int64) (merchantID int64) {
 	t.Helper()
 	ctx := context.Background()
@@ -126,8 +127,10 @@ func drawCharge(t *rapid.T) Charge {
 	}
 }
 
-// Every operation, in any order, under keys that are used again, on either of two instances: what is answered is what the model
-// says, and the books are in order at the end of each run and now and then on its way. A thousand runs, in ten databases at once.
+// Every operation, in any order, under keys that are used again, on either of two
+// instances: what is answered is what the model says, and the books are in order at the
+// end of each run and now and then on its way. A thousand runs, in ten databases at
+// once.
 func TestTheEngineDoesWhatTheModelSays(t *testing.T) {
 	t.Parallel()
 	for part := range 10 {
@@ -244,8 +247,9 @@ func TestBatchesOfRefundsAndChargesThatCrossNeverDeadlock(t *testing.T) {
 	wantNoDeadlock(t, db, instances)
 }
 
-// wantNoDeadlock checks that no transaction had to be broken off for the sake of another. The server's count may lag behind, so the
-// instances, which would have run one again, are asked too.
+// wantNoDeadlock checks that no transaction had to be broken off for the sake of
+// another. The server's count may lag behind, so the instances, which would have run
+// one again, are asked too.
 func wantNoDeadlock(t *testing.T, db *pgtest.DB, instances []*Service) {
 	t.Helper()
 	var deadlocks, reruns int64

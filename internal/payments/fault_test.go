@@ -17,10 +17,12 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/wire"
 )
 
-// The faults of this file strike the connection between the engine and Postgres, one statement at a time. After each
-// of them the same promise holds: the caller hears the truth or "unknown", and the same key ends in one operation.
+// The faults of this file strike the connection between the engine and Postgres, one
+// statement at a time. After each of them the same promise holds: the caller hears the
+// truth or "unknown", and the same key ends in one operation.
 
-// bench is an engine whose database connections go through a proxy, beside one whose connections do not.
+// bench is an engine whose database connections go through a proxy, beside one whose
+// connections do not.
 type bench struct {
 	proxy    *wire.Proxy
 	faulty   *Service
@@ -41,8 +43,8 @@ func newBench(t *testing.T) *bench {
 // committers are the connections that carry money transactions.
 func committers(m wire.Match) wire.Match { return m.From("paymentsvc-money") }
 
-// FAULTS 10 and 11. The claim was committed, its acknowledgement was lost, and the service took its own retry for somebody
-// else's: idempot-js 185 (BUGS 18).
+// FAULTS 10 and 11. The claim was committed, its acknowledgement was lost, and the
+// service took its own retry for somebody else's: idempot-js 185 (BUGS 18).
 func TestWhateverBecomesOfTheCommitTheOperationIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -71,7 +73,8 @@ func TestWhateverBecomesOfTheCommitTheOperationIsDoneOnce(t *testing.T) {
 				a := newAttempt(t, b.healthy, c)
 				b.proxy.Forget()
 				b.strike(a, wire.Commit(), test.effect)
-				// Only an acknowledgement that arrived whole may be believed; after anything else the engine asks again.
+				// Only an acknowledgement that arrived whole may be believed; after
+				// anything else the engine asks again.
 				if asked := b.commits(); test.effect != wire.CutAfter && asked < 2 {
 					t.Errorf("%s was answered after %d COMMIT", c.name, asked)
 				}
@@ -260,8 +263,9 @@ func TestASilentDatabaseIsGivenUpInTime(t *testing.T) {
 	}
 }
 
-// FAULTS 10 and 23: one connection has gone silent, and nobody says so. Its transaction is not waited for as long as there is time
-// (ten seconds here), but run again on another connection while there still is some.
+// FAULTS 10 and 23: one connection has gone silent, and nobody says so. Its transaction
+// is not waited for as long as there is time (ten seconds here), but run again on
+// another connection while there still is some.
 func TestASilentConnectionIsGivenUpWhileThereIsTimeToFindOut(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -337,7 +341,8 @@ func TestAnInstanceThatFallsSilentHoldingLocksBlocksTheOthersForSecondsOnly(t *t
 	}
 }
 
-// One charge that the database refuses for its data costs its neighbours nothing but time.
+// One charge that the database refuses for its data costs its neighbours nothing but
+// time.
 func TestAPoisonousChargeFailsAlone(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -368,7 +373,8 @@ func TestAPoisonousChargeFailsAlone(t *testing.T) {
 	}
 }
 
-// isConstraint tells whether the database refused something for the constraint of that name.
+// isConstraint tells whether the database refused something for the constraint of that
+// name.
 func isConstraint(err error, name string) bool {
 	var reported *pgconn.PgError
 	return errors.As(err, &reported) && reported.ConstraintName == name

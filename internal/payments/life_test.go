@@ -17,8 +17,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// race sends n requests at once, to two instances in turn and under a key each, and counts what they came to. The name tells its
-// keys from those of another race.
+// race sends n requests at once, to two instances in turn and under a key each, and
+// counts what they came to. The name tells its keys from those of another race.
 func race(t *testing.T, db *pgtest.DB, merchantID int64, name string, n int, request func(i int) request) map[string]int {
 	t.Helper()
 	instances := []*Service{newService(t, db.URL), newService(t, db.URL)}
@@ -74,8 +74,8 @@ func TestRefundsOfAThirdAtOnceAreThree(t *testing.T) {
 	}
 }
 
-// FAULTS 41. Over-capture by check-then-act: medusa 16012 (BUGS 23). A pending payment was committed twice: midaz 1519, blnk 171
-// (BUGS 24).
+// FAULTS 41. Over-capture by check-then-act: medusa 16012 (BUGS 23). A pending payment
+// was committed twice: midaz 1519, blnk 171 (BUGS 24).
 func TestOfManyCapturesOneWins(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -123,7 +123,8 @@ func TestOfManyCancelsOneWins(t *testing.T) {
 	wantCanceledOnce(t, s, merchantID, payment)
 }
 
-// FAULTS 41, and 27. The two wait for the payment in that order, on an instance each, until it is let go.
+// FAULTS 41, and 27. The two wait for the payment in that order, on an instance each,
+// until it is let go.
 func TestOfACancelAndTheExpiryOneHappens(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ first, cancelGets string }{
@@ -177,7 +178,8 @@ func TestOfACancelAndTheExpiryOneHappens(t *testing.T) {
 	}
 }
 
-// wantCanceledOnce checks that the payment, of all 300 that a has, was canceled, freed them, and changed no further.
+// wantCanceledOnce checks that the payment, of all 300 that a has, was canceled, freed
+// them, and changed no further.
 func wantCanceledOnce(t *testing.T, s *Service, merchantID int64, id uuid.UUID) {
 	t.Helper()
 	payment, err := s.Get(t.Context(), merchantID, id)
@@ -204,7 +206,8 @@ func TestWhatIsHeldCannotBeSpent(t *testing.T) {
 	wantCounts(t, got, map[string]int{"201": 3, "402": 97})
 }
 
-// A rejected hold was applied later: blnk 182 (BUGS 25). A canceled payment frees its reference, for a charge of the same batch too.
+// A rejected hold was applied later: blnk 182 (BUGS 25). A canceled payment frees its
+// reference, for a charge of the same batch too.
 func TestACanceledPaymentFreesItsReferenceAtOnce(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -231,7 +234,8 @@ func TestACanceledPaymentFreesItsReferenceAtOnce(t *testing.T) {
 	charge(t, s, merchantID, "another", Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "b", Reference: "another"})
 }
 
-// FAULTS 27: an authorization ends by the database's clock, once, whichever instance finds it.
+// FAULTS 27: an authorization ends by the database's clock, once, whichever instance
+// finds it.
 func TestAnAuthorizationThatIsOverIsCanceledOnce(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -273,7 +277,8 @@ func refusedWith(err error, code Code) bool {
 	return refused && refusal.Code == code
 }
 
-// The look for expired authorizations comes every second. It reads those, and not all that are open.
+// The look for expired authorizations comes every second. It reads those, and not all
+// that are open.
 func TestOnlyExpiredAuthorizationsAreRead(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -10,9 +10,11 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// Two transactions that want the same things must want them in the same order, or they wait for each other for ever. So each
-// kind is taken ascending, byte by byte: "B" before "a". The test holds the first of two things. Whoever takes them in order
-// waits for it empty-handed, and the second is still free; whoever does not holds the second meanwhile.
+// Two transactions that want the same things must want them in the same order, or they
+// wait for each other for ever. So each kind is taken ascending, byte by byte: "B"
+// before "a". The test holds the first of two things. Whoever takes them in order waits
+// for it empty-handed, and the second is still free; whoever does not holds the second
+// meanwhile.
 func TestLocksAreTakenInOneOrder(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

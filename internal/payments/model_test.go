@@ -8,7 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is what the contract says about a merchant, in a few lines and without a database.
+// model is what the contract says about a merchant, in a few lines and without a
+// database.
 type model struct {
 	balances, held map[string]int64
 	keys           map[string]answered
@@ -79,7 +80,8 @@ func (r request) send(ctx context.Context, s *Service, caller Caller) (Reply, er
 	return s.Charge(ctx, caller, r.charge)
 }
 
-// answer is what the request must be answered. made is the id of the payment that the engine says it made.
+// answer is what the request must be answered. made is the id of the payment that the
+// engine says it made.
 func (m *model) answer(key string, r request, made uuid.UUID) string {
 	if before, taken := m.keys[key]; taken {
 		if before.request != r.String() {

@@ -41,8 +41,8 @@ func newServiceWith(t *testing.T, url string, edit func(*Config)) *Service {
 	return s
 }
 
-// gathering is an instance that the test can keep from its next batch. So the test decides which
-// operations share a transaction.
+// gathering is an instance that the test can keep from its next batch. So the test
+// decides which operations share a transaction.
 type gathering struct {
 	*Service
 	t    *testing.T
@@ -219,7 +219,8 @@ func stateOf(t testing.TB, s *Service, merchantID int64, id uuid.UUID) string {
 		p.Status, p.AmountCaptured, p.AmountRefunded, p.Version)
 }
 
-// eventsOf are a payment's events in the order of the feed, each with the amount that has moved.
+// eventsOf are a payment's events in the order of the feed, each with the amount that
+// has moved.
 func eventsOf(t testing.TB, s *Service, merchantID int64, id uuid.UUID) (events string) {
 	t.Helper()
 	if err := s.pool.QueryRow(context.Background(), `
@@ -243,7 +244,8 @@ var opening = []Charge{
 	{Amount: usd(5), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true},
 }
 
-// newOpening makes a merchant with these payments. The second instance makes the last one.
+// newOpening makes a merchant with these payments. The second instance makes the last
+// one.
 func newOpening(t *testing.T, s, hasty *Service) (merchantID int64, paid []uuid.UUID) {
 	t.Helper()
 	merchantID = newMerchant(t, s, map[string]int64{"a": 30, "b": 0})
@@ -306,8 +308,8 @@ func fundsOf(t testing.TB, s *Service, merchantID int64, id string) string {
 	return fmt.Sprintf("%d with %d held", account.Posted, account.Held)
 }
 
-// drawSteps draws operations of every kind that can share a batch: each under a key of its own,
-// and none that is refused before it gets there.
+// drawSteps draws operations of every kind that can share a batch: each under a key of
+// its own, and none that is refused before it gets there.
 func drawSteps(t *rapid.T) (steps []step) {
 	seen := map[string]bool{}
 	for range rapid.IntRange(2, 12).Draw(t, "steps") {

@@ -16,7 +16,8 @@ var (
 	sevenCentsHeld = Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true}
 )
 
-// operationCase is one operation of a caller, the payment that it needs first, and what must be there after it was done exactly once.
+// operationCase is one operation of a caller, the payment that it needs first, and what
+// must be there after it was done exactly once.
 type operationCase struct {
 	name    string
 	to      *Charge // that made the payment which it changes; nil: it makes one
@@ -30,7 +31,8 @@ var chargeCase = operationCase{
 	leaves: "succeeded, 7 captured, 0 refunded; a has 993 with 0 held, b has 7",
 }
 
-// operationCases are all that callers can do to money. Each is of a merchant whose account a has 1000, and b nothing.
+// operationCases are all that callers can do to money. Each is of a merchant whose
+// account a has 1000, and b nothing.
 var operationCases = []operationCase{
 	chargeCase,
 	{
@@ -71,7 +73,8 @@ func newAttempt(t *testing.T, healthy *Service, c operationCase) *attempt {
 // caller is a new request under the same key.
 func (a *attempt) caller() Caller { return callerWith(a.merchant, "k") }
 
-// wantDone checks that the request did it, that the same key tells everyone the same, and that it was done once.
+// wantDone checks that the request did it, that the same key tells everyone the same,
+// and that it was done once.
 func (a *attempt) wantDone(own Caller, reply Reply, err error) {
 	a.t.Helper()
 	if got, want := result(reply, err, own), fmt.Sprint(a.status); got != want {
@@ -80,7 +83,8 @@ func (a *attempt) wantDone(own Caller, reply Reply, err error) {
 	a.wantReplayOf(reply)
 }
 
-// wantReplayOf checks that another instance answers the key with the same bytes, and that all is as after one operation.
+// wantReplayOf checks that another instance answers the key with the same bytes, and
+// that all is as after one operation.
 func (a *attempt) wantReplayOf(reply Reply) {
 	a.t.Helper()
 	retry := a.caller()

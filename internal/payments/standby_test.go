@@ -12,8 +12,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// FAULTS 19. Somebody may have cancelled the first COMMIT's wait for a synchronous standby, so that its answer can be read and no
-// standby has it. A replay of it is an acknowledgement only after a COMMIT of its own has waited.
+// FAULTS 19. Somebody may have cancelled the first COMMIT's wait for a synchronous
+// standby, so that its answer can be read and no standby has it. A replay of it is an
+// acknowledgement only after a COMMIT of its own has waited.
 func TestAReplayWaitsForTheStandby(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Durable(t, nil)
@@ -60,8 +61,9 @@ func TestAReplayWaitsForTheStandby(t *testing.T) {
 	}
 }
 
-// FAULTS 19, of what has no key: a write is no acknowledgement before a standby has it, and a repetition that finds it done neither. Here
-// somebody cancels every wait, so that each COMMIT succeeds, with a WARNING.
+// FAULTS 19, of what has no key: a write is no acknowledgement before a standby has it,
+// and a repetition that finds it done neither. Here somebody cancels every wait, so
+// that each COMMIT succeeds, with a WARNING.
 func TestAnAccountIsAcknowledgedOnlyByAStandbyToo(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Durable(t, nil)

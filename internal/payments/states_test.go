@@ -12,7 +12,8 @@ import (
 
 const picturePath = "../../docs/payment-states.md"
 
-// picture draws the transitions, for readers. It is generated: UPDATE_DOCS=1 go test ./internal/payments -run Picture
+// picture draws the transitions, for readers. It is generated: UPDATE_DOCS=1 go test
+// ./internal/payments -run Picture
 func picture() string {
 	var b strings.Builder
 	b.WriteString("# The states of a payment\n\n" +
@@ -44,7 +45,8 @@ func TestThePictureOfTheStatesIsTheTable(t *testing.T) {
 	}
 }
 
-// The database refuses what the table does not have. It knows one state more, in which a card's payment will begin.
+// The database refuses what the table does not have. It knows one state more, in which
+// a card's payment will begin.
 func TestTheSchemaKnowsTheSameStateMachine(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -46,9 +46,10 @@ func refunding(amount *int64, reason string) sendFunc {
 	}
 }
 
-// storedRequests are requests as this service has stored them: one for each operation and each
-// of its fields. The sums are written down, and were computed from the encoding by hand. If one
-// fails, raise FingerprintVersion and keep computing the old encoding.
+// storedRequests are requests as this service has stored them: one for each operation
+// and each of its fields. The sums are written down, and were computed from the
+// encoding by hand. If one fails, raise FingerprintVersion and keep computing the old
+// encoding.
 var storedRequests = []struct {
 	name      string
 	operation string
@@ -139,8 +140,8 @@ var storedRequests = []struct {
 	},
 }
 
-// A stored request is recognised by every later release: after a deploy its retry gets the
-// stored answer. Otherwise the retry would be refused with idempotency_key_reused.
+// A stored request is recognised by every later release: after a deploy its retry gets
+// the stored answer. Otherwise the retry would be refused with idempotency_key_reused.
 func TestStoredRequestIsRecognisedByEveryLaterRelease(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t) // the stored requests have no payment
@@ -182,8 +183,8 @@ func storeRequest(t *testing.T, db *pgtest.DB, caller Caller, operation, sum str
 	}
 }
 
-// The service's own operation has no retry that could be refused. What stands in the database is
-// what a later release will compare with.
+// The service's own operation has no retry that could be refused. What stands in the
+// database is what a later release will compare with.
 func TestStoredFingerprintOfAnExpiryStaysTheSame(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t) // the authorization has no event

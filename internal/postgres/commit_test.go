@@ -14,8 +14,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// The units of these tests make merchants, because those stand alone. What becomes of a COMMIT whose answer is lost is
-// tested where the connection can be cut: in internal/payments, with test/wire.
+// The units of these tests make merchants, because those stand alone. What becomes of a
+// COMMIT whose answer is lost is tested where the connection can be cut: in
+// internal/payments, with test/wire.
 
 // run runs a unit with time enough.
 func run(t *testing.T, c *postgres.Committer, unit postgres.Unit) error {
@@ -63,7 +64,8 @@ func wantMerchants(t *testing.T, db *pgtest.DB, want string) {
 	}
 }
 
-// backendOf is the process that serves the pool's one connection, which must be idle and clean.
+// backendOf is the process that serves the pool's one connection, which must be idle
+// and clean.
 func backendOf(t *testing.T, db *pgtest.DB, pool *pgxpool.Pool) uint32 {
 	t.Helper()
 	conn, err := pool.Acquire(t.Context())
@@ -107,7 +109,8 @@ func TestAUnitThatAsksForItRunsAgainFromNothing(t *testing.T) {
 	wantMerchants(t, db, "3")
 }
 
-// Everything may go with COMMIT: then that is the round trip that opens the transaction.
+// Everything may go with COMMIT: then that is the round trip that opens the
+// transaction.
 func TestAUnitMayBeOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -201,7 +204,8 @@ func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
 				defer func() { over <- recover() }()
 				_ = run(t, c, func(ctx context.Context, tx *postgres.Tx) error {
 					panicked = tx
-					// Or the server would end a connection that was forgotten, after two seconds.
+					// Or the server would end a connection that was forgotten, after
+					// two seconds.
 					const forEver = `SET LOCAL idle_in_transaction_session_timeout = 0`
 					err := errors.Join(send(ctx, tx, forEver), send(ctx, tx, newMerchant, 2))
 					if err != nil {
@@ -287,9 +291,10 @@ func holdConnection(t *testing.T, _ *pgtest.DB, pools *postgres.Pools) (undo fun
 	return conn.Release
 }
 
-// Each holds what the other wants, so the server ends one of them, which then runs again. The test
-// lets it do so when the other one is done: a survivor whose backend is slow to wake up would find
-// its row taken again, and the two would deadlock a second time.
+// Each holds what the other wants, so the server ends one of them, which then runs
+// again. The test lets it do so when the other one is done: a survivor whose backend is
+// slow to wake up would find its row taken again, and the two would deadlock a second
+// time.
 func TestUnitsThatDeadlockBothSucceed(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -18,8 +18,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// A pooler may drop what a connection asks for at its start, and say nothing (PgBouncer's
-// ignore_startup_parameters). No statement runs on a connection that did not get what money needs.
+// A pooler may drop what a connection asks for at its start, and say nothing
+// (PgBouncer's ignore_startup_parameters). No statement runs on a connection that did
+// not get what money needs.
 func TestConnectionThatLostItsStartupParametersIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -59,7 +60,8 @@ func TestConnectionThatLostItsStartupParametersIsRefused(t *testing.T) {
 	}
 }
 
-// wantMissed checks that the pool gives out no connection without the setting, and says which.
+// wantMissed checks that the pool gives out no connection without the setting, and says
+// which.
 func wantMissed(t *testing.T, name string, pool *pgxpool.Pool, setting string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -76,7 +78,8 @@ func wantMissed(t *testing.T, name string, pool *pgxpool.Pool, setting string) {
 	}
 }
 
-// dropping is the URL of a pooler that drops some parameters and passes on everything else.
+// dropping is the URL of a pooler that drops some parameters and passes on everything
+// else.
 func dropping(t *testing.T, upstream string, drop func(name, value string) bool) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -59,14 +59,16 @@ func TestAServerThatMayLoseACommitIsRefusedByName(t *testing.T) {
 	}
 }
 
-// alterLogin sets something for every connection of the service's login, who owns the database.
+// alterLogin sets something for every connection of the service's login, who owns the
+// database.
 func alterLogin(what string) string {
 	return `DO $$ BEGIN
 			EXECUTE format('ALTER ROLE %s ` + what + `', (SELECT datdba::regrole FROM pg_database WHERE datname = current_database()));
 		END $$`
 }
 
-// FAULTS 18: found read-only by a connection that is there already, and by one that is made then.
+// FAULTS 18: found read-only by a connection that is there already, and by one that is
+// made then.
 func TestAReadOnlyDatabaseIsCalledThat(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

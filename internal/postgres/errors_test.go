@@ -14,8 +14,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// What each of the server's errors means for the transaction that meets it, before any COMMIT. The codes are from the
-// PostgreSQL manual, appendix A.
+// What each of the server's errors means for the transaction that meets it, before any
+// COMMIT. The codes are from the PostgreSQL manual, appendix A.
 func TestWhatIsDoneAboutAnErrorOfTheServer(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -79,7 +79,8 @@ func TestWhatIsDoneAboutAnErrorOfTheServer(t *testing.T) {
 	}
 }
 
-// A connection that cannot be had says nothing about the data of the unit that wanted it.
+// A connection that cannot be had says nothing about the data of the unit that wanted
+// it.
 func TestADatabaseThatTurnsUsAwayIsUnavailable(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, sql, undo string }{

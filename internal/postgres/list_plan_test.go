@@ -9,8 +9,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// The same pitfall for those who read: a page of a list costs what it shows, also while nobody has analysed the table. (The planner
-// would expect a few rows, and sort all that there are.)
+// The same pitfall for those who read: a page of a list costs what it shows, also while
+// nobody has analysed the table. (The planner would expect a few rows, and sort all
+// that there are.)
 func TestAPageOfAListReadsWhatItShowsAndNotTheWholeTable(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t) // what is written here has no keys

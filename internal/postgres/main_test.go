@@ -66,7 +66,8 @@ func superuser(t *testing.T, url string) *pgx.Conn {
 	return conn
 }
 
-// configure sets something for every later connection to the test's database: ALTER DATABASE … SET.
+// configure sets something for every later connection to the test's database: ALTER
+// DATABASE … SET.
 func configure(t *testing.T, db querier, setting, value string) {
 	t.Helper()
 	name := pgx.Identifier{read[string](t, db, `SELECT current_database()::text`)}.Sanitize()

@@ -26,8 +26,8 @@ var hotTables = []string{
 	"accounts", "entries", "events", "idempotency_answers", "idempotency_keys", "payment_references", "payments",
 }
 
-// DESIGN, pitfall 1: a plan that is made on empty tables that nobody has analysed is kept until somebody does, and must
-// not scan them whole until then.
+// DESIGN, pitfall 1: a plan that is made on empty tables that nobody has analysed is
+// kept until somebody does, and must not scan them whole until then.
 func TestTheStatementsOfAChargeLookRowsUpByKeyFromTheFirstChargeOn(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -57,7 +57,8 @@ func TestTheStatementsOfAChargeLookRowsUpByKeyFromTheFirstChargeOn(t *testing.T)
 	}
 }
 
-// The same for the statements inside the triggers, which cannot be seen: the server counts every scan.
+// The same for the statements inside the triggers, which cannot be seen: the server
+// counts every scan.
 func TestAChargeScansNoTableNotEvenInItsTriggers(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -162,8 +163,8 @@ func newService(t *testing.T, pools *postgres.Pools) *payments.Service {
 	})
 }
 
-// chargeWith makes the service run every statement that it has: fresh, replayed, declined and refused charges, with
-// references that are free, taken, and freed again.
+// chargeWith makes the service run every statement that it has: fresh, replayed,
+// declined and refused charges, with references that are free, taken, and freed again.
 func chargeWith(t *testing.T, service *payments.Service) {
 	t.Helper()
 	for i, test := range []struct {

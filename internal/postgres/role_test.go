@@ -9,13 +9,15 @@ import (
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
-// SECURITY 39 and 40: what somebody cannot do who gets the service to run a statement of his own. (With one login for
-// everything he could RESET ROLE first; with an owner's login of its own for migrations there is nothing to go back to.)
-// A late loser rewrote a completed request as failed, by an upsert: Truxify 9954 (BUGS 17). Here nobody may.
+// SECURITY 39 and 40: what somebody cannot do who gets the service to run a statement
+// of his own. (With one login for everything he could RESET ROLE first; with an owner's
+// login of its own for migrations there is nothing to go back to.) A late loser rewrote
+// a completed request as failed, by an upsert: Truxify 9954 (BUGS 17). Here nobody may.
 func TestTheServicesOwnConnectionsCannotUndoWhatProtectsTheBooks(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	// The rights on the database itself are not in a copy of the template: make them as a deploy does.
+	// The rights on the database itself are not in a copy of the template: make them as
+	// a deploy does.
 	if err := errors.Join(migrations.Down(t.Context(), db.URL, int(migrations.Latest)), migrations.Up(t.Context(), db.URL)); err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,8 @@ func TestEveryPooledConnectionIsAsItMustBe(t *testing.T) {
 		{"application_name", "paymentsvc", "paymentsvc-money"},
 		{"timezone", "UTC", "UTC"},
 
-		// Every wait has an end. A rival that stopped while it holds locks is ended before those that wait for it give up.
+		// Every wait has an end. A rival that stopped while it holds locks is ended
+		// before those that wait for it give up.
 		{"idle_in_transaction_session_timeout", "2s", "2s"},
 		{"lock_timeout", "4s", "4s"},
 		{"statement_timeout", "5s", "5s"},
@@ -73,7 +74,8 @@ func TestEveryPooledConnectionIsAsItMustBe(t *testing.T) {
 	}
 }
 
-// Whatever somebody has set for the database, for the login or in the URL, money waits for the disk.
+// Whatever somebody has set for the database, for the login or in the URL, money waits
+// for the disk.
 func TestMoneyWaitsForTheDiskWhateverIsSetElsewhere(t *testing.T) {
 	t.Parallel()
 	const inURL = "&synchronous_commit=off&options=-c%20synchronous_commit%3Doff"

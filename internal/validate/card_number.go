@@ -14,9 +14,9 @@ var (
 	behind      = regexp.MustCompile(`^[A-Za-z]`)
 )
 
-// HasCardNumber tells whether there is a card number in the text. The service works with
-// processors' tokens and never stores a card number: everything that it touches would
-// have to be protected as cardholder data (PCI DSS, requirement 3).
+// HasCardNumber tells whether there is a card number in the text. The service works
+// with processors' tokens and never stores a card number: everything that it touches
+// would have to be protected as cardholder data (PCI DSS, requirement 3).
 //
 // A card number has 13 to 19 digits, begins with 2 to 6, and ends in its Luhn check
 // digit (ISO/IEC 7812-1). It is written in one piece, or in groups with one space or

@@ -61,7 +61,8 @@ const (
 	onefileName    = "examples/onefile"
 )
 
-// rank is the order in which contenders are shown; they are measured in another, so that rivals are neighbours.
+// rank is the order in which contenders are shown; they are measured in another, so
+// that rivals are neighbours.
 func rank(name string) int {
 	return slices.Index([]string{paymentsvcName, onefileName, pgbenchName}, name)
 }
@@ -81,8 +82,9 @@ func (c *contender) String() string {
 
 func connections(n int) string { return strconv.Itoa(n) + " connections" }
 
-// Run measures. Whatever happens, when it returns nothing of it is left: no process and no data. Where that went wrong after
-// everything was measured, there is a report beside the error.
+// Run measures. Whatever happens, when it returns nothing of it is left: no process and
+// no data. Where that went wrong after everything was measured, there is a report
+// beside the error.
 func Run(ctx context.Context, c Config, progress *Progress) (_ *Report, err error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -110,7 +112,8 @@ func Run(ctx context.Context, c Config, progress *Progress) (_ *Report, err erro
 	return report, nil
 }
 
-// compare measures paymentsvc beside the others, and makes sure that the books are in order afterwards.
+// compare measures paymentsvc beside the others, and makes sure that the books are in
+// order afterwards.
 func (s *site) compare(ctx context.Context, report *Report, progress *Progress) error {
 	progress.Say("starting a durable Postgres and the service")
 	server, err := s.startServer(ctx, "durable", durable)
@@ -151,7 +154,8 @@ func (s *site) compare(ctx context.Context, report *Report, progress *Progress) 
 	return report.Books.verifyOnefile(ctx, plainURL, contenders)
 }
 
-// contenders are the subjects under every load, in the order in which they are measured: rivals are neighbours.
+// contenders are the subjects under every load, in the order in which they are
+// measured: rivals are neighbours.
 func (s *site) contenders(server *pgserver.Server, served *service, direct *pgbench, plain *service) (all []*contender) {
 	for _, pattern := range []Pattern{Uniform, Hot} {
 		add := func(name string, connections int, subject subject) {

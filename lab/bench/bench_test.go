@@ -16,7 +16,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
-// scratchDir is a place that Postgres can enter when root runs the test, and t.TempDir is none.
+// scratchDir is a place that Postgres can enter when root runs the test, and t.TempDir
+// is none.
 func scratchDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "paymentsvc-bench-test-")
@@ -30,7 +31,8 @@ func scratchDir(t *testing.T) string {
 	return dir
 }
 
-// empty fails the test if anything is left of a run: files, or a process that was started with a path below dir.
+// empty fails the test if anything is left of a run: files, or a process that was
+// started with a path below dir.
 func empty(t *testing.T, dir string) {
 	t.Helper()
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
@@ -45,7 +47,8 @@ func empty(t *testing.T, dir string) {
 	}
 }
 
-// A second is long enough for one charge even where the disk is busy with others: a measurement without any is refused.
+// A second is long enough for one charge even where the disk is busy with others: a
+// measurement without any is refused.
 const tiny = "--seconds=1 --warm-up=0.1 --rounds=1 --accounts=20 --connections=4,8 --clients=4,2 --commit=under-test"
 
 func TestAWholeRunWithPrices(t *testing.T) {

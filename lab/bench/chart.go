@@ -7,8 +7,8 @@ import (
 	"text/template"
 )
 
-// The chart is an SVG that stands by itself: in a README it is an image, which loads nothing, and follows the reader's
-// light or dark mode by its own style.
+// The chart is an SVG that stands by itself: in a README it is an image, which loads
+// nothing, and follows the reader's light or dark mode by its own style.
 //
 //go:embed chart.svg.tmpl
 var chartSource string

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// endPatience is for a child that was told to end; the service itself allows its requests 25 seconds.
+// endPatience is for a child that was told to end; the service itself allows its
+// requests 25 seconds.
 const endPatience = 30 * time.Second
 
 // child is a process that does not outlive us (on Linux not even when we are killed).
@@ -22,11 +23,12 @@ type child struct {
 	err     error         // how it ended; read it only after ended
 }
 
-// startChild starts a program with these settings ("NAME=value"), and with nothing else in its environment that
-// could be meant for it.
+// startChild starts a program with these settings ("NAME=value"), and with nothing else
+// in its environment that could be meant for it.
 //
-// The kernel signals the child when the thread that forked it ends, and Go ends threads as it likes. So that thread is
-// bound to a goroutine that stays for as long as the child does.
+// The kernel signals the child when the thread that forked it ends, and Go ends threads
+// as it likes. So that thread is bound to a goroutine that stays for as long as the
+// child does.
 func startChild(command *exec.Cmd, settings ...string) (*child, error) {
 	command.SysProcAttr = childAttributes()
 	command.Env = environment(settings)
@@ -48,7 +50,8 @@ func startChild(command *exec.Cmd, settings ...string) (*child, error) {
 	return c, nil
 }
 
-// environment is what a child gets: what it needs to run at all, what tunes the Go runtime, and its settings.
+// environment is what a child gets: what it needs to run at all, what tunes the Go
+// runtime, and its settings.
 func environment(settings []string) []string {
 	var env []string
 	for _, name := range append([]string{"PATH", "HOME", "TMPDIR"}, runtimeSettings...) {
@@ -59,7 +62,8 @@ func environment(settings []string) []string {
 	return append(env, settings...)
 }
 
-// runtimeSettings are passed on to the service, and named in the report when they are set.
+// runtimeSettings are passed on to the service, and named in the report when they are
+// set.
 var runtimeSettings = []string{"GOGC", "GOMEMLIMIT", "GOMAXPROCS"}
 
 func (c *child) pid() int { return c.command.Process.Pid }
@@ -76,8 +80,8 @@ func (c *child) wait(ctx context.Context) error {
 	}
 }
 
-// stop asks the child to end and waits for it. An error means that it did not end well. (A small program may leave it to
-// the signal to end it.)
+// stop asks the child to end and waits for it. An error means that it did not end well.
+// (A small program may leave it to the signal to end it.)
 func (c *child) stop() error {
 	if err := c.command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stopping %s: %w", filepath.Base(c.command.Path), err)

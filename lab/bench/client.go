@@ -22,9 +22,10 @@ const answerPatience = 30 * time.Second
 // Amounts have four digits.
 const amountMin, amountMax = 1000, 9999
 
-// client is one kept connection that charges. It speaks just enough HTTP/1.1 to send one request over and over, with
-// another key, amount and accounts, and to read the answer. It shares the machine with what it measures, and net/http's
-// client takes about as much CPU time a request as all of the service.
+// client is one kept connection that charges. It speaks just enough HTTP/1.1 to send
+// one request over and over, with another key, amount and accounts, and to read the
+// answer. It shares the machine with what it measures, and net/http's client takes
+// about as much CPU time a request as all of the service.
 type client struct {
 	conn    net.Conn
 	reader  *bufio.Reader
@@ -109,7 +110,8 @@ func (c *client) accounts() (source, destination int) {
 	return source, destination
 }
 
-// readAnswer reads one answer and makes sure that it says what it should: created, now, for this amount.
+// readAnswer reads one answer and makes sure that it says what it should: created, now,
+// for this amount.
 func (c *client) readAnswer(amount int) error {
 	status, length, err := c.readHead()
 	if err != nil {
@@ -180,7 +182,8 @@ func amountOf(body []byte) (amount int) {
 	return amount
 }
 
-// keyLength is that of an Idempotency-Key here: 32 random hexadecimal digits, a UUID without its hyphens.
+// keyLength is that of an Idempotency-Key here: 32 random hexadecimal digits, a UUID
+// without its hyphens.
 const keyLength = 32
 
 // request is the bytes of a charge. What varies has a fixed length and is written over.

@@ -16,14 +16,15 @@ import (
 // Pattern says which accounts a charge touches.
 type Pattern string
 
-// The patterns. Hot is where a transaction a charge ends: every one of them waits for the same row.
+// The patterns. Hot is where a transaction a charge ends: every one of them waits for
+// the same row.
 const (
 	Uniform Pattern = "uniform" // two of all accounts, at random
 	Hot     Pattern = "hot"     // one and the same account, and another at random
 )
 
-// Accounts are numbered, and their ids have five digits: all requests have one length, and ids sort like numbers, which is
-// what lets pgbench lock two accounts in one order.
+// Accounts are numbered, and their ids have five digits: all requests have one length,
+// and ids sort like numbers, which is what lets pgbench lock two accounts in one order.
 const (
 	firstAccount = 10_000
 	accountsMax  = 90_000
@@ -31,7 +32,8 @@ const (
 
 func accountID(i int) string { return strconv.Itoa(firstAccount + i) }
 
-// Load is what the load generator is told to do. It reads it from its standard input, as JSON.
+// Load is what the load generator is told to do. It reads it from its standard input,
+// as JSON.
 type Load struct {
 	Address     string  `json:"address"`
 	APIKey      string  `json:"api_key"`
@@ -47,7 +49,8 @@ type seconds float64
 
 func (s seconds) duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }
 
-// outcome is what the load generator has seen. It is the last line that it prints, as JSON.
+// outcome is what the load generator has seen. It is the last line that it prints, as
+// JSON.
 type outcome struct {
 	Made          int     `json:"made"`    // charges answered, from the first to the last
 	Charges       int     `json:"charges"` // of these, the ones answered within the window
@@ -56,16 +59,17 @@ type outcome struct {
 	P99Millis     float64 `json:"p99_ms"`
 }
 
-// The load generator prints these lines at the two ends of the window, so that whoever started it can read everybody's CPU
-// time at these moments.
+// The load generator prints these lines at the two ends of the window, so that whoever
+// started it can read everybody's CPU time at these moments.
 const (
 	beginLine = "begin"
 	endLine   = "end"
 )
 
-// Generate is the load generator: it charges on all connections at once, each sending its next charge when the last is
-// answered, first for the warm-up and then for the duration. It gives up at the first answer that is not what it
-// should be, because there is nothing to measure then.
+// Generate is the load generator: it charges on all connections at once, each sending
+// its next charge when the last is answered, first for the warm-up and then for the
+// duration. It gives up at the first answer that is not what it should be, because
+// there is nothing to measure then.
 func Generate(ctx context.Context, in io.Reader, out io.Writer) error {
 	var load Load
 	if err := json.UnmarshalRead(in, &load); err != nil {

@@ -111,8 +111,9 @@ func commit() string {
 	return revision
 }
 
-// fsyncTime is how long it takes to write a little and have it on the disk: the median of some tries. It tells whether the
-// disk is one: in memory it is next to nothing, and so would be the price of durability.
+// fsyncTime is how long it takes to write a little and have it on the disk: the median
+// of some tries. It tells whether the disk is one: in memory it is next to nothing, and
+// so would be the price of durability.
 func fsyncTime(dir string) (_ time.Duration, err error) {
 	path := filepath.Join(dir, "fsync")
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)

@@ -10,7 +10,8 @@ type Measurement struct {
 	RatePerSecond float64 `json:"rate_per_second"`
 	P50Millis     float64 `json:"p50_ms"`
 	P99Millis     float64 `json:"p99_ms"`
-	// CPU time a charge, in microseconds. Absent where it is not known, and where there is no such process.
+	// CPU time a charge, in microseconds. Absent where it is not known, and where there
+	// is no such process.
 	PostgresMicros *float64 `json:"postgres_cpu_us,omitzero"`
 	ServiceMicros  *float64 `json:"service_cpu_us,omitzero"`
 	ClientMicros   *float64 `json:"client_cpu_us,omitzero"`
@@ -55,7 +56,8 @@ type window struct {
 	before, then reading
 }
 
-// over waits for the warm-up and then the duration, and reads at both ends of the latter.
+// over waits for the warm-up and then the duration, and reads at both ends of the
+// latter.
 func (m *meter) over(ctx context.Context, warmUp, duration time.Duration) (w window, err error) {
 	if err := sleep(ctx, warmUp); err != nil {
 		return w, err

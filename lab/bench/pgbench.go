@@ -23,7 +23,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgserver"
 )
 
-// pgbenchScript is one charge. What every pgbench of this package runs is this, with some statements left out for prices.
+// pgbenchScript is one charge. What every pgbench of this package runs is this, with
+// some statements left out for prices.
 //
 //go:embed pgbench.sql
 var pgbenchScript []byte
@@ -58,7 +59,8 @@ type pgbench struct {
 	runs int // so far, so that no id is used twice
 }
 
-// sessionSettings are those of paymentsvc's own money connections which decide what a statement costs.
+// sessionSettings are those of paymentsvc's own money connections which decide what a
+// statement costs.
 func sessionSettings() map[string]string {
 	return map[string]string{
 		"role":             postgres.Role,
@@ -113,7 +115,8 @@ func (p *pgbench) observe(ctx context.Context, m *meter, run *child, load Load) 
 		return w, fmt.Errorf("it ended early: %w", run.err)
 	default:
 	}
-	// As its own timer does, at the end of --time: the transactions that run are the last.
+	// As its own timer does, at the end of --time: the transactions that run are the
+	// last.
 	if err := run.command.Process.Signal(syscall.SIGALRM); err != nil {
 		return w, err
 	}
@@ -122,7 +125,8 @@ func (p *pgbench) observe(ctx context.Context, m *meter, run *child, load Load) 
 	return w, run.wait(ctx)
 }
 
-// awaitConnections waits until pgbench has all of its connections, which is when it begins.
+// awaitConnections waits until pgbench has all of its connections, which is when it
+// begins.
 func (p *pgbench) awaitConnections(ctx context.Context, run *child, n int) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, pgbenchPatience)
 	defer cancel()
@@ -194,7 +198,8 @@ func (p *pgbench) variables(load Load) map[string]string {
 	}
 }
 
-// environment says how to connect: not as arguments, which everybody on the machine can read.
+// environment says how to connect: not as arguments, which everybody on the machine can
+// read.
 func (p *pgbench) environment() ([]string, error) {
 	config, err := pgx.ParseConfig(p.url)
 	if err != nil {
@@ -223,7 +228,8 @@ type transaction struct {
 	took time.Duration
 }
 
-// readPgbenchLogs reads what pgbench has logged: a file for each of its threads, a line for each transaction.
+// readPgbenchLogs reads what pgbench has logged: a file for each of its threads, a line
+// for each transaction.
 func readPgbenchLogs(paths []string) (all []transaction, err error) {
 	for _, path := range paths {
 		file, err := os.Open(path)
@@ -246,8 +252,9 @@ func readPgbenchLogs(paths []string) (all []transaction, err error) {
 	return all, nil
 }
 
-// parseTransaction reads "client_id transaction_no time script_no time_epoch time_us": its fields three, five and six. A
-// transaction that failed has a word where its time should be.
+// parseTransaction reads "client_id transaction_no time script_no time_epoch time_us":
+// its fields three, five and six. A transaction that failed has a word where its time
+// should be.
 func parseTransaction(line string) (t transaction, err error) {
 	fields := strings.Fields(line)
 	if len(fields) < 6 {

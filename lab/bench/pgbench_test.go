@@ -63,7 +63,8 @@ func countRows(t *testing.T, db *pgtest.DB) (n rows) {
 	return n
 }
 
-// The books are audited by pgtest after the test: pgbench's charges are as good as the service's.
+// The books are audited by pgtest after the test: pgbench's charges are as good as the
+// service's.
 func TestPgbenchWritesWhatAChargeWritesAndTheBooksStayInOrder(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -10,8 +10,9 @@ import (
 // everything is the variant that the others are compared with.
 const everything = "everything on"
 
-// variant is a charge with one guarantee left out. Each has a database of its own, so that none finds larger tables than
-// another. Their books are not audited: leaving out a guarantee is what breaks them.
+// variant is a charge with one guarantee left out. Each has a database of its own, so
+// that none finds larger tables than another. Their books are not audited: leaving out
+// a guarantee is what breaks them.
 type variant struct {
 	subject  string // paymentsvc or pgbench
 	name     string
@@ -30,8 +31,9 @@ const (
 	disableKeyTrigger = `ALTER TABLE payments DISABLE TRIGGER payments_claimed_by_key`
 )
 
-// variants are what can be left out. The service itself has no switch for its guarantees; what its database can be told is
-// measured on the service, and the rest on the same statements run by pgbench.
+// variants are what can be left out. The service itself has no switch for its
+// guarantees; what its database can be told is measured on the service, and the rest on
+// the same statements run by pgbench.
 func variants() []variant {
 	return []variant{
 		{subject: paymentsvcName, name: everything, server: durable},
@@ -49,7 +51,8 @@ func variants() []variant {
 	}
 }
 
-// price measures what each guarantee costs, in rounds that alternate too, with the first number of connections.
+// price measures what each guarantee costs, in rounds that alternate too, with the
+// first number of connections.
 func (s *site) price(ctx context.Context, report *Report, progress *Progress) error {
 	progress.Say("preparing to measure what each guarantee costs")
 	servers := map[durability]*pgserver.Server{}

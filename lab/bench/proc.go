@@ -9,9 +9,11 @@ import (
 	"time"
 )
 
-// The CPU time of processes is read from /proc, as Linux has it. Elsewhere it is unknown, and the report says so.
+// The CPU time of processes is read from /proc, as Linux has it. Elsewhere it is
+// unknown, and the report says so.
 
-// userHZ is the unit of times in /proc/PID/stat: Linux shows a hundredth of a second on every machine that Go runs on.
+// userHZ is the unit of times in /proc/PID/stat: Linux shows a hundredth of a second on
+// every machine that Go runs on.
 const userHZ = 100
 
 // processStat is what /proc/PID/stat says of a process (proc_pid_stat(5)).
@@ -26,7 +28,8 @@ func readStat(pid int) (processStat, error) {
 	if err != nil {
 		return processStat{}, fmt.Errorf("reading CPU time: %w", err)
 	}
-	// The second field is the program's name in parentheses, which may hold anything; the third follows the last of them.
+	// The second field is the program's name in parentheses, which may hold anything;
+	// the third follows the last of them.
 	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	const third = 3
 	number := func(field int) int64 {
@@ -50,8 +53,9 @@ func cpuTime(pid int) (time.Duration, error) {
 	return stat.own, err
 }
 
-// cpuTimeWithChildren is what the process and its children have used, those that have ended included. Postgres's processes
-// are all children of the postmaster, and it waits for each.
+// cpuTimeWithChildren is what the process and its children have used, those that have
+// ended included. Postgres's processes are all children of the postmaster, and it waits
+// for each.
 func cpuTimeWithChildren(pid int) (time.Duration, error) {
 	parent, err := readStat(pid)
 	if err != nil {

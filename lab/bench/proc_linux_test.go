@@ -11,7 +11,8 @@ import (
 
 func TestCPUTimeCountsChildrenThatRunAndChildrenThatHaveEnded(t *testing.T) {
 	t.Parallel()
-	// A shell as the postmaster: one child works and ends, and another works for as long as it is let.
+	// A shell as the postmaster: one child works and ends, and another works for as
+	// long as it is let.
 	shell := exec.Command("sh", "-c", "sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done'; (while :; do :; done) & wait")
 	c, err := startChild(shell)
 	if err != nil {

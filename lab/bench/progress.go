@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Progress tells a person how far a run is: as a bar where the output is a terminal, and as a line a step elsewhere. One
-// goroutine uses it.
+// Progress tells a person how far a run is: as a bar where the output is a terminal,
+// and as a line a step elsewhere. One goroutine uses it.
 type Progress struct {
 	out         io.Writer
 	terminal    bool

@@ -27,13 +27,15 @@ type Settings struct {
 	Clients       int     `json:"pgbench_clients"` // of the pgbench that ratios are taken to
 }
 
-// Books are what the database holds afterwards. There is no report of books that are not in order.
+// Books are what the database holds afterwards. There is no report of books that are
+// not in order.
 type Books struct {
 	Charges  int `json:"charges"`  // answered
 	Payments int `json:"payments"` // found
 }
 
-// Result is one contender under one load. Ratios are medians of ratios within a round, to pgbench under the same pattern.
+// Result is one contender under one load. Ratios are medians of ratios within a round,
+// to pgbench under the same pattern.
 type Result struct {
 	Contender          string        `json:"contender"`
 	Pattern            Pattern       `json:"pattern"`
@@ -74,7 +76,8 @@ func results(contenders []*contender, clients int) []Result {
 	return all
 }
 
-// pgbenchRates are pgbench's rates in one round: with that many clients, and with as many as were best.
+// pgbenchRates are pgbench's rates in one round: with that many clients, and with as
+// many as were best.
 func pgbenchRates(contenders []*contender, pattern Pattern, round, clients int) (rate, best float64) {
 	for _, c := range contenders {
 		if c.name != pgbenchName || c.load.Pattern != pattern {

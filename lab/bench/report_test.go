@@ -15,7 +15,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// sample is a report with everything that a report can have, and some of what it can lack.
+// sample is a report with everything that a report can have, and some of what it can
+// lack.
 func sample() *Report {
 	micros := func(n float64) *float64 { return &n }
 	peak := int64(87 << 20)

@@ -35,8 +35,8 @@ type service struct {
 	http    *http.Client
 }
 
-// startService starts a service, whose log goes to a file: to read along would cost CPU time. It returns when the log
-// says where it listens.
+// startService starts a service, whose log goes to a file: to read along would cost CPU
+// time. It returns when the log says where it listens.
 func startService(ctx context.Context, name, scratch string, command *exec.Cmd, settings ...string) (_ *service, err error) {
 	s := &service{
 		name:    name,
@@ -62,7 +62,8 @@ func startService(ctx context.Context, name, scratch string, command *exec.Cmd, 
 // addressPattern is an address of this machine, with a port that the system chose.
 var addressPattern = regexp.MustCompile(`(?:127\.0\.0\.1|\[::1?\]|localhost):(\d{2,5})`)
 
-// servingLine is what paymentsvc logs. Any other line may name the address of something else, such as its admin listener.
+// servingLine is what paymentsvc logs. Any other line may name the address of something
+// else, such as its admin listener.
 var servingLine = regexp.MustCompile(`"msg":"serving","address":"([^"]+)"`)
 
 func (s *service) awaitAddress(ctx context.Context) error {
@@ -131,7 +132,8 @@ func (s *service) do(ctx context.Context, method, path, key string, body []byte)
 	return response.StatusCode, answer, err
 }
 
-// putAccounts makes the accounts through the API, for a service whose tables are its own business.
+// putAccounts makes the accounts through the API, for a service whose tables are its
+// own business.
 func (s *service) putAccounts(ctx context.Context, n int) error {
 	defer s.http.CloseIdleConnections()
 	terms := []byte(`{"currency":"USD","overdraft_limit":null}`)
@@ -196,7 +198,8 @@ func (s *service) measure(ctx context.Context, m *meter, load Load) (measured Me
 	return window.measurement(seen), generator.wait(ctx)
 }
 
-// follow reads what the load generator prints, and everybody's CPU time when it says so.
+// follow reads what the load generator prints, and everybody's CPU time when it says
+// so.
 func follow(stdout io.Reader, m *meter) (seen outcome, w window, err error) {
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {

@@ -22,7 +22,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
-// site is everything that was started, and the directory in which it leaves its traces. One goroutine uses it.
+// site is everything that was started, and the directory in which it leaves its traces.
+// One goroutine uses it.
 type site struct {
 	config   Config
 	dir      string
@@ -52,7 +53,8 @@ func newSite(ctx context.Context, c Config) (_ *site, err error) {
 		return nil, fmt.Errorf("making a scratch directory: %w", err)
 	}
 	s.onClose(func() error { return os.RemoveAll(s.dir) })
-	// Postgres refuses to run as root: root's server is another user, who has to get through here.
+	// Postgres refuses to run as root: root's server is another user, who has to get
+	// through here.
 	if err := os.Chmod(s.dir, 0o711); err != nil { // what lies here is made unreadable to others
 		return nil, fmt.Errorf("opening the scratch directory to Postgres: %w", err)
 	}
@@ -81,8 +83,8 @@ const (
 	notDurable durability = false // fsync is off
 )
 
-// startServer starts a Postgres with its own default settings. (What a reader would tune, such as shared_buffers, helps
-// every contender.)
+// startServer starts a Postgres with its own default settings. (What a reader would
+// tune, such as shared_buffers, helps every contender.)
 func (s *site) startServer(ctx context.Context, name string, d durability) (*pgserver.Server, error) {
 	server, err := pgserver.Start(ctx, pgserver.Options{
 		DataDir:  filepath.Join(s.dir, name),
@@ -101,8 +103,8 @@ func (s *site) startServer(ctx context.Context, name string, d durability) (*pgs
 	return server, nil
 }
 
-// books are a migrated database with two merchants who have the same accounts: one charges through the service, and one
-// by pgbench.
+// books are a migrated database with two merchants who have the same accounts: one
+// charges through the service, and one by pgbench.
 type books struct {
 	url                string
 	apiKey             string
@@ -173,7 +175,8 @@ func (s *site) startPaymentsvc(ctx context.Context, b books, settings ...string)
 	return served, nil
 }
 
-// startOnefile starts examples/onefile on a database of its own, whose URL it returns too.
+// startOnefile starts examples/onefile on a database of its own, whose URL it returns
+// too.
 func (s *site) startOnefile(ctx context.Context, server *pgserver.Server) (plain *service, url string, err error) {
 	if url, err = createDatabase(ctx, server, "onefile"); err != nil {
 		return nil, "", err
@@ -204,7 +207,8 @@ func (s *site) load(pattern Pattern, connections int) Load {
 	}
 }
 
-// checkpoint writes out what earlier measurements have left in memory, so that the next begins where every other began.
+// checkpoint writes out what earlier measurements have left in memory, so that the next
+// begins where every other began.
 func checkpoint(ctx context.Context, url string) error { return execute(ctx, url, `CHECKPOINT`) }
 
 func execute(ctx context.Context, url, sql string) (err error) {
@@ -256,7 +260,8 @@ func made(contenders []*contender, name string) (charges int) {
 	return charges
 }
 
-// count makes sure that there is a payment for every charge that was answered, and no other.
+// count makes sure that there is a payment for every charge that was answered, and no
+// other.
 func (v *Books) count(ctx context.Context, conn *pgx.Conn, name string, made int, counting string, args ...any) error {
 	var payments int
 	if err := conn.QueryRow(ctx, counting, args...).Scan(&payments); err != nil {

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// percentile is the smallest value that p percent of the sorted values do not exceed (the nearest rank); 0 of none.
+// percentile is the smallest value that p percent of the sorted values do not exceed
+// (the nearest rank); 0 of none.
 func percentile(sorted []time.Duration, p int) time.Duration {
 	if len(sorted) == 0 {
 		return 0

@@ -82,7 +82,8 @@ func TestRatiosAreTakenWithinARound(t *testing.T) {
 		}
 		return c
 	}
-	// The machine was ten times slower in the second round, and somewhat in the third, where 64 was the better shape.
+	// The machine was ten times slower in the second round, and somewhat in the third,
+	// where 64 was the better shape.
 	all := results([]*contender{
 		rival(paymentsvcName, 64, 4000, 600, 1500),
 		rival(pgbenchName, 64, 1000, 100, 500),

@@ -7,7 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// table aligns the first column to the left and the others, which hold numbers, to the right.
+// table aligns the first column to the left and the others, which hold numbers, to the
+// right.
 type table struct {
 	rows [][]string
 }

@@ -16,8 +16,8 @@ type account struct {
 	credential *syscall.Credential // nil: the user that we are
 }
 
-// accountFor is our own user, except for root, as whom Postgres refuses to run: then it is the user to whom the data
-// belongs, or for new data postgres, or else nobody.
+// accountFor is our own user, except for root, as whom Postgres refuses to run: then it
+// is the user to whom the data belongs, or for new data postgres, or else nobody.
 func accountFor(dir directory) (account, error) {
 	if os.Geteuid() != 0 {
 		return account{}, nil
@@ -55,7 +55,8 @@ func newAccount(u *user.User) (account, error) {
 	return account{name: u.Username, credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
 }
 
-// mayEnter reads the permission bits as the kernel does. For ourselves there is nothing to find out: we were there.
+// mayEnter reads the permission bits as the kernel does. For ourselves there is nothing
+// to find out: we were there.
 func (a account) mayEnter(dir fs.FileInfo) bool {
 	stat, ok := dir.Sys().(*syscall.Stat_t)
 	if a.credential == nil || !ok {

@@ -22,19 +22,22 @@ type Binaries struct {
 func (b Binaries) initdb() string   { return b.Program("initdb") }
 func (b Binaries) postgres() string { return b.Program("postgres") }
 
-// Program is where a program of that name would be, for example "pgbench". Only initdb and postgres are known to be there.
+// Program is where a program of that name would be, for example "pgbench". Only initdb
+// and postgres are known to be there.
 func (b Binaries) Program(name string) string { return filepath.Join(b.dir, name) }
 
 // Version is the programs' major version, for example "17".
 func (b Binaries) Version() string { return b.version }
 
-// FindBinaries looks for Postgres on this machine: on the PATH, where pg_config says, and where Debian, Homebrew and
-// Postgres.app put it, the newest first. None gives ErrNoBinaries.
+// FindBinaries looks for Postgres on this machine: on the PATH, where pg_config says,
+// and where Debian, Homebrew and Postgres.app put it, the newest first. None gives
+// ErrNoBinaries.
 func FindBinaries(ctx context.Context) (Binaries, error) {
 	return findBinaries(ctx, candidates(ctx), "")
 }
 
-// binariesFor finds the programs for a server. Data that exists needs those of its own major version.
+// binariesFor finds the programs for a server. Data that exists needs those of its own
+// major version.
 func binariesFor(ctx context.Context, o Options, dir directory) (Binaries, error) {
 	wanted, err := dir.version()
 	if err != nil {
@@ -67,7 +70,8 @@ func orDownloaded(ctx context.Context, notFound error) (Binaries, error) {
 	return binaries, nil
 }
 
-// findBinaries is the first candidate of the wanted version, or the first of all if there is none of that.
+// findBinaries is the first candidate of the wanted version, or the first of all if
+// there is none of that.
 func findBinaries(ctx context.Context, candidates []string, wanted string) (Binaries, error) {
 	var first Binaries
 	for _, dir := range candidates {

@@ -14,8 +14,8 @@ import (
 // directory is where a server lives; the package comment says what is in it.
 type directory struct{ path string }
 
-// DefaultDataDir is the place for a developer's own data: where root's server can go for root, and where the XDG Base
-// Directory Specification says for everybody else.
+// DefaultDataDir is the place for a developer's own data: where root's server can go
+// for root, and where the XDG Base Directory Specification says for everybody else.
 func DefaultDataDir() (string, error) {
 	if os.Geteuid() == 0 {
 		return "/var/lib/paymentsvc/postgres", nil
@@ -30,7 +30,8 @@ func DefaultDataDir() (string, error) {
 	return filepath.Join(home, ".local", "share", "paymentsvc", "postgres"), nil
 }
 
-// Remove deletes a server's directory with all its data, unless a server runs there: then it gives ErrInUse.
+// Remove deletes a server's directory with all its data, unless a server runs there:
+// then it gives ErrInUse.
 func Remove(dataDir string) error {
 	dir, err := newDirectory(dataDir)
 	if err != nil {
@@ -76,7 +77,8 @@ func (d directory) version() (string, error) {
 	return strings.TrimSpace(string(version)), nil
 }
 
-// create makes the directory. It refuses a place where a, who is to run the server, cannot go.
+// create makes the directory. It refuses a place where a, who is to run the server,
+// cannot go.
 func (d directory) create(a account) error {
 	for place := d.path; ; place = filepath.Dir(place) {
 		info, err := os.Stat(place)
@@ -97,8 +99,9 @@ func (d directory) create(a account) error {
 	return nil
 }
 
-// makeEnterable makes what is missing of a path. Nobody but the owner may list what it made; others may pass if they
-// are root's servants, because everything inside that is worth protecting has a mode of its own.
+// makeEnterable makes what is missing of a path. Nobody but the owner may list what it
+// made; others may pass if they are root's servants, because everything inside that is
+// worth protecting has a mode of its own.
 func makeEnterable(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -119,8 +122,9 @@ func makeEnterable(path string) error {
 // postmasterStatus is what a server says about itself in its directory.
 type postmasterStatus struct{ pid, port, status string }
 
-// postmaster reads postmaster.pid. Its first line is the process id, the fourth the port, and the eighth the status,
-// padded with blanks (miscadmin.h, LOCK_FILE_LINE_PM_STATUS). It may be of a server that was killed.
+// postmaster reads postmaster.pid. Its first line is the process id, the fourth the
+// port, and the eighth the status, padded with blanks (miscadmin.h,
+// LOCK_FILE_LINE_PM_STATUS). It may be of a server that was killed.
 func (d directory) postmaster() postmasterStatus {
 	content, err := os.ReadFile(filepath.Join(d.data(), "postmaster.pid"))
 	if err != nil {

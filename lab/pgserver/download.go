@@ -12,12 +12,14 @@ import (
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
 
-// downloadVersion is the release that is downloaded; the library knows where it lies and checks its checksum.
+// downloadVersion is the release that is downloaded; the library knows where it lies
+// and checks its checksum.
 const downloadVersion = embeddedpostgres.V17
 
-// DownloadBinaries gets Postgres's programs from the network, once: a later call finds them in this user's cache. It
-// is the last resort, for a machine without Postgres. The context bounds nothing but the question for their version:
-// the library cannot be interrupted.
+// DownloadBinaries gets Postgres's programs from the network, once: a later call finds
+// them in this user's cache. It is the last resort, for a machine without Postgres. The
+// context bounds nothing but the question for their version: the library cannot be
+// interrupted.
 func DownloadBinaries(ctx context.Context) (Binaries, error) {
 	cache, err := downloadCache()
 	if err != nil {
@@ -35,8 +37,9 @@ func downloadCache() (string, error) {
 	return filepath.Join(cache, "paymentsvc", "postgres"), err
 }
 
-// downloadTo unpacks into a directory of its own, which then gets its name at once. So processes that do it at the
-// same time, as the tests of several packages may, never see half of it.
+// downloadTo unpacks into a directory of its own, which then gets its name at once. So
+// processes that do it at the same time, as the tests of several packages may, never
+// see half of it.
 func downloadTo(ctx context.Context, cache string, config embeddedpostgres.Config) (Binaries, error) {
 	home := filepath.Join(cache, string(downloadVersion))
 	if b, err := inspect(ctx, filepath.Join(home, "bin")); err == nil {
@@ -60,8 +63,9 @@ func downloadTo(ctx context.Context, cache string, config embeddedpostgres.Confi
 	return inspect(ctx, filepath.Join(home, "bin"))
 }
 
-// unpack has the library download the programs. It offers no such function, only a whole server; so let it start one
-// for a moment. As root it cannot start, but its programs are there by then, and they are all that is wanted.
+// unpack has the library download the programs. It offers no such function, only a
+// whole server; so let it start one for a moment. As root it cannot start, but its
+// programs are there by then, and they are all that is wanted.
 func unpack(work, unpacked string, config embeddedpostgres.Config) error {
 	var said bytes.Buffer
 	server := embeddedpostgres.NewDatabase(config.

@@ -17,8 +17,9 @@ import (
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
 
-// archive is a stand-in for the downloaded programs: three shell scripts, bin/initdb, bin/postgres and bin/pg_ctl,
-// which hand over to the programs in the directory that EMBEDDED_TEST_BINARIES names.
+// archive is a stand-in for the downloaded programs: three shell scripts, bin/initdb,
+// bin/postgres and bin/pg_ctl, which hand over to the programs in the directory that
+// EMBEDDED_TEST_BINARIES names.
 //
 //go:embed testdata/binaries.txz
 var archive []byte
@@ -67,7 +68,8 @@ func TestFailedDownloadLeavesNothingThatLooksWhole(t *testing.T) {
 	}
 }
 
-// serveArchive is a repository as the library expects one: a jar, which is a zip file, with the archive inside.
+// serveArchive is a repository as the library expects one: a jar, which is a zip file,
+// with the archive inside.
 func serveArchive(t *testing.T, downloads *atomic.Int32) (url string) {
 	t.Helper()
 	var jar bytes.Buffer

@@ -1,15 +1,18 @@
-// Package pgserver runs a Postgres server as a child process: for `paymentsvc dev`, and for tests.
+// Package pgserver runs a Postgres server as a child process: for `paymentsvc dev`, and
+// for tests.
 //
-// The server is an ordinary one. Its programs are those installed on this machine, or else downloaded ones (see
-// FindBinaries and DownloadBinaries), and a durable server keeps Postgres's own defaults for everything that guards
-// data. What this package adds is a life that nobody has to look after:
+// The server is an ordinary one. Its programs are those installed on this machine, or
+// else downloaded ones (see FindBinaries and DownloadBinaries), and a durable server
+// keeps Postgres's own defaults for everything that guards data. What this package adds
+// is a life that nobody has to look after:
 //
 //   - The server does not outlive its parent, not even one that was killed with SIGKILL (on Linux; see startProcess).
 //   - It listens on 127.0.0.1 only, and not on a Unix socket, whose path may have 107 bytes, fewer than the temporary
 //     directories of some systems need. Other users of the machine can reach the port, so it asks for a password.
 //   - Postgres refuses to run as root. A root parent runs it as user postgres, else nobody.
 //
-// All that is known of a server is in its directory, so that starting again there is a restart:
+// All that is known of a server is in its directory, so that starting again there is a
+// restart:
 //
 //	lock          held by the parent for as long as its server runs here; says who that is
 //	password      of the superuser: random or that of the server it follows, and for the server's user only
@@ -41,12 +44,14 @@ type Options struct {
 	Parameters map[string]string // further server settings, as in postgres -c name=value
 	Binaries   Binaries          // zero: found on this machine, else downloaded
 	Logger     *slog.Logger      // nil: silent
-	// Follow makes new data a copy of another server's, which it goes on following: a standby, until pg_promote(). It needs
-	// pg_basebackup beside the binaries, which downloaded ones lack.
+	// Follow makes new data a copy of another server's, which it goes on following: a
+	// standby, until pg_promote(). It needs pg_basebackup beside the binaries, which
+	// downloaded ones lack.
 	Follow *Server
 }
 
-// Server is a Postgres server that this process started. Its methods may be called from any goroutine.
+// Server is a Postgres server that this process started. Its methods may be called from
+// any goroutine.
 type Server struct {
 	options  Options
 	dir      directory
@@ -59,10 +64,12 @@ type Server struct {
 	process *process
 }
 
-// Start runs a server on o.DataDir, which it prepares if need be, and returns once the server answers queries. The
-// context bounds the start only; the server runs until Stop or until this process ends, however it ends.
+// Start runs a server on o.DataDir, which it prepares if need be, and returns once the
+// server answers queries. The context bounds the start only; the server runs until Stop
+// or until this process ends, however it ends.
 //
-// A directory in use gives ErrInUse. A previous server that is still on its way out is waited for.
+// A directory in use gives ErrInUse. A previous server that is still on its way out is
+// waited for.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s, err := newServer(ctx, o)
 	if err != nil {
@@ -119,13 +126,15 @@ func (o Options) complete() (Options, directory, error) {
 	return o, dir, err
 }
 
-// URL connects as the superuser to Options.Database. It holds the password, and stays the same over restarts.
+// URL connects as the superuser to Options.Database. It holds the password, and stays
+// the same over restarts.
 func (s *Server) URL() string {
 	return superuserURL(s.password, strconv.Itoa(s.port), s.options.Database)
 }
 
-// RunningURL is the URL of the server that another process runs on o.DataDir. None gives ErrNotRunning. Only who may
-// read the password, which is the server's user and root, learns the URL.
+// RunningURL is the URL of the server that another process runs on o.DataDir. None
+// gives ErrNotRunning. Only who may read the password, which is the server's user and
+// root, learns the URL.
 func RunningURL(o Options) (string, error) {
 	o, dir, err := o.complete()
 	if err != nil {
@@ -156,10 +165,12 @@ func superuserURL(password, port, database string) string {
 // LogPath is the file with everything that the server said.
 func (s *Server) LogPath() string { return s.dir.logFile() }
 
-// PID is the process id of the postmaster, the parent of all the server's processes. It changes with a restart.
+// PID is the process id of the postmaster, the parent of all the server's processes. It
+// changes with a restart.
 func (s *Server) PID() int { return s.current().pid() }
 
-// Done is closed when the postmaster has died, for whatever reason. A restart has a Done of its own.
+// Done is closed when the postmaster has died, for whatever reason. A restart has a
+// Done of its own.
 func (s *Server) Done() <-chan struct{} { return s.current().done }
 
 func (s *Server) current() *process {
@@ -168,9 +179,10 @@ func (s *Server) current() *process {
 	return s.process
 }
 
-// Stop shuts the server down: open transactions are rolled back, everything is written, and the call returns when the
-// postmaster is gone. Where that takes longer than the context allows, the server is stopped at once, as by
-// StopImmediate, and the context's error is returned. Stopping a stopped server does nothing.
+// Stop shuts the server down: open transactions are rolled back, everything is written,
+// and the call returns when the postmaster is gone. Where that takes longer than the
+// context allows, the server is stopped at once, as by StopImmediate, and the context's
+// error is returned. Stopping a stopped server does nothing.
 func (s *Server) Stop(ctx context.Context) error {
 	if err := s.current().stop(ctx, syscall.SIGINT); err != nil {
 		return fmt.Errorf("stopping Postgres: %w", err)
@@ -178,8 +190,8 @@ func (s *Server) Stop(ctx context.Context) error {
 	return nil
 }
 
-// StopImmediate stops the server without writing anything, as a crash of it would; the next start recovers from the
-// write-ahead log. It returns when the postmaster is gone.
+// StopImmediate stops the server without writing anything, as a crash of it would; the
+// next start recovers from the write-ahead log. It returns when the postmaster is gone.
 func (s *Server) StopImmediate(ctx context.Context) error {
 	if err := s.current().stop(ctx, syscall.SIGQUIT); err != nil {
 		return fmt.Errorf("stopping Postgres at once: %w", err)
@@ -187,8 +199,8 @@ func (s *Server) StopImmediate(ctx context.Context) error {
 	return nil
 }
 
-// Kill ends the postmaster with SIGKILL and waits for its end. The server's other processes notice within moments,
-// on their own; Restart waits for them.
+// Kill ends the postmaster with SIGKILL and waits for its end. The server's other
+// processes notice within moments, on their own; Restart waits for them.
 func (s *Server) Kill() error {
 	if err := s.current().stop(context.Background(), syscall.SIGKILL); err != nil {
 		return fmt.Errorf("killing Postgres: %w", err)
@@ -196,7 +208,8 @@ func (s *Server) Kill() error {
 	return nil
 }
 
-// Restart starts the server again, on the same data, port and URL. A server that still runs is stopped first.
+// Restart starts the server again, on the same data, port and URL. A server that still
+// runs is stopped first.
 func (s *Server) Restart(ctx context.Context) error {
 	if err := s.Stop(ctx); err != nil {
 		return fmt.Errorf("restarting Postgres: %w", err)
@@ -207,7 +220,8 @@ func (s *Server) Restart(ctx context.Context) error {
 	return nil
 }
 
-// ensureDatabase makes the database that URL names. Nobody else creates it meanwhile: only we know the password yet.
+// ensureDatabase makes the database that URL names. Nobody else creates it meanwhile:
+// only we know the password yet.
 func (s *Server) ensureDatabase(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

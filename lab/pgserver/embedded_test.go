@@ -174,7 +174,8 @@ func TestStopEndsAServerThatHasAClient(t *testing.T) {
 	}
 }
 
-// On Linux the kernel ends the server when the thread that forked it ends, and not only with the process.
+// On Linux the kernel ends the server when the thread that forked it ends, and not only
+// with the process.
 func TestServerSurvivesTheThreadThatAskedForIt(t *testing.T) {
 	t.Parallel()
 	started := make(chan *pgserver.Server)
@@ -215,7 +216,8 @@ func start(t *testing.T, o pgserver.Options) *pgserver.Server {
 	return s
 }
 
-// dataDir is a place for Start to make a directory in, because t.TempDir is closed to root's servant.
+// dataDir is a place for Start to make a directory in, because t.TempDir is closed to
+// root's servant.
 func dataDir(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(pgserver.ScratchDir(), "paymentsvc-embedded-"+rand.Text())

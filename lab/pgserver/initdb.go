@@ -12,7 +12,8 @@ import (
 	"syscall"
 )
 
-// prepare makes sure that the directory has data which these binaries can serve, and learns its password.
+// prepare makes sure that the directory has data which these binaries can serve, and
+// learns its password.
 func (s *Server) prepare(ctx context.Context) error {
 	lock, err := s.dir.lock()
 	if err != nil {
@@ -38,8 +39,9 @@ func (d directory) password() (string, error) {
 	return strings.TrimSpace(string(password)), nil
 }
 
-// initialise makes the data under another name, and gives it its own when all of it is there: a start that was killed
-// half-way leaves nothing that a later one could mistake for data.
+// initialise makes the data under another name, and gives it its own when all of it is
+// there: a start that was killed half-way leaves nothing that a later one could mistake
+// for data.
 func (s *Server) initialise(ctx context.Context) error {
 	if err := os.RemoveAll(s.dir.unfinished()); err != nil {
 		return fmt.Errorf("removing an unfinished data directory: %w", err)
@@ -90,8 +92,9 @@ func (s *Server) keepPassword(password string) error {
 	return s.account.own(s.dir.passwordFile()) // initdb reads it
 }
 
-// initdb makes the data. The locale is C whatever the machine's is, so that a test sorts alike everywhere; what must
-// be sorted in one way says so in its SQL (COLLATE "C").
+// initdb makes the data. The locale is C whatever the machine's is, so that a test
+// sorts alike everywhere; what must be sorted in one way says so in its SQL (COLLATE
+// "C").
 func (s *Server) initdb(ctx context.Context) error {
 	args := []string{
 		"-D", s.dir.unfinished(), "--username", superuser, "--pwfile", s.dir.passwordFile(),
@@ -103,8 +106,9 @@ func (s *Server) initdb(ctx context.Context) error {
 	return s.run(ctx, nil, s.binaries.initdb(), args...)
 }
 
-// basebackup makes the data a copy of a running server's, and writes down how to follow that server from there on. Everybody can
-// read a command line, so the password goes another way.
+// basebackup makes the data a copy of a running server's, and writes down how to follow
+// that server from there on. Everybody can read a command line, so the password goes
+// another way.
 func (s *Server) basebackup(ctx context.Context, from *Server) error {
 	return s.run(ctx, []string{"PGPASSWORD=" + from.password}, s.binaries.Program("pg_basebackup"),
 		"--pgdata", s.dir.unfinished(), "--host", host, "--port", strconv.Itoa(from.port), "--username", superuser,

@@ -20,21 +20,25 @@ const (
 	host      = "127.0.0.1"
 	superuser = "postgres"
 
-	// A server whose parent was killed shuts down within a second or two, unless it has much to write.
+	// A server whose parent was killed shuts down within a second or two, unless it has
+	// much to write.
 	predecessorPatience = 15 * time.Second
 
-	// A port of our choice is ours but for accidents: another process that tries it at this moment.
+	// A port of our choice is ours but for accidents: another process that tries it at
+	// this moment.
 	portPatience = 2 * time.Second
 
-	// How often to look at a condition that nobody announces. A start takes about a third of a second.
+	// How often to look at a condition that nobody announces. A start takes about a
+	// third of a second.
 	pollInterval = 10 * time.Millisecond
 
 	// Postgres's default, 100, is little for parallel tests with a pool each.
 	connectionsMax = "200"
 )
 
-// launch runs the postmaster and returns when it answers. What passes by itself is waited for: a previous server on
-// its way out, or a port that another process has for the moment.
+// launch runs the postmaster and returns when it answers. What passes by itself is
+// waited for: a previous server on its way out, or a port that another process has for
+// the moment.
 func (s *Server) launch(ctx context.Context) error {
 	choosePort := s.port == 0
 	var obstacle error
@@ -61,7 +65,8 @@ func (s *Server) launch(ctx context.Context) error {
 	}
 }
 
-// attempt runs the postmaster once. The lock on the directory is kept for as long as the postmaster lives.
+// attempt runs the postmaster once. The lock on the directory is kept for as long as
+// the postmaster lives.
 func (s *Server) attempt(ctx context.Context) error {
 	lock, err := s.dir.lock()
 	if err != nil {
@@ -91,8 +96,9 @@ func (s *Server) attempt(ctx context.Context) error {
 	return nil
 }
 
-// command is the postmaster's. What it says goes straight to a file: a pipe would need somebody to read it, and would
-// be held open by the server's other processes after the postmaster was killed.
+// command is the postmaster's. What it says goes straight to a file: a pipe would need
+// somebody to read it, and would be held open by the server's other processes after the
+// postmaster was killed.
 func (s *Server) command(log *os.File) *exec.Cmd {
 	settings := map[string]string{
 		"listen_addresses":        host,
@@ -113,8 +119,9 @@ func (s *Server) command(log *os.File) *exec.Cmd {
 	return s.child(log, s.binaries.postgres(), args...)
 }
 
-// child is a command that runs as the server's user, in its directory, and ends when we do. Variables such as PGDATA
-// and PGPORT, meant for another server, are kept from it, and its messages are English: diagnose reads them.
+// child is a command that runs as the server's user, in its directory, and ends when we
+// do. Variables such as PGDATA and PGPORT, meant for another server, are kept from it,
+// and its messages are English: diagnose reads them.
 func (s *Server) child(output *os.File, program string, args ...string) *exec.Cmd {
 	command := exec.Command(program, args...)
 	command.Dir = s.dir.path
@@ -127,8 +134,9 @@ func (s *Server) child(output *os.File, program string, args ...string) *exec.Cm
 	return command
 }
 
-// awaitReady waits until the postmaster says, in the file that pg_ctl reads too, that it takes connections. Another
-// server's answer on the same port cannot be mistaken for it.
+// awaitReady waits until the postmaster says, in the file that pg_ctl reads too, that
+// it takes connections. Another server's answer on the same port cannot be mistaken for
+// it.
 func (s *Server) awaitReady(ctx context.Context, p *process, log *serverLog) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
@@ -160,9 +168,10 @@ func (s *Server) diagnose(err error, log *serverLog) error {
 	return err
 }
 
-// freePort finds a port below those from which systems choose the local ports of outgoing connections (32768 on Linux,
-// 49152 elsewhere). Above, a client that dials the port of a stopped server again and again is in the end connected
-// to itself, and keeps the server from coming back.
+// freePort finds a port below those from which systems choose the local ports of
+// outgoing connections (32768 on Linux, 49152 elsewhere). Above, a client that dials
+// the port of a stopped server again and again is in the end connected to itself, and
+// keeps the server from coming back.
 func freePort() uint32 {
 	for range 1000 {
 		port := 15000 + rand.Uint32N(17000) // a guess that is checked, not a secret

@@ -11,8 +11,8 @@ import (
 // lock makes a directory ours.
 type lock struct{ file *os.File }
 
-// lock takes the directory until it is released or this process has ended, however it ended: the kernel sees to that.
-// A directory that somebody has gives ErrInUse.
+// lock takes the directory until it is released or this process has ended, however it
+// ended: the kernel sees to that. A directory that somebody has gives ErrInUse.
 func (d directory) lock() (*lock, error) {
 	file, err := os.OpenFile(d.lockFile(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -38,8 +38,9 @@ func (d directory) lock() (*lock, error) {
 	return l, nil
 }
 
-// release unlocks, and does not leave that to Close: a child that was forked at this moment, any child, has a copy of
-// the open file until its program begins, and the lock would stay for as long.
+// release unlocks, and does not leave that to Close: a child that was forked at this
+// moment, any child, has a copy of the open file until its program begins, and the lock
+// would stay for as long.
 func (l *lock) release() error {
 	unlocked := syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN)
 	if err := errors.Join(unlocked, l.file.Close()); err != nil {

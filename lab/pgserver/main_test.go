@@ -12,8 +12,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgserver"
 )
 
-// parentOn, an environment variable with a directory, makes this test program the parent of a server there, to be
-// killed by a test.
+// parentOn, an environment variable with a directory, makes this test program the
+// parent of a server there, to be killed by a test.
 const parentOn = "EMBEDDED_TEST_PARENT_ON"
 
 func TestMain(m *testing.M) {
@@ -27,7 +27,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// beParent starts a server, commits a row, says the server's process id, and waits for its own death.
+// beParent starts a server, commits a row, says the server's process id, and waits for
+// its own death.
 func beParent(ctx context.Context, dir string) error {
 	s, err := pgserver.Start(ctx, pgserver.Options{DataDir: dir, Durable: true})
 	if err != nil {

@@ -20,11 +20,13 @@ type process struct {
 	err     error         // how it ended; read it only after done
 }
 
-// startProcess starts a child. When that has ended, it calls exited before it closes done.
+// startProcess starts a child. When that has ended, it calls exited before it closes
+// done.
 //
-// The kernel signals the child when its parent dies, and by "parent" it means the thread that forked, not the process
-// (prctl(2), PR_SET_PDEATHSIG). Go ends threads as it likes, and the server would go with one. So the thread that
-// forks is bound to a goroutine that stays for as long as the child does: it waits for the child's end.
+// The kernel signals the child when its parent dies, and by "parent" it means the
+// thread that forked, not the process (prctl(2), PR_SET_PDEATHSIG). Go ends threads as
+// it likes, and the server would go with one. So the thread that forks is bound to a
+// goroutine that stays for as long as the child does: it waits for the child's end.
 func startProcess(command *exec.Cmd, exited func(*process)) (*process, error) {
 	p := &process{command: command, done: make(chan struct{})}
 	started := make(chan error)
@@ -48,8 +50,9 @@ func startProcess(command *exec.Cmd, exited func(*process)) (*process, error) {
 
 func (p *process) pid() int { return p.command.Process.Pid }
 
-// stop signals the child and waits for its end. A child that is slower than the context allows gets SIGQUIT, which
-// makes a postmaster drop everything; its data survives that as it survives a crash.
+// stop signals the child and waits for its end. A child that is slower than the context
+// allows gets SIGQUIT, which makes a postmaster drop everything; its data survives that
+// as it survives a crash.
 func (p *process) stop(ctx context.Context, signal syscall.Signal) error {
 	if err := p.signal(signal); err != nil {
 		return err

@@ -5,9 +5,10 @@ import (
 	"syscall"
 )
 
-// ScratchDir is where a server that nobody needs to keep costs least: in memory if the machine has plenty of that (on
-// Linux, where making a server and cloning databases took less than half of the time), else among the temporary files.
-// A TMPDIR decides it.
+// ScratchDir is where a server that nobody needs to keep costs least: in memory if the
+// machine has plenty of that (on Linux, where making a server and cloning databases
+// took less than half of the time), else among the temporary files. A TMPDIR decides
+// it.
 func ScratchDir() string {
 	const (
 		memory = "/dev/shm"

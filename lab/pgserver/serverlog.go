@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// logSizeMax bounds the log of a server that is started again and again: at a start, a larger one makes room.
+// logSizeMax bounds the log of a server that is started again and again: at a start, a
+// larger one makes room.
 const logSizeMax = 16 << 20
 
 // serverLog is the server's log file, from where it stood at a start.

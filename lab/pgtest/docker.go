@@ -12,15 +12,17 @@ import (
 	"github.com/testcontainers/testcontainers-go/modules/postgres"
 )
 
-// defaultImage is the version that docker-compose.yml runs. TEST_POSTGRES_IMAGE names another.
+// defaultImage is the version that docker-compose.yml runs. TEST_POSTGRES_IMAGE names
+// another.
 const defaultImage = "postgres:17-alpine"
 
-// dataDir is in memory: making and dropping databases is mostly writing files, and nothing here has to outlive the container.
-// The images' own places differ from version to version.
+// dataDir is in memory: making and dropping databases is mostly writing files, and
+// nothing here has to outlive the container. The images' own places differ from version
+// to version.
 const dataDir = "/pgtest"
 
-// startContainer runs a server in a container. Should this process be killed, testcontainers' reaper, a container too,
-// removes it.
+// startContainer runs a server in a container. Should this process be killed,
+// testcontainers' reaper, a container too, removes it.
 func startContainer(ctx context.Context, getenv func(string) string) (*server, error) {
 	image := cmp.Or(getenv("TEST_POSTGRES_IMAGE"), defaultImage)
 	if err := dockerAnswers(ctx); err != nil {
@@ -47,8 +49,9 @@ func startContainer(ctx context.Context, getenv func(string) string) (*server, e
 	return &server{adminURL: url, stop: stop}, nil
 }
 
-// dockerAnswers finds out whether there is a daemon, and not only its socket or a variable that names one. The library
-// asks without a limit of time, so the question is left behind if the answer takes too long.
+// dockerAnswers finds out whether there is a daemon, and not only its socket or a
+// variable that names one. The library asks without a limit of time, so the question is
+// left behind if the answer takes too long.
 func dockerAnswers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()

@@ -16,8 +16,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
-// Cluster is a durable Postgres server of a test's own, to be killed and started again: see the methods of
-// pgserver.Server. Its one database is migrated.
+// Cluster is a durable Postgres server of a test's own, to be killed and started again:
+// see the methods of pgserver.Server. Its one database is migrated.
 type Cluster struct {
 	*pgserver.Server
 	url string
@@ -29,9 +29,11 @@ func (c *Cluster) URL() string { return c.url }
 // AdminURL is as a superuser, on the same database.
 func (c *Cluster) AdminURL() string { return c.Server.URL() }
 
-// Durable starts a server that keeps what it has committed, whatever happens to it: its settings are Postgres's own,
-// plus the parameters. It runs from this machine's Postgres programs, or downloaded ones, because a container's server
-// is killed in another way. After the test it is started once more if it is down, audited, stopped and removed.
+// Durable starts a server that keeps what it has committed, whatever happens to it: its
+// settings are Postgres's own, plus the parameters. It runs from this machine's
+// Postgres programs, or downloaded ones, because a container's server is killed in
+// another way. After the test it is started once more if it is down, audited, stopped
+// and removed.
 func Durable(t testing.TB, parameters map[string]string) *Cluster {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -44,8 +46,9 @@ func Durable(t testing.TB, parameters map[string]string) *Cluster {
 	return c
 }
 
-// Standby starts a server that follows this one, until pg_promote() makes it a server like any other. It is ended as this one is. It
-// needs pg_basebackup, so an installed PostgreSQL and not a downloaded one.
+// Standby starts a server that follows this one, until pg_promote() makes it a server
+// like any other. It is ended as this one is. It needs pg_basebackup, so an installed
+// PostgreSQL and not a downloaded one.
 func (c *Cluster) Standby(t testing.TB) *Cluster {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -103,8 +106,8 @@ func (c *Cluster) end(t testing.TB) {
 	}
 }
 
-// migrate makes an owner for the database and has it run the migrations, as pgtestdb does for New. The result is the
-// owner's URL.
+// migrate makes an owner for the database and has it run the migrations, as pgtestdb
+// does for New. The result is the owner's URL.
 func migrate(ctx context.Context, adminURL string) (_ string, err error) {
 	config, err := testConfig(adminURL)
 	if err != nil {

@@ -18,7 +18,8 @@ type fakeT struct {
 	cleanups   []func()
 }
 
-// inFake runs a test as go test does: until its end or its Fatal, and its clean-up functions after, last in, first out.
+// inFake runs a test as go test does: until its end or its Fatal, and its clean-up
+// functions after, last in, first out.
 func inFake(t *testing.T, test func(testing.TB)) *fakeT {
 	t.Helper()
 	fake := &fakeT{TB: t}

@@ -13,7 +13,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// run is this process's test run. It is global because go test makes one process for each package.
+// run is this process's test run. It is global because go test makes one process for
+// each package.
 var run testRun
 
 // testRun owns the server that the tests of a process share.
@@ -24,8 +25,9 @@ type testRun struct {
 	err    error      // why there is none; another test would not fare better
 }
 
-// Main runs a package's tests, stops the server that they used, and exits. It also fails the package if goroutines are
-// left behind, except for those that the options excuse. m is the *testing.M, or something that runs it and adds to its verdict.
+// Main runs a package's tests, stops the server that they used, and exits. It also
+// fails the package if goroutines are left behind, except for those that the options
+// excuse. m is the *testing.M, or something that runs it and adds to its verdict.
 func Main(m interface{ Run() int }, excuses ...goleak.Option) {
 	os.Exit(run.main(m, excuses)) //nolint:revive // TestMain is a package's main, and this is its one line
 }

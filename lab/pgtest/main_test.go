@@ -72,7 +72,8 @@ func TestForgottenDirectoriesAreRemovedUnlessAServerIsThere(t *testing.T) {
 	}
 }
 
-// again names, in the environment of this program's second run, what TestInASecondRun is to do.
+// again names, in the environment of this program's second run, what TestInASecondRun
+// is to do.
 const again = "PGTEST_AGAIN"
 
 func TestInASecondRun(t *testing.T) {
@@ -94,7 +95,8 @@ func rerun(t *testing.T, do string) (output, tempDir string, err error) {
 	return string(said), tempDir, err
 }
 
-// enterable is a temporary directory that another user may enter, as root's Postgres has to; t.TempDir is closed.
+// enterable is a temporary directory that another user may enter, as root's Postgres
+// has to; t.TempDir is closed.
 func enterable(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pgtest-")

@@ -1,17 +1,21 @@
-// Package pgtest gives every test a Postgres database of its own, migrated, and audits it when the test is over.
+// Package pgtest gives every test a Postgres database of its own, migrated, and audits
+// it when the test is over.
 //
 // A package that uses it has one line of set-up:
 //
 //	func TestMain(m *testing.M) { pgtest.Main(m) }
 //
-// and a test asks for its database, which takes less than a tenth of a second because it is a copy of a template:
+// and a test asks for its database, which takes less than a tenth of a second because
+// it is a copy of a template:
 //
 //	db := pgtest.New(t)
 //
-// Parallel tests cannot see each other, so none of them cleans up. After each test the invariants of the books are
-// checked (see package audit), whatever the test was about; a violation fails it.
+// Parallel tests cannot see each other, so none of them cleans up. After each test the
+// invariants of the books are checked (see package audit), whatever the test was about;
+// a violation fails it.
 //
-// The databases are on one server per test process, taken from the first of these that works:
+// The databases are on one server per test process, taken from the first of these that
+// works:
 //
 //  1. TEST_DATABASE_URL, an administrator's URL of a server that is there already. It stays, and so do the databases
 //     of failed tests, to be looked at.
@@ -19,9 +23,10 @@
 //  3. the Postgres programs of this machine;
 //  4. downloaded Postgres programs.
 //
-// TEST_POSTGRES=docker, local or download insists on one of the last three, and TEST_POSTGRES_IMAGE on a container of that
-// image, for another version of Postgres. With none there is no test run: tests without a database prove nothing, so
-// they fail rather than being skipped.
+// TEST_POSTGRES=docker, local or download insists on one of the last three, and
+// TEST_POSTGRES_IMAGE on a container of that image, for another version of Postgres.
+// With none there is no test run: tests without a database prove nothing, so they fail
+// rather than being skipped.
 package pgtest
 
 import (
@@ -43,13 +48,14 @@ type DB struct {
 	Pool     *pgxpool.Pool // as the owner, for what the test itself wants to know; closed after the test
 }
 
-// New is a migrated database for one test. After the test and its clean-up functions, its invariants are checked, and
-// it is dropped; a failed test keeps it and says its URL, which is of use if the server stays (see package comment).
+// New is a migrated database for one test. After the test and its clean-up functions,
+// its invariants are checked, and it is dropped; a failed test keeps it and says its
+// URL, which is of use if the server stays (see package comment).
 func New(t testing.TB) *DB {
 	t.Helper()
 	db := open(t)
-	// Clean-up functions run last in, first out: what the test registers from now on ends before the audit begins, and
-	// the database is dropped after it.
+	// Clean-up functions run last in, first out: what the test registers from now on
+	// ends before the audit begins, and the database is dropped after it.
 	t.Cleanup(func() { check(t, db.URL) })
 	t.Cleanup(db.Pool.Close)
 	return db
@@ -79,8 +85,9 @@ func open(t testing.TB) *DB {
 	return &DB{URL: own.URL(), AdminURL: config.URL(), Pool: pool}
 }
 
-// check fails the test for every promise that its data breaks. It connects by itself, because a test may have used up
-// or closed its pool, and not for long, because a test may have left a lock behind.
+// check fails the test for every promise that its data breaks. It connects by itself,
+// because a test may have used up or closed its pool, and not for long, because a test
+// may have left a lock behind.
 func check(t testing.TB, url string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

@@ -140,7 +140,8 @@ func execute(t *testing.T, db *DB, sql string) {
 	}
 }
 
-// dropKept drops the database of a test that failed on purpose; the server may be one that stays.
+// dropKept drops the database of a test that failed on purpose; the server may be one
+// that stays.
 func dropKept(t *testing.T, db *DB) {
 	t.Helper()
 	config, err := pgx.ParseConfig(db.AdminURL)

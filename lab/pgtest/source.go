@@ -74,7 +74,8 @@ func startDownloaded(ctx context.Context, _ func(string) string) (*server, error
 	return startEmbedded(ctx, binaries)
 }
 
-// startEmbedded runs a server that forgets: nobody's data depends on it, and without fsync it is faster.
+// startEmbedded runs a server that forgets: nobody's data depends on it, and without
+// fsync it is faster.
 func startEmbedded(ctx context.Context, binaries pgserver.Binaries) (*server, error) {
 	dir := newDir(pgserver.ScratchDir())
 	s, err := pgserver.Start(ctx, pgserver.Options{DataDir: dir, Binaries: binaries})

@@ -11,7 +11,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/await"
 )
 
-// Standby makes COMMITs wait for a synchronous standby that does not exist, from Leave until it comes back.
+// Standby makes COMMITs wait for a synchronous standby that does not exist, from Leave
+// until it comes back.
 type Standby struct{ admin *pgxpool.Pool }
 
 // NewStandby is for the server of the administrator's URL.
@@ -25,7 +26,8 @@ func NewStandby(t testing.TB, adminURL string) *Standby {
 	return &Standby{admin}
 }
 
-// Leave returns when COMMITs wait. The server reads its settings in its own time, so there is one that waits from then on.
+// Leave returns when COMMITs wait. The server reads its settings in its own time, so
+// there is one that waits from then on.
 func (s *Standby) Leave(t testing.TB) (comeBack func()) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())

@@ -35,14 +35,16 @@ func testConfig(adminURL string) (pgtestdb.Config, error) {
 		Database:   strings.TrimPrefix(u.Path, "/"),
 		Options:    u.RawQuery,
 		TestRole:   &role,
-		// A service under test may still be closing its connections. Leaks are found otherwise: as goroutines, in Main.
+		// A service under test may still be closing its connections. Leaks are found
+		// otherwise: as goroutines, in Main.
 		ForceTerminateConnections: true,
 	}, nil
 }
 
-// ownerRole owns the test databases and runs the migrations, with the rights that a production owner needs and no
-// others. It can create roles, which before Postgres 16 is nearly a superuser's power, so its password must not be a
-// known one. It is derived from the administrator's, and so is the name: a changed password changes both.
+// ownerRole owns the test databases and runs the migrations, with the rights that a
+// production owner needs and no others. It can create roles, which before Postgres 16
+// is nearly a superuser's power, so its password must not be a known one. It is derived
+// from the administrator's, and so is the name: a changed password changes both.
 func ownerRole(adminURL string) pgtestdb.Role {
 	secret := sha256.Sum256([]byte("pgtest owner of " + adminURL))
 	name := sha256.Sum256(secret[:])
@@ -53,8 +55,9 @@ func ownerRole(adminURL string) pgtestdb.Role {
 	}
 }
 
-// migrator makes the template, from which pgtestdb copies the tests' databases. Test processes that share a server
-// share the template too, for as long as they have the same migrations.
+// migrator makes the template, from which pgtestdb copies the tests' databases. Test
+// processes that share a server share the template too, for as long as they have the
+// same migrations.
 type migrator struct{ adminURL string }
 
 // Hash changes with every change of a migration.
@@ -79,8 +82,9 @@ func (m migrator) Migrate(ctx context.Context, _ *sql.DB, template pgtestdb.Conf
 	return migrations.Up(ctx, template.URL())
 }
 
-// shareAppRole lets owner hand out the application's role where another owner has created it before. That happens on a
-// server that stays: roles belong to the whole of it, and since Postgres 16 to whoever created them.
+// shareAppRole lets owner hand out the application's role where another owner has
+// created it before. That happens on a server that stays: roles belong to the whole of
+// it, and since Postgres 16 to whoever created them.
 func shareAppRole(ctx context.Context, adminURL, owner string) (err error) {
 	conn, err := pgx.Connect(ctx, adminURL)
 	if err != nil {

@@ -62,7 +62,8 @@ func TestWhatTheClientHearsOfCommitAndWhatIsTrue(t *testing.T) {
 	}
 }
 
-// wantUsable runs another transaction on a connection that should be idle, or finds it dead.
+// wantUsable runs another transaction on a connection that should be idle, or finds it
+// dead.
 func (b *bench) wantUsable(conn *pgx.Conn, want bool) {
 	b.t.Helper()
 	status := conn.PgConn().TxStatus()

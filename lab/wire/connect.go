@@ -27,7 +27,8 @@ func (p *Proxy) accept() {
 	}
 }
 
-// serve does what comes before a session: encryption refused, cancel requests passed on, the server dialled.
+// serve does what comes before a session: encryption refused, cancel requests passed
+// on, the server dialled.
 func (p *Proxy) serve(client net.Conn) {
 	ended := make(chan struct{})
 	p.work.Go(func() { // nobody else can end a connection that is no session yet
@@ -47,7 +48,8 @@ func (p *Proxy) serve(client net.Conn) {
 	}
 }
 
-// connect answers until the client asks for a session, and opens it. A cancel request is none.
+// connect answers until the client asks for a session, and opens it. A cancel request
+// is none.
 func (p *Proxy) connect(client net.Conn) (*session, error) {
 	in := newFrameReader(client)
 	for {

@@ -1,8 +1,11 @@
-// Package wire makes Postgres fail at an exact statement, for real, under a real client.
+// Package wire makes Postgres fail at an exact statement, for real, under a real
+// client.
 //
-// A Proxy stands between a client (pgx) and a Postgres. It follows the extended protocol closely enough to know the SQL
-// text of every statement that is executed, also in a pipeline, and which reply belongs to which statement. A test says
-// where something breaks and how, and then checks the truth on a connection of its own, past the proxy:
+// A Proxy stands between a client (pgx) and a Postgres. It follows the extended
+// protocol closely enough to know the SQL text of every statement that is executed,
+// also in a pipeline, and which reply belongs to which statement. A test says where
+// something breaks and how, and then checks the truth on a connection of its own, past
+// the proxy:
 //
 //	proxy := wire.Start(t, db.URL)
 //	lost := proxy.On(wire.Commit(), wire.LoseReply)
@@ -11,7 +14,8 @@
 //
 // # Both sides are told the truth, or one of them is told nothing
 //
-// A fault must leave client and server in states that could have come about without a proxy, or a test proves nothing.
+// A fault must leave client and server in states that could have come about without a
+// proxy, or a test proves nothing.
 //
 //   - Before a fault acts on a statement, the proxy sends a Flush and waits for the replies of everything before it. So
 //     the server has executed all statements before it, and an error among them (which makes the server skip the rest,
@@ -28,11 +32,14 @@
 //   - What is cut off without its reply is reset (RST). What is cut off after something that the client must still read
 //     is closed in order (FIN), because a reset may overtake data that is under way.
 //
-// Only Retag lies, on purpose: it tells a client of a committed transaction that it was rolled back.
+// Only Retag lies, on purpose: it tells a client of a committed transaction that it was
+// rolled back.
 //
 // # How it is built
 //
-// Each connection is a session with two goroutines: requests.go reads the client, replies.go reads the server. Between
-// them is a queue of the replies that the server owes (queue.go). Frames are passed on as the bytes that came; only those
-// that the proxy must understand are decoded, with pgproto3, so rows cost a copy and nothing else.
+// Each connection is a session with two goroutines: requests.go reads the client,
+// replies.go reads the server. Between them is a queue of the replies that the server
+// owes (queue.go). Frames are passed on as the bytes that came; only those that the
+// proxy must understand are decoded, with pgproto3, so rows cost a copy and nothing
+// else.
 package wire

@@ -36,44 +36,52 @@ const (
 
 // Effects on a statement before the server sees any of it.
 var (
-	// HoldBefore keeps the statement back until Fault.Release or Fault.Cut. The client may leave meanwhile: a released
-	// statement still reaches the server, like a packet that was under way.
+	// HoldBefore keeps the statement back until Fault.Release or Fault.Cut. The client
+	// may leave meanwhile: a released statement still reaches the server, like a packet
+	// that was under way.
 	HoldBefore = Effect{name: "hold before", kind: holdBefore}
 	// DropBefore loses the statement: both connections are reset.
 	DropBefore = Effect{name: "drop before", kind: dropBefore}
-	// RollBackInstead makes the server roll back where the client said COMMIT; the tag ROLLBACK is the truth. It passes
-	// by all other statements.
+	// RollBackInstead makes the server roll back where the client said COMMIT; the tag
+	// ROLLBACK is the truth. It passes by all other statements.
 	RollBackInstead = Effect{name: "roll back instead", kind: rollbackInstead}
 )
 
 // Effects after the server executed the statement, and nothing after it.
 var (
-	// HoldAfter keeps the reply back, and all else in both directions, until Fault.Release or Fault.Cut. Neither side
-	// learns that the other one has left, so a hold that is never released is a half-open connection.
+	// HoldAfter keeps the reply back, and all else in both directions, until
+	// Fault.Release or Fault.Cut. Neither side learns that the other one has left, so a
+	// hold that is never released is a half-open connection.
 	HoldAfter = Effect{name: "hold after", kind: holdAfter}
-	// LoseReply resets both connections when the reply arrives, and the client sees nothing of it.
+	// LoseReply resets both connections when the reply arrives, and the client sees
+	// nothing of it.
 	LoseReply = Effect{name: "lose reply", kind: loseReply}
-	// CutBeforeReady lets the client read the command tag and closes before ReadyForQuery.
+	// CutBeforeReady lets the client read the command tag and closes before
+	// ReadyForQuery.
 	CutBeforeReady = Effect{name: "cut before ready", kind: cutBeforeReady}
 	// CutAfter lets the client read the whole reply and closes.
 	CutAfter = Effect{name: "cut after", kind: cutAfter}
-	// SyncRepCancelled is what Postgres says when a wait for its synchronous standby is cancelled: a WARNING, then success.
+	// SyncRepCancelled is what Postgres says when a wait for its synchronous standby is
+	// cancelled: a WARNING, then success.
 	SyncRepCancelled = Warn("01000", "canceling wait for synchronous replication due to user request")
 )
 
-// FailWith makes the server raise that SQLSTATE in place of the statement. In place of COMMIT, the server rolls back and
-// the client gets the error. It passes by a statement of a transaction that has failed already.
+// FailWith makes the server raise that SQLSTATE in place of the statement. In place of
+// COMMIT, the server rolls back and the client gets the error. It passes by a statement
+// of a transaction that has failed already.
 func FailWith(sqlstate string) Effect {
 	return Effect{name: "fail with " + sqlstate, kind: failInstead, code: sqlstate}
 }
 
-// FatalBefore tells the client FATAL and closes; the statement never reaches the server.
+// FatalBefore tells the client FATAL and closes; the statement never reaches the
+// server.
 func FatalBefore(sqlstate string) Effect {
 	return Effect{name: "fatal before " + sqlstate, kind: fatalBefore, code: sqlstate}
 }
 
-// FatalAfter tells the client FATAL and closes although the server executed the statement, as a backend does that is
-// terminated (57P01) between making a commit durable and saying so.
+// FatalAfter tells the client FATAL and closes although the server executed the
+// statement, as a backend does that is terminated (57P01) between making a commit
+// durable and saying so.
 func FatalAfter(sqlstate string) Effect {
 	return Effect{name: "fatal after " + sqlstate, kind: fatalAfter, code: sqlstate}
 }
@@ -88,8 +96,9 @@ func Warn(sqlstate, message string) Effect {
 	return Effect{name: "warn " + sqlstate, kind: warn, code: sqlstate, message: message}
 }
 
-// LeavingServer makes DropBefore and LoseReply reset the client's side only. The backend learns nothing and keeps its
-// transaction and locks until Fault.Release, Proxy.Cut, or a time-out of its own.
+// LeavingServer makes DropBefore and LoseReply reset the client's side only. The
+// backend learns nothing and keeps its transaction and locks until Fault.Release,
+// Proxy.Cut, or a time-out of its own.
 func (e Effect) LeavingServer() Effect {
 	if e.kind != dropBefore && e.kind != loseReply {
 		panic(fmt.Sprintf("wire: %s has no variant that leaves the server", e.name))
@@ -101,8 +110,9 @@ func (e Effect) LeavingServer() Effect {
 
 func (e Effect) actsBefore() bool { return e.kind < firstAfter }
 
-// applies says whether the effect would be the truth: a failed transaction raises its own error and not that of
-// FailWith, and a transaction that is rolled back at another statement than COMMIT would let a later COMMIT succeed.
+// applies says whether the effect would be the truth: a failed transaction raises its
+// own error and not that of FailWith, and a transaction that is rolled back at another
+// statement than COMMIT would let a later COMMIT succeed.
 func (e Effect) applies(t text, txStatus byte) bool {
 	switch e.kind {
 	case failInstead:

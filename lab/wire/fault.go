@@ -7,14 +7,15 @@ import (
 	"time"
 )
 
-// waitLimit bounds Fault.Wait. It is far above what any statement of ours takes, so that it only ends a broken test.
+// waitLimit bounds Fault.Wait. It is far above what any statement of ours takes, so
+// that it only ends a broken test.
 const waitLimit = 15 * time.Second
 
 // errStopped ends a session that a fault or the test has cut.
 var errStopped = errors.New("session stopped by a fault")
 
-// Fault is one effect at one place. The proxy of Start fails its test if a fault never fired: what did not happen
-// proves nothing.
+// Fault is one effect at one place. The proxy of Start fails its test if a fault never
+// fired: what did not happen proves nothing.
 type Fault struct {
 	match  Match
 	effect Effect
@@ -43,8 +44,8 @@ func newFault(proxy *Proxy, match Match, effect Effect) *Fault {
 
 func (f *Fault) String() string { return f.effect.name + " on " + f.match.name }
 
-// Wait returns when the fault has fired. For a hold that means: the statement, or its reply, is being held, and the
-// server has executed everything before it.
+// Wait returns when the fault has fired. For a hold that means: the statement, or its
+// reply, is being held, and the server has executed everything before it.
 func (f *Fault) Wait(t testing.TB) {
 	t.Helper()
 	f.WaitFor(t, 1)
@@ -70,15 +71,16 @@ func (f *Fault) WaitFor(t testing.TB, n int) {
 	}
 }
 
-// Fired says how often the fault happened. It is counted just before the client can notice.
+// Fired says how often the fault happened. It is counted just before the client can
+// notice.
 func (f *Fault) Fired() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.fired
 }
 
-// Release lets go what is held, and whatever the fault would hold later; or resets the server connections that
-// LeavingServer left open.
+// Release lets go what is held, and whatever the fault would hold later; or resets the
+// server connections that LeavingServer left open.
 func (f *Fault) Release() {
 	f.released.Do(func() { close(f.release) })
 	f.mu.Lock()
@@ -90,8 +92,9 @@ func (f *Fault) Release() {
 	}
 }
 
-// Cut resets both connections of what is held instead of releasing it: what the client had sent after the held
-// statement is lost. Use it after killing a client whose statement is held.
+// Cut resets both connections of what is held instead of releasing it: what the client
+// had sent after the held statement is lost. Use it after killing a client whose
+// statement is held.
 func (f *Fault) Cut() {
 	f.wasCut.Do(func() { close(f.cut) })
 }
@@ -140,7 +143,8 @@ func (f *Fault) leave(s *session) {
 	f.left = append(f.left, s)
 }
 
-// count notes a match and says whether the fault is due at it. The caller holds proxy.mu.
+// count notes a match and says whether the fault is due at it. The caller holds
+// proxy.mu.
 func (f *Fault) count() bool {
 	if f.spent {
 		return false

@@ -9,7 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// headerSize is a message's type byte and its length, which counts itself but not the type byte.
+// headerSize is a message's type byte and its length, which counts itself but not the
+// type byte.
 const headerSize = 5
 
 // bufferSize holds most messages whole, so that they are looked at in place.
@@ -95,7 +96,8 @@ func (r frameReader) startup() (code uint32, packet []byte, err error) {
 	return binary.BigEndian.Uint32(packet[4:]), packet, nil
 }
 
-// encode panics where pgproto3 refuses a message, which it does only for one above a gigabyte.
+// encode panics where pgproto3 refuses a message, which it does only for one above a
+// gigabyte.
 func encode(messages ...pgproto3.Message) []byte {
 	var out []byte
 	for _, message := range messages {

@@ -12,8 +12,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/wire"
 )
 
-// BenchmarkPipeline compares a pipelined transaction of four statements past the proxy, through it, and through it with
-// a fault that looks at every statement and never fires.
+// BenchmarkPipeline compares a pipelined transaction of four statements past the proxy,
+// through it, and through it with a fault that looks at every statement and never
+// fires.
 func BenchmarkPipeline(b *testing.B) {
 	db := pgtest.New(b)
 	proxy := wire.Start(b, db.URL)

@@ -23,8 +23,9 @@ func (p *Proxy) Statements() []Seen {
 	return seen
 }
 
-// Transaction returns the statements of the latest explicit transaction with one that contains these words, BEGIN first:
-// its length is the number of steps that a test can break. It is empty if there was none.
+// Transaction returns the statements of the latest explicit transaction with one that
+// contains these words, BEGIN first: its length is the number of steps that a test can
+// break. It is empty if there was none.
 func (p *Proxy) Transaction(containing string) []Seen {
 	words := normalize(containing)
 	p.mu.Lock()
@@ -54,8 +55,8 @@ func (p *Proxy) Forget() {
 	p.log = nil
 }
 
-// WaitBackendsGone returns when Postgres has ended every backend whose connection the proxy ended: their transactions
-// are over and their locks are free.
+// WaitBackendsGone returns when Postgres has ended every backend whose connection the
+// proxy ended: their transactions are over and their locks are free.
 func (p *Proxy) WaitBackendsGone(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
@@ -103,7 +104,8 @@ func (p *Proxy) see(s *session, sql text) *statement {
 	return st
 }
 
-// note changes what the log says of a statement. Replies that belong to none are not in the log.
+// note changes what the log says of a statement. Replies that belong to none are not in
+// the log.
 func (p *Proxy) note(st *statement, change func(*Seen)) {
 	if st == nil {
 		return

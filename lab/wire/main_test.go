@@ -15,7 +15,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// bench is a proxy in front of a database, and a connection past the proxy to ask for the truth.
+// bench is a proxy in front of a database, and a connection past the proxy to ask for
+// the truth.
 type bench struct {
 	t      *testing.T
 	ctx    context.Context
@@ -28,7 +29,8 @@ func newBench(t *testing.T) *bench {
 	return newBenchAt(t, pgtest.New(t).URL)
 }
 
-// newBenchAt is for subtests, which share the database of their test one after the other.
+// newBenchAt is for subtests, which share the database of their test one after the
+// other.
 func newBenchAt(t *testing.T, url string) *bench {
 	t.Helper()
 	known := goleak.IgnoreCurrent()

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Match chooses statements. Without Nth or Every it means the first one that matches, on whatever connection, counted
-// from the moment that it was given to Proxy.On.
+// Match chooses statements. Without Nth or Every it means the first one that matches,
+// on whatever connection, counted from the moment that it was given to Proxy.On.
 type Match struct {
 	name  string
 	test  func(text, Seen) bool
@@ -26,7 +26,8 @@ func Statement(prefix string) Match {
 	})
 }
 
-// Containing matches SQL that has the words anywhere, for statements that start with WITH.
+// Containing matches SQL that has the words anywhere, for statements that start with
+// WITH.
 func Containing(words string) Match {
 	words = normalize(words)
 	return match(fmt.Sprintf("containing %q", words), func(t text, _ Seen) bool {
@@ -49,7 +50,8 @@ func Rollback() Match {
 	return match("rollback", func(t text, _ Seen) bool { return t.rollsBack() })
 }
 
-// Step matches the statement at that position of an explicit transaction: BEGIN is step 0, COMMIT the last one.
+// Step matches the statement at that position of an explicit transaction: BEGIN is step
+// 0, COMMIT the last one.
 func Step(k int) Match {
 	return match(fmt.Sprintf("step %d", k), func(_ text, s Seen) bool { return s.Step == k })
 }
@@ -59,7 +61,8 @@ func Any() Match {
 	return match("any statement", func(text, Seen) bool { return true })
 }
 
-// Where matches what the function says. The name is for messages; Seen has no outcome yet.
+// Where matches what the function says. The name is for messages; Seen has no outcome
+// yet.
 func Where(name string, test func(Seen) bool) Match {
 	return match(name, func(_ text, s Seen) bool { return test(s) })
 }

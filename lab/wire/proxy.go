@@ -13,7 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Proxy passes Postgres connections on to one server, and makes them fail where a test says.
+// Proxy passes Postgres connections on to one server, and makes them fail where a test
+// says.
 type Proxy struct {
 	upstream string
 	network  string // of the server, for net.Dial
@@ -35,8 +36,8 @@ type Proxy struct {
 	ended    map[uint32]struct{} // backends whose connections the proxy has ended
 }
 
-// Start puts a proxy in front of the Postgres at that URL for the length of a test. The test fails if a fault that it
-// asked for never fired and is not Optional.
+// Start puts a proxy in front of the Postgres at that URL for the length of a test. The
+// test fails if a fault that it asked for never fired and is not Optional.
 func Start(t testing.TB, upstreamURL string) *Proxy {
 	t.Helper()
 	p, err := Listen(upstreamURL)
@@ -102,9 +103,10 @@ func (p *Proxy) On(m Match, e Effect) *Fault {
 	return f
 }
 
-// BlackHole stops all forwarding, in both directions, and closes nothing: neither side hears data or the end of the
-// other one. New connections are accepted and stay silent. The kernel still acknowledges what a side sends, so TCP
-// keep-alive and user time-outs do not notice.
+// BlackHole stops all forwarding, in both directions, and closes nothing: neither side
+// hears data or the end of the other one. New connections are accepted and stay silent.
+// The kernel still acknowledges what a side sends, so TCP keep-alive and user time-outs
+// do not notice.
 func (p *Proxy) BlackHole() { p.gate.close() }
 
 // Refuse resets new connections as soon as they come. Those that exist go on.
@@ -165,8 +167,9 @@ func (p *Proxy) candidates(st *statement) []*Fault {
 	return candidates
 }
 
-// dueBefore counts the match and returns the faults in front of the statement, in the order in which they were given.
-// Nothing after one that takes the statement away is counted.
+// dueBefore counts the match and returns the faults in front of the statement, in the
+// order in which they were given. Nothing after one that takes the statement away is
+// counted.
 func (p *Proxy) dueBefore(candidates []*Fault, st *statement, txStatus byte) []*Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()

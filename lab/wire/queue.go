@@ -22,7 +22,8 @@ type expected struct {
 	tx        int        // the client's transaction when it was pushed
 }
 
-// statement is what the log keeps of an execution. Its Seen is guarded by Proxy.mu once the server has it.
+// statement is what the log keeps of an execution. Its Seen is guarded by Proxy.mu once
+// the server has it.
 type statement struct {
 	text text
 	seen Seen
@@ -36,8 +37,9 @@ type act struct {
 	done   chan struct{} // closed when the fault has happened and the session may go on
 }
 
-// queue keeps what the server owes, in order, and so knows whom a reply belongs to. The client's side pushes before it
-// sends, the server's side pops after it has passed the reply on: an empty queue means that the client has it all.
+// queue keeps what the server owes, in order, and so knows whom a reply belongs to. The
+// client's side pushes before it sends, the server's side pops after it has passed the
+// reply on: an empty queue means that the client has it all.
 type queue struct {
 	mu       sync.Mutex
 	owed     []expected
@@ -47,7 +49,8 @@ type queue struct {
 	idle     chan struct{} // closed when owed becomes empty; nil if nobody waits
 }
 
-// push notes replies that will come, and returns the statements that the server will ignore.
+// push notes replies that will come, and returns the statements that the server will
+// ignore.
 func (q *queue) push(replies ...expected) (skipped []*statement) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -83,8 +86,9 @@ func (q *queue) answered(reply byte) {
 	}
 }
 
-// ready notes the transaction status of a ReadyForQuery. An idle server means that the client has no transaction,
-// whatever became of its BEGIN, unless it has sent another one since: it may do so before we get here.
+// ready notes the transaction status of a ReadyForQuery. An idle server means that the
+// client has no transaction, whatever became of its BEGIN, unless it has sent another
+// one since: it may do so before we get here.
 func (q *queue) ready(status byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -98,8 +102,9 @@ func (q *queue) ready(status byte) {
 	q.drop(1)
 }
 
-// failed takes out everything that an error makes the server skip: all up to the next Sync, sent already or not. Errors
-// of a simple Query, of Sync itself (a deferred constraint), and of nobody (FATAL) skip nothing.
+// failed takes out everything that an error makes the server skip: all up to the next
+// Sync, sent already or not. Errors of a simple Query, of Sync itself (a deferred
+// constraint), and of nobody (FATAL) skip nothing.
 func (q *queue) failed() (skipped []*statement) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -127,7 +132,8 @@ func (q *queue) drop(n int) {
 	}
 }
 
-// emptied returns a channel that is closed when nothing is owed, or nil if nothing is. One caller at a time.
+// emptied returns a channel that is closed when nothing is owed, or nil if nothing is.
+// One caller at a time.
 func (q *queue) emptied() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -150,7 +156,8 @@ func (q *queue) place(t text) (tx, step int) {
 	return q.position.next(t)
 }
 
-// completes says whether the reply is the last one to a message of that kind. ErrorResponse is not here: see failed.
+// completes says whether the reply is the last one to a message of that kind.
+// ErrorResponse is not here: see failed.
 func completes(reply, kind byte) bool {
 	switch kind {
 	case kindParse:

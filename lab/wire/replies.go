@@ -7,7 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// Types of replies that the proxy has to tell apart; see queue.completes for the others.
+// Types of replies that the proxy has to tell apart; see queue.completes for the
+// others.
 const (
 	replyComplete   = 'C'
 	replyEmpty      = 'I'
@@ -69,7 +70,8 @@ func (s *session) writeClient(frames []byte) error {
 	return err
 }
 
-// reply passes one message on, or does with it what a fault says, and then notes that it is no longer owed.
+// reply passes one message on, or does with it what a fault says, and then notes that
+// it is no longer owed.
 func (s *session) reply(kind byte, frame []byte, head expected) error {
 	if err := s.record(kind, frame, head); err != nil {
 		return err
@@ -144,7 +146,8 @@ func edit(kind byte, frame []byte, head expected) (byte, []byte) {
 	}
 }
 
-// deliver writes to the client, unless a fault withholds the reply until the end of it and then decides.
+// deliver writes to the client, unless a fault withholds the reply until the end of it
+// and then decides.
 func (s *session) deliver(kind byte, frame []byte, head expected) error {
 	if head.hidden && completes(kind, head.kind) {
 		return nil

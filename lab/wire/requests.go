@@ -33,7 +33,8 @@ func (s *session) passRequests() error {
 	}
 }
 
-// request passes one message on. Those that prepare an execution wait for it in the unit.
+// request passes one message on. Those that prepare an execution wait for it in the
+// unit.
 func (s *session) request(kind byte, frame []byte) error {
 	switch kind {
 	case kindParse, kindBind, kindDescribe, kindClose:
@@ -96,7 +97,8 @@ func (s *session) portal(frame []byte) (text, error) {
 	return s.portals[message.Portal], nil
 }
 
-// send passes the unit and the frame on. The replies are noted first: the server may be quick.
+// send passes the unit and the frame on. The replies are noted first: the server may be
+// quick.
 func (s *session) send(frame []byte, replies ...expected) error {
 	for _, st := range s.queue.push(append(s.unitOwed, replies...)...) {
 		s.proxy.note(st, func(seen *Seen) { seen.Skipped = true })
@@ -109,7 +111,8 @@ func (s *session) send(frame []byte, replies ...expected) error {
 	return err
 }
 
-// own makes the unit's messages the statement's, so that their errors and their replies are its own.
+// own makes the unit's messages the statement's, so that their errors and their replies
+// are its own.
 func (s *session) own(st *statement, a *act) {
 	for i := range s.unitOwed {
 		s.unitOwed[i].statement, s.unitOwed[i].act = st, a
@@ -145,7 +148,8 @@ func (s *session) execute(kind byte, sql text, frame []byte) error {
 	return s.executeWith(f, kind, st, frame)
 }
 
-// before makes the fault happen in front of the statement, and says whether something else took the statement's place.
+// before makes the fault happen in front of the statement, and says whether something
+// else took the statement's place.
 func (s *session) before(f *Fault, kind byte, st *statement) (replaced bool, err error) {
 	switch f.effect.kind {
 	case holdBefore:
@@ -171,8 +175,9 @@ func (s *session) before(f *Fault, kind byte, st *statement) (replaced bool, err
 	}
 }
 
-// executeWith sends a statement whose reply a fault waits for. If the fault stops the session at this statement, the
-// server gets nothing after it but the Sync that belongs to it.
+// executeWith sends a statement whose reply a fault waits for. If the fault stops the
+// session at this statement, the server gets nothing after it but the Sync that belongs
+// to it.
 func (s *session) executeWith(f *Fault, kind byte, st *statement, frame []byte) error {
 	a := &act{fault: f, effect: f.effect, done: make(chan struct{})}
 	reply := expected{kind: kind, statement: st, act: a}

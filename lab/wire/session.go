@@ -20,8 +20,8 @@ type session struct {
 	client net.Conn
 	server net.Conn
 
-	// The requests goroutine's own: what it reads, what it knows of the client's names, and the messages of a statement
-	// whose Execute has not come yet.
+	// The requests goroutine's own: what it reads, what it knows of the client's names,
+	// and the messages of a statement whose Execute has not come yet.
 	in         frameReader
 	toServer   *bufio.Writer
 	statements map[string]text
@@ -69,7 +69,8 @@ func (s *session) run() {
 		<-s.serverGone // its last words have yet to reach the client
 	}
 	if s.ended.Load() {
-		// Closing with unread data would reset the connection and could destroy what the client has yet to read.
+		// Closing with unread data would reset the connection and could destroy what
+		// the client has yet to read.
 		_, _ = io.Copy(io.Discard, s.client)
 	}
 	s.proxy.gate.wait(s.done) // in a black hole, the server does not learn that its client has left
@@ -92,7 +93,8 @@ func (s *session) reset() {
 	})
 }
 
-// resetClient drops the client; the server side stays until the fault is released, or the server closes it.
+// resetClient drops the client; the server side stays until the fault is released, or
+// the server closes it.
 func (s *session) resetClient(f *Fault) {
 	s.left.Store(true)
 	f.leave(s)
@@ -108,8 +110,8 @@ func (s *session) cutFor(f *Fault, e Effect) {
 	s.reset()
 }
 
-// say tells the client something of our own and closes: in order at the client, who is to read it, and by a reset at
-// the server, so that a transaction ends there too.
+// say tells the client something of our own and closes: in order at the client, who is
+// to read it, and by a reset at the server, so that a transaction ends there too.
 func (s *session) say(frames []byte) {
 	s.clientMu.Lock()
 	_, _ = s.toClient.Write(frames) // the client may have left
@@ -119,7 +121,8 @@ func (s *session) say(frames []byte) {
 	abort(s.server)
 }
 
-// closeClientInOrder ends the stream to the client. The requests goroutine then waits for the client to close too.
+// closeClientInOrder ends the stream to the client. The requests goroutine then waits
+// for the client to close too.
 func (s *session) closeClientInOrder() {
 	if s.left.Load() {
 		return
@@ -132,8 +135,9 @@ func (s *session) closeClientInOrder() {
 	}
 }
 
-// settle waits until the client has the replies to everything that was sent to the server. So the server has executed
-// it, or skips what comes next because of an error in it.
+// settle waits until the client has the replies to everything that was sent to the
+// server. So the server has executed it, or skips what comes next because of an error
+// in it.
 func (s *session) settle() error {
 	idle := s.queue.emptied()
 	if idle == nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// shape is one way in which a client sends BEGIN, INSERT, SELECT, COMMIT: these are steps 0 to 3.
+// shape is one way in which a client sends BEGIN, INSERT, SELECT, COMMIT: these are
+// steps 0 to 3.
 type shape struct {
 	name string
 	run  func(ctx context.Context, conn *pgx.Conn, id int) error
@@ -68,7 +69,8 @@ func inTwoPipelines(ctx context.Context, conn *pgx.Conn, id int) error {
 	return send(ctx, conn, second)
 }
 
-// unprepared uses pgconn's pipeline, where each statement is parsed as it goes, in the same flight.
+// unprepared uses pgconn's pipeline, where each statement is parsed as it goes, in the
+// same flight.
 func unprepared(ctx context.Context, conn *pgx.Conn, id int) error {
 	pipeline := conn.PgConn().StartPipeline(ctx)
 	pipeline.SendQueryParams(`BEGIN`, nil, nil, nil, nil)

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Seen is one executed statement, as it passed through the proxy. A simple Query with several statements in it is one.
+// Seen is one executed statement, as it passed through the proxy. A simple Query with
+// several statements in it is one.
 type Seen struct {
 	Conn int    // counts the proxy's connections from 1
 	App  string // the connection's application_name
@@ -32,13 +33,15 @@ func (s Seen) String() string {
 	return fmt.Sprintf("conn %d tx %d step %d: %s → %s", s.Conn, s.Tx, s.Step, normalize(s.SQL), outcome)
 }
 
-// text is a statement's SQL with the form that matches are made against, computed once per Parse.
+// text is a statement's SQL with the form that matches are made against, computed once
+// per Parse.
 type text struct{ sql, normal string }
 
 func newText(sql string) text { return text{sql: sql, normal: normalize(sql)} }
 
-// normalize drops comments and case and folds white space, so that a match survives a reformatted statement. It does
-// not know string literals, which is good enough to recognise a statement by.
+// normalize drops comments and case and folds white space, so that a match survives a
+// reformatted statement. It does not know string literals, which is good enough to
+// recognise a statement by.
 func normalize(sql string) string {
 	var plain strings.Builder
 	for line := range strings.Lines(sql) {
@@ -75,8 +78,9 @@ func (t text) rollsBack() bool {
 	return t.startsWith("rollback", "abort") && !t.startsWith("rollback to")
 }
 
-// position numbers the statements of a connection's transactions. It goes by the text that the client sends, because
-// the server's word (ReadyForQuery) comes only at the end of a pipeline.
+// position numbers the statements of a connection's transactions. It goes by the text
+// that the client sends, because the server's word (ReadyForQuery) comes only at the
+// end of a pipeline.
 type position struct {
 	tx   int
 	step int

@@ -10,7 +10,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/wire"
 )
 
-// eachStep runs the promise for every statement of the transaction, sent in every shape.
+// eachStep runs the promise for every statement of the transaction, sent in every
+// shape.
 func eachStep(t *testing.T, promise func(b *bench, k int, run func(*pgx.Conn, int) error)) {
 	url := pgtest.New(t).URL
 	for k := range commitStep + 1 {
@@ -47,7 +48,8 @@ func TestDroppedAtAStepTheServerHasExecutedEverythingBeforeIt(t *testing.T) {
 	}
 }
 
-// wantExecuted looks at the server's own tags: one for each step up to the last, none after it.
+// wantExecuted looks at the server's own tags: one for each step up to the last, none
+// after it.
 func (b *bench) wantExecuted(last int) {
 	b.t.Helper()
 	for _, seen := range b.proxy.Statements() {

@@ -10,8 +10,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/wire"
 )
 
-// TestUnderManyFaultsNothingAcknowledgedIsMissing has a pool meet faults of all kinds at once. It is also what shows
-// the race detector the proxy's goroutines.
+// TestUnderManyFaultsNothingAcknowledgedIsMissing has a pool meet faults of all kinds
+// at once. It is also what shows the race detector the proxy's goroutines.
 func TestUnderManyFaultsNothingAcknowledgedIsMissing(t *testing.T) {
 	b := newBench(t)
 	effects := []wire.Effect{
@@ -49,7 +49,8 @@ func TestUnderManyFaultsNothingAcknowledgedIsMissing(t *testing.T) {
 	}
 }
 
-// charge runs that many transactions, each in the next shape, and returns the ids of those that succeeded.
+// charge runs that many transactions, each in the next shape, and returns the ids of
+// those that succeeded.
 func (b *bench) charge(pool *pgxpool.Pool, first, count int) (acked []int) {
 	for id := first; id < first+count; id++ {
 		conn, err := pool.Acquire(b.ctx)

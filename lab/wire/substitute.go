@@ -6,10 +6,12 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// injected is the message of every error of ours, so that nobody takes it for one of Postgres.
+// injected is the message of every error of ours, so that nobody takes it for one of
+// Postgres.
 const injected = "injected by the wire proxy"
 
-// fail puts an error in the statement's place that the server itself raises; see the package comment for COMMIT.
+// fail puts an error in the statement's place that the server itself raises; see the
+// package comment for COMMIT.
 func (s *session) fail(f *Fault, kind byte, st *statement) error {
 	if !st.text.commits() {
 		f.fire()
@@ -24,9 +26,10 @@ func (s *session) fail(f *Fault, kind byte, st *statement) error {
 	return s.substitute(kind, st, "ROLLBACK", refused)
 }
 
-// substitute executes other SQL in the statement's place. The client's own Parse, Bind and Describe go to the server
-// all the same, so that the client reads the replies that it waits for, and the names it gave exist. The Flush is for a
-// client that does not send Sync before it has read the reply.
+// substitute executes other SQL in the statement's place. The client's own Parse, Bind
+// and Describe go to the server all the same, so that the client reads the replies that
+// it waits for, and the names it gave exist. The Flush is for a client that does not
+// send Sync before it has read the reply.
 func (s *session) substitute(kind byte, st *statement, sql string, a *act) error {
 	s.own(st, nil)
 	if kind == kindQuery {

@@ -1,7 +1,9 @@
-// Command speclint checks an OpenAPI document by the rules of a configuration, and fails for every finding, hints included:
-// what is not worth heeding is switched off in the configuration, with the reason beside it.
+// Command speclint checks an OpenAPI document by the rules of a configuration, and
+// fails for every finding, hints included: what is not worth heeding is switched off in
+// the configuration, with the reason beside it.
 //
-// The linter is a library. Its own command is a module that can only be had by a clone of its repository, hence this one.
+// The linter is a library. Its own command is a module that can only be had by a clone
+// of its repository, hence this one.
 package main
 
 import (
