@@ -1,9 +1,10 @@
--- The role stays: it belongs to the cluster, and another database may be using it.
 DROP TABLE api_keys;
 DROP TABLE merchants;
+DROP TABLE schema_versions;
+-- The role stays. It belongs to the cluster, and another database may use it.
 DO $$
 BEGIN
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO PUBLIC', current_database());
+    EXECUTE format('REVOKE USAGE ON SCHEMA %I FROM paymentsvc_app', current_schema());
 END
 $$;
-DROP TABLE schema_compatibility;

@@ -1,11 +1,15 @@
--- Who may ask, and as whom the service itself may act.
+-- Who may act: the service's own role, the merchants and their credentials. And what the schema
+-- knows about itself. The purpose of a table is its COMMENT, so that psql and docs/schema.md show
+-- the same text.
 
--- The service never works as the owner of its tables. Every pooled connection starts as this role, which cannot alter,
--- drop or truncate anything, nor change a ledger entry. With one login for everything that is defence in depth (the
--- session could RESET ROLE); with an owner's login of its own for migrations (MIGRATE_DATABASE_URL) it is a boundary.
+-- The service never works as the owner of its tables. Every pooled connection starts as this role,
+-- which cannot alter, drop or truncate anything, nor change a ledger entry. With one login for
+-- everything this is defence in depth, because the session could RESET ROLE. With a separate
+-- owner's login for migrations (MIGRATE_DATABASE_URL) it is a boundary.
 --
--- Roles belong to the cluster, not to this database, so another database's migration may create or grant it at the
--- same moment: those two races show as unique_violation and as "tuple concurrently updated" (internal_error).
+-- A role belongs to the cluster. The migration of another database may create or grant it at the
+-- same moment. Those races show as unique_violation and as "tuple concurrently updated"
+-- (internal_error), so the block tries again.
 DO $$
 DECLARE
     grant_option text := '';
@@ -40,27 +44,27 @@ $$;
 DO $$
 BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO paymentsvc_app', current_schema());
-    EXECUTE format('GRANT SELECT ON %I.schema_migrations TO paymentsvc_app', current_schema());
-    -- Everybody may make temporary tables in a database, unless its owner takes that away.
+    -- By default, everybody may create temporary tables in a database.
     EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
 END
 $$;
 
--- Which builds can live with this schema. A rolling deploy migrates first and replaces the instances after, so older
--- builds meet schemas that they have never heard of. A migration that they cannot live with raises needs_version to its own
--- number; a build refuses a schema that needs a version it does not know.
-CREATE TABLE schema_compatibility (
-    only_row      boolean NOT NULL DEFAULT true,
-    needs_version bigint  NOT NULL,
-    CONSTRAINT schema_compatibility_pkey PRIMARY KEY (only_row),
-    CONSTRAINT schema_compatibility_only_row CHECK (only_row)
+CREATE TABLE schema_versions (
+    version             bigint      NOT NULL,
+    breaks_older_builds boolean     NOT NULL DEFAULT false,
+    applied_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT schema_versions_pkey PRIMARY KEY (version),
+    CONSTRAINT schema_versions_version_positive CHECK (version > 0)
 );
-INSERT INTO schema_compatibility (needs_version) VALUES (1);
-GRANT SELECT ON schema_compatibility TO paymentsvc_app;
+COMMENT ON TABLE schema_versions IS $$
+The migrations that this database has. Each migration writes its own row in its own transaction, so
+the row is there exactly when the migration took effect, however the program ended. The highest
+version is the version of the schema.
+$$;
+COMMENT ON COLUMN schema_versions.breaks_older_builds IS
+    'A build that does not know this version refuses the schema. Otherwise old instances go on working during a rolling deploy.';
+GRANT SELECT ON schema_versions TO paymentsvc_app;
 
--- A merchant is the tenant: everything below belongs to exactly one, every key begins with merchant_id, and no
--- statement ever touches two merchants' rows for one charge. That is what lets the tables be sharded by merchant_id.
--- The id is a random positive number, so it tells nobody how many merchants there are.
 CREATE TABLE merchants (
     id         bigint      NOT NULL,
     name       text        NOT NULL,
@@ -69,9 +73,14 @@ CREATE TABLE merchants (
     CONSTRAINT merchants_id_positive CHECK (id > 0),
     CONSTRAINT merchants_name_length CHECK (char_length(name) BETWEEN 1 AND 200)
 );
+COMMENT ON TABLE merchants IS $$
+A merchant is the tenant. Every row of every other table belongs to exactly one merchant, every key
+begins with merchant_id, and no charge touches the rows of two merchants. So the tables can be
+sharded by merchant_id.
+$$;
+COMMENT ON COLUMN merchants.id IS 'Random, so that an id does not reveal how many merchants there are.';
+GRANT SELECT, INSERT ON merchants TO paymentsvc_app;
 
--- The credentials of a merchant. Only the SHA-256 of the secret is kept: it is 160 random bits, so there is nothing to
--- guess and no need for a slow hash. Revoking sets a time and keeps the row, so that a log line can still be explained.
 CREATE TABLE api_keys (
     merchant_id   bigint      NOT NULL,
     id            uuid        NOT NULL,
@@ -84,6 +93,12 @@ CREATE TABLE api_keys (
     CONSTRAINT api_keys_secret_is_sha256 CHECK (octet_length(secret_sha256) = 32),
     CONSTRAINT api_keys_merchant_exists FOREIGN KEY (merchant_id) REFERENCES merchants (id)
 );
-
-GRANT SELECT, INSERT ON merchants TO paymentsvc_app;
+COMMENT ON TABLE api_keys IS $$
+The credentials of a merchant. A revoked key keeps its row, so that an old log line can still be
+explained.
+$$;
+COMMENT ON COLUMN api_keys.secret_sha256 IS
+    'The secret is 160 random bits. It cannot be guessed, so it needs no slow hash.';
 GRANT SELECT, INSERT, UPDATE (revoked_at) ON api_keys TO paymentsvc_app;
+
+INSERT INTO schema_versions (version) VALUES (1);

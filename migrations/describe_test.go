@@ -5,15 +5,17 @@ import (
 	"testing"
 )
 
-// describe says everything about the schema, a line each: relations, columns, constraints, indexes, triggers, functions,
-// views, comments and grants. It is what pg_dump would write, and needs no pg_dump of the server's version.
+// describe says everything about the schema, a line each: relations, columns,
+// constraints, indexes, triggers, functions, views, comments and grants. It is what
+// pg_dump would write, and needs no pg_dump of the server's version.
 func describe(t *testing.T, db querier) []string {
 	t.Helper()
 	return column[string](t, db, `
 		WITH ours AS (
 			SELECT oid, nspname, nspacl FROM pg_namespace WHERE nspname IN ('public', 'audit')
 		), relations AS (
-			SELECT c.oid, c.relkind, c.reloptions, c.relacl FROM pg_class c JOIN ours ON ours.oid = c.relnamespace
+			SELECT c.oid, c.relkind, c.reloptions, c.relacl
+			FROM pg_class c JOIN ours ON ours.oid = c.relnamespace
 		)
 		SELECT format('schema %s, grants %s', nspname, nspacl) AS line
 		FROM ours
@@ -22,13 +24,15 @@ func describe(t *testing.T, db querier) []string {
 			relkind, oid::regclass, reloptions, relacl, obj_description(oid, 'pg_class'))
 		FROM relations
 		UNION ALL
-		SELECT format('column %s.%s %s, collation %s, not null %s, default %s, grants %s', attrelid::regclass, attname,
-			format_type(atttypid, atttypmod), attcollation::regcollation, attnotnull, pg_get_expr(adbin, adrelid), attacl)
+		SELECT format('column %s.%s %s, collation %s, not null %s, default %s, grants %s,
+			comment %s', attrelid::regclass, attname, format_type(atttypid, atttypmod),
+			attcollation::regcollation, attnotnull, pg_get_expr(adbin, adrelid), attacl, col_description(attrelid, attnum))
 		FROM pg_attribute
 		LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 		WHERE attrelid IN (SELECT oid FROM relations) AND attnum > 0 AND NOT attisdropped
 		UNION ALL
-		SELECT format('constraint %s of %s: %s', conname, conrelid::regclass, pg_get_constraintdef(oid))
+		SELECT format('constraint %s of %s: %s',
+			conname, conrelid::regclass, pg_get_constraintdef(oid))
 		FROM pg_constraint
 		WHERE conrelid IN (SELECT oid FROM relations)
 		UNION ALL
@@ -61,5 +65,7 @@ func wantSame(t *testing.T, when string, got, want []string) {
 }
 
 func without(lines, others []string) []string {
-	return slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return slices.Contains(others, line) })
+	return slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
+		return slices.Contains(others, line)
+	})
 }

@@ -2,7 +2,8 @@ package migrations_test
 
 import (
 	"context"
-	"errors"
+	"flag"
+	"os"
 	"testing"
 	"time"
 
@@ -10,12 +11,17 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/goleak"
 
+	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/migrations"
 )
+
+var update = flag.Bool("update", false, "write the generated files anew instead of comparing them")
 
 // golang-migrate reads ahead, and leaves its readers behind when a migration fails.
 func TestMain(m *testing.M) {
-	pgtest.Main(m, goleak.IgnoreAnyFunction("github.com/golang-migrate/migrate/v4.(*Migration).Buffer"))
+	const reader = "github.com/golang-migrate/migrate/v4.(*Migration).Buffer"
+	pgtest.Main(m, goleak.IgnoreAnyFunction(reader))
 }
 
 // querier is a pool, a connection or a transaction.
@@ -71,46 +77,54 @@ func inVain(t *testing.T, db interface {
 	do(tx)
 }
 
-// Why the database refuses something, as the PostgreSQL manual, appendix A, calls it.
-const (
-	notAllowed         = "42501" // insufficient_privilege
-	integrityViolation = "23000" // integrity_constraint_violation: what our triggers raise
-	foreignKeyMissing  = "23503" // foreign_key_violation
-	notUnique          = "23505" // unique_violation
-	checkFailed        = "23514" // check_violation
-)
-
-// wantRefused expects the database's refusal for that reason, in the name of that constraint ("": it has none).
-func wantRefused(t *testing.T, err error, code, constraint string) {
+// up, down and empty move a database, and must succeed.
+func up(t *testing.T, db *pgtest.DB) {
 	t.Helper()
-	var refused *pgconn.PgError
-	if !errors.As(err, &refused) {
-		t.Errorf("got %v, want a refusal by %s (%s)", err, constraint, code)
-		return
-	}
-	if refused.Code != code || refused.ConstraintName != constraint {
-		t.Errorf("refused by %q (%s: %s), want %q (%s)", refused.ConstraintName, refused.Code, refused.Message, constraint, code)
+	if err := migrations.Up(t.Context(), db.URL); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// await waits until the condition holds.
-func await(t *testing.T, what string, holds func() bool) {
+func down(t *testing.T, db *pgtest.DB, steps int) {
 	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s", what)
-		}
+	if err := migrations.Down(t.Context(), db.URL, steps); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// awaitBlocked waits until n connections to the database wait for a lock.
-func awaitBlocked(t *testing.T, db *pgtest.DB, n int64) {
+func empty(t *testing.T, db *pgtest.DB) {
 	t.Helper()
-	await(t, "a connection waits for a lock", func() bool {
+	down(t, db, int(migrations.Latest))
+}
+
+func wantVersion(t *testing.T, db *pgtest.DB, want uint) {
+	t.Helper()
+	if version, err := migrations.Version(t.Context(), db.URL); err != nil || version != want {
+		t.Errorf("version %d (%v), want %d", version, err, want)
+	}
+}
+
+// awaitBlocked waits until n connections to the database have waited for a lock for that
+// long.
+func awaitBlocked(t *testing.T, db *pgtest.DB, n int64, waited time.Duration) {
+	t.Helper()
+	await.Until(t, 10*time.Second, "connections wait for a lock", func() bool {
 		return column[int64](t, db.Pool, `
 			SELECT count(*) FROM pg_stat_activity
-			WHERE datname = current_database() AND wait_event_type = 'Lock'`)[0] == n
+			WHERE datname = current_database() AND wait_event_type = 'Lock'
+				AND query_start <= clock_timestamp() - $1::interval`, waited)[0] == n
 	})
+}
+
+// wantFile compares a generated file with the one in the repository, or writes it.
+func wantFile(t *testing.T, path, content, command string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found, err := os.ReadFile(path); err != nil || string(found) != content {
+		t.Errorf("%s differs from a migrated database (%v); make it anew: %s", path, err, command)
+	}
 }

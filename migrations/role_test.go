@@ -14,36 +14,37 @@ import (
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
-// SECURITY 39 and 40: everything that the service may do to a table. What is added here is a decision.
+// Everything that the service may do to a table. What is added here is a decision.
 func TestTheApplicationMayDoThisAndNoMore(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	want := map[string]string{
-		"accounts":             "SELECT INSERT", // and what may change about one, by column
-		"api_keys":             "SELECT INSERT",
-		"entries":              "SELECT INSERT",
-		"events":               "SELECT INSERT",
-		"idempotency_answers":  "SELECT INSERT DELETE",
-		"idempotency_keys":     "SELECT INSERT DELETE", // a trigger lets it delete its own unfinished claims only
-		"idempotency_reaper":   "SELECT UPDATE",
-		"merchants":            "SELECT INSERT",
-		"payment_references":   "SELECT INSERT UPDATE DELETE",
-		"payments":             "SELECT INSERT", // and what may change about one, by column
-		"refunds":              "SELECT INSERT",
-		"schema_compatibility": "SELECT",
-		"schema_migrations":    "SELECT",
+		"accounts":            "SELECT INSERT", // and what may change about one, by column
+		"api_keys":            "SELECT INSERT",
+		"entries":             "SELECT INSERT",
+		"events":              "SELECT INSERT",
+		"idempotency_answers": "SELECT INSERT DELETE",
+		"idempotency_keys":    "SELECT INSERT DELETE", // only its own unfinished claims
+		"idempotency_reaper":  "SELECT UPDATE",
+		"merchants":           "SELECT INSERT",
+		"payment_references":  "SELECT INSERT UPDATE DELETE",
+		"payments":            "SELECT INSERT", // and what may change about one, by column
+		"refunds":             "SELECT INSERT",
+		"schema_versions":     "SELECT",
 	}
-	for _, view := range column[string](t, db.Pool, `SELECT viewname FROM pg_views WHERE schemaname = 'audit'`) {
-		want["audit."+view] = "SELECT"
+	for _, view := range auditViews(t, db) {
+		want["audit."+view.name] = "SELECT"
 	}
 	got := map[string]string{}
 	for _, line := range column[string](t, db.Pool, `
 		SELECT c.oid::regclass || ': ' || coalesce(string_agg(privilege, ' ' ORDER BY number)
 			FILTER (WHERE has_table_privilege('paymentsvc_app', c.oid, privilege)), 'nothing')
 		FROM pg_class c
-		CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'])
+		CROSS JOIN unnest(ARRAY[
+				'SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'])
 			WITH ORDINALITY AS p (privilege, number)
-		WHERE c.relnamespace IN ('public'::regnamespace, 'audit'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+		WHERE c.relnamespace IN ('public'::regnamespace, 'audit'::regnamespace)
+			AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
 		GROUP BY c.oid`) {
 		table, privileges, _ := strings.Cut(line, ": ")
 		got[table] = privileges
@@ -61,38 +62,45 @@ func TestTheApplicationMayDoThisAndNoMore(t *testing.T) {
 	columns := column[string](t, db.Pool, `
 		SELECT attrelid::regclass || '.' || attname
 		FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
-		WHERE c.relnamespace IN ('public'::regnamespace, 'audit'::regnamespace) AND c.relkind IN ('r', 'p', 'v') AND attnum > 0
+		WHERE c.relnamespace IN ('public'::regnamespace, 'audit'::regnamespace)
+			AND c.relkind IN ('r', 'p', 'v') AND attnum > 0
 			AND NOT has_table_privilege('paymentsvc_app', attrelid, 'UPDATE')
 			AND has_column_privilege('paymentsvc_app', attrelid, attnum, 'UPDATE')
 		ORDER BY 1`)
 	if !slices.Equal(columns, []string{
-		"accounts.balance", "accounts.held", "accounts.last_entry_at", "accounts.last_sequence", "accounts.metadata", "accounts.name",
+		"accounts.balance", "accounts.held", "accounts.last_entry_at", "accounts.last_sequence",
+		"accounts.metadata", "accounts.name",
 		"accounts.open_payments", "accounts.overdraft_limit", "accounts.status", "accounts.version",
-		"api_keys.revoked_at", "payments.amount_captured", "payments.amount_refunded", "payments.description", "payments.metadata",
+		"api_keys.revoked_at", "payments.amount_captured", "payments.amount_refunded",
+		"payments.description", "payments.metadata",
 		"payments.status", "payments.version",
 	}) {
 		t.Errorf("it may change the single columns %v", columns)
 	}
 }
 
-// SECURITY 40: nothing but the grants above gives it power.
+// Nothing but the grants above gives it power.
 func TestTheApplicationsRoleIsNobodyByItself(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	down(t, db, int(migrations.Latest)) // a copy of a template does not have its rights on the database itself
+	empty(t, db) // a copy of a template does not have its rights on the database itself
 	up(t, db)
 	for _, test := range []struct{ name, query string }{
 		{"it may not log in, nor do anything to the cluster", `
 			SELECT rolname FROM pg_roles
 			WHERE rolname = 'paymentsvc_app'
-				AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)`},
+				AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication
+					OR rolbypassrls)`},
 		{"it is a member of no role", `
-			SELECT roleid::regrole::text FROM pg_auth_members WHERE member = 'paymentsvc_app'::regrole`},
+			SELECT roleid::regrole::text FROM pg_auth_members
+			WHERE member = 'paymentsvc_app'::regrole`},
 		{"it owns nothing", `
 			SELECT classid::regclass || ' ' || objid FROM pg_shdepend
-			WHERE refclassid = 'pg_authid'::regclass AND refobjid = 'paymentsvc_app'::regrole AND deptype = 'o'`},
+			WHERE refclassid = 'pg_authid'::regclass AND refobjid = 'paymentsvc_app'::regrole
+				AND deptype = 'o'`},
 		{"it may make nothing in any schema", `
-			SELECT nspname::text FROM pg_namespace WHERE has_schema_privilege('paymentsvc_app', oid, 'CREATE')`},
+			SELECT nspname::text FROM pg_namespace
+			WHERE has_schema_privilege('paymentsvc_app', oid, 'CREATE')`},
 		{"it may make nothing in the database, temporary or not", `
 			SELECT privilege FROM unnest(ARRAY['CREATE', 'TEMPORARY']) AS privilege
 			WHERE has_database_privilege('paymentsvc_app', current_database(), privilege)`},
@@ -116,7 +124,8 @@ func TestALoginThatMayNotGrantTheRoleIsToldWhatToAskFor(t *testing.T) {
 	}
 	for _, part := range []string{
 		"may not create or grant the role paymentsvc_app",
-		"Let an administrator run: CREATE ROLE paymentsvc_app NOLOGIN; GRANT paymentsvc_app TO stranger_",
+		"Let an administrator run: CREATE ROLE paymentsvc_app NOLOGIN;" +
+			" GRANT paymentsvc_app TO stranger_",
 	} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the error does not say %q", part)
@@ -131,18 +140,20 @@ func TestALoginThatWasGivenTheRoleNeedsNoOtherRight(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t)
 	url := stranger(t, db)
-	execute(t, connect(t, db.AdminURL), `GRANT paymentsvc_app TO `+pgx.Identifier{userOf(t, url)}.Sanitize())
+	name := pgx.Identifier{userOf(t, url)}.Sanitize()
+	execute(t, connect(t, db.AdminURL), `GRANT paymentsvc_app TO `+name)
 	if err := migrations.Up(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}
 	owner := connect(t, url)
 	execute(t, owner, `SET ROLE paymentsvc_app`)
-	if err := migrations.Check(t.Context(), owner); err != nil {
+	if err := check(t, owner); err != nil {
 		t.Error(err)
 	}
 }
 
-// stranger empties the database, and makes a login that may fill it and has no other right. It returns its URL.
+// stranger empties the database, and makes a login that may fill it and has no other
+// right. It returns its URL.
 func stranger(t *testing.T, db *pgtest.DB) string {
 	t.Helper()
 	empty(t, db)
@@ -150,10 +161,12 @@ func stranger(t *testing.T, db *pgtest.DB) string {
 	database := column[string](t, admin, `SELECT current_database()::text`)[0]
 	role := "stranger_" + database[len(database)-8:]
 	name := pgx.Identifier{role}.Sanitize()
-	execute(t, admin, `CREATE ROLE `+name+` LOGIN PASSWORD 'stranger'; GRANT CREATE ON SCHEMA public TO `+name+`;
+	execute(t, admin, `CREATE ROLE `+name+` LOGIN PASSWORD 'stranger';
+		GRANT CREATE ON SCHEMA public TO `+name+`;
 		GRANT CREATE ON DATABASE `+pgx.Identifier{database}.Sanitize()+` TO `+name)
 	t.Cleanup(func() {
-		if _, err := admin.Exec(context.Background(), `DROP OWNED BY `+name+`; DROP ROLE `+name); err != nil {
+		_, err := admin.Exec(context.Background(), `DROP OWNED BY `+name+`; DROP ROLE `+name)
+		if err != nil {
 			t.Error(err)
 		}
 	})

@@ -14,7 +14,7 @@ type migrateCommand struct {
 	Up      migrateUpCommand      `cmd:"" help:"Bring the schema to this build's version."`
 	Down    migrateDownCommand    `cmd:"" help:"Take back the last N migrations, with the data that only they can hold."`
 	Version migrateVersionCommand `cmd:"" help:"Print the schema's version."`
-	Force   migrateForceCommand   `cmd:"" help:"Record N as the schema's version without running anything, after an interrupted migration was mended by hand."`
+	Force   migrateForceCommand   `cmd:"" help:"Record N as the schema's version and run nothing, after the schema was changed by hand. An interrupted migration does not need it."`
 }
 
 func (c *migrateCommand) url() (string, error) {
@@ -47,21 +47,17 @@ func (c *migrateDownCommand) Run(ctx context.Context, cli *commands) error {
 
 type migrateVersionCommand struct{}
 
-// Run prints the version, and whether it is whole.
+// Run prints the version.
 func (*migrateVersionCommand) Run(ctx context.Context, term terminal, cli *commands) error {
 	url, err := cli.Migrate.url()
 	if err != nil {
 		return err
 	}
-	version, dirty, err := migrations.Version(ctx, url)
+	version, err := migrations.Version(ctx, url)
 	if err != nil {
 		return err
 	}
-	state := ""
-	if dirty {
-		state = " (interrupted)"
-	}
-	_, err = fmt.Fprintf(term.out, "%d%s\n", version, state)
+	_, err = fmt.Fprintln(term.out, version)
 	return err
 }
 

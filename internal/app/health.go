@@ -28,6 +28,7 @@ type health struct {
 	pools         *postgres.Pools
 	allowDataLoss bool
 	logger        *slog.Logger
+	schema        migrations.Checker // used by probe, which is never called twice at once
 
 	mu       sync.Mutex // guards what follows
 	err      error      // why not; nil: ready
@@ -62,9 +63,6 @@ func (h *health) check(ctx context.Context) error {
 }
 
 func (h *health) record(err error) {
-	if errors.Is(err, migrations.ErrLocked) {
-		return // the database is there and takes writes, and what its schema was a moment ago it still is
-	}
 	h.mu.Lock()
 	before := h.err
 	h.err = err
@@ -78,8 +76,7 @@ func (h *health) record(err error) {
 }
 
 // probe finds out whether money may run on the database: it is there, takes writes,
-// keeps what it has committed, and has the schema with every constraint that the code
-// relies on.
+// keeps what it has committed, and has a schema that is fit for use.
 func (h *health) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -91,7 +88,7 @@ func (h *health) probe(ctx context.Context) error {
 			return fmt.Errorf("%w (--allow-data-loss runs on it all the same)", err)
 		}
 	}
-	return migrations.Check(ctx, h.pools.Probe)
+	return h.schema.Check(ctx, h.pools.Probe)
 }
 
 // waitUntilFit returns nil once the instance may take charges. It waits for a database
@@ -103,7 +100,7 @@ func (h *health) waitUntilFit(ctx context.Context, patience time.Duration) error
 	defer ticker.Stop()
 	for {
 		err := h.probe(ctx)
-		if err == nil || !postgres.Unavailable(err) && !errors.Is(err, migrations.ErrLocked) {
+		if err == nil || !postgres.Unavailable(err) {
 			return err
 		}
 		h.logger.Warn("waiting for the database", "error", err)

@@ -1,8 +1,9 @@
 // Package audit asks the database whether its books are in order.
 //
-// Each invariant is a view in the schema audit whose rows are violations, so an empty view is a kept promise. The views
-// are the only definition there is: `paymentsvc audit`, the clean-up of every test and the torture run all read them
-// through Run. See the migration that creates them for what each one says.
+// Each invariant is a view in the schema audit whose rows are violations, so an empty
+// view is a kept promise. The views are the only definition there is: `paymentsvc
+// audit`, the clean-up of every test and the torture run all read them through Run. See
+// the migration that creates them for what each one says.
 package audit
 
 import (
@@ -30,8 +31,8 @@ func (v Violation) String() string {
 	return fmt.Sprintf("%s: merchant %d, %s: %s", v.Invariant, v.MerchantID, v.Subject, v.Detail)
 }
 
-// Run reads every invariant in one snapshot and returns the violations, at most limit of each invariant.
-// No violation and no error means that the books are in order.
+// Run reads every invariant in one snapshot and returns the violations, at most limit of
+// each invariant. No violation and no error means that the books are in order.
 func Run(ctx context.Context, db Querier, limit int) ([]Violation, error) {
 	rows, err := db.Query(ctx, `
 		SELECT invariant, promise, merchant_id, subject, detail

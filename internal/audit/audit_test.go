@@ -80,7 +80,8 @@ func TestAnAuditThatCannotBeMadeIsNoCleanAudit(t *testing.T) {
 	}
 }
 
-// Whoever audits a database at work must not see the middle of a charge: its payment, but not yet its event.
+// Whoever audits a database at work must not see the middle of a charge: its payment,
+// but not yet its event.
 func TestAnAuditBesideChargesSeesNoHalfOfThem(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -116,7 +117,8 @@ func TestAnAuditBesideChargesSeesNoHalfOfThem(t *testing.T) {
 	}
 }
 
-// The planner takes a limit for a promise that there is something to find early, and there is nothing in good books.
+// The planner takes a limit for a promise that there is something to find early, and
+// there is nothing in good books.
 func TestALimitMakesNoAuditSlower(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -157,7 +159,8 @@ func timeOfAudit(t *testing.T, db *pgtest.DB, limit int) time.Duration {
 	return best
 }
 
-// chargeOnce moves a cent from world to shop, or more than idle has: then the charge is declined.
+// chargeOnce moves a cent from world to shop, or more than idle has: then the charge is
+// declined.
 func chargeOnce(t *testing.T, service *payments.Service, key string) {
 	t.Helper()
 	charge := payments.Charge{

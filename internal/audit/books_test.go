@@ -13,9 +13,9 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// Words of their own for the tests of this package, so that a row of them can be read. Every id is a name of up to 12
-// hexadecimal digits behind the same zeros: payment "c1" is 00000000-0000-7000-8000-0000000000c1, and was asked for by
-// request "ec1".
+// Words of their own for the tests of this package, so that a row of them can be read.
+// Every id is a name of up to 12 hexadecimal digits behind the same zeros: payment "c1"
+// is 00000000-0000-7000-8000-0000000000c1, and was asked for by request "ec1".
 const words = `
 CREATE FUNCTION named(name text) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
 	SELECT ('00000000-0000-7000-8000-' || lpad(name, 12, '0'))::uuid
@@ -72,8 +72,9 @@ RETURNS void LANGUAGE sql AS $$
 $$;
 `
 
-// Books in order: payment f1 funds alice, c1 is a charge for order 7, d1 was declined and a1 is authorized. Of
-// 5a a part was captured, of which 5b gave a part back; 5c could not.
+// Books in order: payment f1 funds alice, c1 is a charge for order 7, d1 was declined
+// and a1 is authorized. Of 5a a part was captured, of which 5b gave a part back; 5c
+// could not.
 const books = `
 INSERT INTO merchants (id, name) VALUES (1, 'one'), (2, 'two');
 INSERT INTO accounts (merchant_id, id, currency, overdraft_limit)
@@ -130,7 +131,8 @@ func superuser(t *testing.T, db *pgtest.DB) *pgx.Conn {
 	return admin
 }
 
-// afterBreaking does what no trigger would allow, audits the result as a line each, and takes it all back.
+// afterBreaking does what no trigger would allow, audits the result as a line each, and
+// takes it all back.
 func afterBreaking(t *testing.T, admin *pgx.Conn, breaks string, limit int) []string {
 	t.Helper()
 	tx, err := admin.Begin(t.Context())

@@ -37,8 +37,8 @@ func TestTheServicesOwnConnectionsCannotUndoWhatProtectsTheBooks(t *testing.T) {
 		`DELETE FROM merchants`,
 		`DELETE FROM idempotency_reaper`,
 		`UPDATE api_keys SET secret_sha256 = sha256('mine')`,
-		`UPDATE schema_compatibility SET needs_version = 0`,
-		`UPDATE schema_migrations SET dirty = false`,
+		`UPDATE schema_versions SET breaks_older_builds = false`,
+		`INSERT INTO schema_versions (version) VALUES (99)`,
 		`MERGE INTO entries USING merchants ON false WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN DO NOTHING`,
 
 		`CREATE TABLE mine (id int)`,

@@ -27,7 +27,7 @@ func TestEachTestHasADatabaseOfItsOwn(t *testing.T) {
 func TestDatabaseIsMigrated(t *testing.T) {
 	t.Parallel()
 	db := New(t)
-	if err := migrations.Check(t.Context(), db.Pool); err != nil {
+	if err := new(migrations.Checker).Check(t.Context(), db.Pool); err != nil {
 		t.Error(err)
 	}
 	if err := migrations.Up(t.Context(), db.URL); err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/stdlib" // the "pgx" driver of database/sql, which pgtestdb uses
 	"github.com/peterldowns/pgtestdb"
 
 	"github.com/paymentsvc/paymentsvc/migrations"
@@ -27,7 +28,7 @@ func testConfig(adminURL string) (pgtestdb.Config, error) {
 	escaped := func(part string) string { return url.User(part).String() } // pgtestdb puts its URLs together as they are
 	role := ownerRole(adminURL)
 	return pgtestdb.Config{
-		DriverName: "pgx",                                    // of database/sql; package migrations registers it
+		DriverName: "pgx",
 		Host:       strings.TrimSuffix(u.Host, ":"+u.Port()), // with the brackets of an IPv6 address
 		Port:       u.Port(),
 		User:       escaped(u.User.Username()),

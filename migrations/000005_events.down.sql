@@ -1,0 +1,2 @@
+DROP TABLE events;
+DELETE FROM schema_versions WHERE version = 5;

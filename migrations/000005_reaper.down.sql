@@ -1,1 +1,0 @@
-CREATE INDEX idempotency_answers_created_at ON idempotency_answers USING brin (created_at) WITH (autosummarize = on);

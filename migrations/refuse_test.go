@@ -1,0 +1,519 @@
+package migrations_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+)
+
+// What the database itself refuses, each rule once, and beside it what it must take.
+
+// books are where the cases start from: merchant 1 has a payment a001 of 5 from world to
+// shop, with its claim k1, reference, entries, event and answer. Merchant 2 has the same
+// accounts, unused.
+const books = `
+INSERT INTO merchants (id, name) VALUES (1, 'one'), (2, 'two');
+INSERT INTO accounts
+	(merchant_id, id, currency, overdraft_limit, balance, last_sequence, last_entry_at)
+VALUES
+	(1, 'world', 'USD', NULL, -5, 1, '2026-11-01'), (1, 'shop', 'USD', 0, 5, 1, '2026-11-01'),
+	(2, 'world', 'USD', NULL, 0, 0, NULL), (2, 'shop', 'USD', 0, 0, 0, NULL);
+INSERT INTO idempotency_keys
+	(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id,
+	created_at)
+VALUES (1, 'client', 'k1', 'charge', sha256('k1'), 1, '00000000-0000-7000-8000-00000000e001',
+	'00000000-0000-7000-8000-00000000a001', '2026-11-01');
+INSERT INTO payment_references (merchant_id, reference, payment_id)
+VALUES (1, 'order 1', '00000000-0000-7000-8000-00000000a001');
+INSERT INTO payments
+	(merchant_id, id, status, amount, currency, source_account, destination_account,
+	amount_captured, reference, description, metadata, idempotency_key, created_at)
+VALUES (1, '00000000-0000-7000-8000-00000000a001', 'succeeded', 5, 'USD', 'world', 'shop', 5,
+	'order 1', '', '{}', 'k1', '2026-11-01');
+INSERT INTO entries
+	(merchant_id, account_id, sequence, journal_id, payment_id, currency, amount, balance_after, at)
+SELECT 1, account_id, 1, '00000000-0000-7000-8000-00000000a001',
+	'00000000-0000-7000-8000-00000000a001', 'USD', amount, amount, '2026-11-01'
+FROM (VALUES ('world', -5), ('shop', 5)) AS moved (account_id, amount);
+INSERT INTO events (merchant_id, id, type, payment_id, data, created_at)
+VALUES (1, '00000000-0000-7000-8000-00000000b001', 'payment.succeeded',
+	'00000000-0000-7000-8000-00000000a001', '{}', '2026-11-01');
+INSERT INTO idempotency_answers (merchant_id, request_id, status, location, body, created_at)
+VALUES (1, '00000000-0000-7000-8000-00000000e001', 201,
+	'/payments/pay_0000000000007000800000000000a001', '{}', '2026-11-01');
+`
+
+// insert writes a row like one that is there, or like nothing, except for what the
+// documents say.
+func insert(table, like string, documents ...string) string {
+	return fmt.Sprintf(`INSERT INTO %[1]s SELECT (jsonb_populate_record(model, %[3]s)).*
+		FROM (SELECT NULL::%[1]s) AS none LEFT JOIN %[1]s AS model ON %[2]s;`,
+		table, like, "'"+strings.Join(documents, "'::jsonb || '")+"'::jsonb")
+}
+
+// account is a new account like the shop.
+func account(document string) string {
+	const shop = `model.merchant_id = 1 AND model.id = 'shop'`
+	return insert("accounts", shop, `{"id": "new"}`, document)
+}
+
+// claim takes key k2 for payment a002.
+func claim(document string) string {
+	return insert("idempotency_keys", `model.key = 'k1'`, `{"key": "k2",
+		"payment_id": "00000000-0000-7000-8000-00000000a002",
+		"request_id": "00000000-0000-7000-8000-00000000e002"}`, document)
+}
+
+// pay makes payment a002 under key k2, like payment a001 but without a reference.
+func pay(document string) string {
+	return insert("payments", `model.idempotency_key = 'k1'`, `{"idempotency_key": "k2",
+		"reference": null, "id": "00000000-0000-7000-8000-00000000a002"}`, document)
+}
+
+// payment is a claim and its payment.
+func payment(document string) string { return claim(`{}`) + pay(document) }
+
+// refund is a refund of 2 of payment a001 under key k2, which is claimed for it.
+func refund(document string) string {
+	return claim(`{"operation": "refund", "payment_id": "00000000-0000-7000-8000-00000000a001"}`) +
+		refundOnly(document)
+}
+
+func refundOnly(document string) string {
+	return insert("refunds", `false`, `{"merchant_id": 1,
+		"id": "00000000-0000-7000-8000-00000000c001",
+		"payment_id": "00000000-0000-7000-8000-00000000a001", "amount": 2, "status": "succeeded",
+		"reason": "", "idempotency_key": "k2", "created_at": "2026-11-02"}`, document)
+}
+
+// post writes entries by one statement. Each is "merchant journal account sequence
+// currency amount".
+func post(entries ...string) string {
+	rows := make([]string, len(entries))
+	for i, entry := range entries {
+		rows[i] = "('" + strings.Join(strings.Fields(entry), "', '") + "')"
+	}
+	return `INSERT INTO entries
+			(merchant_id, account_id, sequence, journal_id, payment_id, currency, amount,
+			balance_after, at)
+		SELECT e.merchant::bigint, e.account, e.sequence::bigint,
+			('00000000-0000-7000-8000-00000000000' || e.journal)::uuid,
+			'00000000-0000-7000-8000-00000000a001', e.currency, e.amount::bigint, 0, '2026-11-01'
+		FROM (VALUES ` + strings.Join(rows, ", ") + `)
+			AS e (merchant, journal, account, sequence, currency, amount)`
+}
+
+func answer(status int) string {
+	return insert("idempotency_answers", `true`,
+		fmt.Sprintf(`{"request_id": "00000000-0000-7000-8000-00000000e002", "status": %d}`, status))
+}
+
+func event(document string) string {
+	return insert("events", `true`, `{"id": "00000000-0000-7000-8000-00000000b002"}`, document)
+}
+
+func reference(merchant int, name string) string {
+	return fmt.Sprintf(`INSERT INTO payment_references VALUES (%d, '%s', gen_random_uuid())`,
+		merchant, name)
+}
+
+// long is a JSON string of n characters of two bytes.
+func long(n int) string { return `"` + strings.Repeat("ü", n) + `"` }
+
+// refusal is a constraint or trigger, and attempts that it refuses.
+type refusal struct {
+	by       string
+	attempts []string
+}
+
+// refusals meet the application.
+var refusals = []refusal{
+	{"merchants_id_positive", []string{`INSERT INTO merchants VALUES (0, 'none')`}},
+	{"merchants_name_length", []string{`INSERT INTO merchants VALUES (3, '')`}},
+	{"merchants_pkey", []string{`INSERT INTO merchants VALUES (2, 'other')`}},
+	{"api_keys_secret_is_sha256", []string{
+		// A credential kept in clear.
+		`INSERT INTO api_keys VALUES (1, gen_random_uuid(), 'sk_secret')`,
+	}},
+	{"api_keys_secret_unique", []string{
+		// One credential for two merchants.
+		`INSERT INTO api_keys VALUES
+			(1, gen_random_uuid(), sha256('s')), (2, gen_random_uuid(), sha256('s'))`,
+	}},
+	{"api_keys_pkey", []string{
+		`INSERT INTO api_keys VALUES
+			(1, '00000000-0000-7000-8000-00000000d001', sha256('s')),
+			(1, '00000000-0000-7000-8000-00000000d001', sha256('t'))`, // two credentials of one id
+	}},
+	{"api_keys_merchant_exists", []string{
+		// A credential of no merchant.
+		`INSERT INTO api_keys VALUES (3, gen_random_uuid(), sha256('s'))`,
+	}},
+	{"accounts_pkey", []string{account(`{"id": "shop"}`)}}, // a second account of one id
+	{"accounts_merchant_exists", []string{account(`{"merchant_id": 3}`)}},
+	{"accounts_balance_above_floor", []string{
+		account(`{"balance": -1}`), // a balance below zero
+		// A balance below the overdraft limit.
+		account(`{"balance": -101, "overdraft_limit": 100}`),
+		account(`{"held": 6, "open_payments": 1}`), // more held than there is
+		// More held than with the overdraft.
+		account(`{"held": 106, "open_payments": 1, "overdraft_limit": 100}`),
+		`UPDATE accounts SET balance = balance - 6 WHERE id = 'shop'`, // a posting below the floor
+		// A hold below the floor.
+		`UPDATE accounts SET held = 6, open_payments = 1 WHERE id = 'shop'`,
+		`UPDATE accounts SET overdraft_limit = 4 WHERE id = 'world'`, // a limit above the balance
+	}},
+	{"accounts_held_not_negative", []string{`UPDATE accounts SET held = held - 1`}},
+	{"accounts_held_for_open_payments", []string{account(`{"held": 1}`)}},
+	{"accounts_open_payments_not_negative", []string{account(`{"open_payments": -1}`)}},
+	{"accounts_closed_has_nothing_open", []string{
+		account(`{"status": "closed", "open_payments": 1}`), // open payments, and closed
+	}},
+	{"accounts_closed_for_good", []string{
+		// A closed account that opens again.
+		account(`{"status": "closed"}`) +
+			`UPDATE accounts SET status = 'open' WHERE id = 'new'`,
+	}},
+	{"accounts_overdraft_limit_range", []string{
+		account(`{"overdraft_limit": -1}`),               // a negative overdraft limit
+		account(`{"overdraft_limit": 9007199254740992}`), // an overdraft limit beyond JSON
+	}},
+	{"accounts_entries_have_a_time", []string{
+		account(`{"last_entry_at": null}`), // entries without the time of the last
+		account(`{"last_sequence": 0}`),    // a time of the last of no entries
+	}},
+	{"accounts_id_form", []string{
+		account(`{"id": ""}`),                                // an empty id
+		account(`{"id": "-shop"}`),                           // an id that begins with a sign
+		account(`{"id": "my shop"}`),                         // an id with a space
+		account(`{"id": "my/shop"}`),                         // an id with a slash
+		account(`{"id": "büro"}`),                            // an id with a letter beyond ASCII
+		account(`{"id": "shop\n"}`),                          // an id that ends in a line feed
+		account(`{"id": "` + strings.Repeat("a", 65) + `"}`), // an id of 65 characters
+	}},
+	{"accounts_currency_form", []string{
+		account(`{"currency": "usd"}`),  // a currency in small letters
+		account(`{"currency": "US"}`),   // a currency of two letters
+		account(`{"currency": "USDT"}`), // a currency of four letters
+	}},
+	{"accounts_status_known", []string{account(`{"status": "frozen"}`)}}, // an unknown status
+	{"accounts_name_length", []string{account(`{"name": ` + long(201) + `}`)}},
+	{"entries_balanced", []string{
+		post("1 1 world 2 USD -7"),                     // one entry alone
+		post("1 1 world 2 USD -7", "1 1 shop 2 USD 8"), // a journal that does not sum to zero
+		post("1 1 world 2 USD -7", "1 1 shop 2 USD 7",
+			"1 2 world 3 USD -7", "1 2 shop 3 USD 6"), // a bad journal beside a good one
+		post("1 1 world 2 USD -7", "1 2 shop 2 USD 7"), // two bad journals that sum to zero
+		post("1 1 world 2 USD -7", "1 1 shop 2 EUR 7"), // two currencies that sum to zero
+		post("1 1 world 2 USD -7", "2 1 shop 2 USD 7"), // two merchants that sum to zero
+		post("1 1 world 2 USD 9223372036854775807",
+			"1 1 shop 2 USD 9223372036854775807", "1 1 shop 3 USD 2"), // sums beyond 64 bits
+	}},
+	{"entries_amount_not_zero", []string{post("1 1 shop 2 USD 0")}}, // an entry of nothing
+	{"entries_sequence_from_one", []string{post("1 1 world 0 USD -7", "1 1 shop 2 USD 7")}},
+	{"entries_pkey", []string{post("1 1 world 1 USD -7", "1 1 shop 2 USD 7")}},
+	{"idempotency_keys_pkey", []string{claim(`{"key": "k1"}`)}}, // a key that is taken
+	{"idempotency_keys_key_length", []string{
+		claim(`{"key": ""}`),                // an empty key
+		claim(`{"key": ` + long(128) + `}`), // a key of 256 bytes
+	}},
+	{"idempotency_keys_fingerprint_is_sha256", []string{claim(`{"fingerprint": "\\x00"}`)}},
+	{"idempotency_keys_scope_known", []string{claim(`{"scope": "other"}`)}}, // an unknown scope
+	{"idempotency_keys_operation_known", []string{claim(`{"operation": "void"}`)}},
+	{"idempotency_keys_kept", []string{
+		`DELETE FROM idempotency_keys`,               // a committed claim taken back
+		claim(`{}`) + `DELETE FROM idempotency_keys`, // its own claim and another taken back
+	}},
+	{"idempotency_answers_pkey", []string{answer(201) + answer(201)}},
+	{"payments_amount_range", []string{
+		payment(`{"amount": 0, "amount_captured": 0, "status": "processing"}`), // nothing to pay
+		payment(`{"amount": 9007199254740992}`),                                // beyond JSON
+	}},
+	{"payments_captured_within_amount", []string{
+		payment(`{"amount_captured": 6}`),                          // more captured than authorized
+		payment(`{"amount_captured": -1, "status": "processing"}`), // less than nothing captured
+	}},
+	{"payments_refunded_within_captured", []string{
+		payment(`{"amount_refunded": 6}`),  // more refunded than captured
+		payment(`{"amount_refunded": -1}`), // less than nothing refunded
+		// Refunds that are too much together.
+		`UPDATE payments SET amount_refunded = 3;
+			UPDATE payments SET amount_refunded = amount_refunded + 3`,
+	}},
+	{"payments_captured_when_succeeded", []string{
+		payment(`{"amount_captured": 0}`), // succeeded without a capture
+		// Captured, but authorized.
+		payment(`{"status": "authorized", "authorized_until": "2026-11-08"}`),
+		payment(`{"status": "canceled"}`), // captured, but canceled
+	}},
+	{"payments_authorized_has_an_end", []string{
+		payment(`{"status": "authorized", "amount_captured": 0}`), // authorized without an end
+	}},
+	{"payments_decline_has_a_code", []string{
+		payment(`{"status": "declined", "amount_captured": 0}`), // declined without a code
+		payment(`{"decline_code": "insufficient_funds"}`),       // succeeded with a decline code
+	}},
+	{"payments_status_known", []string{payment(`{"status": "failed", "amount_captured": 0}`)}},
+	{"payments_accounts_differ", []string{payment(`{"destination_account": "world"}`)}},
+	{"payments_reference_length", []string{
+		payment(`{"reference": ""}`),                // an empty reference
+		payment(`{"reference": ` + long(129) + `}`), // a reference of 129 characters
+	}},
+	{"payments_description_length", []string{payment(`{"description": ` + long(501) + `}`)}},
+	{"payments_transition_legal", []string{
+		`UPDATE payments SET amount_captured = 4`, // a second capture
+		// A refund taken back.
+		`UPDATE payments SET amount_refunded = 3; UPDATE payments SET amount_refunded = 2`,
+		`UPDATE payments SET version = version - 1`, // a version that comes again
+		`UPDATE payments SET status = 'canceled'`,   // a success that is canceled
+	}},
+	{"payments_pkey", []string{
+		claim(`{"payment_id": "00000000-0000-7000-8000-00000000a001"}`) +
+			pay(`{"id": "00000000-0000-7000-8000-00000000a001"}`), // a second payment of one id
+	}},
+	{"payments_claimed_by_key", []string{
+		payment(`{"idempotency_key": "k3"}`), // a payment without a key
+		payment(`{"idempotency_key": "k1"}`), // a payment under the key of another
+		// A key that names another payment.
+		claim(`{"payment_id": "00000000-0000-7000-8000-00000000a003"}`) + pay(`{}`),
+		claim(`{"merchant_id": 2}`) + pay(`{}`),      // a key of another merchant
+		payment(`{"merchant_id": 2}`),                // a payment of another merchant
+		claim(`{"scope": "service"}`) + pay(`{}`),    // a payment under a key of the service
+		claim(`{"operation": "refund"}`) + pay(`{}`), // a payment under the key of a refund
+		claim(`{"key": "K2"}`) + pay(`{}`),           // a key that differs in case
+		// Two payments of one key in one statement.
+		claim(`{}`) + `INSERT INTO payments SELECT
+			(jsonb_populate_record(p, jsonb_build_object(
+				'id', new, 'idempotency_key', 'k2', 'reference', null))).*
+			FROM payments p, unnest(ARRAY[
+				'00000000-0000-7000-8000-00000000a002', gen_random_uuid()::text]) AS new`,
+	}},
+	{"payment_references_pkey", []string{reference(1, "order 1")}},
+	{"refunds_amount_range", []string{
+		refund(`{"amount": 0}`),  // a refund of nothing
+		refund(`{"amount": -1}`), // a refund of less than nothing
+	}},
+	{"refunds_decline_has_a_code", []string{refund(`{"status": "declined"}`)}},
+	{"refunds_status_known", []string{refund(`{"status": "failed"}`)}},
+	{"refunds_reason_length", []string{refund(`{"reason": ` + long(501) + `}`)}},
+	{"refunds_payment_exists", []string{refund(`{"merchant_id": 2}`)}},
+	{"refunds_one_per_key", []string{
+		// Two refunds of one key.
+		refund(`{}`) + refundOnly(`{"id": "00000000-0000-7000-8000-00000000c002"}`),
+	}},
+	{"refunds_pkey", []string{refund(`{}`) + refundOnly(`{"idempotency_key": "k3"}`)}},
+	{"refunds_claimed_by_key", []string{
+		refund(`{"idempotency_key": "k1"}`), // a refund under the key of the charge
+		refund(`{"idempotency_key": "k3"}`), // a refund under a free key
+		// A refund under the key of a capture.
+		claim(`{"operation": "capture",
+			"payment_id": "00000000-0000-7000-8000-00000000a001"}`) + refundOnly(`{}`),
+		// A refund under a key of another payment.
+		claim(`{"operation": "refund"}`) + refundOnly(`{}`),
+	}},
+	{"events_type_known", []string{event(`{"type": "payment.failed"}`)}},
+	{"events_refund_is_named", []string{
+		event(`{"type": "refund.succeeded"}`), // a refund's event without the refund
+		// A payment's event with a refund.
+		event(`{"refund_id": "00000000-0000-7000-8000-00000000c001"}`),
+	}},
+	{"events_pkey", []string{event(`{"transaction_id": 9}`) + event(`{"transaction_id": 9}`)}},
+}
+
+// taken is what the application may write.
+var taken = []string{
+	`INSERT INTO merchants VALUES (3, 'three')`, // a merchant
+	account(`{}`),                 // an account
+	account(`{"merchant_id": 2}`), // an account of another merchant
+	account(`{"balance": -100, "overdraft_limit": 100}`), // an account at its floor
+	account(`{"held": 5, "open_payments": 1}`),           // an account with everything held
+	// An account without a floor.
+	account(`{"balance": -9223372036854775808, "overdraft_limit": null}`),
+	// An id of 64 characters of every kind.
+	account(`{"id": "a_.:-Z7890123456789012345678901234567890123456789012345678901264"}`),
+	// A closed account that is closed again.
+	account(`{"status": "closed"}`) +
+		`UPDATE accounts SET status = 'closed' WHERE id = 'new'`,
+	// Journals that balance.
+	post("1 1 world 2 USD -7", "1 1 shop 2 USD 4", "1 1 till 1 USD 3",
+		"1 2 world 3 USD 1", "1 2 shop 3 USD -1", "2 2 world 1 EUR 1", "2 2 shop 1 EUR -1"),
+	claim(`{}`),                                          // a free key
+	claim(`{"key": "k1", "merchant_id": 2}`),             // the key of another merchant
+	claim(`{"key": "k1", "scope": "service"}`),           // the key in another scope
+	claim(`{"key": "K1"}`),                               // the key in capitals
+	claim(`{"key": "` + strings.Repeat("k", 255) + `"}`), // a key of 255 bytes
+	// Its own claim taken back, and made anew.
+	claim(`{}`) +
+		`DELETE FROM idempotency_keys WHERE key = 'k2';` + claim(`{}`),
+	payment(`{}`), // a payment
+	// The largest amount.
+	payment(`{"amount": 9007199254740991, "amount_captured": 9007199254740991}`),
+	payment(`{"amount": 6}`),          // captured in part
+	payment(`{"amount_refunded": 5}`), // refunded whole
+	// Declined.
+	payment(`{"status": "declined", "amount_captured": 0, "decline_code": "insufficient_funds"}`),
+	payment(`{"status": "processing", "amount_captured": 0}`), // processing
+	// Authorized.
+	payment(`{"status": "authorized", "amount_captured": 0, "authorized_until": "2026-11-08"}`),
+	payment(`{"status": "canceled", "amount_captured": 0}`), // canceled
+	// The longest texts.
+	payment(`{"reference": ` + long(128) + `, "description": ` + long(500) + `}`),
+	reference(2, "order 1"), // a reference of another merchant
+	reference(1, "Order 1"), // a reference in capitals
+	refund(`{}`),            // a refund
+	event(`{}`),             // an event
+}
+
+// ownerRefusals meet even the owner and a superuser.
+var ownerRefusals = []refusal{
+	{"entries_immutable", []string{
+		`UPDATE entries SET amount = amount`,                             // UPDATE of entries
+		`UPDATE entries SET amount = amount WHERE false`,                 // UPDATE of no entry
+		`DELETE FROM entries WHERE account_id = 'shop' AND sequence = 1`, // DELETE of an entry
+		`TRUNCATE entries`, // TRUNCATE of entries
+		// Upsert of entries.
+		`INSERT INTO entries SELECT (e).* FROM entries e
+			ON CONFLICT (merchant_id, account_id, sequence) DO UPDATE SET amount = excluded.amount`,
+	}},
+	{"idempotency_keys_kept", []string{`DELETE FROM idempotency_keys WHERE key = 'k1'`}},
+	{"idempotency_keys_immutable", []string{
+		`UPDATE idempotency_keys SET payment_id = gen_random_uuid()`, // UPDATE of claims
+		`TRUNCATE idempotency_keys`,                                  // TRUNCATE of claims
+		// Upsert of claims.
+		`INSERT INTO idempotency_keys SELECT (k).* FROM idempotency_keys k
+			ON CONFLICT (merchant_id, scope, key) DO UPDATE SET payment_id = gen_random_uuid()`,
+	}},
+	{"idempotency_reaper_only_row", []string{
+		`INSERT INTO idempotency_reaper VALUES (false, now())`, // a second mark of the reaper
+	}},
+	{"idempotency_reaper_pkey", []string{`INSERT INTO idempotency_reaper VALUES (true, now())`}},
+	{"schema_versions_version_positive", []string{
+		`INSERT INTO schema_versions (version) VALUES (0)`, // version 0
+	}},
+	{"schema_versions_pkey", []string{`INSERT INTO schema_versions (version) VALUES (1)`}},
+}
+
+func TestTheDatabaseRefusesWhatBreaksARuleAndNothingElse(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	execute(t, db.Pool, books)
+	for _, attempt := range taken {
+		asApplication(t, db, func(tx pgx.Tx) { wantRefused(t, tx, attempt, "") })
+	}
+	for _, refusal := range refusals {
+		for _, attempt := range refusal.attempts {
+			asApplication(t, db, func(tx pgx.Tx) { wantRefused(t, tx, attempt, refusal.by) })
+		}
+	}
+	for _, url := range []string{db.URL, db.AdminURL} {
+		login := connect(t, url)
+		for _, refusal := range ownerRefusals {
+			for _, attempt := range refusal.attempts {
+				inVain(t, login, func(tx pgx.Tx) { wantRefused(t, tx, attempt, refusal.by) })
+			}
+		}
+	}
+}
+
+// A constraint or trigger that is added belongs above.
+func TestEveryGuardIsSeenToRefuse(t *testing.T) {
+	t.Parallel()
+	seen := []string{"idempotency_answers_status_final"} // TestOnlyFinalAnswersAreStored
+	for _, refusal := range slices.Concat(refusals, ownerRefusals) {
+		seen = append(seen, refusal.by)
+	}
+	for _, guard := range guardsOf(t, pgtest.New(t)) {
+		name, _, _ := strings.Cut(guard, ": ")
+		if _, object, inTable := strings.Cut(name, "."); inTable && !slices.Contains(seen, object) {
+			t.Errorf("no case is refused by %s", name)
+		}
+	}
+}
+
+// What a retry must be able to outlive is never stored.
+func TestOnlyFinalAnswersAreStored(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	execute(t, db.Pool, books)
+	for status := range 600 {
+		asApplication(t, db, func(tx pgx.Tx) {
+			refusedBy := "idempotency_answers_status_final"
+			if status >= 200 && status <= 299 || status == 402 {
+				refusedBy = ""
+			}
+			wantRefused(t, tx, answer(status), refusedBy)
+		})
+	}
+}
+
+// Two requests with one key: the second waits inside its INSERT until the first has
+// ended.
+func TestARivalThatWaitsForAKeyGetsItIfItStaysFree(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		end  string // of the first transaction
+		want int64  // keys that the second has claimed then
+	}{
+		{"the first commits", `COMMIT`, 0},
+		{"the first rolls back", `ROLLBACK`, 1},
+		{"the first takes it back", `DELETE FROM idempotency_keys WHERE key = 'k2'; COMMIT`, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.NewBroken(t) // claims without payments
+			execute(t, db.Pool, books)
+			first, second := connect(t, db.URL), connect(t, db.URL)
+			execute(t, first, `SET ROLE paymentsvc_app; BEGIN;`+claim(`{}`))
+			execute(t, second, `SET ROLE paymentsvc_app`)
+			claimed := make(chan int64, 1)
+			go func() {
+				rival := claim(`{"request_id": "00000000-0000-7000-8000-00000000e003"}`)
+				tag, err := second.Exec(t.Context(), strings.TrimSuffix(rival, ";")+
+					` ON CONFLICT (merchant_id, scope, key) DO NOTHING`)
+				if err != nil {
+					t.Errorf("the rival's claim: %v", err)
+				}
+				claimed <- tag.RowsAffected()
+			}()
+			awaitBlocked(t, db, 1, 0)
+			execute(t, first, test.end)
+			if got := <-claimed; got != test.want {
+				t.Errorf("the rival claimed %d keys, want %d", got, test.want)
+			}
+			const claims = `SELECT count(*) FROM idempotency_keys WHERE key = 'k2'`
+			if got := column[int64](t, db.Pool, claims)[0]; got != 1 {
+				t.Errorf("the key is claimed %d times, want once", got)
+			}
+		})
+	}
+}
+
+// asApplication is inVain as the restricted role.
+func asApplication(t *testing.T, db *pgtest.DB, do func(pgx.Tx)) {
+	t.Helper()
+	inVain(t, db.Pool, func(tx pgx.Tx) {
+		execute(t, tx, `SET LOCAL ROLE paymentsvc_app`)
+		do(tx)
+	})
+}
+
+// wantRefused expects the database's refusal in the name of that constraint, or success.
+func wantRefused(t *testing.T, tx pgx.Tx, sql, by string) {
+	t.Helper()
+	_, err := tx.Exec(t.Context(), sql)
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case by == "" && err != nil:
+		t.Errorf("%s: %v, want success", sql, err)
+	case by != "" && (!ok || refused.ConstraintName != by):
+		t.Errorf("%s: %v, want a refusal by %s", sql, err, by)
+	}
+}
