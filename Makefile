@@ -109,7 +109,7 @@ vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the code calls (a
 
 .PHONY: schema-docs
 schema-docs: ## Draw docs/schema.md and migrations/guards.txt from a migrated database
-	@go test ./migrations -run='SchemaPage|Guards' -update
+	@go test ./migrations -run='SchemaPage|GuardsAreThose' -update
 
 .PHONY: tools
 tools: $(GOLANGCI_LINT) $(GOTESTSUM) $(SPECLINT) ## Build the tools now rather than at first use

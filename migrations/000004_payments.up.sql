@@ -77,19 +77,22 @@ CREATE TRIGGER payments_claimed_by_key AFTER INSERT ON payments
     REFERENCING NEW TABLE AS inserted
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_payment_without_its_key();
 
--- The state machine. '' is a payment that does not exist yet. The trigger below refuses every other
--- way, and audit.i12_transitions_are_legal looks for one in the events.
-CREATE FUNCTION payment_transitions() RETURNS TABLE (from_status text, to_status text)
+-- The state machine: the status of a payment, the operation that changes it, and the next status. ''
+-- is a payment that does not exist yet. The trigger below refuses every other way,
+-- audit.i12_transitions_are_legal looks for one in the events, and docs/payment-states.md is drawn
+-- from it. (begin and settle are those of a card payment.)
+CREATE FUNCTION payment_transitions() RETURNS TABLE (from_status text, operation text, to_status text)
 LANGUAGE sql IMMUTABLE AS $$
-    VALUES ('', 'succeeded'),
-           ('', 'authorized'),
-           ('', 'declined'),
-           ('', 'processing'),
-           ('authorized', 'succeeded'),
-           ('authorized', 'canceled'),
-           ('processing', 'authorized'),
-           ('processing', 'succeeded'),
-           ('processing', 'declined')
+    VALUES ('', 'charge', 'succeeded'),
+           ('', 'charge', 'authorized'),
+           ('', 'charge', 'declined'),
+           ('', 'begin', 'processing'),
+           ('authorized', 'capture', 'succeeded'),
+           ('authorized', 'cancel', 'canceled'),
+           ('authorized', 'expire', 'canceled'),
+           ('processing', 'settle', 'authorized'),
+           ('processing', 'settle', 'succeeded'),
+           ('processing', 'settle', 'declined')
 $$;
 
 -- A payment is captured once, a refund is not taken back, and a version does not come again. The

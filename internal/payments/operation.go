@@ -89,7 +89,7 @@ func (st *state) payment(claim *idempotency.Claim) (*Payment, *Refusal) {
 	switch {
 	case locked == nil:
 		return nil, &Refusal{Code: CodeNotFound, Detail: ErrNotFound.Error()}
-	case !locked.allows(claim.Operation):
+	case locked.Status != requiredStatus[claim.Operation]:
 		return nil, refuseState("the payment is " + string(locked.Status))
 	}
 	payment := *locked
