@@ -12,12 +12,16 @@ import (
 // AccountTerms are what PutAccount sets, all of them at once: what is left zero goes
 // back to its default.
 type AccountTerms struct {
-	Currency       string            // never changes once the account is there
-	OverdraftLimit int64             // how far below zero the balance may go, in the currency's minor unit
-	Unlimited      bool              // there is no overdraft limit: the account is where money comes from
-	Name           string            // for people
-	Metadata       map[string]string // for programs
-	IfVersion      int64             // only if the account has this version still; 0: whatever it has, also if there is none
+	Currency string // never changes once the account is there
+	// how far below zero the balance may go, in the currency's minor unit
+	OverdraftLimit int64
+	// there is no overdraft limit: the account is where money comes from
+	Unlimited bool
+	Name      string            // for people
+	Metadata  map[string]string // for programs
+	// only if the account has this version still; 0: whatever it has, also if there is
+	// none
+	IfVersion int64
 }
 
 // MarshalJSON writes the terms as the request has them. No limit is null there; here it
@@ -57,14 +61,17 @@ type Account struct {
 	Name           string            `json:"name"`
 	Metadata       map[string]string `json:"metadata"`
 	CreatedAt      time.Time         `json:"created_at"`
-	Version        int64             `json:"version"` // moves with every edit, and not with payments
+	// moves with every edit, and not with payments
+	Version int64 `json:"version"`
 }
 
 func (a *Account) complete() bool { return a.ID != "" }
 
 // PutAccount makes an account under the id that the caller chooses, or sets the terms
 // of the one that is there.
-func (c *Client) PutAccount(ctx context.Context, accountID string, terms AccountTerms) (*Account, error) {
+func (c *Client) PutAccount(
+	ctx context.Context, accountID string, terms AccountTerms,
+) (*Account, error) {
 	r, err := newWrite("setting an account", http.MethodPut, terms, "accounts", accountID)
 	if err == nil {
 		r.ifVersion = terms.IfVersion
@@ -89,7 +96,9 @@ type AccountBalance struct {
 func (b *AccountBalance) complete() bool { return b.ID != "" && !b.At.IsZero() }
 
 // BalanceAt reads what an account's balance was at a time, that moment included.
-func (c *Client) BalanceAt(ctx context.Context, accountID string, at time.Time) (*AccountBalance, error) {
+func (c *Client) BalanceAt(
+	ctx context.Context, accountID string, at time.Time,
+) (*AccountBalance, error) {
 	r, err := newCall("reading a balance", http.MethodGet, "accounts", accountID)
 	if err == nil {
 		r.path += "?" + url.Values{"at": {at.UTC().Format(time.RFC3339Nano)}}.Encode()
@@ -129,12 +138,16 @@ type Entry struct {
 }
 
 // ListEntries reads one page of an account's statement, newest first.
-func (c *Client) ListEntries(ctx context.Context, accountID string, page PageRequest) (*Page[Entry], error) {
+func (c *Client) ListEntries(
+	ctx context.Context, accountID string, page PageRequest,
+) (*Page[Entry], error) {
 	return list[Entry](ctx, c, "reading a statement", nil, page, "accounts", accountID, "entries")
 }
 
 // Entries reads all of an account's statement, newest first. After an error there are
 // no more.
 func (c *Client) Entries(ctx context.Context, accountID string) iter.Seq2[Entry, error] {
-	return all(func(page PageRequest) (*Page[Entry], error) { return c.ListEntries(ctx, accountID, page) })
+	return all(func(page PageRequest) (*Page[Entry], error) {
+		return c.ListEntries(ctx, accountID, page)
+	})
 }

@@ -42,7 +42,8 @@ func judge(response *http.Response, body []byte, into any) outcome {
 	}
 	if err := read(response, body, into); err != nil {
 		// Whoever said that, it was not the service as this client knows it.
-		return outcome{err: fmt.Errorf("the answer, status %d, cannot be read: %w", response.StatusCode, err), effect: maybe}
+		return outcome{err: fmt.Errorf("the answer, status %d, cannot be read: %w",
+			response.StatusCode, err), effect: maybe}
 	}
 	return outcome{reply: replyOf(response.Header, body), effect: known}
 }
@@ -77,11 +78,13 @@ func judgeNo(response *http.Response, body []byte) outcome {
 	switch {
 	case e.Code == "":
 		switch e.Status {
-		case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable,
+			http.StatusGatewayTimeout:
 			o.retry = true
 		}
 	case e.Retry == RetrySameKey:
-		o.retry = e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable || e.Code == codeInProgress
+		o.retry = e.Status == http.StatusTooManyRequests ||
+			e.Status == http.StatusServiceUnavailable || e.Code == codeInProgress
 	}
 	return o
 }
@@ -102,7 +105,9 @@ func effectOf(e *Error) effect {
 	case e.Code == "":
 		return maybe // not the service's word: somebody between may have passed the request on
 	case e.Code == codeDuplicate:
-		return none // the key is free: once the other payment is canceled, an earlier attempt could still charge
+		// the key is free: once the other payment is canceled, an earlier attempt could
+		// still charge
+		return none
 	case e.Retry == RetryNewKey || e.Retry == RetryNever:
 		return known
 	case e.Code == codeRateLimited, e.Code == codeOverloaded, e.Code == codeUnavailable:
@@ -119,8 +124,10 @@ func effectOf(e *Error) effect {
 // Error without a code.
 func errorOf(response *http.Response, body []byte) *Error {
 	e := &Error{}
-	if mediaTypeOf(response.Header) != problemType || json.Unmarshal(body, e) != nil || e.Status != response.StatusCode {
-		e = &Error{Status: response.StatusCode, Title: http.StatusText(response.StatusCode), RequestID: response.Header.Get("Request-Id")}
+	if mediaTypeOf(response.Header) != problemType || json.Unmarshal(body, e) != nil ||
+		e.Status != response.StatusCode {
+		e = &Error{Status: response.StatusCode, Title: http.StatusText(response.StatusCode),
+			RequestID: response.Header.Get("Request-Id")}
 	}
 	e.Replayed = response.Header.Get("Idempotent-Replayed") == "true"
 	e.RetryAfter = retryAfterOf(response.Header, time.Now())

@@ -17,7 +17,10 @@ type budget struct {
 	tokens float64 // guarded by mu
 }
 
-func newBudget(retries int) *budget { return &budget{most: float64(retries), tokens: float64(retries)} }
+func newBudget(retries int) *budget {
+	return &budget{most: float64(retries),
+		tokens: float64(retries)}
+}
 
 // spend takes a retry from the budget, if one is left.
 func (b *budget) spend() bool {

@@ -60,7 +60,8 @@ func newWrite(operation, method string, body any, parts ...string) (*call, error
 		return nil, fmt.Errorf("%s: %w", operation, err)
 	}
 	if len(r.body) > bodySizeMax {
-		return nil, fmt.Errorf("%s: the request has %d bytes, and the service takes %d", operation, len(r.body), bodySizeMax)
+		return nil, fmt.Errorf("%s: the request has %d bytes, and the service takes %d", operation,
+			len(r.body), bodySizeMax)
 	}
 	return r, nil
 }
@@ -85,7 +86,9 @@ type effect int
 const (
 	none  effect = iota // nothing, and it will not
 	maybe               // something, or it may yet, or not
-	known               // what the answer says; it is the last word about the key, and so about earlier attempts as well
+	// what the answer says; it is the last word about the key, and so about earlier
+	// attempts as well
+	known
 )
 
 // outcome is what came of an attempt.
@@ -102,7 +105,9 @@ type outcome struct {
 func (c *Client) do(ctx context.Context, r *call, into any) (Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
-	unsettled := false // some attempt may have had, or may have yet, an effect that the client has not been told of
+	// some attempt may have had, or may have yet, an effect that the client has not
+	// been told of
+	unsettled := false
 	for n := 1; ; n++ {
 		o := c.attempt(ctx, r, into)
 		unsettled = (unsettled || o.effect == maybe) && o.effect != known
@@ -114,7 +119,8 @@ func (c *Client) do(ctx context.Context, r *call, into any) (Reply, error) {
 		err := c.pause(ctx, r, n, &o)
 		switch {
 		case err != nil && unsettled:
-			return Reply{}, &UnknownOutcomeError{Operation: r.operation, Key: r.key, Attempts: n, Err: err}
+			return Reply{}, &UnknownOutcomeError{Operation: r.operation, Key: r.key, Attempts: n,
+				Err: err}
 		case err != nil:
 			return Reply{}, fmt.Errorf("%s: %w", r.operation, err)
 		}
@@ -140,14 +146,16 @@ func (c *Client) pause(ctx context.Context, r *call, n int, o *outcome) error {
 	// Those who were told the same Retry-After must not come back at the same moment.
 	jitter := fullJitter(n, c.options.BackoffBase, c.options.BackoffMax)
 	if deadline, _ := ctx.Deadline(); time.Until(deadline)-o.retryAfter <= jitter {
-		return fmt.Errorf("%w before another attempt could be made: %w", context.DeadlineExceeded, o.err)
+		return fmt.Errorf("%w before another attempt could be made: %w", context.DeadlineExceeded,
+			o.err)
 	}
 	if !c.budget.spend() {
 		return because(ErrRetryBudget, o.err)
 	}
 	wait := o.retryAfter + jitter
 	if c.options.OnRetry != nil {
-		c.options.OnRetry(Retry{Operation: r.operation, Key: r.key, Attempt: n, Err: o.err, Wait: wait})
+		c.options.OnRetry(Retry{Operation: r.operation, Key: r.key, Attempt: n, Err: o.err,
+			Wait: wait})
 	}
 	if err := sleep(ctx, wait); err != nil {
 		return because(err, o.err)
@@ -180,9 +188,11 @@ func (c *Client) attempt(ctx context.Context, r *call, into any) outcome {
 	body, err := io.ReadAll(io.LimitReader(response.Body, answerSizeMax+1))
 	switch {
 	case err != nil:
-		return r.lost(fmt.Errorf("the answer, status %d, ended early: %w", response.StatusCode, err), false)
+		return r.lost(fmt.Errorf("the answer, status %d, ended early: %w", response.StatusCode,
+			err), false)
 	case len(body) > answerSizeMax:
-		return r.effecting(outcome{err: fmt.Errorf("the answer has more than %d bytes", answerSizeMax), effect: maybe})
+		return r.effecting(outcome{err: fmt.Errorf("the answer has more than %d bytes",
+			answerSizeMax), effect: maybe})
 	}
 	return r.effecting(judge(response, body, into))
 }

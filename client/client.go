@@ -82,7 +82,8 @@ func New(options Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if options.APIKey == "" || strings.ContainsFunc(options.APIKey, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if options.APIKey == "" ||
+		strings.ContainsFunc(options.APIKey, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, errors.New("an API key is required, and has no spaces")
 	}
 	c := &Client{options: options, base: base}
@@ -95,8 +96,10 @@ func New(options Options) (*Client, error) {
 		transport = c.transport
 	}
 	c.http = &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
 	}
 	return c, nil
 }
@@ -118,13 +121,20 @@ func baseOf(options Options) (string, error) {
 	at, err := url.Parse(options.URL)
 	switch {
 	case err != nil:
-		return "", errors.New("the service's URL cannot be read") // url.Parse repeats it, with what a password may be in
+		// url.Parse repeats it, with what a password may be in
+		return "", errors.New("the service's URL cannot be read")
 	case at.Scheme != "https" && at.Scheme != "http" || at.Hostname() == "":
 		return "", errors.New("the service's URL must be https://HOST or http://HOST")
 	case at.User != nil || at.RawQuery != "" || at.Fragment != "":
-		return "", errors.New("the service's URL has a user, a query or a fragment, which mean nothing to it")
+		return "", errors.New(
+			"the service's URL has a user, a query or a fragment, which mean nothing to it",
+		)
 	case at.Scheme == "http" && !options.AllowPlaintext && !loopback(at.Hostname()):
-		return "", fmt.Errorf("http:// would show the API key to the network before %s: use https://, or set AllowPlaintext", at.Host)
+		return "", fmt.Errorf(
+			"http:// would show the API key to the network before %s: use https://, or set "+
+				"AllowPlaintext",
+			at.Host,
+		)
 	}
 	return strings.TrimRight(at.String(), "/"), nil
 }
@@ -143,7 +153,8 @@ func (c *Client) setDefaults() error {
 	setDefault(&o.BackoffMax, 10*time.Second)
 	setDefault(&o.RetryAfterMax, 30*time.Second)
 	setDefault(&o.RetryBudget, 100)
-	if o.Timeout < 0 || o.AttemptTimeout < 0 || o.AttemptsMax < 0 || o.BackoffBase < 0 || o.BackoffMax < 0 || o.RetryAfterMax < 0 {
+	if o.Timeout < 0 || o.AttemptTimeout < 0 || o.AttemptsMax < 0 || o.BackoffBase < 0 ||
+		o.BackoffMax < 0 || o.RetryAfterMax < 0 {
 		return errors.New("a limit of the client is negative")
 	}
 	c.budget = newBudget(max(0, o.RetryBudget))
@@ -162,12 +173,15 @@ func setDefault[T comparable](value *T, otherwise T) {
 // attempt is the attempt's context.
 func newTransport() *http.Transport {
 	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-		TLSHandshakeTimeout:    5 * time.Second,
-		ForceAttemptHTTP2:      true,
-		MaxIdleConnsPerHost:    100,              // two, the default, make a new connection for most calls of a busy caller
-		IdleConnTimeout:        90 * time.Second, // before the service, which waits 2 minutes, closes them under a request
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: (&net.Dialer{Timeout: 5 * time.Second,
+			KeepAlive: 15 * time.Second}).DialContext,
+		TLSHandshakeTimeout: 5 * time.Second,
+		ForceAttemptHTTP2:   true,
+		// two, the default, make a new connection for most calls of a busy caller
+		MaxIdleConnsPerHost: 100,
+		// before the service, which waits 2 minutes, closes them under a request
+		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true, // answers are small, and so is then what is read of them
 	}

@@ -21,7 +21,9 @@ type UnknownOutcomeError struct {
 	Operation string // for people: what was tried
 	Key       Key    // to go on with; "" if the operation has none and is simply repeated
 	Attempts  int    // requests that were sent
-	Err       error  // why there are no more; the service's own *Error, if it said something, and context errors are in it
+	// why there are no more; the service's own *Error, if it said something, and
+	// context errors are in it
+	Err error
 }
 
 func (e *UnknownOutcomeError) Error() string {
@@ -29,7 +31,8 @@ func (e *UnknownOutcomeError) Error() string {
 	if e.Key != "" {
 		advice = "the same request under the same key is safe and finds out"
 	}
-	return fmt.Sprintf("%s: the outcome is unknown after attempt %d (%s): %v", e.Operation, e.Attempts, advice, e.Err)
+	return fmt.Sprintf("%s: the outcome is unknown after attempt %d (%s): %v", e.Operation,
+		e.Attempts, advice, e.Err)
 }
 
 // Is tells that it is an ErrUnknownOutcome.
@@ -56,17 +59,19 @@ const (
 // Its Code is stable; Title and Detail are for people. An answer that comes from a
 // gateway in between has Status only.
 type Error struct {
-	Status    int          `json:"status"`
-	Code      string       `json:"code"`
-	Type      string       `json:"type"` // a page about the code
-	Title     string       `json:"title"`
-	Detail    string       `json:"detail"`
-	Retry     Advice       `json:"retry"`
-	PaymentID string       `json:"payment_id"` // the payment it is about; "" if it is about none
-	RequestID string       `json:"request_id"` // of the request that the answer was made for: a replay's is the first one's
+	Status    int    `json:"status"`
+	Code      string `json:"code"`
+	Type      string `json:"type"` // a page about the code
+	Title     string `json:"title"`
+	Detail    string `json:"detail"`
+	Retry     Advice `json:"retry"`
+	PaymentID string `json:"payment_id"` // the payment it is about; "" if it is about none
+	// of the request that the answer was made for: a replay's is the first one's
+	RequestID string       `json:"request_id"`
 	Fields    []FieldError `json:"errors"`
 
-	Replayed   bool          `json:"-"` // the answer was stored by an earlier request under this key
+	// the answer was stored by an earlier request under this key
+	Replayed   bool          `json:"-"`
 	RetryAfter time.Duration `json:"-"` // how long the service asks to wait; 0 if it does not say
 }
 

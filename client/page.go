@@ -41,7 +41,8 @@ func get[T any](ctx context.Context, c *Client, r *call, err error) (*T, error) 
 }
 
 func list[T any](
-	ctx context.Context, c *Client, operation string, filter url.Values, page PageRequest, parts ...string,
+	ctx context.Context, c *Client, operation string, filter url.Values, page PageRequest,
+	parts ...string,
 ) (*Page[T], error) {
 	query := url.Values{}
 	maps.Copy(query, filter)

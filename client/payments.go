@@ -11,13 +11,15 @@ import (
 // Charge is an intent to move money from one account to another. As JSON it is the
 // request's own, so that it can be stored with its key.
 type Charge struct {
-	Amount             int64             `json:"amount"` // in the currency's minor unit: 4999 is 49.99 USD
-	Currency           string            `json:"currency"`
-	SourceAccount      string            `json:"source_account"`
-	DestinationAccount string            `json:"destination_account"`
-	Reference          string            `json:"reference,omitempty"` // one payment each, whatever the key; "" is none
-	Description        string            `json:"description,omitempty"`
-	Metadata           map[string]string `json:"metadata,omitempty"`
+	// in the currency's minor unit: 4999 is 49.99 USD
+	Amount             int64  `json:"amount"`
+	Currency           string `json:"currency"`
+	SourceAccount      string `json:"source_account"`
+	DestinationAccount string `json:"destination_account"`
+	// one payment each, whatever the key; "" is none
+	Reference   string            `json:"reference,omitempty"`
+	Description string            `json:"description,omitempty"`
+	Metadata    map[string]string `json:"metadata,omitempty"`
 }
 
 // PaymentStatus says where in its life a payment is.
@@ -28,15 +30,17 @@ const (
 	PaymentAuthorized PaymentStatus = "authorized" // the money is held
 	PaymentProcessing PaymentStatus = "processing" // its outcome is being found out
 	PaymentSucceeded  PaymentStatus = "succeeded"  // the money has moved
-	PaymentDeclined   PaymentStatus = "declined"   // it has not, and will not; DeclineCode says why
-	PaymentCanceled   PaymentStatus = "canceled"   // it was held, and is free again
+	// it has not, and will not; DeclineCode says why
+	PaymentDeclined PaymentStatus = "declined"
+	PaymentCanceled PaymentStatus = "canceled" // it was held, and is free again
 )
 
 // Payment is one movement of money, and what has become of it.
 type Payment struct {
-	ID                 string            `json:"id"`
-	Status             PaymentStatus     `json:"status"`
-	Amount             int64             `json:"amount"` // this and the following in the currency's minor unit
+	ID     string        `json:"id"`
+	Status PaymentStatus `json:"status"`
+	// this and the following in the currency's minor unit
+	Amount             int64             `json:"amount"`
 	Currency           string            `json:"currency"`
 	SourceAccount      string            `json:"source_account"`
 	DestinationAccount string            `json:"destination_account"`
@@ -47,7 +51,8 @@ type Payment struct {
 	Metadata           map[string]string `json:"metadata"`
 	DeclineCode        string            `json:"decline_code"`
 	CreatedAt          time.Time         `json:"created_at"`
-	Version            int64             `json:"version"` // moves with every change; see EditPayment
+	// moves with every change; see EditPayment
+	Version int64 `json:"version"`
 }
 
 func (p *Payment) complete() bool { return p.ID != "" }
@@ -83,7 +88,9 @@ type CaptureRequest struct {
 }
 
 // Capture moves the money that an authorization holds, once per key, and once at all.
-func (c *Client) Capture(ctx context.Context, key Key, paymentID string, request CaptureRequest) (*PaymentReply, error) {
+func (c *Client) Capture(
+	ctx context.Context, key Key, paymentID string, request CaptureRequest,
+) (*PaymentReply, error) {
 	r, err := newKeyed("capturing", key, request, "payments", paymentID, "capture")
 	return c.payment(ctx, r, err)
 }
@@ -113,15 +120,18 @@ func (c *Client) GetPayment(ctx context.Context, paymentID string) (*Payment, er
 
 // PaymentPatch is what EditPayment changes: a JSON merge patch (RFC 7396).
 type PaymentPatch struct {
-	Description *string            `json:"description,omitempty"` // nil: as it is
-	Metadata    map[string]*string `json:"metadata,omitempty"`    // of each name the new value; nil removes it
+	Description *string `json:"description,omitempty"` // nil: as it is
+	// of each name the new value; nil removes it
+	Metadata map[string]*string `json:"metadata,omitempty"`
 }
 
 // EditPayment changes what is written on a payment, if it still has that version, so
 // that nobody's change is undone unseen: otherwise it is an *Error with code
 // precondition_failed. The package comment says what that means when it is
 // ErrUnknownOutcome as well.
-func (c *Client) EditPayment(ctx context.Context, paymentID string, version int64, patch PaymentPatch) (*Payment, error) {
+func (c *Client) EditPayment(
+	ctx context.Context, paymentID string, version int64, patch PaymentPatch,
+) (*Payment, error) {
 	r, err := newWrite("editing a payment", http.MethodPatch, patch, "payments", paymentID)
 	if err == nil {
 		r.mediaType = "application/merge-patch+json"
@@ -160,12 +170,16 @@ func (f *PaymentFilter) query() url.Values {
 
 // ListPayments reads one page of the payments that the filter chooses, newest first. A
 // page may have fewer than its limit, or none, and not be the last.
-func (c *Client) ListPayments(ctx context.Context, filter PaymentFilter, page PageRequest) (*Page[Payment], error) {
+func (c *Client) ListPayments(
+	ctx context.Context, filter PaymentFilter, page PageRequest,
+) (*Page[Payment], error) {
 	return list[Payment](ctx, c, "listing payments", filter.query(), page, "payments")
 }
 
 // Payments reads all payments that the filter chooses, newest first, page after page as
 // they are asked for. After an error there are no more.
 func (c *Client) Payments(ctx context.Context, filter PaymentFilter) iter.Seq2[Payment, error] {
-	return all(func(page PageRequest) (*Page[Payment], error) { return c.ListPayments(ctx, filter, page) })
+	return all(func(page PageRequest) (*Page[Payment], error) {
+		return c.ListPayments(ctx, filter, page)
+	})
 }

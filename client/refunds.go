@@ -43,7 +43,9 @@ type RefundReply struct {
 
 // Refund gives money back, once per key. A payment may have many refunds, never over
 // what was captured.
-func (c *Client) Refund(ctx context.Context, key Key, paymentID string, request RefundRequest) (*RefundReply, error) {
+func (c *Client) Refund(
+	ctx context.Context, key Key, paymentID string, request RefundRequest,
+) (*RefundReply, error) {
 	r, err := newKeyed("refunding", key, request, "payments", paymentID, "refunds")
 	if err != nil {
 		return nil, err
@@ -56,18 +58,25 @@ func (c *Client) Refund(ctx context.Context, key Key, paymentID string, request 
 }
 
 // GetRefund reads one refund of a payment.
-func (c *Client) GetRefund(ctx context.Context, paymentID string, refundID string) (*Refund, error) {
-	r, err := newCall("reading a refund", http.MethodGet, "payments", paymentID, "refunds", refundID)
+func (c *Client) GetRefund(
+	ctx context.Context, paymentID string, refundID string,
+) (*Refund, error) {
+	r, err := newCall("reading a refund", http.MethodGet, "payments", paymentID, "refunds",
+		refundID)
 	return get[Refund](ctx, c, r, err)
 }
 
 // ListRefunds reads one page of a payment's refunds, newest first.
-func (c *Client) ListRefunds(ctx context.Context, paymentID string, page PageRequest) (*Page[Refund], error) {
+func (c *Client) ListRefunds(
+	ctx context.Context, paymentID string, page PageRequest,
+) (*Page[Refund], error) {
 	return list[Refund](ctx, c, "listing refunds", nil, page, "payments", paymentID, "refunds")
 }
 
 // Refunds reads all refunds of a payment, newest first. After an error there are no
 // more.
 func (c *Client) Refunds(ctx context.Context, paymentID string) iter.Seq2[Refund, error] {
-	return all(func(page PageRequest) (*Page[Refund], error) { return c.ListRefunds(ctx, paymentID, page) })
+	return all(func(page PageRequest) (*Page[Refund], error) {
+		return c.ListRefunds(ctx, paymentID, page)
+	})
 }

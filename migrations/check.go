@@ -15,9 +15,9 @@ import (
 // ErrSchema means that money must not run on the database's schema with this build.
 var ErrSchema = errors.New("the schema is not fit for use")
 
-// guards are the constraints and triggers of version Latest with the functions that they
-// call, a line each. "Exactly once" and the books rest on them, and the code cannot
-// replace them. The file is made by: make schema-docs
+// guards are the constraints and triggers of version Latest with the functions that
+// they call, a line each. "Exactly once" and the books rest on them, and the code
+// cannot replace them. The file is made by: make schema-docs
 //
 //go:embed guards.txt
 var guards string
@@ -82,9 +82,9 @@ func usableVersion(ctx context.Context, db queryRower) (int64, error) {
 
 const undefinedTable = "42P01" // PostgreSQL manual, appendix A
 
-// checkGuards looks for every guard. Of a newer schema it asks only for the primary keys
-// and unique constraints: a newer release may have better checks and triggers, and its
-// instances look at those.
+// checkGuards looks for every guard. Of a newer schema it asks only for the primary
+// keys and unique constraints: a newer release may have better checks and triggers, and
+// its instances look at those.
 func checkGuards(ctx context.Context, db Querier, version int64) error {
 	rows, err := db.Query(ctx, selectGuards)
 	if err != nil {

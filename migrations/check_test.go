@@ -110,7 +110,8 @@ func TestADatabaseThatDoesNotAnswerIsNotCalledUnfit(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := check(t, closed); err == nil || errors.Is(err, migrations.ErrSchema) {
-		t.Errorf("a closed connection: %v, want an error that is not %v", err, migrations.ErrSchema)
+		t.Errorf("a closed connection: %v, want an error that is not %v", err,
+			migrations.ErrSchema)
 	}
 	inVain(t, db.Pool, func(tx pgx.Tx) {
 		execute(t, tx, `LOCK TABLE payments`) // printing a CHECK opens its table

@@ -28,9 +28,9 @@ const closeTimeout = 5 * time.Second
 
 // driver is golang-migrate's access to one database, over one connection.
 // golang-migrate's own driver marks a version as dirty in one transaction, migrates in
-// another, and removes the mark in a third. A process that is killed in between leaves a
-// mark that does not say whether the migration took effect. This driver has no mark: Run
-// commits the migration together with its record.
+// another, and removes the mark in a third. A process that is killed in between leaves
+// a mark that does not say whether the migration took effect. This driver has no mark:
+// Run commits the migration together with its record.
 type driver struct {
 	ctx    context.Context //nolint:containedctx // golang-migrate hands none to Run
 	conn   *pgx.Conn

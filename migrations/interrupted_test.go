@@ -236,7 +236,8 @@ func TestAMigrationWaitsForAnotherOneWithoutATimeout(t *testing.T) {
 	wantVersion(t, db, migrations.Latest)
 }
 
-// The version is read under the lock: a newer release may have migrated in the meantime.
+// The version is read under the lock: a newer release may have migrated in the
+// meantime.
 func TestASchemaThatBecomesNewerWhileWaitingIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t) // without the views of the audit

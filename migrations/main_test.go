@@ -104,8 +104,8 @@ func wantVersion(t *testing.T, db *pgtest.DB, want uint) {
 	}
 }
 
-// awaitBlocked waits until n connections to the database have waited for a lock for that
-// long.
+// awaitBlocked waits until n connections to the database have waited for a lock for
+// that long.
 func awaitBlocked(t *testing.T, db *pgtest.DB, n int64, waited time.Duration) {
 	t.Helper()
 	await.Until(t, 10*time.Second, "connections wait for a lock", func() bool {

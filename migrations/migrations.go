@@ -1,11 +1,11 @@
-// Package migrations holds the schema as numbered SQL files and moves a database between
-// its versions.
+// Package migrations holds the schema as numbered SQL files and moves a database
+// between its versions.
 //
 // The files are the place to learn what is stored and why; docs/schema.md is drawn from
 // a migrated database. golang-migrate chooses the files to run. Each file runs in one
 // transaction, which also writes or deletes the version's row in schema_versions. So a
-// migration and the record of it are there together or not at all, and a process that is
-// killed at any moment leaves nothing to repair. One advisory lock is held from the
+// migration and the record of it are there together or not at all, and a process that
+// is killed at any moment leaves nothing to repair. One advisory lock is held from the
 // first look at the version to the end. Of instances that start at the same moment, one
 // migrates and the others find the work done.
 package migrations
@@ -27,8 +27,8 @@ import (
 var FS embed.FS
 
 // Schema versions that this build works with: Oldest at least. A newer schema than
-// Latest says in schema_versions.breaks_older_builds whether this build can live with it
-// (see Checker).
+// Latest says in schema_versions.breaks_older_builds whether this build can live with
+// it (see Checker).
 const (
 	Oldest uint = 6
 	Latest uint = 6

@@ -120,7 +120,10 @@ var promises = []promise{
 		[]string{"i6_answers_tell_the_truth"},
 		"",
 	},
-	{"A stored answer says what its payment says.", nil, []string{"i6_answers_tell_the_truth"}, ""},
+	{
+		"A stored answer says what its payment says.", nil, []string{"i6_answers_tell_the_truth"},
+		"",
+	},
 	{"A change of state has exactly one event.", nil, []string{"i8_one_event_per_change"}, ""},
 	{
 		"A key is answered, and an authorization does not outlive its end.", nil,
@@ -153,7 +156,8 @@ func TestSchemaPage(t *testing.T) {
 func writePromises(page *strings.Builder) {
 	page.WriteString("## What keeps each promise\n\n" +
 		"Where one row or one statement shows the violation, the database refuses it. Where\n" +
-		"many rows show it, the audit finds it. The last column is what neither of them can see.\n\n" +
+		"many rows show it, the audit finds it. The last column is what neither of them can " +
+		"see.\n\n" +
 		"| promise | the database refuses | the audit finds | the code alone keeps it |\n" +
 		"|---|---|---|---|\n")
 	for _, p := range promises {

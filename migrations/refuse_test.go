@@ -15,9 +15,9 @@ import (
 
 // What the database itself refuses, each rule once, and beside it what it must take.
 
-// books are where the cases start from: merchant 1 has a payment a001 of 5 from world to
-// shop, with its claim k1, reference, entries, event and answer. Merchant 2 has the same
-// accounts, unused.
+// books are where the cases start from: merchant 1 has a payment a001 of 5 from world
+// to shop, with its claim k1, reference, entries, event and answer. Merchant 2 has the
+// same accounts, unused.
 const books = `
 INSERT INTO merchants (id, name) VALUES (1, 'one'), (2, 'two');
 INSERT INTO accounts
@@ -112,7 +112,8 @@ func post(entries ...string) string {
 
 func answer(status int) string {
 	return insert("idempotency_answers", `true`,
-		fmt.Sprintf(`{"request_id": "00000000-0000-7000-8000-00000000e002", "status": %d}`, status))
+		fmt.Sprintf(`{"request_id": "00000000-0000-7000-8000-00000000e002", "status": %d}`,
+			status))
 }
 
 func event(document string) string {
@@ -237,7 +238,8 @@ var refusals = []refusal{
 		payment(`{"amount": 9007199254740992}`),                                // beyond JSON
 	}},
 	{"payments_captured_within_amount", []string{
-		payment(`{"amount_captured": 6}`),                          // more captured than authorized
+		// more captured than authorized
+		payment(`{"amount_captured": 6}`),
 		payment(`{"amount_captured": -1, "status": "processing"}`), // less than nothing captured
 	}},
 	{"payments_refunded_within_captured", []string{
@@ -431,7 +433,8 @@ func TestEveryGuardIsSeenToRefuse(t *testing.T) {
 	}
 	for _, guard := range guardsOf(t, pgtest.New(t)) {
 		name, _, _ := strings.Cut(guard, ": ")
-		if _, object, inTable := strings.Cut(name, "."); inTable && !slices.Contains(seen, object) {
+		if _, object, inTable := strings.Cut(name, "."); inTable &&
+			!slices.Contains(seen, object) {
 			t.Errorf("no case is refused by %s", name)
 		}
 	}
@@ -505,7 +508,8 @@ func asApplication(t *testing.T, db *pgtest.DB, do func(pgx.Tx)) {
 	})
 }
 
-// wantRefused expects the database's refusal in the name of that constraint, or success.
+// wantRefused expects the database's refusal in the name of that constraint, or
+// success.
 func wantRefused(t *testing.T, tx pgx.Tx, sql, by string) {
 	t.Helper()
 	_, err := tx.Exec(t.Context(), sql)

@@ -70,7 +70,8 @@ func TestTheApplicationMayDoThisAndNoMore(t *testing.T) {
 	if !slices.Equal(columns, []string{
 		"accounts.balance", "accounts.held", "accounts.last_entry_at", "accounts.last_sequence",
 		"accounts.metadata", "accounts.name",
-		"accounts.open_payments", "accounts.overdraft_limit", "accounts.status", "accounts.version",
+		"accounts.open_payments", "accounts.overdraft_limit", "accounts.status",
+		"accounts.version",
 		"api_keys.revoked_at", "payments.amount_captured", "payments.amount_refunded",
 		"payments.description", "payments.metadata",
 		"payments.status", "payments.version",

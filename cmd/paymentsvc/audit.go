@@ -20,7 +20,8 @@ func (c *auditCommand) Run(ctx context.Context, term terminal) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	pools, err := postgres.Open(ctx, postgres.Options{URL: c.DatabaseURL, GeneralSize: 1, MoneySize: 1})
+	pools, err := postgres.Open(ctx,
+		postgres.Options{URL: c.DatabaseURL, GeneralSize: 1, MoneySize: 1})
 	if err != nil {
 		return err
 	}
@@ -40,7 +41,8 @@ func (c *auditCommand) Run(ctx context.Context, term terminal) error {
 	table := tabwriter.NewWriter(term.out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "INVARIANT\tMERCHANT\tSUBJECT\tDETAIL")
 	for _, v := range violations {
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", v.Invariant, v.MerchantID, v.Subject, v.Detail)
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", v.Invariant, v.MerchantID, v.Subject,
+			v.Detail)
 	}
 	if err := table.Flush(); err != nil {
 		return err

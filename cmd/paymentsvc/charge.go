@@ -45,7 +45,9 @@ key.`
 
 // Run charges.
 func (c *chargeCommand) Run(ctx context.Context, term terminal) error {
-	say := func(format string, args ...any) { _, _ = fmt.Fprintf(term.err, "paymentsvc: "+format+"\n", args...) }
+	say := func(format string, args ...any) {
+		_, _ = fmt.Fprintf(term.err, "paymentsvc: "+format+"\n", args...)
+	}
 	payments, err := client.New(client.Options{
 		URL:            c.URL,
 		APIKey:         os.Getenv("API_KEY"),
@@ -74,12 +76,15 @@ func (c *chargeCommand) Run(ctx context.Context, term terminal) error {
 		say("replayed: an earlier request under this key made the payment, and this is its answer")
 	}
 	if _, err := fmt.Fprintf(term.out, "%s\n", payment.Body); err != nil {
-		say("%s is charged, and could not be printed: %v", payment.ID, err) // so the exit code says charged
+		// so the exit code says charged
+		say("%s is charged, and could not be printed: %v", payment.ID, err)
 	}
 	return nil
 }
 
-func (c *chargeCommand) charge(ctx context.Context, payments *client.Client) (*client.PaymentReply, error) {
+func (c *chargeCommand) charge(
+	ctx context.Context, payments *client.Client,
+) (*client.PaymentReply, error) {
 	do := payments.Charge
 	if c.AuthorizeOnly {
 		do = payments.Authorize
@@ -101,18 +106,22 @@ func (c *chargeCommand) explain(err error) error {
 	case errors.Is(err, client.ErrInvalidKey):
 		return err
 	case errors.Is(err, client.ErrUnknownOutcome):
-		return fmt.Errorf("%w\nContinue with the same command and --key %s", err, shellQuoted(string(c.Key)))
+		return fmt.Errorf("%w\nContinue with the same command and --key %s", err,
+			shellQuoted(string(c.Key)))
 	case said && no.Declined():
 		return fmt.Errorf("%w (another attempt takes a new key)", err)
 	case said && no.Retry == client.RetryNever:
 		return err
 	}
-	return fmt.Errorf("%w\nNothing was done. The key is still free: --key %s", err, shellQuoted(string(c.Key)))
+	return fmt.Errorf("%w\nNothing was done. The key is still free: --key %s", err,
+		shellQuoted(string(c.Key)))
 }
 
 // shellQuoted is a text as a shell takes it.
 func shellQuoted(text string) string {
-	if !strings.ContainsFunc(text, func(r rune) bool { return !strings.ContainsRune(plainCharacters, r) }) {
+	if !strings.ContainsFunc(text, func(r rune) bool {
+		return !strings.ContainsRune(plainCharacters, r)
+	}) {
 		return text
 	}
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"

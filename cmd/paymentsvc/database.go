@@ -9,7 +9,10 @@ type databaseFlags struct {
 
 func (f databaseFlags) check() error {
 	if f.DatabaseURL == "" {
-		return errors.New("DATABASE_URL (or --database-url) is required: this command never falls back to a database of its own")
+		return errors.New(
+			"DATABASE_URL (or --database-url) is required: this command never falls back to a " +
+				"database of its own",
+		)
 	}
 	return nil
 }

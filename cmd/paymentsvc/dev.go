@@ -47,7 +47,8 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
 	if url == "" {
 		var server *pgserver.Server
 		if server, err = pgserver.Start(ctx, databaseOptions(c.DataDir, logger)); err != nil {
-			return fmt.Errorf("starting a Postgres for dev (set DATABASE_URL to use another): %w", err)
+			return fmt.Errorf("starting a Postgres for dev (set DATABASE_URL to use another): %w",
+				err)
 		}
 		defer func() { err = errors.Join(err, stopDatabase(server)) }()
 		url = server.URL()
@@ -91,7 +92,10 @@ func printDatabaseURL(term terminal, dataDir, given string) error {
 	if url == "" {
 		var err error
 		if url, err = pgserver.RunningURL(databaseOptions(dataDir, nil)); err != nil {
-			return fmt.Errorf("looking for a running dev (start it with `make run`, or set DATABASE_URL): %w", err)
+			return fmt.Errorf(
+				"looking for a running dev (start it with `make run`, or set DATABASE_URL): %w",
+				err,
+			)
 		}
 	}
 	_, err := fmt.Fprintln(term.out, url)
@@ -121,7 +125,8 @@ func furnish(ctx context.Context, in *app.Instance) (apiKey string, err error) {
 		return "", err
 	}
 	caller := payments.Caller{
-		Key:       idempotency.Key{MerchantID: merchantID, Scope: idempotency.ScopeClient, Value: demoFundingKey},
+		Key: idempotency.Key{MerchantID: merchantID, Scope: idempotency.ScopeClient,
+			Value: demoFundingKey},
 		RequestID: uuid.Must(uuid.NewV7()),
 	}
 	_, err = in.Payments.Charge(ctx, caller, payments.Charge{
@@ -139,9 +144,11 @@ func furnish(ctx context.Context, in *app.Instance) (apiKey string, err error) {
 
 func putDemoAccounts(ctx context.Context, accounts *ledger.Accounts, merchantID int64) error {
 	var noOverdraft int64
-	for id, limit := range map[string]*int64{demoFundingFrom: nil, "alice": &noOverdraft, "bob": &noOverdraft, "shop": &noOverdraft} {
+	for id, limit := range map[string]*int64{demoFundingFrom: nil, "alice": &noOverdraft,
+		"bob": &noOverdraft, "shop": &noOverdraft} {
 		ref := ledger.Ref{MerchantID: merchantID, AccountID: id}
-		terms := ledger.Terms{Currency: demoCurrency, Metadata: map[string]string{}, OverdraftLimit: limit}
+		terms := ledger.Terms{Currency: demoCurrency, Metadata: map[string]string{},
+			OverdraftLimit: limit}
 		if _, _, err := accounts.Put(ctx, ref, terms, ledger.Unconditional); err != nil {
 			return err
 		}

@@ -55,7 +55,10 @@ func (c *healthcheckCommand) target() (string, error) {
 	case err != nil:
 		return "", err
 	case port == "0":
-		return "", fmt.Errorf("LISTEN_ADDR: %q leaves the port to the instance: say where it listens, by --url", c.ListenAddr)
+		return "", fmt.Errorf(
+			"LISTEN_ADDR: %q leaves the port to the instance: say where it listens, by --url",
+			c.ListenAddr,
+		)
 	}
 	switch ip := net.ParseIP(host); {
 	case host == "":
@@ -76,8 +79,10 @@ func (c *healthcheckCommand) target() (string, error) {
 // instance's own.
 func askReady(ctx context.Context, target string, trust *tls.Config) error {
 	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust},
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
 	if err != nil {

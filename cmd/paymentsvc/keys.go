@@ -97,7 +97,9 @@ type keysRevokeCommand struct {
 func (c *keysRevokeCommand) Run(ctx context.Context, term terminal) error {
 	id, err := merchants.ParseKeyID(c.KeyID)
 	if err != nil { // what was given may be the key itself, so it is not printed
-		return fmt.Errorf("%w: a key's id is key_ and 32 hexadecimal digits, as keys list prints it", err)
+		return fmt.Errorf(
+			"%w: a key's id is key_ and 32 hexadecimal digits, as keys list prints it", err,
+		)
 	}
 	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
 		key, err := merchants.Revoke(ctx, pool, id)
@@ -113,7 +115,8 @@ func (f databaseFlags) withPool(ctx context.Context, run func(*pgxpool.Pool) err
 	if err := f.check(); err != nil {
 		return err
 	}
-	pools, err := postgres.Open(ctx, postgres.Options{URL: f.DatabaseURL, GeneralSize: 1, MoneySize: 1})
+	pools, err := postgres.Open(ctx,
+		postgres.Options{URL: f.DatabaseURL, GeneralSize: 1, MoneySize: 1})
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,8 @@ func (s service) postPayment(w http.ResponseWriter, r *http.Request) (a answer, 
 	// 2. Lock both accounts, everybody in the same order: charges that cross queue up, and never wait in a circle.
 	rows, _ := tx.Query(ctx, `SELECT id, currency, balance, overdraft_limit FROM onefile.accounts
 		WHERE id IN ($1, $2) ORDER BY id FOR UPDATE`, c.Source, c.Destination)
-	accounts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[account]) // returns Query's error too
+	// returns Query's error too
+	accounts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[account])
 	if err != nil {
 		return a, err
 	}
@@ -137,7 +138,8 @@ func (s service) postPayment(w http.ResponseWriter, r *http.Request) (a answer, 
 func replay(ctx context.Context, tx pgx.Tx, key string, fingerprint []byte) (answer, error) {
 	var same bool
 	a := answer{replayed: true}
-	err := tx.QueryRow(ctx, `SELECT fingerprint = $2, payment_id, status, answer FROM onefile.idempotency_keys WHERE key = $1`,
+	err := tx.QueryRow(ctx,
+		`SELECT fingerprint = $2, payment_id, status, answer FROM onefile.idempotency_keys WHERE key = $1`,
 		key, fingerprint).Scan(&same, &a.paymentID, &a.status, &a.body)
 	if err == nil && !same {
 		err = problem(422, "idempotency_key_reused", "never", a.paymentID)
@@ -170,7 +172,8 @@ func write(ctx context.Context, tx pgx.Tx, key string, c charge, status string) 
 	err := tx.QueryRow(ctx, `
 		INSERT INTO onefile.payments AS p (id, status, amount, currency, source_account, destination_account, description)
 		VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING row_to_json(p)`,
-		a.paymentID, status, c.Amount, c.Currency, c.Source, c.Destination, c.Description).Scan(&a.body)
+		a.paymentID, status, c.Amount, c.Currency, c.Source, c.Destination, c.Description).
+		Scan(&a.body)
 	if err != nil {
 		return a, err
 	}
@@ -180,10 +183,14 @@ func write(ctx context.Context, tx pgx.Tx, key string, c charge, status string) 
 	}
 	rest := &pgx.Batch{} // one round trip
 	for id, amount := range entries {
-		rest.Queue(`INSERT INTO onefile.entries (payment_id, account_id, amount) VALUES ($1, $2, $3)`, a.paymentID, id, amount)
+		rest.Queue(
+			`INSERT INTO onefile.entries (payment_id, account_id, amount) VALUES ($1, $2, $3)`,
+			a.paymentID, id, amount,
+		)
 		rest.Queue(`UPDATE onefile.accounts SET balance = balance + $2 WHERE id = $1`, id, amount)
 	}
-	rest.Queue(`UPDATE onefile.idempotency_keys SET payment_id = $2, status = $3, answer = $4 WHERE key = $1`,
+	rest.Queue(
+		`UPDATE onefile.idempotency_keys SET payment_id = $2, status = $3, answer = $4 WHERE key = $1`,
 		key, a.paymentID, a.status, a.body)
 	return a, tx.SendBatch(ctx, rest).Close()
 }
@@ -287,7 +294,8 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case refused:
 		a = refusal
-	case sql != nil && (sql.Code == "23514" || strings.HasPrefix(sql.Code, "22")): // what the schema forbids, or cannot hold
+	// what the schema forbids, or cannot hold
+	case sql != nil && (sql.Code == "23514" || strings.HasPrefix(sql.Code, "22")):
 		a = refuse(422, "unprocessable")
 	case err != nil:
 		logger.ErrorContext(r.Context(), "request failed", "error", err)
@@ -311,19 +319,24 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // prepare.
 func main() {
 	ctx, config := context.Background(), must(pgxpool.ParseConfig(os.Getenv("DATABASE_URL")))
-	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"                  // what is committed is kept
-	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "5s" // a stopped instance gives its locks back
-	config.ConnConfig.RuntimeParams["timezone"] = "UTC"                           // in answers
+	// what is committed is kept
+	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
+	// a stopped instance gives its locks back
+	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "5s"
+	config.ConnConfig.RuntimeParams["timezone"] = "UTC" // in answers
 	s := service{db: must(pgxpool.NewWithConfig(ctx, config))}
 	must(s.db.Exec(ctx, schema))
 	router := chi.NewRouter()
 	router.Method("POST", "/payments", handler(s.postPayment))
-	router.Method("GET", `/payments/{id:\w+}`, s.get(`SELECT row_to_json(p) FROM onefile.payments p WHERE id = $1`))
+	router.Method("GET", `/payments/{id:\w+}`,
+		s.get(`SELECT row_to_json(p) FROM onefile.payments p WHERE id = $1`))
 	router.Method("PUT", "/accounts/{id:[A-Za-z0-9_.:-]+}", handler(s.putAccount))
-	router.Method("GET", "/accounts/{id:[A-Za-z0-9_.:-]+}", s.get(`SELECT row_to_json(a) FROM onefile.accounts a WHERE id = $1`))
+	router.Method("GET", "/accounts/{id:[A-Za-z0-9_.:-]+}",
+		s.get(`SELECT row_to_json(a) FROM onefile.accounts a WHERE id = $1`))
 	listener := must(net.Listen("tcp", cmp.Or(os.Getenv("LISTEN_ADDR"), "127.0.0.1:8090")))
 	logger.InfoContext(ctx, "serving", "address", listener.Addr().String())
-	server := &http.Server{Handler: router, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	server := &http.Server{Handler: router, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 30 * time.Second}
 	panic(server.Serve(listener))
 }
 

@@ -16,7 +16,9 @@ const adminIdleTimeout = 2 * time.Minute
 // may take: a profile takes as long as it is asked to.
 func (in *Instance) newAdminServer() *http.Server {
 	mux := http.NewServeMux() // not the default one, to which net/http/pprof adds itself
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "ok")
+	})
 	mux.HandleFunc("GET /readyz", in.adminReadyz)
 	mux.Handle("GET /metrics", in.metrics.Handler())
 	// Without pprof.Cmdline: a database URL may stand in the command line, with its
@@ -25,7 +27,8 @@ func (in *Instance) newAdminServer() *http.Server {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout, IdleTimeout: adminIdleTimeout}
+	return &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout,
+		IdleTimeout: adminIdleTimeout}
 }
 
 // adminReadyz says what the public one does, and also why not.

@@ -47,7 +47,10 @@ func (c *Certificate) config(logger *slog.Logger) *tls.Config {
 			if now := time.Now(); now.Sub(c.checked) >= certificateCheckInterval {
 				c.checked = now
 				if err := c.refresh(); err != nil {
-					logger.Error("the certificate has changed and cannot be used; the last good one stays", "error", err)
+					logger.Error(
+						"the certificate has changed and cannot be used; the last good one stays",
+						"error", err,
+					)
 				}
 			}
 			return c.pair, nil

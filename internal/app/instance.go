@@ -25,9 +25,11 @@ import (
 )
 
 const (
-	databaseWait       = 10 * time.Second // for a database that is still starting
-	transactionTimeout = 10 * time.Second // of a batch, with all of its tries; see postgres.Committer
-	traceFlushTimeout  = 2 * time.Second  // on top of the shutdown timeout, if the collector is away
+	databaseWait = 10 * time.Second // for a database that is still starting
+	// of a batch, with all of its tries; see postgres.Committer
+	transactionTimeout = 10 * time.Second
+	// on top of the shutdown timeout, if the collector is away
+	traceFlushTimeout = 2 * time.Second
 )
 
 // errFull is a reason not to be ready that the database has no part in.
@@ -53,7 +55,9 @@ type Instance struct {
 // may run on that database: one that is still starting is waited for, and anything else
 // is an error. The instance takes charges through its fields; Listen and Serve put it
 // on the network.
-func New(ctx context.Context, config Config, databaseURL string, logger *slog.Logger) (_ *Instance, err error) {
+func New(
+	ctx context.Context, config Config, databaseURL string, logger *slog.Logger,
+) (_ *Instance, err error) {
 	in := &Instance{config: config, logger: logger}
 	defer func() {
 		if err != nil {

@@ -43,20 +43,22 @@ const adminOff = "off"
 func (f Settings) Parse() (Config, error) {
 	var p problems
 	config := Config{
-		ListenAddr:            p.address("LISTEN_ADDR", f.ListenAddr),
-		Certificate:           p.certificate(f.TLSCertFile, f.TLSKeyFile),
-		Retention:             p.duration("IDEMPOTENCY_RETENTION", f.IdempotencyRetention, time.Second),
-		AuthorizationLifetime: p.duration("AUTHORIZATION_LIFETIME", f.AuthorizationLifetime, time.Second),
-		RequestTimeout:        p.duration("REQUEST_TIMEOUT", f.RequestTimeout, time.Second),
-		ShutdownTimeout:       p.duration("SHUTDOWN_TIMEOUT", f.ShutdownTimeout, time.Second),
-		ShutdownDelay:         p.duration("SHUTDOWN_DELAY", f.ShutdownDelay, 0),
-		ConnectionsMax:        p.number("MAX_CONNECTIONS", f.MaxConnections, 1_000_000),
-		Workers:               p.number("COMMIT_WORKERS", f.CommitWorkers, 64),
-		BatchSizeMax:          p.number("COMMIT_BATCH_SIZE_MAX", f.CommitBatchSizeMax, 4096),
-		QueueSizeMax:          p.number("COMMIT_QUEUE_SIZE_MAX", f.CommitQueueSizeMax, 1_000_000),
-		ReadConnections:       p.number("READ_CONNECTIONS", f.ReadConnections, 1000),
-		RateLimit:             p.rateLimit(f.RateLimitPerSecond, f.RateLimitBurst),
-		AllowDataLoss:         f.AllowDataLoss,
+		ListenAddr:  p.address("LISTEN_ADDR", f.ListenAddr),
+		Certificate: p.certificate(f.TLSCertFile, f.TLSKeyFile),
+		Retention: p.duration("IDEMPOTENCY_RETENTION", f.IdempotencyRetention,
+			time.Second),
+		AuthorizationLifetime: p.duration("AUTHORIZATION_LIFETIME", f.AuthorizationLifetime,
+			time.Second),
+		RequestTimeout:  p.duration("REQUEST_TIMEOUT", f.RequestTimeout, time.Second),
+		ShutdownTimeout: p.duration("SHUTDOWN_TIMEOUT", f.ShutdownTimeout, time.Second),
+		ShutdownDelay:   p.duration("SHUTDOWN_DELAY", f.ShutdownDelay, 0),
+		ConnectionsMax:  p.number("MAX_CONNECTIONS", f.MaxConnections, 1_000_000),
+		Workers:         p.number("COMMIT_WORKERS", f.CommitWorkers, 64),
+		BatchSizeMax:    p.number("COMMIT_BATCH_SIZE_MAX", f.CommitBatchSizeMax, 4096),
+		QueueSizeMax:    p.number("COMMIT_QUEUE_SIZE_MAX", f.CommitQueueSizeMax, 1_000_000),
+		ReadConnections: p.number("READ_CONNECTIONS", f.ReadConnections, 1000),
+		RateLimit:       p.rateLimit(f.RateLimitPerSecond, f.RateLimitBurst),
+		AllowDataLoss:   f.AllowDataLoss,
 	}
 	if f.AdminAddr != adminOff {
 		config.AdminAddr = p.address("ADMIN_ADDR", f.AdminAddr)
@@ -127,7 +129,8 @@ func SplitAddress(name, value string) (host, port string, err error) {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return "", "", fmt.Errorf("%s: %q is not an address such as 127.0.0.1:8080 or :8080", name, value)
+		return "", "", fmt.Errorf("%s: %q is not an address such as 127.0.0.1:8080 or :8080", name,
+			value)
 	}
 	return host, port, nil
 }

@@ -34,7 +34,8 @@ func (w worker) run(ctx context.Context, logger *slog.Logger) {
 		case <-ticker.C:
 		}
 		if err := w.work(ctx); err != nil && ctx.Err() == nil {
-			logger.Warn("a background worker failed and will try again", "worker", w.name, "error", err)
+			logger.Warn("a background worker failed and will try again", "worker", w.name, "error",
+				err)
 		}
 	}
 }
@@ -52,11 +53,12 @@ func (in *Instance) workers() []worker {
 		}},
 		// An answer expires by the database's clock, when it is asked for. This gives
 		// back its space.
-		{"reaping answers", min(in.config.Retention, reapIntervalMax), func(ctx context.Context) error {
-			return untilShort(reapBatchSize, func() (int, error) {
-				return idempotency.Reap(ctx, in.Pools.General, in.config.Retention, reapBatchSize)
-			})
-		}},
+		{"reaping answers", min(in.config.Retention, reapIntervalMax),
+			func(ctx context.Context) error {
+				return untilShort(reapBatchSize, func() (int, error) {
+					return idempotency.Reap(ctx, in.Pools.General, in.config.Retention, reapBatchSize)
+				})
+			}},
 	}
 }
 

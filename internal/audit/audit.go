@@ -31,8 +31,8 @@ func (v Violation) String() string {
 	return fmt.Sprintf("%s: merchant %d, %s: %s", v.Invariant, v.MerchantID, v.Subject, v.Detail)
 }
 
-// Run reads every invariant in one snapshot and returns the violations, at most limit of
-// each invariant. No violation and no error means that the books are in order.
+// Run reads every invariant in one snapshot and returns the violations, at most limit
+// of each invariant. No violation and no error means that the books are in order.
 func Run(ctx context.Context, db Querier, limit int) ([]Violation, error) {
 	rows, err := db.Query(ctx, `
 		SELECT invariant, promise, merchant_id, subject, detail

@@ -25,14 +25,16 @@ func TestOfEachInvariantAtMostSoManyAreReported(t *testing.T) {
 	db := pgtest.New(t)
 	keepBooks(t, db)
 	admin := superuser(t, db)
-	const breaks = `UPDATE accounts SET balance = balance + 1; DELETE FROM events WHERE id <> named('b5c')` // six of I2, six of I8
+	// six of I2, six of I8
+	const breaks = `UPDATE accounts SET balance = balance + 1; DELETE FROM events WHERE id <> named('b5c')`
 	for limit, want := range map[int]int{0: 0, 1: 1, 3: 3, 6: 6, 100: 6} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			reported := map[string]int{}
 			for _, line := range afterBreaking(t, admin, breaks, limit) {
 				reported[invariantOf(line)]++
 			}
-			for _, invariant := range []string{"i2_balances_match_entries", "i8_one_event_per_change"} {
+			for _, invariant := range []string{"i2_balances_match_entries",
+				"i8_one_event_per_change"} {
 				if reported[invariant] != want {
 					t.Errorf("%d of %s, want %d", reported[invariant], invariant, want)
 				}
@@ -52,7 +54,8 @@ func TestInvariantsAreReportedInTheOrderOfTheirNumbers(t *testing.T) {
 	for i, line := range got {
 		got[i] = invariantOf(line)
 	}
-	if want := []string{"i2_balances_match_entries", "i9_nothing_is_stuck", "i12_transitions_are_legal"}; !slices.Equal(got, want) {
+	if want := []string{"i2_balances_match_entries", "i9_nothing_is_stuck",
+		"i12_transitions_are_legal"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
@@ -63,7 +66,8 @@ func TestTheApplicationMayAudit(t *testing.T) {
 	db := pgtest.New(t)
 	keepBooks(t, db)
 	pools := openPools(t, db)
-	if violations, err := audit.Run(t.Context(), pools.General, 100); err != nil || len(violations) > 0 {
+	if violations, err := audit.Run(t.Context(), pools.General, 100); err != nil ||
+		len(violations) > 0 {
 		t.Errorf("the audit says %v, %v", violations, err)
 	}
 }
@@ -75,7 +79,8 @@ func TestAnAuditThatCannotBeMadeIsNoCleanAudit(t *testing.T) {
 	if err := admin.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if violations, err := audit.Run(t.Context(), admin, 100); err == nil || !strings.Contains(err.Error(), "auditing") {
+	if violations, err := audit.Run(t.Context(), admin, 100); err == nil ||
+		!strings.Contains(err.Error(), "auditing") {
 		t.Errorf("the audit says %v, %v; want an error", violations, err)
 	}
 }
@@ -164,7 +169,8 @@ func timeOfAudit(t *testing.T, db *pgtest.DB, limit int) time.Duration {
 func chargeOnce(t *testing.T, service *payments.Service, key string) {
 	t.Helper()
 	charge := payments.Charge{
-		Amount: ledger.Money{Minor: 1, Currency: "USD"}, SourceAccount: "world", DestinationAccount: "shop", Reference: key,
+		Amount: ledger.Money{Minor: 1, Currency: "USD"}, SourceAccount: "world",
+		DestinationAccount: "shop", Reference: key,
 	}
 	if strings.HasSuffix(key, "3") {
 		charge.SourceAccount = "idle"
@@ -180,7 +186,8 @@ func chargeOnce(t *testing.T, service *payments.Service, key string) {
 
 func openPools(t *testing.T, db *pgtest.DB) *postgres.Pools {
 	t.Helper()
-	pools, err := postgres.Open(context.Background(), postgres.Options{URL: db.URL, GeneralSize: 2, MoneySize: 2})
+	pools, err := postgres.Open(context.Background(),
+		postgres.Options{URL: db.URL, GeneralSize: 2, MoneySize: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,8 +198,9 @@ func openPools(t *testing.T, db *pgtest.DB) *postgres.Pools {
 func newService(t *testing.T, db *pgtest.DB) *payments.Service {
 	t.Helper()
 	service := payments.New(payments.Config{
-		Pools: openPools(t, db), Retention: time.Hour, Workers: 2, BatchSizeMax: 512, QueueSizeMax: 1000,
-		Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
+		Pools: openPools(t, db), Retention: time.Hour, Workers: 2, BatchSizeMax: 512,
+		QueueSizeMax: 1000,
+		Timeout:      10 * time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(service.Close)
 	return service

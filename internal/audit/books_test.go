@@ -140,7 +140,8 @@ func afterBreaking(t *testing.T, admin *pgx.Conn, breaks string, limit int) []st
 		t.Fatal(err)
 	}
 	defer tx.Rollback(context.Background())
-	if _, err := tx.Exec(t.Context(), `SET LOCAL session_replication_role = replica;`+breaks); err != nil {
+	if _, err := tx.Exec(t.Context(),
+		`SET LOCAL session_replication_role = replica;`+breaks); err != nil {
 		t.Fatalf("%s: %v", breaks, err)
 	}
 	violations, err := audit.Run(t.Context(), tx, limit)

@@ -95,7 +95,9 @@ type call struct {
 	done      chan struct{}
 }
 
-func do(ctx context.Context, group *groupcommit.Group[string, *item], key string, value int) *call {
+func do(
+	ctx context.Context, group *groupcommit.Group[string, *item], key string, value int,
+) *call {
 	c := &call{done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
@@ -114,7 +116,8 @@ func (c *call) want(t *testing.T, result int, committed bool, err error) {
 	t.Helper()
 	<-c.done
 	if c.result != result || c.committed != committed || !errors.Is(c.err, err) {
-		t.Errorf("Do = %d, %t, %v; want %d, %t, %v", c.result, c.committed, c.err, result, committed, err)
+		t.Errorf("Do = %d, %t, %v; want %d, %t, %v", c.result, c.committed, c.err, result,
+			committed, err)
 	}
 }
 
@@ -294,7 +297,8 @@ func TestAFullQueueRefusesAtOnce(t *testing.T) {
 		d := newDisk()
 		group := newGroup(t, d, func(c *groupcommit.Config[*item]) { c.QueueSizeMax = 2 })
 		calls := []*call{
-			do(t.Context(), group, "in flight", 1), do(t.Context(), group, "waits", 2), do(t.Context(), group, "waits", 3),
+			do(t.Context(), group, "in flight", 1), do(t.Context(), group, "waits", 2),
+			do(t.Context(), group, "waits", 3),
 		}
 		do(t.Context(), group, "one too many", 4).want(t, 0, false, groupcommit.ErrQueueFull)
 		d.allow <- struct{}{}
@@ -310,7 +314,8 @@ func TestABatchIsNoLargerThanItsLimit(t *testing.T) {
 		d := newDisk()
 		group := newGroup(t, d, func(c *groupcommit.Config[*item]) { c.BatchSizeMax = 2 })
 		calls := []*call{
-			do(t.Context(), group, "a", 1), do(t.Context(), group, "b", 2), do(t.Context(), group, "c", 3), do(t.Context(), group, "d", 4),
+			do(t.Context(), group, "a", 1), do(t.Context(), group, "b", 2),
+			do(t.Context(), group, "c", 3), do(t.Context(), group, "d", 4),
 		}
 		for range calls {
 			d.allow <- struct{}{}
@@ -331,7 +336,8 @@ func TestOnePoisonousItemFailsAlone(t *testing.T) {
 		{"an error", -1, func(err error) bool { return errors.Is(err, errPoison) }},
 		{"a panic", -2, func(err error) bool {
 			var panicked *groupcommit.PanicError
-			return errors.As(err, &panicked) && panicked.Value == "a bug" && len(panicked.Stack) > 0
+			return errors.As(err, &panicked) && panicked.Value == "a bug" &&
+				len(panicked.Stack) > 0
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -428,7 +434,8 @@ func TestAnObserverIsToldOfEveryWaitAndEveryCommit(t *testing.T) {
 			}
 		})
 		a := do(t.Context(), group, "a", 1)
-		b, duplicate, poison := do(t.Context(), group, "b", 2), do(t.Context(), group, "b", 2), do(t.Context(), group, "c", -1)
+		b, duplicate, poison := do(t.Context(), group, "b", 2), do(t.Context(), group, "b", 2),
+			do(t.Context(), group, "c", -1)
 		time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
 		for range 4 {
 			d.allow <- struct{}{}

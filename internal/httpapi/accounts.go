@@ -66,7 +66,8 @@ func (b *accountRequest) terms() (ledger.Terms, error) {
 	if err != nil {
 		return ledger.Terms{}, err
 	}
-	terms := ledger.Terms{Currency: ledger.Currency(*b.Currency), Name: b.Name.value(), Metadata: metadata}
+	terms := ledger.Terms{Currency: ledger.Currency(*b.Currency), Name: b.Name.value(),
+		Metadata: metadata}
 	if !b.OverdraftLimit.unlimited {
 		minor := int64(b.OverdraftLimit.minor)
 		terms.OverdraftLimit = &minor
@@ -140,13 +141,16 @@ type accountAt struct {
 	At       string          `json:"at"`
 }
 
-func (a *api) writeAccountAt(w http.ResponseWriter, r *http.Request, account *ledger.Account, at time.Time) error {
+func (a *api) writeAccountAt(
+	w http.ResponseWriter, r *http.Request, account *ledger.Account, at time.Time,
+) error {
 	balance, err := a.Accounts.BalanceAt(r.Context(), account.Ref, at)
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, &accountAt{
-		ID: account.AccountID, Currency: account.Currency, Balance: balance, At: at.UTC().Format(payments.TimeFormat),
+		ID: account.AccountID, Currency: account.Currency, Balance: balance,
+		At: at.UTC().Format(payments.TimeFormat),
 	})
 }
 

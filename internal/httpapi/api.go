@@ -51,7 +51,9 @@ func New(config Config) http.Handler {
 	r.Use(a.identify, a.observe, a.recoverPanic, a.echoKey, a.admit, middleware.GetHead)
 	r.NotFound(a.handle(func(http.ResponseWriter, *http.Request) error { return errNotFound }))
 	r.MethodNotAllowed(a.methodNotAllowed(r))
-	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
+	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) {
+		writeText(w, http.StatusOK, "ok\n")
+	})
 	r.Get("/readyz", a.readyz)
 	a.routeDocs(r)
 	a.routeConsole(r)
@@ -113,7 +115,8 @@ func (a *api) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		req := &request{id: uuid.Must(uuid.NewV7())}
 		w.Header().Set("Request-Id", payments.FormatRequestID(req.id))
-		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestKey{}, req), a.RequestTimeout)
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestKey{}, req),
+			a.RequestTimeout)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
@@ -195,7 +198,8 @@ func pathParameter(r *http.Request, name string) string {
 }
 
 // methods are those that a route may have.
-var methods = []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete}
+var methods = []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost,
+	http.MethodPatch, http.MethodDelete}
 
 // methodNotAllowed answers 405 with the methods that the path does have, whatever its
 // id.
@@ -207,7 +211,8 @@ func (a *api) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 		}
 		var allowed []string
 		for _, method := range methods {
-			if method == http.MethodHead && len(allowed) > 0 || routes.Match(chi.NewRouteContext(), method, path) {
+			if method == http.MethodHead && len(allowed) > 0 ||
+				routes.Match(chi.NewRouteContext(), method, path) {
 				allowed = append(allowed, method)
 			}
 		}

@@ -17,16 +17,19 @@ type captureRequest struct {
 // postCapture moves the money that an authorization holds, once per key.
 func (a *api) postCapture(w http.ResponseWriter, r *http.Request) error {
 	var body captureRequest
-	return a.change(w, r, &body, func(caller payments.Caller, id uuid.UUID) (payments.Reply, error) {
-		return a.Payments.Capture(r.Context(), caller, payments.Capture{PaymentID: id, Amount: body.Amount.value()})
-	})
+	return a.change(w, r, &body,
+		func(caller payments.Caller, id uuid.UUID) (payments.Reply, error) {
+			return a.Payments.Capture(r.Context(), caller,
+				payments.Capture{PaymentID: id, Amount: body.Amount.value()})
+		})
 }
 
 // postCancel frees the money that an authorization holds, once per key.
 func (a *api) postCancel(w http.ResponseWriter, r *http.Request) error {
-	return a.change(w, r, &struct{}{}, func(caller payments.Caller, id uuid.UUID) (payments.Reply, error) {
-		return a.Payments.Cancel(r.Context(), caller, id)
-	})
+	return a.change(w, r, &struct{}{},
+		func(caller payments.Caller, id uuid.UUID) (payments.Reply, error) {
+			return a.Payments.Cancel(r.Context(), caller, id)
+		})
 }
 
 // refundRequest is the body of POST /payments/{id}/refunds.
@@ -38,17 +41,19 @@ type refundRequest struct {
 // postRefund gives money back, once per key.
 func (a *api) postRefund(w http.ResponseWriter, r *http.Request) error {
 	var body refundRequest
-	return a.change(w, r, &body, func(caller payments.Caller, id uuid.UUID) (payments.Reply, error) {
-		return a.Payments.Refund(r.Context(), caller, payments.RefundRequest{
-			PaymentID: id, Amount: body.Amount.value(), Reason: body.Reason.value(),
+	return a.change(w, r, &body,
+		func(caller payments.Caller, id uuid.UUID) (payments.Reply, error) {
+			return a.Payments.Refund(r.Context(), caller, payments.RefundRequest{
+				PaymentID: id, Amount: body.Amount.value(), Reason: body.Reason.value(),
+			})
 		})
-	})
 }
 
 // change reads a keyed request about one payment, whose body may be left out, and
 // answers what do replies.
 func (a *api) change(
-	w http.ResponseWriter, r *http.Request, body any, do func(payments.Caller, uuid.UUID) (payments.Reply, error),
+	w http.ResponseWriter, r *http.Request, body any,
+	do func(payments.Caller, uuid.UUID) (payments.Reply, error),
 ) error {
 	caller, err := callerOf(r)
 	if err != nil {
@@ -93,7 +98,8 @@ func (a *api) listRefunds(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	refunds, err := a.Payments.Refunds(r.Context(), requestOf(r).identity.MerchantID, id, before, q.limit+1)
+	refunds, err := a.Payments.Refunds(r.Context(), requestOf(r).identity.MerchantID, id, before,
+		q.limit+1)
 	if err != nil {
 		return err
 	}
@@ -111,7 +117,8 @@ func (a *api) getRefund(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return payments.ErrRefundNotFound
 	}
-	refund, err := a.Payments.GetRefund(r.Context(), requestOf(r).identity.MerchantID, id, refundID)
+	refund, err := a.Payments.GetRefund(r.Context(), requestOf(r).identity.MerchantID, id,
+		refundID)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,8 @@ import (
 // The console is a page, and a caller of this API like any other (see package console).
 
 // consolePage stands beside the documentation's templates, for their navigation.
-var consolePage = template.Must(template.Must(docsPages.Clone()).ParseFS(console.Files, "console.html")).Lookup("console.html")
+var consolePage = template.Must(template.Must(docsPages.Clone()).
+	ParseFS(console.Files, "console.html")).Lookup("console.html")
 
 // consoleSecurity also has the browser refuse to make markup of a text. (Swagger UI
 // does make some.)
@@ -22,7 +23,8 @@ const consoleSecurity = pageSecurity + "; require-trusted-types-for 'script'; tr
 
 func (a *api) routeConsole(r chi.Router) {
 	r.Get("/console", a.handle(func(w http.ResponseWriter, _ *http.Request) error {
-		return htmlPage{template: consolePage, data: ledger.Currencies(), security: consoleSecurity}.write(w)
+		return htmlPage{template: consolePage, data: ledger.Currencies(),
+			security: consoleSecurity}.write(w)
 	}))
 	a.routeAssets(r, "/console/assets/", consoleAssets()...)
 }
@@ -33,7 +35,8 @@ func consoleAssets() (assets []asset) {
 		panic(err) // the pattern is well-formed
 	}
 	for _, file := range files {
-		assets = append(assets, asset{name: file[len("assets/"):], content: mustRead(console.Files, file)})
+		assets = append(assets,
+			asset{name: file[len("assets/"):], content: mustRead(console.Files, file)})
 	}
 	return assets
 }

@@ -45,8 +45,10 @@ func decodeAs(w http.ResponseWriter, r *http.Request, value any, types ...string
 	if r.Header.Get("Content-Encoding") != "" {
 		return errMediaType
 	}
-	contentType := strings.Join(r.Header["Content-Type"], ", ") // two name no type: readers could differ about which counts
-	if mediaType, _, err := mime.ParseMediaType(contentType); err != nil || !slices.Contains(types, mediaType) {
+	// two name no type: readers could differ about which counts
+	contentType := strings.Join(r.Header["Content-Type"], ", ")
+	if mediaType, _, err := mime.ParseMediaType(contentType); err != nil ||
+		!slices.Contains(types, mediaType) {
 		return errMediaType
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodySizeMax))
@@ -75,9 +77,11 @@ func explain(err error) error {
 	var invalid *invalidRequest
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntactic):
-		return &invalidRequest{detail: "the member occurs twice", pointer: string(syntactic.JSONPointer)}
+		return &invalidRequest{detail: "the member occurs twice",
+			pointer: string(syntactic.JSONPointer)}
 	case errors.As(err, &syntactic):
-		return &invalidRequest{detail: fmt.Sprintf("the body is not valid JSON at byte %d", syntactic.ByteOffset)}
+		return &invalidRequest{detail: fmt.Sprintf("the body is not valid JSON at byte %d",
+			syntactic.ByteOffset)}
 	case errors.As(err, &semantic):
 		pointer := string(semantic.JSONPointer)
 		switch {
@@ -104,7 +108,8 @@ func (n *integer) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	if value.Kind() != '0' || strings.ContainsAny(string(value), ".eE") {
 		return &invalidRequest{detail: "must be a JSON integer"}
 	}
-	nearest, _ := strconv.ParseInt(string(value), 10, 64) // its only error here is that of the range
+	// its only error here is that of the range
+	nearest, _ := strconv.ParseInt(string(value), 10, 64)
 	*n = integer(nearest)
 	return nil
 }
@@ -144,7 +149,8 @@ func texts(pairs map[string]text) (map[string]string, error) {
 	plain := make(map[string]string, len(pairs))
 	for key, value := range pairs {
 		if strings.ContainsRune(key, 0) {
-			return nil, &invalidRequest{detail: "names must not contain U+0000", pointer: "/metadata"}
+			return nil, &invalidRequest{detail: "names must not contain U+0000",
+				pointer: "/metadata"}
 		}
 		plain[key] = string(value)
 	}

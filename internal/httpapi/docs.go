@@ -27,14 +27,20 @@ func (a *api) routeDocs(r chi.Router) {
 	r.Get("/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		writeBody(w, http.StatusOK, "application/yaml", contract.Document)
 	})
-	r.Get("/docs", a.handle(func(w http.ResponseWriter, _ *http.Request) error { return writeDocs(w, "contract.html", nil) }))
-	r.Get("/docs/errors", a.handle(func(w http.ResponseWriter, _ *http.Request) error { return writeDocs(w, "errors.html", errorPages()) }))
+	r.Get("/docs", a.handle(func(w http.ResponseWriter, _ *http.Request) error {
+		return writeDocs(w, "contract.html", nil)
+	}))
+	r.Get("/docs/errors", a.handle(func(w http.ResponseWriter, _ *http.Request) error {
+		return writeDocs(w, "errors.html", errorPages())
+	}))
 	r.Get("/docs/errors/{code}", a.handle(getErrorPage))
 	a.routeAssets(r, "/docs/assets/",
 		asset{name: "docs.css", content: mustRead(docsFiles, "docs/docs.css")},
 		asset{name: "docs.js", content: mustRead(docsFiles, "docs/docs.js")},
-		asset{name: "swagger-ui.css", content: mustRead(swaggerui.FS, "swagger-ui.css.gz"), compressed: true},
-		asset{name: "swagger-ui-bundle.js", content: mustRead(swaggerui.FS, "swagger-ui-bundle.js.gz"), compressed: true},
+		asset{name: "swagger-ui.css", content: mustRead(swaggerui.FS, "swagger-ui.css.gz"),
+			compressed: true},
+		asset{name: "swagger-ui-bundle.js",
+			content: mustRead(swaggerui.FS, "swagger-ui-bundle.js.gz"), compressed: true},
 		asset{name: "favicon-32x32.png", content: mustRead(swaggerui.FS, "favicon-32x32.png")},
 	)
 }
@@ -60,14 +66,17 @@ func newErrorPage(code string, k problem.Kind) errorPage {
 	switch k.Retry {
 	case problem.SameKey:
 		page.KeyUsed = "No"
-		page.Advice = "This answer is not stored. Send the request again with the same key, never with a new one: " +
+		page.Advice = "This answer is not stored. Send the request again with the same key, " +
+			"never with a new one: " +
 			"an older copy of it may still be under way."
 	case problem.NewKey:
 		page.KeyUsed = "Yes"
-		page.Advice = "This answer is stored with the key. Every retry gets it again. Another attempt takes a new key."
+		page.Advice = "This answer is stored with the key. Every retry gets it again. Another " +
+			"attempt takes a new key."
 	case problem.Never:
 		page.KeyUsed = "By something that is done"
-		page.Advice = "Sending this request again will not help. The payment that payment_id names says what was done."
+		page.Advice = "Sending this request again will not help. The payment that payment_id " +
+			"names says what was done."
 	}
 	return page
 }

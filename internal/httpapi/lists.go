@@ -23,7 +23,8 @@ func (a *api) listAccounts(w http.ResponseWriter, r *http.Request) error {
 	if q.position != nil && !ledger.ValidAccountID(after) {
 		return errCursor
 	}
-	accounts, err := a.Accounts.List(r.Context(), requestOf(r).identity.MerchantID, after, q.limit+1)
+	accounts, err := a.Accounts.List(r.Context(), requestOf(r).identity.MerchantID, after,
+		q.limit+1)
 	if err != nil {
 		return err
 	}
@@ -55,16 +56,18 @@ func (a *api) listEntries(w http.ResponseWriter, r *http.Request) error {
 		}
 		before = int64(binary.BigEndian.Uint64(q.position)) //nolint:gosec // as it was written below
 	}
-	if _, err := a.Accounts.Get(r.Context(), ref); err != nil { // no such account is not an empty statement
+	// no such account is not an empty statement
+	if _, err := a.Accounts.Get(r.Context(), ref); err != nil {
 		return err
 	}
 	entries, err := a.Accounts.Entries(r.Context(), ref, before, q.limit+1)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, pageOf(&q, entries, viewEntry, func(e *ledger.WrittenEntry) []byte {
-		return binary.BigEndian.AppendUint64(nil, uint64(e.Sequence)) //nolint:gosec // from 1 on
-	}))
+	return writeJSON(w, http.StatusOK,
+		pageOf(&q, entries, viewEntry, func(e *ledger.WrittenEntry) []byte {
+			return binary.BigEndian.AppendUint64(nil, uint64(e.Sequence)) //nolint:gosec // from 1 on
+		}))
 }
 
 func viewEntry(e *ledger.WrittenEntry) entryJSON {
@@ -84,7 +87,8 @@ func viewEntry(e *ledger.WrittenEntry) entryJSON {
 // more. Under a key there is one payment or none: the question of a caller who has lost
 // everything else.
 func (a *api) listPayments(w http.ResponseWriter, r *http.Request) error {
-	q, err := listQueryOf(r, "status", "reference", "idempotency_key", "account", "created_after", "created_before")
+	q, err := listQueryOf(r, "status", "reference", "idempotency_key", "account", "created_after",
+		"created_before")
 	if err != nil {
 		return err
 	}
@@ -96,7 +100,8 @@ func (a *api) listPayments(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	found, err := a.Payments.List(r.Context(), requestOf(r).identity.MerchantID, filter, before, q.limit)
+	found, err := a.Payments.List(r.Context(), requestOf(r).identity.MerchantID, filter, before,
+		q.limit)
 	if err != nil {
 		return err
 	}
@@ -145,7 +150,8 @@ func moment(values url.Values, name string) (*time.Time, error) {
 	}
 	var at time.Time
 	if err := at.UnmarshalText([]byte(values.Get(name))); err != nil { // stricter than time.Parse
-		return nil, &invalidRequest{detail: name + " must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z (a + is written %2B)"}
+		return nil, &invalidRequest{detail: name +
+			" must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z (a + is written %2B)"}
 	}
 	return &at, nil
 }

@@ -52,7 +52,9 @@ func (a *api) observe(next http.Handler) http.Handler {
 	})
 }
 
-func exchangeOf(r *http.Request, answer middleware.WrapResponseWriter, took time.Duration) *Exchange {
+func exchangeOf(
+	r *http.Request, answer middleware.WrapResponseWriter, took time.Duration,
+) *Exchange {
 	req := requestOf(r)
 	return &Exchange{
 		RequestID:  answer.Header().Get("Request-Id"),

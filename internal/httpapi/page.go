@@ -77,7 +77,8 @@ func listQueryOf(r *http.Request, filters ...string) (listQuery, error) {
 func pageSize(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > pageSizeMax || text != strconv.Itoa(n) {
-		return 0, &invalidRequest{detail: fmt.Sprintf("limit must be a number from 1 to %d", pageSizeMax)}
+		return 0, &invalidRequest{detail: fmt.Sprintf("limit must be a number from 1 to %d",
+			pageSizeMax)}
 	}
 	return n, nil
 }
@@ -115,10 +116,14 @@ func (q *listQuery) readCursor(text string) (position []byte, err error) {
 }
 
 // errCursor never says whether the cursor is somebody else's.
-var errCursor = &invalidRequest{detail: "cursor is not one that this list, with these filters, has given out"}
+var errCursor = &invalidRequest{
+	detail: "cursor is not one that this list, with these filters, has given out",
+}
 
 // pageOf shows what fits of things, which are one more than fits if there is more.
-func pageOf[T, V any](q *listQuery, things []T, view func(*T) V, position func(*T) []byte) *page[V] {
+func pageOf[T, V any](
+	q *listQuery, things []T, view func(*T) V, position func(*T) []byte,
+) *page[V] {
 	shown := things[:min(len(things), q.limit)]
 	p := &page[V]{Data: make([]V, len(shown))}
 	for i := range shown {

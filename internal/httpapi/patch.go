@@ -45,7 +45,8 @@ func (a *api) patchPayment(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	payment, err := a.Payments.Edit(r.Context(), requestOf(r).identity.MerchantID, id, condition, patch)
+	payment, err := a.Payments.Edit(r.Context(), requestOf(r).identity.MerchantID, id, condition,
+		patch)
 	if err != nil {
 		return err
 	}
@@ -63,7 +64,8 @@ func (p *patchRequest) patch() (payments.Patch, error) {
 	patch.Metadata = make(map[string]*string, len(p.Metadata.value))
 	for key, value := range p.Metadata.value {
 		if strings.ContainsRune(key, 0) {
-			return patch, &invalidRequest{detail: "names must not contain U+0000", pointer: "/metadata"}
+			return patch, &invalidRequest{detail: "names must not contain U+0000",
+				pointer: "/metadata"}
 		}
 		patch.Metadata[key] = (*string)(value)
 	}

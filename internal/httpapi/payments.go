@@ -55,7 +55,8 @@ func callerOf(r *http.Request) (payments.Caller, error) {
 		return payments.Caller{}, err
 	}
 	req := requestOf(r)
-	key := idempotency.Key{MerchantID: req.identity.MerchantID, Scope: idempotency.ScopeClient, Value: value}
+	key := idempotency.Key{MerchantID: req.identity.MerchantID, Scope: idempotency.ScopeClient,
+		Value: value}
 	return payments.Caller{Key: key, RequestID: req.id}, nil
 }
 
@@ -68,14 +69,16 @@ func (c *chargeRequest) charge() (payments.Charge, error) {
 		return payments.Charge{}, err
 	}
 	if (c.SourceAccount == nil) == (c.PaymentMethod == nil) {
-		return payments.Charge{}, &invalidRequest{detail: "give exactly one of source_account and payment_method"}
+		return payments.Charge{},
+			&invalidRequest{detail: "give exactly one of source_account and payment_method"}
 	}
 	metadata, err := texts(c.Metadata)
 	if err != nil {
 		return payments.Charge{}, err
 	}
 	return payments.Charge{
-		Amount:             ledger.Money{Minor: int64(*c.Amount), Currency: ledger.Currency(*c.Currency)},
+		Amount: ledger.Money{Minor: int64(*c.Amount),
+			Currency: ledger.Currency(*c.Currency)},
 		SourceAccount:      c.SourceAccount.value(),
 		PaymentMethod:      c.PaymentMethod.value(),
 		DestinationAccount: c.DestinationAccount.value(),

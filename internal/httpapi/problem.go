@@ -20,14 +20,24 @@ import (
 
 // Errors that arise here and not in a service.
 var (
-	errNotFound             = errors.New("there is nothing here")
-	errMethodNotAllowed     = errors.New("this resource does not have that method")
-	errReadOnlyKey          = errors.New("this API key may only read")
-	errCrossOrigin          = errors.New("a browser says that a page of another origin sends this; such a page may only read")
-	errBodyTooLarge         = fmt.Errorf("the body may have at most %d bytes", bodySizeMax)
-	errMediaType            = errors.New("the body must be application/json (in a PATCH also application/merge-patch+json), not compressed")
-	errPreconditionRequired = errors.New("If-Match with the payment's ETag is required, so that nobody's change is undone unseen")
-	errRateLimited          = errors.New("this merchant sends more requests than it may; Retry-After says when the next one may come")
+	errNotFound         = errors.New("there is nothing here")
+	errMethodNotAllowed = errors.New("this resource does not have that method")
+	errReadOnlyKey      = errors.New("this API key may only read")
+	errCrossOrigin      = errors.New(
+		"a browser says that a page of another origin sends this; such a page may only read",
+	)
+	errBodyTooLarge = fmt.Errorf("the body may have at most %d bytes", bodySizeMax)
+	errMediaType    = errors.New(
+		"the body must be application/json (in a PATCH also application/merge-patch+json), not " +
+			"compressed",
+	)
+	errPreconditionRequired = errors.New(
+		"If-Match with the payment's ETag is required, so that nobody's change is undone unseen",
+	)
+	errRateLimited = errors.New(
+		"this merchant sends more requests than it may; Retry-After says when the next one may " +
+			"come",
+	)
 )
 
 // pointerLengthMax is the longest pointer that an answer has, in bytes. A caller's own
@@ -77,7 +87,8 @@ func problemOf(err error) *problem.Document {
 		errors.Is(err, context.Canceled) {
 		return problem.New("unavailable", "the database cannot be used right now")
 	}
-	return problem.New("internal_error", "the details are in the service's log, under the request_id")
+	return problem.New("internal_error",
+		"the details are in the service's log, under the request_id")
 }
 
 var translations = []struct {

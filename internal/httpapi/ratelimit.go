@@ -35,7 +35,8 @@ func newRateLimiter(limit RateLimit) *rateLimiter {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	window := (limit.Burst + limit.PerSecond - 1) / limit.PerSecond // the seconds in which an empty bucket fills, rounded up
+	// the seconds in which an empty bucket fills, rounded up
+	window := (limit.Burst + limit.PerSecond - 1) / limit.PerSecond
 	return &rateLimiter{limit, fmt.Sprintf(`"default";q=%d;w=%d`, limit.Burst, window), buckets}
 }
 

@@ -20,7 +20,8 @@ import (
 // pageSecurity lets a page load what this service serves and run only its files: no
 // script or style that stands in a page itself, so that a text that found its way into
 // one stays text. (data: are the icons in Swagger UI's stylesheet.)
-const pageSecurity = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+const pageSecurity = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' " +
+	"data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // htmlPage is a page that is about to be served.

@@ -32,7 +32,9 @@ type Key struct {
 // Reasons for which a key cannot be read.
 var (
 	ErrKeyMissing = errors.New("the Idempotency-Key header is missing")
-	ErrKeyInvalid = errors.New("the Idempotency-Key header is not a string of 1 to 255 visible ASCII characters")
+	ErrKeyInvalid = errors.New(
+		"the Idempotency-Key header is not a string of 1 to 255 visible ASCII characters",
+	)
 )
 
 // ParseKey reads the values of the Idempotency-Key header field. The draft makes it a

@@ -25,7 +25,10 @@ func TestAKeyIsReadAsTheDraftSays(t *testing.T) {
 		{"spaces inside a string stay", []string{`" a "`}, " a ", nil},
 		{"a quote inside a bare key", []string{`a"b`}, `a"b`, nil},
 		{"the longest", []string{strings.Repeat("k", 255)}, strings.Repeat("k", 255), nil},
-		{"the longest, counted after unquoting", []string{`"` + strings.Repeat(`\\`, 255) + `"`}, strings.Repeat(`\`, 255), nil},
+		{
+			"the longest, counted after unquoting",
+			[]string{`"` + strings.Repeat(`\\`, 255) + `"`}, strings.Repeat(`\`, 255), nil,
+		},
 
 		{"missing", nil, "", idempotency.ErrKeyMissing},
 		{"two headers", []string{"a", "a"}, "", idempotency.ErrKeyInvalid},

@@ -45,7 +45,8 @@ func TestOnlyAnswersThatAreOlderThanTheRetentionAreReaped(t *testing.T) {
 		if err != nil || record == nil {
 			t.Fatalf("the key itself must stay: %v, %v", record, err)
 		}
-		if _, err := record.AnswerTo(record.Fingerprint, now, retention); !errors.Is(err, idempotency.ErrKeyExpired) {
+		if _, err := record.AnswerTo(record.Fingerprint, now, retention); !errors.Is(err,
+			idempotency.ErrKeyExpired) {
 			t.Errorf("a retry under %q gets %v, want %v", key, err, idempotency.ErrKeyExpired)
 		}
 	}
@@ -64,10 +65,12 @@ func TestAnInstanceWhoseClockIsWrongHasNoAnswerReapedEarly(t *testing.T) {
 	db.ageBy(t, "ahead", 30*time.Minute, -10*time.Hour)
 	db.ageBy(t, "ahead and old", 2*retention, 30*time.Minute)
 	db.reap(t, retention, 100, 1)
-	if got, want := db.answered(t), []string{"ahead", "ahead and old", "behind"}; !slices.Equal(got, want) {
+	if got, want := db.answered(t), []string{"ahead", "ahead and old",
+		"behind"}; !slices.Equal(got, want) {
 		t.Errorf("answers are left for %q, want %q", got, want)
 	}
-	db.reap(t, retention/4, 100, 2) // later: both clocks have come to an agreement about "ahead and old"
+	// later: both clocks have come to an agreement about "ahead and old"
+	db.reap(t, retention/4, 100, 2)
 }
 
 func TestAnswersAreReapedInBatches(t *testing.T) {
@@ -92,7 +95,8 @@ func TestTheMarkFollowsTheDatabasesClockAndNeverGoesBack(t *testing.T) {
 	db.reap(t, retention, 1, 0)
 	mark, after := db.mark(t), db.clock(t)
 	if mark.Before(before.Add(-retention)) || mark.After(after.Add(-retention)) {
-		t.Errorf("the mark is %v, want %v to %v", mark, before.Add(-retention), after.Add(-retention))
+		t.Errorf("the mark is %v, want %v to %v", mark, before.Add(-retention),
+			after.Add(-retention))
 	}
 	db.reap(t, 2*retention, 1, 0)
 	if got := db.mark(t); !got.Equal(mark) {
@@ -128,7 +132,8 @@ func TestReapersOfTwoInstancesShareTheWork(t *testing.T) {
 		reapers.Go(func() {
 			for deleted := 3; deleted == 3; {
 				var err error
-				if deleted, err = idempotency.Reap(context.Background(), db.Pool, retention, 3); err != nil {
+				if deleted, err = idempotency.Reap(context.Background(), db.Pool, retention,
+					3); err != nil {
 					t.Error(err)
 				}
 				reaped <- deleted
@@ -142,7 +147,8 @@ func TestReapersOfTwoInstancesShareTheWork(t *testing.T) {
 		total += deleted
 	}
 	if left := db.answered(t); total != charges || len(left) > 0 {
-		t.Errorf("%d answers were reaped, and %d are left; want %d and none", total, len(left), charges)
+		t.Errorf("%d answers were reaped, and %d are left; want %d and none", total, len(left),
+			charges)
 	}
 }
 
@@ -172,7 +178,8 @@ func TestARetryThatRacesTheReaperChargesNothing(t *testing.T) {
 			for try := range 10 {
 				_, err := db.try(fmt.Sprint("key ", i))
 				refusal, refused := errors.AsType[*payments.Refusal](err)
-				if err != nil && (!refused || refusal.Code != payments.CodeKeyExpired || try == 0) {
+				if err != nil && (!refused || refusal.Code != payments.CodeKeyExpired ||
+					try == 0) {
 					t.Errorf("try %d of key %d: %v", try, i, err)
 				}
 				expired <- refused
@@ -192,7 +199,8 @@ func TestARetryThatRacesTheReaperChargesNothing(t *testing.T) {
 	if heard == 0 {
 		t.Error("no retry met the reaper")
 	}
-	account, err := ledger.NewAccounts(db.Pool).Get(t.Context(), ledger.Ref{MerchantID: 1, AccountID: "shop"})
+	account, err := ledger.NewAccounts(db.Pool).
+		Get(t.Context(), ledger.Ref{MerchantID: 1, AccountID: "shop"})
 	if err != nil || account.Posted != keys {
 		t.Errorf("shop got %d, %v; want %d", account.Posted, err, keys)
 	}
@@ -224,7 +232,8 @@ func TestABatchReadsLittleMoreThanItDeletes(t *testing.T) {
 	// lie in the order of their time.
 	storeAnswers(t, admin, many, retention/3)
 	if read := readByReaping(t, admin, limit, 0); read > slack {
-		t.Errorf("it read %d rows of %d, where reaped ones had been, to find that none is old enough", read, 2*many)
+		t.Errorf("it read %d rows of %d, where reaped ones had been, to find that none is old "+
+			"enough", read, 2*many)
 	}
 }
 
@@ -251,7 +260,8 @@ func readByReaping(t *testing.T, admin *pgx.Conn, limit int, want int) (rows int
 	}
 	defer tx.Rollback(context.Background())
 	before := rowsRead(t, tx)
-	if deleted, err := idempotency.Reap(t.Context(), tx, retention, limit); err != nil || deleted != want {
+	if deleted, err := idempotency.Reap(t.Context(), tx, retention, limit); err != nil ||
+		deleted != want {
 		t.Fatalf("deleted %d, %v; want %d", deleted, err, want)
 	}
 	return rowsRead(t, tx) - before
@@ -280,13 +290,15 @@ func newBooks(t *testing.T) *books {
 	execute(t, db.Pool, `INSERT INTO merchants (id, name) VALUES (1, 'one')`)
 	execute(t, db.Pool, `
 		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit) VALUES (1, 'world', 'USD', NULL), (1, 'shop', 'USD', 0)`)
-	pools, err := postgres.Open(context.Background(), postgres.Options{URL: db.URL, GeneralSize: 2, MoneySize: 2})
+	pools, err := postgres.Open(context.Background(),
+		postgres.Options{URL: db.URL, GeneralSize: 2, MoneySize: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	service := payments.New(payments.Config{
-		Pools: pools, Retention: 720 * time.Hour, Workers: 2, BatchSizeMax: 512, QueueSizeMax: 1000,
-		Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
+		Pools: pools, Retention: 720 * time.Hour, Workers: 2, BatchSizeMax: 512,
+		QueueSizeMax: 1000,
+		Timeout:      10 * time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() {
 		service.Close()
@@ -300,8 +312,10 @@ func keyNamed(name string) idempotency.Key {
 }
 
 func (b *books) try(key string) (payments.Reply, error) {
-	charge := payments.Charge{Amount: ledger.Money{Minor: 1, Currency: "USD"}, SourceAccount: "world", DestinationAccount: "shop"}
-	return b.service.Charge(context.Background(), payments.Caller{Key: keyNamed(key), RequestID: uuid.Must(uuid.NewV7())}, charge)
+	charge := payments.Charge{Amount: ledger.Money{Minor: 1, Currency: "USD"},
+		SourceAccount: "world", DestinationAccount: "shop"}
+	return b.service.Charge(context.Background(),
+		payments.Caller{Key: keyNamed(key), RequestID: uuid.Must(uuid.NewV7())}, charge)
 }
 
 func (b *books) charge(t *testing.T, key string) {
@@ -342,7 +356,8 @@ func (b *books) ageBy(t *testing.T, key string, database, instance time.Duration
 
 func (b *books) reap(t *testing.T, retention time.Duration, limit int, want int) {
 	t.Helper()
-	if deleted, err := idempotency.Reap(t.Context(), b.Pool, retention, limit); err != nil || deleted != want {
+	if deleted, err := idempotency.Reap(t.Context(), b.Pool, retention, limit); err != nil ||
+		deleted != want {
 		t.Errorf("reaped %d, %v; want %d", deleted, err, want)
 	}
 }

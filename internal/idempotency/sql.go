@@ -155,7 +155,9 @@ func QueueAnswers(q *pgx.Batch, records []*Record, at time.Time) {
 
 // Find reads what one key stands for, and the database's clock. The record is nil if
 // the key is free.
-func Find(ctx context.Context, conn *pgx.Conn, key Key) (record *Record, now time.Time, err error) {
+func Find(
+	ctx context.Context, conn *pgx.Conn, key Key,
+) (record *Record, now time.Time, err error) {
 	q := &pgx.Batch{}
 	records := QueueRecords(q, []Key{key})
 	q.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })

@@ -29,8 +29,10 @@ var (
 		"an account id is 1 to 64 of A-Z a-z 0-9 _ . : - and begins with a letter, a digit or _")
 	ErrServiceAccount = errors.New(
 		"ids that begin with " + serviceAccountPrefix + " are the service's own")
-	ErrCurrencyFixed   = errors.New("an account's currency never changes")
-	ErrOverdraftInUse  = errors.New("the account is further below zero than the new overdraft limit allows")
+	ErrCurrencyFixed  = errors.New("an account's currency never changes")
+	ErrOverdraftInUse = errors.New(
+		"the account is further below zero than the new overdraft limit allows",
+	)
 	ErrAccountClosed   = errors.New("the account is closed")
 	ErrAccountNotEmpty = errors.New("the account has money, or payments from it or to it are open")
 	ErrVersionMismatch = errors.New("the account has changed since the given version")

@@ -75,7 +75,9 @@ func put(
 	return account, created, nil
 }
 
-func whyNotPut(ctx context.Context, conn *pgx.Conn, ref Ref, terms Terms, condition IfVersion) error {
+func whyNotPut(
+	ctx context.Context, conn *pgx.Conn, ref Ref, terms Terms, condition IfVersion,
+) error {
 	account, err := get(ctx, conn, ref)
 	switch {
 	case errors.Is(err, ErrAccountNotFound):

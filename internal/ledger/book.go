@@ -14,9 +14,11 @@ import (
 var (
 	ErrInsufficientFunds = errors.New("insufficient funds")
 	ErrBalanceTooLarge   = errors.New("balance would exceed 64 bits")
-	ErrUnbalanced        = errors.New("journal is not two or more different accounts' lines that sum to zero")
-	ErrNotLocked         = errors.New("account is not among the locked ones")
-	ErrCurrencyMismatch  = errors.New("account is in another currency")
+	ErrUnbalanced        = errors.New(
+		"journal is not two or more different accounts' lines that sum to zero",
+	)
+	ErrNotLocked        = errors.New("account is not among the locked ones")
+	ErrCurrencyMismatch = errors.New("account is in another currency")
 )
 
 // Ref names one account of one merchant.
@@ -176,7 +178,8 @@ func (b *Book) Place(h Hold) error {
 	case source == nil || destination == nil:
 		return fmt.Errorf("holding from %s for %s: %w", h.Source, h.Destination, ErrNotLocked)
 	case source.Currency != h.Currency || destination.Currency != h.Currency:
-		return fmt.Errorf("holding from %s for %s: %w", h.Source, h.Destination, ErrCurrencyMismatch)
+		return fmt.Errorf("holding from %s for %s: %w", h.Source, h.Destination,
+			ErrCurrencyMismatch)
 	case !source.Covers(h.Minor):
 		return ErrInsufficientFunds
 	}
@@ -221,7 +224,8 @@ func (b *Book) check(journal Journal) error {
 		case !ok:
 			return fmt.Errorf("posting to account %s: %w", line.AccountID, ErrNotLocked)
 		case account.Currency != journal.Currency:
-			return fmt.Errorf("posting %s to account %s: %w", journal.Currency, line.AccountID, ErrCurrencyMismatch)
+			return fmt.Errorf("posting %s to account %s: %w", journal.Currency, line.AccountID,
+				ErrCurrencyMismatch)
 		case line.Minor == 0, seen[line.AccountID]:
 			return fmt.Errorf("posting to account %s: %w", line.AccountID, ErrUnbalanced)
 		case line.Minor < 0 && !account.Covers(-line.Minor):

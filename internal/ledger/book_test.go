@@ -17,11 +17,13 @@ func ref(id string) ledger.Ref { return ledger.Ref{MerchantID: 1, AccountID: id}
 // account is a locked account with a balance and an overdraft limit of 0.
 func account(id string, balance int64) ledger.Balance {
 	var noOverdraft int64
-	return ledger.Balance{Ref: ref(id), Currency: "USD", Status: ledger.StatusOpen, Posted: balance, OverdraftLimit: &noOverdraft}
+	return ledger.Balance{Ref: ref(id), Currency: "USD", Status: ledger.StatusOpen,
+		Posted: balance, OverdraftLimit: &noOverdraft}
 }
 
 func journal(lines ...ledger.Line) ledger.Journal {
-	return ledger.Journal{MerchantID: 1, ID: uuid.New(), PaymentID: uuid.New(), Currency: "USD", Lines: lines}
+	return ledger.Journal{MerchantID: 1, ID: uuid.New(), PaymentID: uuid.New(), Currency: "USD",
+		Lines: lines}
 }
 
 // Negative times negative passed: blnk 9bf69d2 (BUGS 41).
@@ -45,24 +47,49 @@ func TestWhatAJournalMayDo(t *testing.T) {
 		{"moves what is there", []ledger.Line{{"a", -100}, {"b", 100}}, nil},
 		{"has as many sides as it needs", []ledger.Line{{"a", -100}, {"b", 97}, {"held", 3}}, nil},
 		{"uses an overdraft to its limit", []ledger.Line{{"limited", -150}, {"b", 150}}, nil},
-		{"takes anything from an account without a limit", []ledger.Line{{"world", -ledger.AmountMax}, {"b", ledger.AmountMax}}, nil},
+		{
+			"takes anything from an account without a limit",
+			[]ledger.Line{{"world", -ledger.AmountMax}, {"b", ledger.AmountMax}}, nil,
+		},
 
-		{"never takes more than is there", []ledger.Line{{"a", -101}, {"b", 101}}, ledger.ErrInsufficientFunds},
-		{"never takes more than the overdraft allows", []ledger.Line{{"limited", -151}, {"b", 151}}, ledger.ErrInsufficientFunds},
-		{"never takes what is held", []ledger.Line{{"held", -71}, {"b", 71}}, ledger.ErrInsufficientFunds},
+		{
+			"never takes more than is there", []ledger.Line{{"a", -101}, {"b", 101}},
+			ledger.ErrInsufficientFunds,
+		},
+		{
+			"never takes more than the overdraft allows",
+			[]ledger.Line{{"limited", -151}, {"b", 151}}, ledger.ErrInsufficientFunds,
+		},
+		{
+			"never takes what is held", []ledger.Line{{"held", -71}, {"b", 71}},
+			ledger.ErrInsufficientFunds,
+		},
 		{"never makes money", []ledger.Line{{"a", -100}, {"b", 101}}, ledger.ErrUnbalanced},
 		{"never loses money", []ledger.Line{{"a", -100}, {"b", 99}}, ledger.ErrUnbalanced},
 		{"has two sides", []ledger.Line{{"b", 100}}, ledger.ErrUnbalanced},
 		{"has sides", nil, ledger.ErrUnbalanced},
 		{"does not move nothing", []ledger.Line{{"a", 0}, {"b", 0}}, ledger.ErrUnbalanced},
 		{"names an account once", []ledger.Line{{"a", -100}, {"a", 100}}, ledger.ErrUnbalanced},
-		{"does not overflow a balance", []ledger.Line{{"a", -6}, {"full", 6}}, ledger.ErrBalanceTooLarge},
-		{"does not overflow its own sum", []ledger.Line{{"b", math.MaxInt64}, {"a", 1}}, ledger.ErrUnbalanced},
-		{"keeps currencies apart", []ledger.Line{{"a", -100}, {"euros", 100}}, ledger.ErrCurrencyMismatch},
-		{"touches only what is locked", []ledger.Line{{"a", -100}, {"stranger", 100}}, ledger.ErrNotLocked},
+		{
+			"does not overflow a balance", []ledger.Line{{"a", -6}, {"full", 6}},
+			ledger.ErrBalanceTooLarge,
+		},
+		{
+			"does not overflow its own sum", []ledger.Line{{"b", math.MaxInt64}, {"a", 1}},
+			ledger.ErrUnbalanced,
+		},
+		{
+			"keeps currencies apart", []ledger.Line{{"a", -100}, {"euros", 100}},
+			ledger.ErrCurrencyMismatch,
+		},
+		{
+			"touches only what is locked", []ledger.Line{{"a", -100}, {"stranger", 100}},
+			ledger.ErrNotLocked,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			accounts := []ledger.Balance{account("a", 100), account("b", 0), limited, held, unlimited, euros, full}
+			accounts := []ledger.Balance{account("a", 100), account("b", 0), limited, held,
+				unlimited, euros, full}
 			book := ledger.NewBook(accounts...)
 			before := total(book)
 			if err := book.Post(journal(test.lines...)); !errors.Is(err, test.err) {
@@ -99,7 +126,8 @@ func TestABalanceIsWhatItsEntriesSay(t *testing.T) {
 			from := rapid.SampledFrom(ids).Draw(t, "from")
 			to := rapid.SampledFrom(ids).Draw(t, "to")
 			minor := rapid.Int64Range(-2, 10).Draw(t, "minor")
-			err := book.Post(journal(ledger.Line{AccountID: from, Minor: -minor}, ledger.Line{AccountID: to, Minor: minor}))
+			err := book.Post(journal(ledger.Line{AccountID: from, Minor: -minor},
+				ledger.Line{AccountID: to, Minor: minor}))
 			if from == to && err == nil {
 				t.Fatalf("an account paid itself")
 			}
@@ -128,9 +156,11 @@ func TestTimeNeverRunsBackwardsOnAnAccount(t *testing.T) {
 
 // A currency's exponent was ignored: go-ledger ADR-015 (BUGS 41).
 func TestCurrenciesHaveTheExponentsOfISO4217(t *testing.T) {
-	for currency, want := range map[ledger.Currency]int{"USD": 2, "EUR": 2, "JPY": 0, "KRW": 0, "KWD": 3, "BHD": 3, "CLF": 4} {
+	for currency, want := range map[ledger.Currency]int{"USD": 2, "EUR": 2, "JPY": 0, "KRW": 0,
+		"KWD": 3, "BHD": 3, "CLF": 4} {
 		if got := currency.MinorUnitDigits(); got != want || !currency.Known() {
-			t.Errorf("%s: %d digits, known %t; want %d, true", currency, got, currency.Known(), want)
+			t.Errorf("%s: %d digits, known %t; want %d, true", currency, got, currency.Known(),
+				want)
 		}
 	}
 	for _, currency := range []ledger.Currency{"usd", "US", "", "XXX", "XTS", "DEM", "US D"} {

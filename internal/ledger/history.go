@@ -23,7 +23,9 @@ import (
 // locks would starve the exclusive one.
 func (a *Accounts) BalanceAt(ctx context.Context, ref Ref, at time.Time) (minor int64, err error) {
 	var notYet bool
-	batch := &pgx.Batch{} // one implicit transaction, each statement of which sees what was committed before it
+	// one implicit transaction, each statement of which sees what was committed before
+	// it
+	batch := &pgx.Batch{}
 	batch.Queue(`
 		SELECT FROM accounts
 		WHERE merchant_id = $1 AND id = $2 AND $3 > clock_timestamp() - interval '1 minute' -- longer than any posting takes

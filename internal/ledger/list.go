@@ -34,10 +34,11 @@ func (a *Accounts) List(
 		WHERE merchant_id = $1 AND id > $2
 		ORDER BY id
 		LIMIT $3`, merchantID, afterID, limit).Query(func(rows pgx.Rows) error {
-		accounts, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (account Account, err error) {
-			err = scanAccount(row, &account)
-			return account, err
-		})
+		accounts, err = pgx.CollectRows(rows,
+			func(row pgx.CollectableRow) (account Account, err error) {
+				err = scanAccount(row, &account)
+				return account, err
+			})
 		return err
 	})
 	if err := a.pool.SendBatch(ctx, batch).Close(); err != nil {
@@ -71,7 +72,8 @@ func (a *Accounts) Entries(
 		LIMIT $4`, ref.MerchantID, ref.AccountID, beforeSequence, limit).Query(func(rows pgx.Rows) error {
 		entries, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (WrittenEntry, error) {
 			e := WrittenEntry{Entry: Entry{Ref: ref}}
-			err := row.Scan(&e.Sequence, &e.JournalID, &e.PaymentID, &e.Currency, &e.Minor, &e.BalanceAfter, &e.At)
+			err := row.Scan(&e.Sequence, &e.JournalID, &e.PaymentID, &e.Currency, &e.Minor,
+				&e.BalanceAfter, &e.At)
 			return e, err
 		})
 		return err

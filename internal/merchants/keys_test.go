@@ -28,11 +28,13 @@ func TestKeysAreMadeListedAndRevoked(t *testing.T) {
 	id, first := create(t, db)
 	other, _ := create(t, db)
 	reader, secret, err := merchants.CreateKey(t.Context(), db.Pool, id, true)
-	if err != nil || reader.MerchantID != id || !reader.ReadOnly || reader.CreatedAt.IsZero() || reader.RevokedAt != nil {
+	if err != nil || reader.MerchantID != id || !reader.ReadOnly || reader.CreatedAt.IsZero() ||
+		reader.RevokedAt != nil {
 		t.Fatalf("made was %+v, %v", reader, err)
 	}
 	keys := keysOf(t, db, id)
-	if len(keys) != 2 || keys[0].ReadOnly || !same(keys[1], reader) || len(keysOf(t, db, other)) != 1 {
+	if len(keys) != 2 || keys[0].ReadOnly || !same(keys[1], reader) ||
+		len(keysOf(t, db, other)) != 1 {
 		t.Fatalf("the keys are %+v", keys)
 	}
 	for _, text := range []string{first, secret} {
@@ -49,7 +51,8 @@ func TestKeysAreMadeListedAndRevoked(t *testing.T) {
 	if err != nil || !same(again, revoked) {
 		t.Errorf("the second time it was %+v, %v; and not %+v", again, err, revoked)
 	}
-	if keys := keysOf(t, db, id); len(keys) != 2 || keys[0].RevokedAt != nil || !same(keys[1], revoked) {
+	if keys := keysOf(t, db, id); len(keys) != 2 || keys[0].RevokedAt != nil ||
+		!same(keys[1], revoked) {
 		t.Errorf("the keys are %+v", keys)
 	}
 }
@@ -61,7 +64,8 @@ func same(a, b merchants.Key) bool {
 		}
 		return t.UnixMicro()
 	}
-	return a.MerchantID == b.MerchantID && a.ID == b.ID && a.ReadOnly == b.ReadOnly && a.CreatedAt.Equal(b.CreatedAt) &&
+	return a.MerchantID == b.MerchantID && a.ID == b.ID && a.ReadOnly == b.ReadOnly &&
+		a.CreatedAt.Equal(b.CreatedAt) &&
 		at(a.RevokedAt) == at(b.RevokedAt)
 }
 
@@ -72,10 +76,12 @@ func TestWhatIsNotThereHasNoKeys(t *testing.T) {
 	if !errors.Is(err, merchants.ErrNoMerchant) {
 		t.Errorf("a key for no merchant: %v", err)
 	}
-	if _, err := merchants.Keys(t.Context(), db.Pool, 1); !errors.Is(err, merchants.ErrNoMerchant) {
+	if _, err := merchants.Keys(t.Context(), db.Pool, 1); !errors.Is(err,
+		merchants.ErrNoMerchant) {
 		t.Errorf("the keys of no merchant: %v", err)
 	}
-	if _, err := merchants.Revoke(t.Context(), db.Pool, uuid.Must(uuid.NewV7())); !errors.Is(err, merchants.ErrNoKey) {
+	if _, err := merchants.Revoke(t.Context(), db.Pool, uuid.Must(uuid.NewV7())); !errors.Is(err,
+		merchants.ErrNoKey) {
 		t.Errorf("revoking no key: %v", err)
 	}
 }
@@ -87,7 +93,8 @@ func TestKeyIDsAreReadAsTheyWereWritten(t *testing.T) {
 	if got, err := merchants.ParseKeyID(text); err != nil || got != id {
 		t.Errorf("%s is %v, %v", text, got, err)
 	}
-	for _, invented := range []string{"", "key_", text[4:], text + "0", text[:35], "key_" + strings.Repeat("g", 32), "sk_" + text[4:]} {
+	for _, invented := range []string{"", "key_", text[4:], text + "0", text[:35], "key_" +
+		strings.Repeat("g", 32), "sk_" + text[4:]} {
 		if _, err := merchants.ParseKeyID(invented); !errors.Is(err, merchants.ErrNoKey) {
 			t.Errorf("%q: %v", invented, err)
 		}

@@ -40,7 +40,8 @@ func revoke(t *testing.T, db *pgtest.DB, apiKey string) {
 	t.Helper()
 	sum := sha256.Sum256([]byte(apiKey))
 	var id uuid.UUID
-	if err := db.Pool.QueryRow(t.Context(), `SELECT id FROM api_keys WHERE secret_sha256 = $1`, sum[:]).Scan(&id); err != nil {
+	if err := db.Pool.QueryRow(t.Context(), `SELECT id FROM api_keys WHERE secret_sha256 = $1`,
+		sum[:]).Scan(&id); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := merchants.Revoke(t.Context(), db.Pool, id); err != nil {
@@ -71,7 +72,8 @@ func TestAMerchantHasANameOfAtMost200Characters(t *testing.T) {
 		name string
 		ok   bool
 	}{
-		{"x", true}, {strings.Repeat("ü", 200), true}, {"", false}, {strings.Repeat("ü", 201), false}, {"a\x00", false},
+		{"x", true}, {strings.Repeat("ü", 200), true}, {"", false},
+		{strings.Repeat("ü", 201), false}, {"a\x00", false},
 	} {
 		_, apiKey, err := merchants.Create(t.Context(), db.Pool, test.name)
 		if (err == nil) != test.ok || (apiKey != "") != test.ok {
@@ -79,7 +81,8 @@ func TestAMerchantHasANameOfAtMost200Characters(t *testing.T) {
 		}
 	}
 	var keys int
-	if err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM api_keys`).Scan(&keys); err != nil || keys != 2 {
+	if err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM api_keys`).
+		Scan(&keys); err != nil || keys != 2 {
 		t.Errorf("%d keys for two merchants, %v", keys, err)
 	}
 }
@@ -153,7 +156,8 @@ func TestTheKeysOfAMerchantWorkSideBySide(t *testing.T) {
 	if err != nil || same != id || second == first {
 		t.Fatalf("the second time it is merchant %d with key %q, %v", same, second, err)
 	}
-	if other, _, err := merchants.CreateNamedOnce(t.Context(), db.Pool, "another shop"); err != nil || other == id {
+	if other, _, err := merchants.CreateNamedOnce(t.Context(), db.Pool,
+		"another shop"); err != nil || other == id {
 		t.Errorf("another name is merchant %d, %v", other, err)
 	}
 	authenticator := merchants.NewAuthenticator(db.Pool)
@@ -168,7 +172,8 @@ func TestTheKeysOfAMerchantWorkSideBySide(t *testing.T) {
 	}
 	revoke(t, db, first)
 	authenticator = merchants.NewAuthenticator(db.Pool)
-	if _, err := authenticator.Authenticate(t.Context(), first); !errors.Is(err, merchants.ErrUnauthorized) {
+	if _, err := authenticator.Authenticate(t.Context(), first); !errors.Is(err,
+		merchants.ErrUnauthorized) {
 		t.Errorf("the revoked key: %v", err)
 	}
 	authenticate(t, authenticator, second)

@@ -23,7 +23,8 @@ func newHTTPMetrics() httpMetrics {
 	return httpMetrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "http_requests_total",
-			Help: "Requests answered, by the pattern of their route and, for problems, the code. Status 0: cut off before an answer.",
+			Help: "Requests answered, by the pattern of their route and, for problems, the " +
+				"code. Status 0: cut off before an answer.",
 		}, []string{"route", "method", "status", "code"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "http_request_duration_seconds",
@@ -32,11 +33,13 @@ func newHTTPMetrics() httpMetrics {
 		}, []string{"route", "method"}),
 		replays: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "replays_total",
-			Help: "Requests that were given the stored answer of an earlier request under the same key.",
+			Help: "Requests that were given the stored answer of an earlier request under the " +
+				"same key.",
 		}, []string{"status"}),
 		declines: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "declines_total",
-			Help: "Payments and refunds that were declined, not counting replays of their answers.",
+			Help: "Payments and refunds that were declined, not counting replays of their " +
+				"answers.",
 		}, []string{"route", "code"}),
 	}
 }

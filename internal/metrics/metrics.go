@@ -39,7 +39,8 @@ type Metrics struct {
 
 // New makes the metrics of an instance.
 func New(s Sources) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), http: newHTTPMetrics(), queue: newQueueMetrics()}
+	m := &Metrics{registry: prometheus.NewRegistry(), http: newHTTPMetrics(),
+		queue: newQueueMetrics()}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -58,7 +59,8 @@ func (m *Metrics) Handler() http.Handler {
 
 // buildInfo says, in its labels, which build is running.
 func buildInfo() prometheus.Collector {
-	labels := prometheus.Labels{"version": "unknown", "revision": "unknown", "go_version": "unknown"}
+	labels := prometheus.Labels{"version": "unknown", "revision": "unknown",
+		"go_version": "unknown"}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		labels["version"], labels["go_version"] = info.Main.Version, info.GoVersion
 		for _, setting := range info.Settings {
@@ -68,6 +70,7 @@ func buildInfo() prometheus.Collector {
 		}
 	}
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "build_info", Help: "Always 1; the labels say which build is running.", ConstLabels: labels,
+		Namespace: namespace, Name: "build_info",
+		Help: "Always 1; the labels say which build is running.", ConstLabels: labels,
 	}, func() float64 { return 1 })
 }

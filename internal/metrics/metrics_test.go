@@ -27,7 +27,8 @@ type source struct {
 
 func newMetrics(t *testing.T) (*metrics.Metrics, *source) {
 	t.Helper()
-	pool, err := pgxpool.New(t.Context(), "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable&pool_max_conns=7")
+	pool, err := pgxpool.New(t.Context(),
+		"postgres://nobody@127.0.0.1:1/nothing?sslmode=disable&pool_max_conns=7")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,10 +69,19 @@ func TestRequestsAreCountedByRouteAndCodeAndReplaysApart(t *testing.T) {
 	t.Parallel()
 	m, _ := newMetrics(t)
 	for _, x := range []httpapi.Exchange{
-		{Method: "POST", Route: "/payments", Status: 201, MerchantID: 1, RequestID: "a", Duration: 30 * time.Millisecond},
-		{Method: "POST", Route: "/payments", Status: 201, MerchantID: 2, RequestID: "b", Replayed: true},
+		{
+			Method: "POST", Route: "/payments", Status: 201, MerchantID: 1, RequestID: "a",
+			Duration: 30 * time.Millisecond,
+		},
+		{
+			Method: "POST", Route: "/payments", Status: 201, MerchantID: 2, RequestID: "b",
+			Replayed: true,
+		},
 		{Method: "POST", Route: "/payments", Status: 402, Code: "insufficient_funds"},
-		{Method: "POST", Route: "/payments", Status: 402, Code: "insufficient_funds", Replayed: true},
+		{
+			Method: "POST", Route: "/payments", Status: 402, Code: "insufficient_funds",
+			Replayed: true,
+		},
 		{Method: "GET", Status: 404, Code: "not_found"},
 	} {
 		m.Answered(&x)
@@ -120,7 +130,8 @@ func TestStateIsReadWhenItIsAskedFor(t *testing.T) {
 	wantLines(t, scrape(t, m),
 		`paymentsvc_ready 1`,
 		`paymentsvc_waiting_callers 0`,
-		`paymentsvc_transaction_duration_seconds_count{result="outcome_unknown"} 0`, // also before the first
+		// also before the first
+		`paymentsvc_transaction_duration_seconds_count{result="outcome_unknown"} 0`,
 	)
 	s.notReady = errors.New("not now")
 	s.stats = payments.Stats{Waiting: 5, Transactions: postgres.CommitterStats{
@@ -140,8 +151,10 @@ func TestStateIsReadWhenItIsAskedFor(t *testing.T) {
 func TestNamesAreAsPrometheusWantsThem(t *testing.T) {
 	t.Parallel()
 	m, _ := newMetrics(t)
-	m.Answered(&httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402, Code: "insufficient_funds"})
-	m.Answered(&httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402, Code: "insufficient_funds", Replayed: true})
+	m.Answered(&httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402,
+		Code: "insufficient_funds"})
+	m.Answered(&httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402,
+		Code: "insufficient_funds", Replayed: true})
 	problems, err := promlint.New(strings.NewReader(scrape(t, m))).Lint()
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +170,8 @@ func TestNamesAreAsPrometheusWantsThem(t *testing.T) {
 // for everything else.
 func BenchmarkAnswered(b *testing.B) {
 	m := metrics.New(metrics.Sources{})
-	x := httpapi.Exchange{Method: "POST", Route: "/payments", Status: 201, Duration: 30 * time.Millisecond}
+	x := httpapi.Exchange{Method: "POST", Route: "/payments", Status: 201,
+		Duration: 30 * time.Millisecond}
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Answered(&x)

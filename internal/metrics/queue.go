@@ -12,12 +12,14 @@ import (
 
 // transactionBuckets reach from one flush to a fast disk to the longest that a
 // transaction may take with all of its tries.
-var transactionBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+var transactionBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5,
+	5, 10}
 
 // What a transaction came to.
 const (
-	resultCommitted   = "committed"
-	resultRefused     = "refused" // the database refused its data; a batch of several is then parted and tried again
+	resultCommitted = "committed"
+	// the database refused its data; a batch of several is then parted and tried again
+	resultRefused     = "refused"
 	resultUnavailable = "unavailable"
 	resultUnknown     = "outcome_unknown"
 )
@@ -46,7 +48,8 @@ func newQueueMetrics() queueMetrics {
 			Buckets: transactionBuckets,
 		}, []string{"result"}),
 	}
-	for _, result := range []string{resultCommitted, resultRefused, resultUnavailable, resultUnknown} {
+	for _, result := range []string{resultCommitted, resultRefused, resultUnavailable,
+		resultUnknown} {
 		q.duration.WithLabelValues(result) // so that the first one is seen as a rise from 0
 	}
 	return q

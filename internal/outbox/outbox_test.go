@@ -25,7 +25,8 @@ var at = time.Date(2026, 11, 1, 10, 0, 0, 123456000, time.UTC)
 
 func newEvent(kind, data string) outbox.Event {
 	return outbox.Event{
-		MerchantID: 1, ID: uuid.Must(uuid.NewV7()), Type: kind, PaymentID: uuid.Must(uuid.NewV7()), Data: []byte(data),
+		MerchantID: 1, ID: uuid.Must(uuid.NewV7()), Type: kind, PaymentID: uuid.Must(uuid.NewV7()),
+		Data: []byte(data),
 	}
 }
 
@@ -50,7 +51,8 @@ func stored(t *testing.T, db *pgtest.DB, where string) []outbox.Event {
 	}
 	events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e outbox.Event, err error) {
 		var data string
-		err = row.Scan(&e.MerchantID, (*[16]byte)(&e.ID), &e.Type, (*[16]byte)(&e.PaymentID), &data)
+		err = row.Scan(&e.MerchantID, (*[16]byte)(&e.ID), &e.Type, (*[16]byte)(&e.PaymentID),
+			&data)
 		e.Data = []byte(data)
 		return e, err
 	})
@@ -62,7 +64,9 @@ func stored(t *testing.T, db *pgtest.DB, where string) []outbox.Event {
 
 func wantEvents(t *testing.T, got []outbox.Event, want ...outbox.Event) {
 	t.Helper()
-	if !slices.EqualFunc(got, want, func(a, b outbox.Event) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) {
+	if !slices.EqualFunc(got, want, func(a, b outbox.Event) bool {
+		return fmt.Sprint(a) == fmt.Sprint(b)
+	}) {
 		t.Errorf("the events are\n%+v\nwant\n%+v", got, want)
 	}
 }
@@ -72,12 +76,15 @@ func TestEventsAreKeptAsTheyWereSaidInTheirOrder(t *testing.T) {
 	db := pgtest.NewBroken(t)
 	said := []outbox.Event{
 		newEvent("payment.processing", `{"id":"pay_1"}`),
-		newEvent("payment.authorized", `{ "b": 1,  "a": 1.0, "a": 2 }`), // bytes, not a value: they are signed later
+		// bytes, not a value: they are signed later
+		newEvent("payment.authorized", `{ "b": 1,  "a": 1.0, "a": 2 }`),
 		newEvent("payment.succeeded", `{"description":"\u0000 ü \"quoted\" \\ 💶"}`),
 		newEvent("payment.declined", `{}`),
 		newEvent("payment.canceled", `{}`),
 	}
-	if err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error { return insert(t.Context(), tx, said...) }); err != nil {
+	if err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error {
+		return insert(t.Context(), tx, said...)
+	}); err != nil {
 		t.Fatal(err)
 	}
 	wantEvents(t, stored(t, db, "true"), said...)
@@ -98,17 +105,20 @@ func TestAnEventExistsOnlyIfItsChangeDoes(t *testing.T) {
 			return errors.Join(insert(ctx, tx, newEvent("payment.succeeded", `{}`)), undo)
 		}, 0},
 		{"the event is refused for its type", func(ctx context.Context, tx pgx.Tx) error {
-			return insert(ctx, tx, newEvent("payment.succeeded", `{}`), newEvent("payment.lost", `{}`))
+			return insert(ctx, tx, newEvent("payment.succeeded", `{}`),
+				newEvent("payment.lost", `{}`))
 		}, 0},
 		{"the event is refused for its data", func(ctx context.Context, tx pgx.Tx) error {
-			return insert(ctx, tx, newEvent("payment.succeeded", `{}`), newEvent("payment.succeeded", `{`))
+			return insert(ctx, tx, newEvent("payment.succeeded", `{}`),
+				newEvent("payment.succeeded", `{`))
 		}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.NewBroken(t)
 			err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error {
-				if _, err := tx.Exec(t.Context(), `INSERT INTO merchants (id, name) VALUES (1, 'changed')`); err != nil {
+				if _, err := tx.Exec(t.Context(),
+					`INSERT INTO merchants (id, name) VALUES (1, 'changed')`); err != nil {
 					return err
 				}
 				return test.change(t.Context(), tx)
@@ -117,10 +127,12 @@ func TestAnEventExistsOnlyIfItsChangeDoes(t *testing.T) {
 				t.Errorf("the transaction ended with %v", err)
 			}
 			var changes int
-			if err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM merchants`).Scan(&changes); err != nil {
+			if err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM merchants`).
+				Scan(&changes); err != nil {
 				t.Fatal(err)
 			}
-			if events := len(stored(t, db, "true")); changes != test.wants || events != test.wants {
+			if events := len(stored(t, db, "true")); changes != test.wants ||
+				events != test.wants {
 				t.Errorf("%d changes and %d events, want %d of each", changes, events, test.wants)
 			}
 		})
@@ -131,8 +143,11 @@ func TestOneEventIsNotKeptTwice(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t)
 	event := newEvent("payment.succeeded", `{}`)
-	err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error { return insert(t.Context(), tx, event, event) })
-	if refused, ok := errors.AsType[*pgconn.PgError](err); !ok || refused.ConstraintName != "events_pkey" {
+	err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error {
+		return insert(t.Context(), tx, event, event)
+	})
+	if refused, ok := errors.AsType[*pgconn.PgError](err); !ok ||
+		refused.ConstraintName != "events_pkey" {
 		t.Errorf("got %v, want a refusal by events_pkey", err)
 	}
 }
@@ -143,7 +158,8 @@ func TestOneEventIsNotKeptTwice(t *testing.T) {
 func TestAnEventThatCommitsLateIsNotSkipped(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t)
-	early, late := newEvent("payment.succeeded", `{"n":1}`), newEvent("payment.succeeded", `{"n":2}`)
+	early, late := newEvent("payment.succeeded", `{"n":1}`),
+		newEvent("payment.succeeded", `{"n":2}`)
 	slow, err := db.Pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +168,9 @@ func TestAnEventThatCommitsLateIsNotSkipped(t *testing.T) {
 	if err := insert(t.Context(), slow, late); err != nil {
 		t.Fatal(err)
 	}
-	if err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error { return insert(t.Context(), tx, early) }); err != nil {
+	if err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error {
+		return insert(t.Context(), tx, early)
+	}); err != nil {
 		t.Fatal(err)
 	}
 	const settled = `transaction_id < pg_snapshot_xmin(pg_current_snapshot())`

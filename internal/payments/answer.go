@@ -39,7 +39,8 @@ func (d *decision) answer(op *operation, body []byte) idempotency.Answer {
 	switch {
 	case d.refund != nil && d.refund.Status == RefundDeclined:
 		return d.decline(op, d.refund.DeclineCode,
-			"the destination cannot pay the refund; another attempt is a new refund, with a new key")
+			"the destination cannot pay the refund; another attempt is a new refund, with a new "+
+				"key")
 	case d.refund != nil:
 		location += "/refunds/" + FormatRefundID(d.refund.ID)
 		return idempotency.Answer{Status: statusCreated, Location: location, Body: body}

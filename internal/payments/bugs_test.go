@@ -19,12 +19,14 @@ func TestOneConnectionOfEachKindIsEnoughForEverybody(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	merchantID := newMerchant(t, newService(t, db.URL), map[string]int64{"a": 1000, "b": 0})
-	pools, err := postgres.Open(context.Background(), postgres.Options{URL: db.URL, GeneralSize: 1, MoneySize: 1})
+	pools, err := postgres.Open(context.Background(),
+		postgres.Options{URL: db.URL, GeneralSize: 1, MoneySize: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := New(Config{
-		Pools: pools, Retention: time.Hour, AuthorizationLifetime: time.Hour, Workers: 1, BatchSizeMax: 8,
+		Pools: pools, Retention: time.Hour, AuthorizationLifetime: time.Hour, Workers: 1,
+		BatchSizeMax: 8,
 		QueueSizeMax: 1000, Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() {
@@ -35,8 +37,10 @@ func TestOneConnectionOfEachKindIsEnoughForEverybody(t *testing.T) {
 	for i := range 100 {
 		callers.Go(func() {
 			key := fmt.Sprint("k", i)
-			path := charge(t, s, merchantID, key, Charge{Amount: usd(3), SourceAccount: "a", DestinationAccount: "b"}).PaymentID
-			if _, err := s.Refund(t.Context(), callerWith(merchantID, "back "+key), RefundRequest{PaymentID: path}); err != nil {
+			path := charge(t, s, merchantID, key,
+				Charge{Amount: usd(3), SourceAccount: "a", DestinationAccount: "b"}).PaymentID
+			if _, err := s.Refund(t.Context(), callerWith(merchantID, "back "+key),
+				RefundRequest{PaymentID: path}); err != nil {
 				t.Error(err)
 			}
 			if _, err := s.Get(t.Context(), merchantID, path); err != nil {

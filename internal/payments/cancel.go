@@ -15,7 +15,8 @@ func (s *Service) Cancel(ctx context.Context, caller Caller, paymentID uuid.UUID
 }
 
 func newCancel(caller Caller, paymentID uuid.UUID) *operation {
-	op := newOperation(caller, fingerprintOn(operationCancel, paymentID), operationCancel, paymentID)
+	op := newOperation(caller, fingerprintOn(operationCancel, paymentID), operationCancel,
+		paymentID)
 	op.decide = func(st *state) decision { return decideCancel(st, &op.claim) }
 	return op
 }

@@ -177,7 +177,8 @@ func refuseCharge(st *state, merchantID int64, charge *Charge) *Refusal {
 			return refuseField(CodeAccountClosed, side.pointer, "the account is closed")
 		case account.Currency != charge.Amount.Currency:
 			return refuseField(CodeCurrencyMismatch, side.pointer, fmt.Sprintf(
-				"the account is in %s, the charge in %s", account.Currency, charge.Amount.Currency))
+				"the account is in %s, the charge in %s", account.Currency,
+				charge.Amount.Currency))
 		}
 	}
 	if holder, taken := st.references.holder(reference{merchantID, charge.Reference}); taken {

@@ -57,7 +57,8 @@ func TestWhatACharge(t *testing.T) {
 	holder := newID()
 	held := map[reference]uuid.UUID{{1, "taken"}: holder}
 	charge := func(source, destination string, minor int64, name string) Charge {
-		return Charge{Amount: usd(minor), SourceAccount: source, DestinationAccount: destination, Reference: name}
+		return Charge{Amount: usd(minor), SourceAccount: source, DestinationAccount: destination,
+			Reference: name}
 	}
 
 	for _, test := range []struct {
@@ -67,28 +68,58 @@ func TestWhatACharge(t *testing.T) {
 		refusal Code
 	}{
 		{"of what is there succeeds", charge("alice", "shop", 100, ""), StatusSucceeded, ""},
-		{"under a free reference succeeds", charge("alice", "shop", 100, "free"), StatusSucceeded, ""},
-		{"of more than is there is declined", charge("alice", "shop", 101, ""), StatusDeclined, ""},
-		{"of more than is there is declined, whatever its reference", charge("alice", "shop", 101, "free"), StatusDeclined, ""},
+		{
+			"under a free reference succeeds", charge("alice", "shop", 100, "free"),
+			StatusSucceeded, "",
+		},
+		{
+			"of more than is there is declined", charge("alice", "shop", 101, ""), StatusDeclined,
+			"",
+		},
+		{
+			"of more than is there is declined, whatever its reference",
+			charge("alice", "shop", 101, "free"), StatusDeclined, "",
+		},
 		{"from nowhere is refused", charge("nobody", "shop", 1, ""), "", CodeAccountNotFound},
 		{"to nowhere is refused", charge("alice", "nobody", 1, ""), "", CodeAccountNotFound},
-		{"from a closed account is refused", charge("closed", "shop", 1, ""), "", CodeAccountClosed},
-		{"to a closed account is refused", charge("alice", "closed", 1, ""), "", CodeAccountClosed},
-		{"from another currency is refused", charge("euros", "shop", 1, ""), "", CodeCurrencyMismatch},
-		{"to another currency is refused", charge("alice", "euros", 1, ""), "", CodeCurrencyMismatch},
-		{"under a reference that is held is refused", charge("alice", "shop", 1, "taken"), "", CodeDuplicateReference},
-		{"that overflows a balance is refused", charge("alice", "full", 1, ""), "", CodeUnprocessable},
+		{
+			"from a closed account is refused", charge("closed", "shop", 1, ""), "",
+			CodeAccountClosed,
+		},
+		{
+			"to a closed account is refused", charge("alice", "closed", 1, ""), "",
+			CodeAccountClosed,
+		},
+		{
+			"from another currency is refused", charge("euros", "shop", 1, ""), "",
+			CodeCurrencyMismatch,
+		},
+		{
+			"to another currency is refused", charge("alice", "euros", 1, ""), "",
+			CodeCurrencyMismatch,
+		},
+		{
+			"under a reference that is held is refused", charge("alice", "shop", 1, "taken"), "",
+			CodeDuplicateReference,
+		},
+		{
+			"that overflows a balance is refused", charge("alice", "full", 1, ""), "",
+			CodeUnprocessable,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			st := testState(held, openAccount("alice", 100), openAccount("shop", 0), closed, euros, full)
+			st := testState(held, openAccount("alice", 100), openAccount("shop", 0), closed, euros,
+				full)
 			claim := testClaim()
 			got := decideCharge(st, claim, &test.charge)
 			if (got.payment == nil) == (got.refusal == nil) {
-				t.Fatalf("a decision is a payment or a refusal, not %v and %v", got.payment, got.refusal)
+				t.Fatalf("a decision is a payment or a refusal, not %v and %v", got.payment,
+					got.refusal)
 			}
 			if got.refusal != nil {
 				if got.refusal.Code != test.refusal {
-					t.Fatalf("refused with %s, want %s%s", got.refusal.Code, test.refusal, test.status)
+					t.Fatalf("refused with %s, want %s%s", got.refusal.Code, test.refusal,
+						test.status)
 				}
 				if test.refusal == CodeDuplicateReference && got.refusal.PaymentID != holder {
 					t.Errorf("the refusal points to %s, want %s", got.refusal.PaymentID, holder)
@@ -97,17 +128,21 @@ func TestWhatACharge(t *testing.T) {
 			}
 			checkPayment(t, got, claim, &test.charge, test.status)
 			id, holds := st.references.holder(reference{1, test.charge.Reference})
-			if want := test.status == StatusSucceeded && test.charge.Reference != ""; holds != want || holds && id != claim.PaymentID {
+			if want := test.status == StatusSucceeded &&
+				test.charge.Reference != ""; holds != want || holds && id != claim.PaymentID {
 				t.Errorf("holds its reference: %t, want %t", holds, want)
 			}
 		})
 	}
 }
 
-func checkPayment(t *testing.T, got decision, claim *idempotency.Claim, charge *Charge, status Status) {
+func checkPayment(
+	t *testing.T, got decision, claim *idempotency.Claim, charge *Charge, status Status,
+) {
 	t.Helper()
 	p := got.payment
-	if p.Status != status || p.ID != claim.PaymentID || p.Amount != charge.Amount || !p.CreatedAt.Equal(testNow) {
+	if p.Status != status || p.ID != claim.PaymentID || p.Amount != charge.Amount ||
+		!p.CreatedAt.Equal(testNow) {
 		t.Errorf("payment %+v, want %s", p, status)
 	}
 	if got.event != "payment."+string(status) {
@@ -118,7 +153,8 @@ func checkPayment(t *testing.T, got decision, claim *idempotency.Claim, charge *
 		captured, code = 0, DeclineInsufficientFunds
 	}
 	if p.AmountCaptured != captured || p.DeclineCode != code {
-		t.Errorf("captured %d, decline code %q; want %d, %q", p.AmountCaptured, p.DeclineCode, captured, code)
+		t.Errorf("captured %d, decline code %q; want %d, %q", p.AmountCaptured, p.DeclineCode,
+			captured, code)
 	}
 }
 
@@ -155,12 +191,14 @@ func TestChargesOnlyMoveMoney(t *testing.T) {
 				Amount:             usd(rapid.Int64Range(1, 20).Draw(t, "amount")),
 				SourceAccount:      rapid.SampledFrom(ids).Draw(t, "source"),
 				DestinationAccount: rapid.SampledFrom(ids).Draw(t, "destination"),
-				Reference:          rapid.SampledFrom([]string{"", "", "", "r", "s"}).Draw(t, "reference"),
+				Reference: rapid.SampledFrom([]string{"", "", "", "r", "s"}).
+					Draw(t, "reference"),
 			}
 			if charge.check() != nil {
 				continue
 			}
-			if d := decideCharge(st, testClaim(), &charge); d.payment != nil && d.payment.Status == StatusSucceeded {
+			if d := decideCharge(st, testClaim(), &charge); d.payment != nil &&
+				d.payment.Status == StatusSucceeded {
 				start[charge.SourceAccount] -= charge.Amount.Minor
 				start[charge.DestinationAccount] += charge.Amount.Minor
 				byName[charge.Reference]++
@@ -169,7 +207,8 @@ func TestChargesOnlyMoveMoney(t *testing.T) {
 		for _, id := range ids[:3] {
 			account, _ := st.book.Account(ledger.Ref{MerchantID: 1, AccountID: id})
 			if account.Posted != start[id] || account.Posted < 0 {
-				t.Errorf("account %s is at %d, its succeeded charges say %d", id, account.Posted, start[id])
+				t.Errorf("account %s is at %d, its succeeded charges say %d", id, account.Posted,
+					start[id])
 			}
 		}
 		if byName["r"] > 1 || byName["s"] > 1 {
@@ -185,7 +224,8 @@ func TestPaymentIDsAreReadAsTheyWereWritten(t *testing.T) {
 		t.Errorf("ParseID(%q) = %v, %v", text, got, err)
 	}
 	for _, bad := range []string{
-		"", "pay_", text[4:], text + "0", text[:35], "pay_" + "0192F3A0" + text[12:], "ref_" + text[4:], "pay_" + text[4:35] + "g",
+		"", "pay_", text[4:], text + "0", text[:35], "pay_" + "0192F3A0" + text[12:], "ref_" +
+			text[4:], "pay_" + text[4:35] + "g",
 	} {
 		if _, err := ParseID(bad); err == nil {
 			t.Errorf("ParseID(%q) is accepted", bad)
@@ -209,7 +249,8 @@ func TestHoldsDoNotOverflow(t *testing.T) {
 	world := openAccount("world", 0)
 	world.OverdraftLimit = nil
 	st := testState(nil, world, openAccount("shop", 0))
-	hold := Charge{Amount: usd(ledger.AmountMax), SourceAccount: "world", DestinationAccount: "shop", AuthorizeOnly: true}
+	hold := Charge{Amount: usd(ledger.AmountMax), SourceAccount: "world",
+		DestinationAccount: "shop", AuthorizeOnly: true}
 	for n := 1; ; n++ {
 		d := decideCharge(st, testClaim(), &hold)
 		if d.refusal != nil {
@@ -219,7 +260,8 @@ func TestHoldsDoNotOverflow(t *testing.T) {
 			break
 		}
 	}
-	if account, _ := st.book.Account(ledger.Ref{MerchantID: 1, AccountID: "world"}); account.Held < 0 {
+	if account, _ := st.book.Account(ledger.Ref{MerchantID: 1,
+		AccountID: "world"}); account.Held < 0 {
 		t.Errorf("%d is held", account.Held)
 	}
 }

@@ -58,7 +58,9 @@ func (s *Service) Edit(
 
 // editVersion applies the patch if the payment is still as it was read. That is a
 // condition of the UPDATE, which decides. The read only says what to write.
-func (s *Service) editVersion(ctx context.Context, payment *Payment, patch Patch) (*Payment, error) {
+func (s *Service) editVersion(
+	ctx context.Context, payment *Payment, patch Patch,
+) (*Payment, error) {
 	patch.applyTo(payment)
 	if err := payment.checkTexts(); err != nil {
 		return nil, err

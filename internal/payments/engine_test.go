@@ -26,13 +26,15 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 // newService is an instance of the engine on the database.
 func newService(t testing.TB, url string) *Service {
 	t.Helper()
-	pools, err := postgres.Open(context.Background(), postgres.Options{URL: url, GeneralSize: 4, MoneySize: 2})
+	pools, err := postgres.Open(context.Background(),
+		postgres.Options{URL: url, GeneralSize: 4, MoneySize: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	service := New(Config{
 		Pools: pools, Retention: time.Hour, AuthorizationLifetime: time.Hour,
-		Workers: 2, BatchSizeMax: 512, QueueSizeMax: 10_000, Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
+		Workers: 2, BatchSizeMax: 512, QueueSizeMax: 10_000, Timeout: 10 * time.Second,
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() {
 		service.Close()
@@ -56,7 +58,8 @@ func newMerchant(t testing.TB, s *Service, balances map[string]int64) (merchantI
 		var limit int64
 		putAccount(t, s, merchantID, id, &limit)
 		if balance > 0 {
-			charge(t, s, merchantID, "funding "+id, Charge{Amount: usd(balance), SourceAccount: "world", DestinationAccount: id})
+			charge(t, s, merchantID, "funding "+id,
+				Charge{Amount: usd(balance), SourceAccount: "world", DestinationAccount: id})
 		}
 	}
 	return merchantID
@@ -68,13 +71,15 @@ func putAccount(t testing.TB, s *Service, merchantID int64, id string, limit *in
 	t.Helper()
 	ref := ledger.Ref{MerchantID: merchantID, AccountID: id}
 	terms := ledger.Terms{Currency: "USD", Metadata: map[string]string{}, OverdraftLimit: limit}
-	if _, _, err := accountsOf(s).Put(context.Background(), ref, terms, ledger.Unconditional); err != nil {
+	if _, _, err := accountsOf(s).
+		Put(context.Background(), ref, terms, ledger.Unconditional); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func callerWith(merchantID int64, key string) Caller {
-	return Caller{Key: idempotency.Key{MerchantID: merchantID, Scope: idempotency.ScopeClient, Value: key}, RequestID: newID()}
+	return Caller{Key: idempotency.Key{MerchantID: merchantID, Scope: idempotency.ScopeClient,
+		Value: key}, RequestID: newID()}
 }
 
 // charge charges, and fails the test unless the charge is executed or replayed.
@@ -89,7 +94,8 @@ func charge(t testing.TB, s *Service, merchantID int64, key string, c Charge) Re
 
 func balanceOf(t testing.TB, s *Service, merchantID int64, id string) int64 {
 	t.Helper()
-	account, err := accountsOf(s).Get(context.Background(), ledger.Ref{MerchantID: merchantID, AccountID: id})
+	account, err := accountsOf(s).
+		Get(context.Background(), ledger.Ref{MerchantID: merchantID, AccountID: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,13 +120,15 @@ func result(reply Reply, err error, own Caller) string {
 }
 
 func drawKey(t *rapid.T) string {
-	return rapid.SampledFrom([]string{"k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8", "k9"}).Draw(t, "key")
+	return rapid.SampledFrom([]string{"k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8", "k9"}).
+		Draw(t, "key")
 }
 
 func drawCharge(t *rapid.T) Charge {
 	return Charge{
-		Amount:             usd(rapid.Int64Range(0, 12).Draw(t, "amount")),
-		SourceAccount:      rapid.SampledFrom([]string{"world", "a", "b", "nobody"}).Draw(t, "source"),
+		Amount: usd(rapid.Int64Range(0, 12).Draw(t, "amount")),
+		SourceAccount: rapid.SampledFrom([]string{"world", "a", "b", "nobody"}).
+			Draw(t, "source"),
 		DestinationAccount: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "destination"),
 		Reference:          rapid.SampledFrom([]string{"", "", "r1", "r2"}).Draw(t, "reference"),
 		AuthorizeOnly:      rapid.Bool().Draw(t, "authorize only"),
@@ -138,7 +146,8 @@ func TestTheEngineDoesWhatTheModelSays(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t)
 			instances := []*Service{newService(t, db.URL), newService(t, db.URL)}
-			rapid.Check(t, func(rt *rapid.T) { compareWithModel(t, rt, db, instances) }) // a hundred times
+			// a hundred times
+			rapid.Check(t, func(rt *rapid.T) { compareWithModel(t, rt, db, instances) })
 		})
 	}
 }
@@ -152,7 +161,8 @@ func compareWithModel(t *testing.T, rt *rapid.T, db *pgtest.DB, instances []*Ser
 		request := drawRequest(rt, m)
 		caller := callerWith(merchantID, key)
 		reply, err := request.send(context.Background(), s, caller)
-		if got, want := result(reply, err, caller), m.answer(key, request, reply.PaymentID); got != want {
+		if got, want := result(reply, err, caller), m.answer(key, request,
+			reply.PaymentID); got != want {
 			rt.Fatalf("%s under %s: %s; the contract says %s", request, key, got, want)
 		}
 		if rapid.IntRange(0, 99).Draw(rt, "audit at 0") == 0 {
@@ -160,7 +170,8 @@ func compareWithModel(t *testing.T, rt *rapid.T, db *pgtest.DB, instances []*Ser
 		}
 	}
 	for _, id := range []string{"a", "b"} {
-		account, err := accountsOf(instances[1]).Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: id})
+		account, err := accountsOf(instances[1]).
+			Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: id})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -198,7 +209,8 @@ func TestTransfersThatCrossNeverDeadlock(t *testing.T) {
 		callers.Go(func() {
 			pair := pairs[i%len(pairs)]
 			charge(t, instances[i%2], merchantID, fmt.Sprint("cross ", i), Charge{
-				Amount: usd(1), SourceAccount: pair[0], DestinationAccount: pair[1], Reference: fmt.Sprint("ref ", i%300, i/300),
+				Amount: usd(1), SourceAccount: pair[0], DestinationAccount: pair[1],
+				Reference: fmt.Sprint("ref ", i%300, i/300),
 			})
 		})
 	}
@@ -220,15 +232,21 @@ func TestBatchesOfRefundsAndChargesThatCrossNeverDeadlock(t *testing.T) {
 	var paid []uuid.UUID
 	for i, pair := range [][2]string{{"a", "b"}, {"c", "a"}, {"b", "c"}} {
 		c := Charge{Amount: usd(500), SourceAccount: pair[0], DestinationAccount: pair[1]}
-		paid = append(paid, charge(t, instances[0], merchantID, fmt.Sprint("paid ", i), c).PaymentID)
+		paid = append(paid,
+			charge(t, instances[0], merchantID, fmt.Sprint("paid ", i), c).PaymentID)
 	}
 	var callers sync.WaitGroup
 	for i := range 200 {
 		callers.Go(func() {
-			caller := func(what int) Caller { return callerWith(merchantID, fmt.Sprint("cross ", i, what)) }
-			batch := []*operation{newCharge(caller(len(paid)), Charge{Amount: usd(1), SourceAccount: "c", DestinationAccount: "b"})}
+			caller := func(what int) Caller {
+				return callerWith(merchantID, fmt.Sprint("cross ", i, what))
+			}
+			batch := []*operation{newCharge(caller(len(paid)),
+				Charge{Amount: usd(1), SourceAccount: "c", DestinationAccount: "b"})}
 			for what, payment := range paid {
-				batch = append(batch, newRefund(caller(what), RefundRequest{PaymentID: payment, Amount: new(int64(1))}))
+				batch = append(batch,
+					newRefund(caller(what),
+						RefundRequest{PaymentID: payment, Amount: new(int64(1))}))
 			}
 			if i/2%2 == 0 {
 				slices.Reverse(batch)
@@ -254,14 +272,16 @@ func wantNoDeadlock(t *testing.T, db *pgtest.DB, instances []*Service) {
 	t.Helper()
 	var deadlocks, reruns int64
 	if err := db.Pool.QueryRow(context.Background(),
-		`SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`).Scan(&deadlocks); err != nil {
+		`SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`).
+		Scan(&deadlocks); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range instances {
 		reruns += s.Stats().Transactions.RerunsAfterConflict
 	}
 	if deadlocks != 0 || reruns != 0 {
-		t.Errorf("%d deadlocks by the server's count, %d reruns after a conflict by the instances'", deadlocks, reruns)
+		t.Errorf("%d deadlocks by the server's count, %d reruns after a conflict by the "+
+			"instances'", deadlocks, reruns)
 	}
 }
 
@@ -286,7 +306,8 @@ func TestOneKeySentAtOnceToTwoInstancesChargesOnce(t *testing.T) {
 			close(start)
 			callers.Wait()
 			for _, reply := range replies {
-				if string(reply.Body) != string(replies[0].Body) || reply.RequestID != replies[0].RequestID {
+				if string(reply.Body) != string(replies[0].Body) ||
+					reply.RequestID != replies[0].RequestID {
 					t.Fatalf("answers differ:\n%s\n%s", reply.Body, replies[0].Body)
 				}
 			}

@@ -80,10 +80,11 @@ func (s *Service) expired(ctx context.Context, limit int) ([]paymentRef, error) 
 	if err != nil {
 		return nil, fmt.Errorf("looking for expired authorizations: %w", err)
 	}
-	expired, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (ref paymentRef, err error) {
-		err = row.Scan(&ref.merchantID, &ref.id)
-		return ref, err
-	})
+	expired, err := pgx.CollectRows(rows,
+		func(row pgx.CollectableRow) (ref paymentRef, err error) {
+			err = row.Scan(&ref.merchantID, &ref.id)
+			return ref, err
+		})
 	if err != nil {
 		return nil, fmt.Errorf("looking for expired authorizations: %w", err)
 	}

@@ -37,7 +37,8 @@ func newBench(t *testing.T) *bench {
 	healthy := newService(t, db.URL)
 	merchant := newMerchant(t, healthy, map[string]int64{"a": 1000, "b": 0})
 	proxy := wire.Start(t, db.URL)
-	return &bench{proxy: proxy, faulty: newService(t, proxy.URL()), healthy: healthy, merchant: merchant, t: t}
+	return &bench{proxy: proxy, faulty: newService(t, proxy.URL()), healthy: healthy,
+		merchant: merchant, t: t}
 }
 
 // committers are the connections that carry money transactions.
@@ -123,7 +124,9 @@ func TestWhicheverStatementFailsTheOperationIsDoneOnce(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		effect wire.Effect
-		cases  []operationCase // that are struck in this way: every operation is at every statement, but not in every way
+		// that are struck in this way: every operation is at every statement, but not
+		// in every way
+		cases []operationCase
 	}{
 		{"the connection is cut before it", wire.DropBefore, operationCases},
 		{"the connection is cut after it", wire.CutAfter, onlyTheCharge},
@@ -150,7 +153,8 @@ func TestWhicheverStatementFailsTheOperationIsDoneOnce(t *testing.T) {
 func TestABatchWhoseCommitIsLostIsResolvedWhole(t *testing.T) {
 	t.Parallel()
 	const n = 50
-	for name, effect := range map[string]wire.Effect{"took effect": wire.LoseReply, "did not": wire.DropBefore} {
+	for name, effect := range map[string]wire.Effect{"took effect": wire.LoseReply,
+		"did not": wire.DropBefore} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
@@ -158,7 +162,9 @@ func TestABatchWhoseCommitIsLostIsResolvedWhole(t *testing.T) {
 			var batch []*operation
 			for i := range n {
 				caller := callerWith(b.merchant, fmt.Sprint("k", i))
-				batch = append(batch, newCharge(caller, Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "b"}))
+				batch = append(batch,
+					newCharge(caller, Charge{Amount: usd(1), SourceAccount: "a",
+						DestinationAccount: "b"}))
 			}
 			if err := b.faulty.transact(t.Context(), batch); err != nil {
 				t.Fatal(err)
@@ -179,13 +185,15 @@ func TestABatchWhoseCommitIsLostIsResolvedWhole(t *testing.T) {
 // newHastyService gives up early, so that a test of giving up is quick.
 func newHastyService(t *testing.T, url string) *Service {
 	t.Helper()
-	pools, err := postgres.Open(context.Background(), postgres.Options{URL: url, GeneralSize: 2, MoneySize: 1})
+	pools, err := postgres.Open(context.Background(),
+		postgres.Options{URL: url, GeneralSize: 2, MoneySize: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	service := New(Config{
 		Pools: pools, Retention: time.Hour, AuthorizationLifetime: time.Hour,
-		Workers: 1, BatchSizeMax: 512, QueueSizeMax: 10_000, Timeout: time.Second, Logger: slog.New(slog.DiscardHandler),
+		Workers: 1, BatchSizeMax: 512, QueueSizeMax: 10_000, Timeout: time.Second,
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() {
 		service.Close()
@@ -210,16 +218,20 @@ func TestAnOutcomeThatStaysUnknownIsCalledUnknownAndTheRetryFindsOut(t *testing.
 				a := newAttempt(t, b.healthy, c)
 				hasty := newHastyService(t, b.proxy.URL())
 				fault := b.proxy.On(committers(wire.Commit()).Every(), test.effect)
-				if _, err := a.request.send(t.Context(), hasty, a.caller()); !errors.Is(err, ErrOutcomeUnknown) {
+				if _, err := a.request.send(t.Context(), hasty, a.caller()); !errors.Is(err,
+					ErrOutcomeUnknown) {
 					t.Fatalf("came to %v, want %v", err, ErrOutcomeUnknown)
 				}
-				b.proxy.Cut() // a COMMIT that the engine sent just before it gave up may still be on its way
+				// a COMMIT that the engine sent just before it gave up may still be on
+				// its way
+				b.proxy.Cut()
 				fault.Off()
 				b.proxy.WaitBackendsGone(t)
 				retry := a.caller()
 				reply, err := a.request.send(t.Context(), hasty, retry)
 				if err != nil || test.replayed != (reply.RequestID != retry.RequestID) {
-					t.Errorf("the retry came to %s; want a replay: %t", result(reply, err, retry), test.replayed)
+					t.Errorf("the retry came to %s; want a replay: %t", result(reply, err, retry),
+						test.replayed)
 				}
 				a.wantReplayOf(reply)
 			})
@@ -247,7 +259,9 @@ func TestASilentDatabaseIsGivenUpInTime(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	hasty := newHastyService(t, b.proxy.URL())
-	charge(t, hasty, b.merchant, "warm", Charge{Amount: usd(1), SourceAccount: "b", DestinationAccount: "a"}) // declined: b is empty
+	// declined: b is empty
+	charge(t, hasty, b.merchant, "warm",
+		Charge{Amount: usd(1), SourceAccount: "b", DestinationAccount: "a"})
 	b.proxy.BlackHole()
 	start := time.Now()
 	_, err := hasty.Charge(t.Context(), callerWith(b.merchant, "k"), sevenCents)
@@ -273,7 +287,9 @@ func TestASilentConnectionIsGivenUpWhileThereIsTimeToFindOut(t *testing.T) {
 		effect wire.Effect
 	}{
 		"with the answer to a COMMIT that took effect": {wire.Commit(), wire.HoldAfter},
-		"with the answer to the first claims":          {wire.Statement("SELECT clock_timestamp()"), wire.HoldAfter},
+		"with the answer to the first claims": {
+			wire.Statement("SELECT clock_timestamp()"), wire.HoldAfter,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -329,7 +345,8 @@ func TestAnInstanceThatFallsSilentHoldingLocksBlocksTheOthersForSecondsOnly(t *t
 	}()
 	held.Wait(t)
 	start := time.Now()
-	charge(t, b.healthy, b.merchant, "other", Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "b"})
+	charge(t, b.healthy, b.merchant, "other",
+		Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "b"})
 	charge(t, b.healthy, b.merchant, "k", sevenCents)
 	if waited := time.Since(start); waited > 5*time.Second {
 		t.Errorf("a silent instance blocked its account and its key for %v", waited)
@@ -348,7 +365,8 @@ func TestAPoisonousChargeFailsAlone(t *testing.T) {
 	db := pgtest.New(t)
 	s := newService(t, db.URL)
 	merchant := newMerchant(t, s, map[string]int64{"a": 1000, "b": 0})
-	if _, err := db.Pool.Exec(t.Context(), `ALTER TABLE payments ADD CONSTRAINT poison CHECK (description <> 'poison')`); err != nil {
+	if _, err := db.Pool.Exec(t.Context(),
+		`ALTER TABLE payments ADD CONSTRAINT poison CHECK (description <> 'poison')`); err != nil {
 		t.Fatal(err)
 	}
 	var callers sync.WaitGroup

@@ -19,7 +19,9 @@ import (
 
 // race sends n requests at once, to two instances in turn and under a key each, and
 // counts what they came to. The name tells its keys from those of another race.
-func race(t *testing.T, db *pgtest.DB, merchantID int64, name string, n int, request func(i int) request) map[string]int {
+func race(
+	t *testing.T, db *pgtest.DB, merchantID int64, name string, n int, request func(i int) request,
+) map[string]int {
 	t.Helper()
 	instances := []*Service{newService(t, db.URL), newService(t, db.URL)}
 	results := make([]string, n)
@@ -50,10 +52,13 @@ func wantCounts(t *testing.T, got map[string]int, want map[string]int) {
 }
 
 // authorizeOrCharge makes a payment from a to b.
-func authorizeOrCharge(t *testing.T, s *Service, merchantID, cents int64, authorizeOnly bool) uuid.UUID {
+func authorizeOrCharge(
+	t *testing.T, s *Service, merchantID, cents int64, authorizeOnly bool,
+) uuid.UUID {
 	t.Helper()
 	return charge(t, s, merchantID, "first", Charge{
-		Amount: usd(cents), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: authorizeOnly, Reference: "order",
+		Amount: usd(cents), SourceAccount: "a", DestinationAccount: "b",
+		AuthorizeOnly: authorizeOnly, Reference: "order",
 	}).PaymentID
 }
 
@@ -100,10 +105,12 @@ func TestOfCapturesAndCancelsOneWins(t *testing.T) {
 	merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
 	payment := authorizeOrCharge(t, s, merchantID, 300, true)
 	got := race(t, db, merchantID, "race", 100, func(i int) request {
-		return request{operation: []string{operationCapture, operationCancel}[i/2%2], payment: payment}
+		return request{operation: []string{operationCapture, operationCancel}[i/2%2],
+			payment: payment}
 	})
 	wantCounts(t, got, map[string]int{"200": 1, "refused: " + string(CodeInvalidState): 99})
-	account, err := accountsOf(s).Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: "a"})
+	account, err := accountsOf(s).
+		Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: "a"})
 	if err != nil || account.Held != 0 || account.Posted != 0 && account.Posted != 300 {
 		t.Errorf("a is at %d with %d held, %v", account.Posted, account.Held, err)
 	}
@@ -142,7 +149,8 @@ func TestOfACancelAndTheExpiryOneHappens(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := holder.Exec(t.Context(), `SELECT FROM payments WHERE merchant_id = $1 FOR UPDATE`, merchantID); err != nil {
+			if _, err := holder.Exec(t.Context(),
+				`SELECT FROM payments WHERE merchant_id = $1 FOR UPDATE`, merchantID); err != nil {
 				t.Fatal(err)
 			}
 			var canceled string
@@ -153,7 +161,8 @@ func TestOfACancelAndTheExpiryOneHappens(t *testing.T) {
 					canceled = result(reply, err, caller)
 				},
 				func() {
-					if _, err := other.ExpireAuthorizations(context.Background(), 100); err != nil {
+					if _, err := other.ExpireAuthorizations(context.Background(),
+						100); err != nil {
 						t.Error(err)
 					}
 				},
@@ -186,9 +195,11 @@ func wantCanceledOnce(t *testing.T, s *Service, merchantID int64, id uuid.UUID) 
 	if err != nil || payment.Status != StatusCanceled || payment.Version != 2 {
 		t.Errorf("the payment is %+v, %v", payment, err)
 	}
-	account, err := accountsOf(s).Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: "a"})
+	account, err := accountsOf(s).
+		Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: "a"})
 	if err != nil || account.Held != 0 || account.Posted != 300 {
-		t.Errorf("a is at %d with %d held, %v; want 300 with none held", account.Posted, account.Held, err)
+		t.Errorf("a is at %d with %d held, %v; want 300 with none held", account.Posted,
+			account.Held, err)
 	}
 }
 
@@ -200,7 +211,8 @@ func TestWhatIsHeldCannotBeSpent(t *testing.T) {
 	merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
 	got := race(t, db, merchantID, "race", 100, func(i int) request {
 		return request{operation: operationCharge, charge: Charge{
-			Amount: usd(100), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: i/2%2 == 0,
+			Amount: usd(100), SourceAccount: "a", DestinationAccount: "b",
+			AuthorizeOnly: i/2%2 == 0,
 		}}
 	})
 	wantCounts(t, got, map[string]int{"201": 3, "402": 97})
@@ -214,7 +226,8 @@ func TestACanceledPaymentFreesItsReferenceAtOnce(t *testing.T) {
 	s := newService(t, db.URL)
 	merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
 	payment := authorizeOrCharge(t, s, merchantID, 300, true)
-	again := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "b", Reference: "order"}
+	again := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "b",
+		Reference: "order"}
 	batch := []*operation{
 		newCharge(callerWith(merchantID, "too early"), again),
 		newCancel(callerWith(merchantID, "cancel"), payment),
@@ -231,7 +244,9 @@ func TestACanceledPaymentFreesItsReferenceAtOnce(t *testing.T) {
 	if want := "[duplicate_reference 200 201 duplicate_reference]"; fmt.Sprint(got) != want {
 		t.Errorf("came to %v, want %s", got, want)
 	}
-	charge(t, s, merchantID, "another", Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "b", Reference: "another"})
+	charge(t, s, merchantID, "another",
+		Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "b",
+			Reference: "another"})
 }
 
 // FAULTS 27: an authorization ends by the database's clock, once, whichever instance
@@ -244,9 +259,11 @@ func TestAnAuthorizationThatIsOverIsCanceledOnce(t *testing.T) {
 	s.authorizedFor = 0
 	over := authorizeOrCharge(t, s, merchantID, 100, true)
 	s.authorizedFor = time.Hour
-	charge(t, s, merchantID, "lasts", Charge{Amount: usd(100), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true})
+	charge(t, s, merchantID, "lasts",
+		Charge{Amount: usd(100), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true})
 
-	if _, err := s.Capture(t.Context(), callerWith(merchantID, "late"), Capture{PaymentID: over}); !refusedWith(err, CodeInvalidState) {
+	if _, err := s.Capture(t.Context(), callerWith(merchantID, "late"),
+		Capture{PaymentID: over}); !refusedWith(err, CodeInvalidState) {
 		t.Errorf("capturing late: %v, want %s", err, CodeInvalidState)
 	}
 	instances := []*Service{s, newService(t, db.URL), newService(t, db.URL)}
@@ -263,9 +280,11 @@ func TestAnAuthorizationThatIsOverIsCanceledOnce(t *testing.T) {
 	if err != nil || payment.Status != StatusCanceled || payment.Version != 2 {
 		t.Errorf("the payment is %+v, %v", payment, err)
 	}
-	account, err := accountsOf(s).Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: "a"})
+	account, err := accountsOf(s).
+		Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: "a"})
 	if err != nil || account.Held != 100 || account.Posted != 300 {
-		t.Errorf("a is at %d with %d held, %v; want 300 with 100 held", account.Posted, account.Held, err)
+		t.Errorf("a is at %d with %d held, %v; want 300 with 100 held", account.Posted,
+			account.Held, err)
 	}
 	if n, err := s.ExpireAuthorizations(t.Context(), 100); n != 0 || err != nil {
 		t.Errorf("%d are left, %v", n, err)
@@ -290,7 +309,8 @@ func TestOnlyExpiredAuthorizationsAreRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := strings.Join(plan, "\n"); !strings.Contains(text, "Index Cond: (authorized_until <=") {
+	if text := strings.Join(plan, "\n"); !strings.Contains(text,
+		"Index Cond: (authorized_until <=") {
 		t.Errorf("the index is not bounded by the time:\n%s", text)
 	}
 }

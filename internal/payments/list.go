@@ -126,7 +126,8 @@ func (s *Service) find(
 	ctx context.Context, sql string, filter Filter, limit int, own ...any,
 ) (found []*Payment, err error) {
 	args := slices.Concat(own, []any{
-		unnest.Nullable(string(filter.Status)), unnest.Nullable(filter.Reference), unnest.Nullable(filter.Account),
+		unnest.Nullable(string(filter.Status)), unnest.Nullable(filter.Reference),
+		unnest.Nullable(filter.Account),
 		roundUp(filter.CreatedFrom), roundUp(filter.CreatedBefore), limit,
 	})
 	batch := &pgx.Batch{}

@@ -33,7 +33,8 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 				VALUES ($1, 'client', 'a', 'charge', sha256(''), 1, gen_random_uuid(), gen_random_uuid())`,
 			batch: func(_ *Service, merchant int64) []*operation {
 				c := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"}
-				return []*operation{newCharge(callerWith(merchant, "a"), c), newCharge(callerWith(merchant, "B"), c)}
+				return []*operation{newCharge(callerWith(merchant, "a"), c),
+					newCharge(callerWith(merchant, "B"), c)}
 			},
 		},
 		{
@@ -41,9 +42,12 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			hold:     `INSERT INTO payment_references (merchant_id, reference, payment_id) VALUES ($1, 'B', gen_random_uuid())`,
 			wantFree: `INSERT INTO payment_references (merchant_id, reference, payment_id) VALUES ($1, 'a', gen_random_uuid())`,
 			batch: func(_ *Service, merchant int64) []*operation {
-				first := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a", Reference: "a"}
-				second := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a", Reference: "B"}
-				return []*operation{newCharge(callerWith(merchant, "k1"), first), newCharge(callerWith(merchant, "k2"), second)}
+				first := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a",
+					Reference: "a"}
+				second := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a",
+					Reference: "B"}
+				return []*operation{newCharge(callerWith(merchant, "k1"), first),
+					newCharge(callerWith(merchant, "k2"), second)}
 			},
 		},
 		{
@@ -53,11 +57,15 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			wantFree: `SELECT FROM payments WHERE merchant_id = $1
 				AND id = (SELECT id FROM payments WHERE merchant_id = $1 ORDER BY id DESC LIMIT 1) FOR UPDATE`,
 			batch: func(s *Service, merchant int64) []*operation {
-				older := charge(t, s, merchant, "older", Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"})
-				newer := charge(t, s, merchant, "newer", Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"})
+				older := charge(t, s, merchant, "older",
+					Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"})
+				newer := charge(t, s, merchant, "newer",
+					Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"})
 				return []*operation{
-					newRefund(callerWith(merchant, "k1"), RefundRequest{PaymentID: newer.PaymentID}),
-					newRefund(callerWith(merchant, "k2"), RefundRequest{PaymentID: older.PaymentID}),
+					newRefund(callerWith(merchant, "k1"),
+						RefundRequest{PaymentID: newer.PaymentID}),
+					newRefund(callerWith(merchant, "k2"),
+						RefundRequest{PaymentID: older.PaymentID}),
 				}
 			},
 		},
@@ -67,7 +75,8 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			wantFree: `SELECT FROM accounts WHERE merchant_id = $1 AND id = 'a' FOR UPDATE`,
 			batch: func(_ *Service, merchant int64) []*operation {
 				c := Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "B"}
-				return []*operation{newCharge(callerWith(merchant, "k1"), c), newCharge(callerWith(merchant, "k2"), c)}
+				return []*operation{newCharge(callerWith(merchant, "k1"), c),
+					newCharge(callerWith(merchant, "k2"), c)}
 			},
 		},
 	} {

@@ -42,7 +42,8 @@ type request struct {
 
 func drawRequest(t *rapid.T, m *model) request {
 	r := request{operation: rapid.SampledFrom([]string{
-		operationCharge, operationCharge, operationCapture, operationCancel, operationRefund, operationRefund,
+		operationCharge, operationCharge, operationCapture, operationCancel, operationRefund,
+		operationRefund,
 	}).Draw(t, "operation")}
 	if r.operation == operationCharge || len(m.payments) == 0 {
 		return request{operation: operationCharge, charge: drawCharge(t)}
@@ -51,7 +52,8 @@ func drawRequest(t *rapid.T, m *model) request {
 	if rapid.IntRange(0, 9).Draw(t, "a stranger's payment") == 0 {
 		r.payment = uuid.UUID{15: 1}
 	}
-	if minor := rapid.Int64Range(-1, 12).Draw(t, "amount"); r.operation != operationCancel && minor >= 0 {
+	if minor := rapid.Int64Range(-1, 12).Draw(t, "amount"); r.operation != operationCancel &&
+		minor >= 0 {
 		r.amount = &minor
 	}
 	return r
@@ -113,7 +115,8 @@ func (m *model) charge(c Charge, id uuid.UUID) (status int, refusal Code) {
 		return 0, CodeAccountNotFound
 	}
 	for _, p := range m.payments {
-		if c.Reference != "" && p.Reference == c.Reference && p.status != StatusDeclined && p.status != StatusCanceled {
+		if c.Reference != "" && p.Reference == c.Reference && p.status != StatusDeclined &&
+			p.status != StatusCanceled {
 			return 0, CodeDuplicateReference
 		}
 	}

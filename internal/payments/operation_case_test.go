@@ -13,7 +13,8 @@ import (
 
 var (
 	sevenCents     = Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"}
-	sevenCentsHeld = Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true}
+	sevenCentsHeld = Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b",
+		AuthorizeOnly: true}
 )
 
 // operationCase is one operation of a caller, the payment that it needs first, and what
@@ -27,7 +28,8 @@ type operationCase struct {
 }
 
 var chargeCase = operationCase{
-	name: operationCharge, request: request{operation: operationCharge, charge: sevenCents}, status: 201,
+	name: operationCharge, request: request{operation: operationCharge, charge: sevenCents},
+	status: 201,
 	leaves: "succeeded, 7 captured, 0 refunded; a has 993 with 0 held, b has 7",
 }
 
@@ -36,19 +38,23 @@ var chargeCase = operationCase{
 var operationCases = []operationCase{
 	chargeCase,
 	{
-		name: "authorize", request: request{operation: operationCharge, charge: sevenCentsHeld}, status: 201,
+		name: "authorize", request: request{operation: operationCharge, charge: sevenCentsHeld},
+		status: 201,
 		leaves: "authorized, 0 captured, 0 refunded; a has 1000 with 7 held, b has 0",
 	},
 	{
-		name: operationCapture, to: &sevenCentsHeld, request: request{operation: operationCapture, amount: new(int64(5))}, status: 200,
+		name: operationCapture, to: &sevenCentsHeld,
+		request: request{operation: operationCapture, amount: new(int64(5))}, status: 200,
 		leaves: "succeeded, 5 captured, 0 refunded; a has 995 with 0 held, b has 5",
 	},
 	{
-		name: operationCancel, to: &sevenCentsHeld, request: request{operation: operationCancel}, status: 200,
+		name: operationCancel, to: &sevenCentsHeld, request: request{operation: operationCancel},
+		status: 200,
 		leaves: "canceled, 0 captured, 0 refunded; a has 1000 with 0 held, b has 0",
 	},
 	{
-		name: operationRefund, to: &sevenCents, request: request{operation: operationRefund, amount: new(int64(3))}, status: 201,
+		name: operationRefund, to: &sevenCents,
+		request: request{operation: operationRefund, amount: new(int64(3))}, status: 201,
 		leaves: "succeeded, 7 captured, 3 refunded; a has 996 with 0 held, b has 4",
 	},
 }
@@ -63,7 +69,9 @@ type attempt struct {
 
 func newAttempt(t *testing.T, healthy *Service, c operationCase) *attempt {
 	t.Helper()
-	a := &attempt{operationCase: c, merchant: newMerchant(t, healthy, map[string]int64{"a": 1000, "b": 0}), healthy: healthy, t: t}
+	a := &attempt{operationCase: c,
+		merchant: newMerchant(t, healthy, map[string]int64{"a": 1000, "b": 0}), healthy: healthy,
+		t: t}
 	if c.to != nil {
 		a.request.payment = charge(t, healthy, a.merchant, "before", *c.to).PaymentID
 	}
@@ -104,10 +112,13 @@ func (a *attempt) wantReplayOf(reply Reply) {
 func (a *attempt) state(id uuid.UUID) string {
 	a.t.Helper()
 	payment, err := a.healthy.Get(context.Background(), a.merchant, id)
-	from, fromErr := accountsOf(a.healthy).Get(context.Background(), ledger.Ref{MerchantID: a.merchant, AccountID: "a"})
+	from, fromErr := accountsOf(a.healthy).
+		Get(context.Background(), ledger.Ref{MerchantID: a.merchant, AccountID: "a"})
 	if err := errors.Join(err, fromErr); err != nil {
 		a.t.Fatal(err)
 	}
-	return fmt.Sprintf("%s, %d captured, %d refunded; a has %d with %d held, b has %d", payment.Status,
-		payment.AmountCaptured, payment.AmountRefunded, from.Posted, from.Held, balanceOf(a.t, a.healthy, a.merchant, "b"))
+	return fmt.Sprintf("%s, %d captured, %d refunded; a has %d with %d held, b has %d",
+		payment.Status,
+		payment.AmountCaptured, payment.AmountRefunded, from.Posted, from.Held,
+		balanceOf(a.t, a.healthy, a.merchant, "b"))
 }

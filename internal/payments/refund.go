@@ -28,7 +28,8 @@ type RefundStatus string
 // The statuses that a refund between accounts can have.
 const (
 	RefundSucceeded RefundStatus = "succeeded" // the money is back
-	RefundDeclined  RefundStatus = "declined"  // the destination could not pay; DeclineCode says why
+	// the destination could not pay; DeclineCode says why
+	RefundDeclined RefundStatus = "declined"
 )
 
 // Refund is money given back for a payment.
@@ -47,7 +48,9 @@ type Refund struct {
 
 // Refund gives back what a payment captured, or a part of it. It answers and replays
 // like Charge.
-func (s *Service) Refund(ctx context.Context, caller Caller, request RefundRequest) (Reply, error) {
+func (s *Service) Refund(
+	ctx context.Context, caller Caller, request RefundRequest,
+) (Reply, error) {
 	return s.do(ctx, newRefund(caller, request), request.check())
 }
 
@@ -82,7 +85,8 @@ func decideRefund(
 		minor = *request.Amount
 	}
 	if minor > payment.Refundable() || minor == 0 {
-		return decision{refusal: refuseTooLarge("more than what is left to refund,", payment.Refundable())}
+		return decision{refusal: refuseTooLarge("more than what is left to refund,",
+			payment.Refundable())}
 	}
 	refund := &Refund{
 		MerchantID: payment.MerchantID,

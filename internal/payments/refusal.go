@@ -39,10 +39,14 @@ func refuseField(code Code, pointer, detail string) *Refusal {
 	return &Refusal{Code: code, Detail: detail, Pointer: pointer}
 }
 
-func refuseState(detail string) *Refusal { return &Refusal{Code: CodeInvalidState, Detail: detail} }
+func refuseState(detail string) *Refusal {
+	return &Refusal{Code: CodeInvalidState,
+		Detail: detail}
+}
 
 func refuseTooLarge(than string, limit int64) *Refusal {
-	return refuseField(CodeAmountTooLarge, "/amount", fmt.Sprintf("the amount is %s %d", than, limit))
+	return refuseField(CodeAmountTooLarge, "/amount",
+		fmt.Sprintf("the amount is %s %d", than, limit))
 }
 
 func refuseBalance() *Refusal {

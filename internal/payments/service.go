@@ -35,7 +35,8 @@ type Config struct {
 	// canceled, by the database's clock.
 	AuthorizationLifetime time.Duration
 
-	Workers      int           // money transactions in flight; at most the connections of Pools.Money
+	// money transactions in flight; at most the connections of Pools.Money
+	Workers      int
 	BatchSizeMax int           // charges in one transaction
 	QueueSizeMax int           // callers that may wait
 	Timeout      time.Duration // after which a transaction's outcome is called unknown

@@ -82,7 +82,9 @@ func queuePayments(q *pgx.Batch, created []*Payment) {
 		unnest.Column(created, func(p *Payment) *string { return unnest.Nullable(p.Reference) }),
 		unnest.Column(created, func(p *Payment) string { return p.Description }),
 		unnest.Column(created, func(p *Payment) string { return metadataJSON(p.Metadata) }),
-		unnest.Column(created, func(p *Payment) *time.Time { return unnest.Nullable(p.AuthorizedUntil) }),
+		unnest.Column(created, func(p *Payment) *time.Time {
+			return unnest.Nullable(p.AuthorizedUntil)
+		}),
 		unnest.Column(created, func(p *Payment) string { return p.key }),
 		created[0].CreatedAt)
 }

@@ -23,7 +23,8 @@ func TestAReplayWaitsForTheStandby(t *testing.T) {
 	caller := callerWith(merchant, "k")
 	request := Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"}
 	charge(t, s, merchant, "k", request)
-	authorized := charge(t, s, merchant, "hold", Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true})
+	authorized := charge(t, s, merchant, "hold",
+		Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true})
 	capture := Capture{PaymentID: authorized.PaymentID}
 	if _, err := s.Capture(t.Context(), callerWith(merchant, "capture"), capture); err != nil {
 		t.Fatal(err)
@@ -31,12 +32,15 @@ func TestAReplayWaitsForTheStandby(t *testing.T) {
 
 	standby := pgtest.NewStandby(t, cluster.AdminURL())
 	for what, replay := range map[string]func() (Reply, error){
-		"of a charge": func() (Reply, error) { return s.Charge(context.Background(), caller, request) },
+		"of a charge": func() (Reply, error) {
+			return s.Charge(context.Background(), caller, request)
+		},
 		"of a capture": func() (Reply, error) {
 			return s.Capture(context.Background(), callerWith(merchant, "capture"), capture)
 		},
 		"against a rule": func() (Reply, error) {
-			return s.replayOrRefuse(context.Background(), newCharge(caller, request), errors.New("broken"))
+			return s.replayOrRefuse(context.Background(), newCharge(caller, request),
+				errors.New("broken"))
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -46,7 +50,9 @@ func TestAReplayWaitsForTheStandby(t *testing.T) {
 				_, err := replay()
 				replied <- err
 			}()
-			await.Until(t, 10*time.Second, "the replay waits", func() bool { return standby.AwaitedBy(t) == 2 || len(replied) > 0 })
+			await.Until(t, 10*time.Second, "the replay waits", func() bool {
+				return standby.AwaitedBy(t) == 2 || len(replied) > 0
+			})
 			if len(replied) > 0 {
 				t.Error("the replay does not wait")
 			}
@@ -70,7 +76,8 @@ func TestAnAccountIsAcknowledgedOnlyByAStandbyToo(t *testing.T) {
 	// Whatever is set elsewhere: here, that no COMMIT waits which does not ask for it.
 	s := newService(t, cluster.URL()+"&synchronous_commit=off")
 	merchant := newMerchant(t, s, map[string]int64{"a": 100, "b": 0, "closed": 0, "to-close": 0})
-	paid := charge(t, s, merchant, "k", Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"})
+	paid := charge(t, s, merchant, "k",
+		Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"})
 	ref := func(id string) ledger.Ref { return ledger.Ref{MerchantID: merchant, AccountID: id} }
 	closeAccount := func(ctx context.Context, id string) error {
 		return accountsOf(s).Close(ctx, ref(id), ledger.Unconditional)
@@ -88,18 +95,31 @@ func TestAnAccountIsAcknowledgedOnlyByAStandbyToo(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		_, err = s.Edit(ctx, merchant, payment.ID, ledger.IfVersion(payment.Version), Patch{Description: &description})
+		_, err = s.Edit(ctx, merchant, payment.ID, ledger.IfVersion(payment.Version),
+			Patch{Description: &description})
 		return err
 	}
 
 	standby := pgtest.NewStandby(t, cluster.AdminURL())
 	for what, write := range map[string]func(context.Context) error{
-		"a new account":                func(ctx context.Context) error { return put(ctx, "new", "new") },
-		"an account's terms":           func(ctx context.Context) error { return put(ctx, "b", "renamed") },
-		"terms that are there":         func(ctx context.Context) error { return put(ctx, "a", "") },
-		"the end of an account":        func(ctx context.Context) error { return closeAccount(ctx, "to-close") },
-		"the end that it has had":      func(ctx context.Context) error { return closeAccount(ctx, "closed") },
-		"a payment's text":             func(ctx context.Context) error { return edit(ctx, "edited") },
+		"a new account": func(ctx context.Context) error {
+			return put(ctx, "new", "new")
+		},
+		"an account's terms": func(ctx context.Context) error {
+			return put(ctx, "b", "renamed")
+		},
+		"terms that are there": func(ctx context.Context) error {
+			return put(ctx, "a", "")
+		},
+		"the end of an account": func(ctx context.Context) error {
+			return closeAccount(ctx, "to-close")
+		},
+		"the end that it has had": func(ctx context.Context) error {
+			return closeAccount(ctx, "closed")
+		},
+		"a payment's text": func(ctx context.Context) error {
+			return edit(ctx, "edited")
+		},
 		"a text that is there already": func(ctx context.Context) error { return edit(ctx, "") },
 	} {
 		t.Run(what, func(t *testing.T) {

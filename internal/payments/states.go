@@ -9,9 +9,10 @@ const (
 	operationRefund  = "refund"
 )
 
-// requiredStatus is the status that a payment must have for an operation on it. The ways
-// between the statuses are in the schema, which refuses every other: payment_transitions
-// in migrations/000004_payments.up.sql. docs/payment-states.md is drawn from both.
+// requiredStatus is the status that a payment must have for an operation on it. The
+// ways between the statuses are in the schema, which refuses every other:
+// payment_transitions in migrations/000004_payments.up.sql. docs/payment-states.md is
+// drawn from both.
 var requiredStatus = map[string]Status{
 	operationCapture: StatusAuthorized,
 	operationCancel:  StatusAuthorized,

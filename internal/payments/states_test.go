@@ -35,9 +35,11 @@ const picturePath = "../../docs/payment-states.md"
 func picture(transitions []transition) string {
 	var b strings.Builder
 	b.WriteString("# The states of a payment\n\n" +
-		"Drawn from `payment_transitions` in [the schema](../migrations/000004_payments.up.sql), " +
+		"Drawn from `payment_transitions` in [the " +
+		"schema](../migrations/000004_payments.up.sql), " +
 		"which refuses every other way, and from\n[states.go](../internal/payments/states.go). " +
-		"A test keeps this page true. `begin` and `settle` are those of card payments, which are " +
+		"A test keeps this page true. `begin` and `settle` are those of card payments, which " +
+		"are " +
 		"not built yet.\n\n```mermaid\nstateDiagram-v2\n")
 	for _, t := range transitions {
 		from := t.From
@@ -46,7 +48,8 @@ func picture(transitions []transition) string {
 		}
 		fmt.Fprintf(&b, "    %s --> %s: %s\n", from, t.To, t.Operation)
 	}
-	fmt.Fprintf(&b, "    %[1]s --> %[1]s: %[2]s\n```\n", requiredStatus[operationRefund], operationRefund)
+	fmt.Fprintf(&b, "    %[1]s --> %[1]s: %[2]s\n```\n", requiredStatus[operationRefund],
+		operationRefund)
 	return b.String()
 }
 
@@ -107,8 +110,10 @@ func TestSchemaRefusesEveryOtherWay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = tx.Exec(t.Context(), `UPDATE payments SET status = $2 WHERE id = $1`, paid, to)
-			if want := from == to || legal[[2]string{string(from), string(to)}]; (err == nil) != want {
+			_, err = tx.Exec(t.Context(), `UPDATE payments SET status = $2 WHERE id = $1`, paid,
+				to)
+			if want := from == to ||
+				legal[[2]string{string(from), string(to)}]; (err == nil) != want {
 				t.Errorf("from %s to %s: %v; legal: %t", from, to, err, want)
 			}
 			if err := tx.Rollback(t.Context()); err != nil {

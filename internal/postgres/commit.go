@@ -238,7 +238,8 @@ func (tx *Tx) rollBack(result outcome) {
 func (tx *Tx) abandon() {
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
-	_ = tx.conn.Close(ctx) // there is nothing to be done about a connection that cannot even be closed
+	// there is nothing to be done about a connection that cannot even be closed
+	_ = tx.conn.Close(ctx)
 }
 
 // A connection's last WARNING is kept with the connection, which one goroutine uses at

@@ -58,7 +58,8 @@ func makeMerchant(id int64) postgres.Unit {
 
 func wantMerchants(t *testing.T, db *pgtest.DB, want string) {
 	t.Helper()
-	got := read[string](t, db.Pool, `SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), 'none') FROM merchants`)
+	got := read[string](t, db.Pool,
+		`SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), 'none') FROM merchants`)
 	if got != want {
 		t.Errorf("the merchants are %s, want %s", got, want)
 	}
@@ -117,11 +118,12 @@ func TestAUnitMayBeOneRoundTrip(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	runs := int64(0)
-	err := newCommitter(open(t, db.URL)).Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
-		runs++
-		tx.Batch().Queue(newMerchant, runs)
-		return tx.Commit(ctx)
-	})
+	err := newCommitter(open(t, db.URL)).
+		Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+			runs++
+			tx.Batch().Queue(newMerchant, runs)
+			return tx.Commit(ctx)
+		})
 	if err != nil || runs != 1 {
 		t.Errorf("%d runs, and %v; want one and success", runs, err)
 	}
@@ -163,7 +165,8 @@ func TestARefusedUnitRunsOnceAndLeavesNothing(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t)
-			execute(t, db.Pool, `ALTER TABLE merchants ADD CONSTRAINT names_differ UNIQUE (name) DEFERRABLE INITIALLY DEFERRED`)
+			execute(t, db.Pool,
+				`ALTER TABLE merchants ADD CONSTRAINT names_differ UNIQUE (name) DEFERRABLE INITIALLY DEFERRED`)
 			pools := open(t, db.URL)
 			c := newCommitter(pools)
 			before := backendOf(t, db, pools.Money)
@@ -172,11 +175,13 @@ func TestARefusedUnitRunsOnceAndLeavesNothing(t *testing.T) {
 				runs++
 				return test.unit(ctx, tx)
 			})
-			if err == nil || errors.Is(err, postgres.ErrUnavailable) || errors.Is(err, postgres.ErrOutcomeUnknown) {
+			if err == nil || errors.Is(err, postgres.ErrUnavailable) ||
+				errors.Is(err, postgres.ErrOutcomeUnknown) {
 				t.Errorf("got %v, want a refusal", err)
 			}
 			if _, constraint := refusal(err); constraint != test.constraint || runs != 1 {
-				t.Errorf("refused by %q in %d runs (%v); want %q in one", constraint, runs, err, test.constraint)
+				t.Errorf("refused by %q in %d runs (%v); want %q in one", constraint, runs, err,
+					test.constraint)
 			}
 			wantMerchants(t, db, "none")
 			if after := backendOf(t, db, pools.Money); after != before {
@@ -192,14 +197,17 @@ func TestARefusedUnitRunsOnceAndLeavesNothing(t *testing.T) {
 // FAULTS 25.
 func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(){"panic": func() { panic("a bug") }, "exit of the goroutine": runtime.Goexit} {
+	for name, end := range map[string]func(){"panic": func() {
+		panic("a bug")
+	}, "exit of the goroutine": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t)
 			execute(t, db.Pool, newMerchant, 1)
 			c := newCommitter(open(t, db.URL))
 			over := make(chan any)
-			var panicked *postgres.Tx // kept, or a connection that was forgotten might be collected
+			// kept, or a connection that was forgotten might be collected
+			var panicked *postgres.Tx
 			go func() {
 				defer func() { over <- recover() }()
 				_ = run(t, c, func(ctx context.Context, tx *postgres.Tx) error {
@@ -216,7 +224,8 @@ func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
 				})
 			}()
 			<-over
-			if err := run(t, c, makeMerchant(2)); err != nil { // which waits if the first claim of 2 is still there
+			// which waits if the first claim of 2 is still there
+			if err := run(t, c, makeMerchant(2)); err != nil {
 				t.Errorf("the next unit: %v", err)
 			}
 			runtime.KeepAlive(panicked)
@@ -254,7 +263,8 @@ func TestAUnitThatRunsOutOfTimeBeforeItsCommitIsUnavailable(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
 			err := c.Run(ctx, test.unit)
-			if !errors.Is(err, postgres.ErrUnavailable) || errors.Is(err, postgres.ErrOutcomeUnknown) {
+			if !errors.Is(err, postgres.ErrUnavailable) ||
+				errors.Is(err, postgres.ErrOutcomeUnknown) {
 				t.Errorf("got %v, want %v", err, postgres.ErrUnavailable)
 			}
 			undo()
@@ -300,7 +310,8 @@ func TestUnitsThatDeadlockBothSucceed(t *testing.T) {
 	db := pgtest.New(t)
 	configure(t, superuser(t, db.AdminURL), "deadlock_timeout", "10ms")
 	execute(t, db.Pool, `INSERT INTO merchants (id, name) VALUES (1, 'one'), (2, 'two')`)
-	execute(t, db.Pool, `INSERT INTO accounts (merchant_id, id, currency) VALUES (1, 'a', 'USD'), (1, 'b', 'USD')`)
+	execute(t, db.Pool,
+		`INSERT INTO accounts (merchant_id, id, currency) VALUES (1, 'a', 'USD'), (1, 'b', 'USD')`)
 	const deposit = `UPDATE accounts SET held = held, name = name || $2 WHERE merchant_id = 1 AND id = $1`
 	met, survived := make(chan struct{}), make(chan struct{}, 2)
 	results, runs := make(chan error), make(chan string, 10)
@@ -335,9 +346,11 @@ func TestUnitsThatDeadlockBothSucceed(t *testing.T) {
 		}
 	}
 	if len(runs) != 3 {
-		t.Errorf("the two units ran %d times, want 3: there was no deadlock, or both were ended", len(runs))
+		t.Errorf("the two units ran %d times, want 3: there was no deadlock, or both were ended",
+			len(runs))
 	}
-	if got := read[string](t, db.Pool, `SELECT string_agg(name, ' ') FROM accounts`); got != "xx xx" {
+	if got := read[string](t, db.Pool,
+		`SELECT string_agg(name, ' ') FROM accounts`); got != "xx xx" {
 		t.Errorf("the accounts say %q; each unit should have written once on each", got)
 	}
 }

@@ -39,7 +39,8 @@ var ErrReadOnly = errors.New("the database is read-only")
 // CheckWritable returns ErrReadOnly if a transaction could not write.
 func (p *Pools) CheckWritable(ctx context.Context) error {
 	var readOnly string
-	if err := p.Probe.QueryRow(ctx, `SELECT current_setting('transaction_read_only')`).Scan(&readOnly); err != nil {
+	if err := p.Probe.QueryRow(ctx, `SELECT current_setting('transaction_read_only')`).
+		Scan(&readOnly); err != nil {
 		return fmt.Errorf("asking whether the database takes writes: %w", err)
 	}
 	if readOnly != "off" {

@@ -22,19 +22,36 @@ func TestAServerThatMayLoseACommitIsRefusedByName(t *testing.T) {
 		reason string // "": it is durable
 	}{
 		{"nothing was set", ``, ""},
-		{"COMMIT does not wait for the disk", `ALTER DATABASE paymentsvc SET synchronous_commit = off`, "synchronous_commit is off"},
-		{"COMMIT waits for no standby", `ALTER DATABASE paymentsvc SET synchronous_commit = local`, "synchronous_commit is local"},
 		{
-			"COMMIT waits for no standby's disk", `ALTER DATABASE paymentsvc SET synchronous_commit = remote_write`,
+			"COMMIT does not wait for the disk",
+			`ALTER DATABASE paymentsvc SET synchronous_commit = off`, "synchronous_commit is off",
+		},
+		{
+			"COMMIT waits for no standby",
+			`ALTER DATABASE paymentsvc SET synchronous_commit = local`,
+			"synchronous_commit is local",
+		},
+		{
+			"COMMIT waits for no standby's disk",
+			`ALTER DATABASE paymentsvc SET synchronous_commit = remote_write`,
 			"synchronous_commit is remote_write",
 		},
-		{"COMMIT waits for more than the disk", `ALTER DATABASE paymentsvc SET synchronous_commit = remote_apply`, ""},
+		{
+			"COMMIT waits for more than the disk",
+			`ALTER DATABASE paymentsvc SET synchronous_commit = remote_apply`, "",
+		},
 		{"all is as it was", `ALTER DATABASE paymentsvc RESET synchronous_commit`, ""},
-		{"the login's COMMIT does not wait", alterLogin("SET synchronous_commit = off"), "synchronous_commit is off"},
+		{
+			"the login's COMMIT does not wait", alterLogin("SET synchronous_commit = off"),
+			"synchronous_commit is off",
+		},
 		{"all is as it was again", alterLogin("RESET synchronous_commit"), ""},
 		{"the disk is not waited for", `ALTER SYSTEM SET fsync = off`, "fsync is off"},
 		{"the disk is waited for again", `ALTER SYSTEM RESET fsync`, ""},
-		{"a torn page cannot be mended", `ALTER SYSTEM SET full_page_writes = off`, "full_page_writes is off"},
+		{
+			"a torn page cannot be mended", `ALTER SYSTEM SET full_page_writes = off`,
+			"full_page_writes is off",
+		},
 		{"it can be mended again", `ALTER SYSTEM RESET full_page_writes`, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -52,7 +69,9 @@ func TestAServerThatMayLoseACommitIsRefusedByName(t *testing.T) {
 				err = pools.CheckDurability(t.Context())
 				return (err == nil) == (test.reason == "")
 			})
-			if test.reason != "" && (!errors.Is(err, postgres.ErrNotDurable) || !strings.Contains(err.Error(), test.reason)) {
+			if test.reason != "" &&
+				(!errors.Is(err, postgres.ErrNotDurable) ||
+					!strings.Contains(err.Error(), test.reason)) {
 				t.Errorf("got %v, want %v: %s", err, postgres.ErrNotDurable, test.reason)
 			}
 		})
@@ -76,7 +95,8 @@ func TestAReadOnlyDatabaseIsCalledThat(t *testing.T) {
 	if err := before.CheckWritable(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	execute(t, before.Probe, `SET default_transaction_read_only = on`) // as a reload of the server's settings would
+	// as a reload of the server's settings would
+	execute(t, before.Probe, `SET default_transaction_read_only = on`)
 	if err := before.CheckWritable(t.Context()); !errors.Is(err, postgres.ErrReadOnly) {
 		t.Errorf("on a connection that was there already: %v, want %v", err, postgres.ErrReadOnly)
 	}
@@ -90,7 +110,8 @@ func TestADatabaseThatDoesNotAnswerIsNeitherReadOnlyNorNotDurable(t *testing.T) 
 	t.Parallel()
 	pools := open(t, "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable")
 	err := errors.Join(pools.CheckWritable(t.Context()), pools.CheckDurability(t.Context()))
-	if !postgres.Unavailable(err) || errors.Is(err, postgres.ErrReadOnly) || errors.Is(err, postgres.ErrNotDurable) {
+	if !postgres.Unavailable(err) || errors.Is(err, postgres.ErrReadOnly) ||
+		errors.Is(err, postgres.ErrNotDurable) {
 		t.Errorf("got %v", err)
 	}
 }

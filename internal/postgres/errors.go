@@ -23,8 +23,10 @@ var (
 // ErrNotConfirmed is the error of [Confirm] when the write succeeded, but is not known
 // to be on a standby yet.
 var ErrNotConfirmed = errors.New(
-	"it is done, but whether a standby of the database has it cannot be told right now; the same " +
-		"request again is safe (with an If-Match that names a version it may then be answered with 412)")
+	"it is done, but whether a standby of the database has it cannot be told right now; the " +
+		"same " +
+		"request again is safe (with an If-Match that names a version it may then be answered " +
+		"with 412)")
 
 // ErrAgain asks, when a unit of work returns it, for the whole transaction to be rolled
 // back and run again: it read something that changed between two statements.
@@ -57,7 +59,9 @@ func outcomeOf(err error) outcome {
 	switch reported.Code {
 	case "40001", // serialization_failure
 		"40P01", // deadlock_detected: the server broke the circle by rolling this one back
-		"0A000": // feature_not_supported: "cached plan must not change result type", after a migration
+		// feature_not_supported: "cached plan must not change result type", after a
+		// migration
+		"0A000":
 		return conflicted
 	case "25006", // read_only_sql_transaction: a standby, or a primary that was demoted
 		"25P03", // idle_in_transaction_session_timeout
@@ -83,7 +87,8 @@ func outcomeOf(err error) outcome {
 // database cannot be used right now. The alternative is that something is wrong with
 // the query.
 func Unavailable(err error) bool {
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrNotConfirmed) {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrOutcomeUnknown) ||
+		errors.Is(err, ErrNotConfirmed) {
 		return true
 	}
 	if _, reported := errors.AsType[*pgconn.PgError](err); reported {

@@ -58,7 +58,8 @@ func TestWhatIsDoneAboutAnErrorOfTheServer(t *testing.T) {
 			runs := 0
 			err := run(t, newCommitter(pools), func(ctx context.Context, tx *postgres.Tx) error {
 				if runs++; runs == 1 {
-					return send(ctx, tx, `DO $$ BEGIN RAISE EXCEPTION 'injected' USING ERRCODE = '`+test.code+`'; END $$`)
+					return send(ctx, tx,
+						`DO $$ BEGIN RAISE EXCEPTION 'injected' USING ERRCODE = '`+test.code+`'; END $$`)
 				}
 				return makeNothing(ctx, tx)
 			})
@@ -84,8 +85,14 @@ func TestWhatIsDoneAboutAnErrorOfTheServer(t *testing.T) {
 func TestADatabaseThatTurnsUsAwayIsUnavailable(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, sql, undo string }{
-		{"no connection is left", `ALTER DATABASE %s CONNECTION LIMIT 0`, `ALTER DATABASE %s CONNECTION LIMIT -1`},
-		{"none is allowed", `ALTER DATABASE %s ALLOW_CONNECTIONS false`, `ALTER DATABASE %s ALLOW_CONNECTIONS true`},
+		{
+			"no connection is left", `ALTER DATABASE %s CONNECTION LIMIT 0`,
+			`ALTER DATABASE %s CONNECTION LIMIT -1`,
+		},
+		{
+			"none is allowed", `ALTER DATABASE %s ALLOW_CONNECTIONS false`,
+			`ALTER DATABASE %s ALLOW_CONNECTIONS true`,
+		},
 		{
 			"it is read-only", `ALTER DATABASE %s SET default_transaction_read_only = on`,
 			`ALTER DATABASE %s RESET default_transaction_read_only`,
@@ -94,7 +101,8 @@ func TestADatabaseThatTurnsUsAwayIsUnavailable(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t)
-			name := pgx.Identifier{read[string](t, db.Pool, `SELECT current_database()::text`)}.Sanitize()
+			name := pgx.Identifier{read[string](t, db.Pool,
+				`SELECT current_database()::text`)}.Sanitize()
 			admin := superuser(t, with(t, db.AdminURL, func(u *url.URL) { u.Path = "/postgres" }))
 			execute(t, admin, fmt.Sprintf(test.sql, name))
 			wantTurnedAway(t, db.URL)
@@ -105,8 +113,14 @@ func TestADatabaseThatTurnsUsAwayIsUnavailable(t *testing.T) {
 		name   string
 		change func(*url.URL)
 	}{
-		{"the password is another", func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), "wrong") }},
-		{"there is no such login", func(u *url.URL) { u.User = url.UserPassword("nobody", "wrong") }},
+		{
+			"the password is another",
+			func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), "wrong") },
+		},
+		{
+			"there is no such login",
+			func(u *url.URL) { u.User = url.UserPassword("nobody", "wrong") },
+		},
 		{"there is no such database", func(u *url.URL) { u.Path = "/nowhere" }},
 		{"nobody listens", func(u *url.URL) { u.Host = "127.0.0.1:1" }},
 	} {

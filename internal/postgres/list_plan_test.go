@@ -46,15 +46,18 @@ func TestAPageOfAListReadsWhatItShowsAndNotTheWholeTable(t *testing.T) {
 		if err != nil || len(list.Payments) != limit {
 			t.Fatalf("%d payments, %v", len(list.Payments), err)
 		}
-		entries, err := ledger.NewAccounts(pools.General).Entries(ctx, shop, ledger.NewestEntry, limit)
+		entries, err := ledger.NewAccounts(pools.General).
+			Entries(ctx, shop, ledger.NewestEntry, limit)
 		if err != nil || len(entries) != limit {
 			t.Fatalf("%d entries, %v", len(entries), err)
 		}
-		if accounts, err := ledger.NewAccounts(pools.General).List(ctx, 1, "", limit); err != nil || len(accounts) != limit {
+		if accounts, err := ledger.NewAccounts(pools.General).
+			List(ctx, 1, "", limit); err != nil || len(accounts) != limit {
 			t.Fatalf("%d accounts, %v", len(accounts), err)
 		}
 	}
-	filtered, err := service.List(ctx, 1, payments.Filter{Account: "nobody"}, payments.Newest, limit)
+	filtered, err := service.List(ctx, 1, payments.Filter{Account: "nobody"}, payments.Newest,
+		limit)
 	if err != nil || len(filtered.Payments) != 0 || filtered.Next == nil {
 		t.Fatalf("%+v, %v", filtered, err)
 	}
@@ -69,7 +72,8 @@ func TestAPageOfAListReadsWhatItShowsAndNotTheWholeTable(t *testing.T) {
 		return read["payments"] > 0 && read["entries"] > 0 && read["accounts"] > 0
 	})
 	const shown = pages * (limit + 1)
-	for table, most := range map[string]int64{"payments": shown + 2*10_000, "entries": shown, "accounts": shown} {
+	for table, most := range map[string]int64{"payments": shown + 2*10_000, "entries": shown,
+		"accounts": shown} {
 		if read[table] > most {
 			t.Errorf("%d rows of %s were read, where %d are enough", read[table], table, most)
 		}

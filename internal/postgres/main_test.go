@@ -20,7 +20,8 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 // open prepares the pools of an instance, with one connection of each kind.
 func open(t *testing.T, url string) *postgres.Pools {
 	t.Helper()
-	pools, err := postgres.Open(context.Background(), postgres.Options{URL: url, GeneralSize: 1, MoneySize: 1})
+	pools, err := postgres.Open(context.Background(),
+		postgres.Options{URL: url, GeneralSize: 1, MoneySize: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

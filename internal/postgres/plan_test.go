@@ -23,7 +23,8 @@ import (
 
 // The tables that grow for ever, or that every charge touches.
 var hotTables = []string{
-	"accounts", "entries", "events", "idempotency_answers", "idempotency_keys", "payment_references", "payments",
+	"accounts", "entries", "events", "idempotency_answers", "idempotency_keys",
+	"payment_references", "payments",
 }
 
 // DESIGN, pitfall 1: a plan that is made on empty tables that nobody has analysed is
@@ -41,18 +42,22 @@ func TestTheStatementsOfAChargeLookRowsUpByKeyFromTheFirstChargeOn(t *testing.T)
 	touched := map[string]bool{}
 	for _, prepared := range statementsOf(t, conn.Conn()) {
 		plan := explain(t, conn.Conn(), prepared)
-		for _, scanned := range regexp.MustCompile(`Seq Scan on (\w+)`).FindAllStringSubmatch(plan, -1) {
+		for _, scanned := range regexp.MustCompile(`Seq Scan on (\w+)`).
+			FindAllStringSubmatch(plan, -1) {
 			if slices.Contains(hotTables, scanned[1]) {
 				t.Errorf("scans %s whole:\n%s\n%s", scanned[1], prepared.text, plan)
 			}
 		}
-		for _, found := range regexp.MustCompile(`(Index|Bitmap Heap|Index Only) Scan.* on (\w+)`).FindAllStringSubmatch(plan, -1) {
+		for _, found := range regexp.MustCompile(`(Index|Bitmap Heap|Index Only) Scan.* on (\w+)`).
+			FindAllStringSubmatch(plan, -1) {
 			touched[found[2]] = true
 		}
 	}
-	for _, table := range []string{"accounts", "idempotency_answers", "idempotency_keys", "payment_references"} {
+	for _, table := range []string{"accounts", "idempotency_answers", "idempotency_keys",
+		"payment_references"} {
 		if !touched[table] {
-			t.Errorf("no statement of a charge looked anything up in %s: this test has missed some", table)
+			t.Errorf("no statement of a charge looked anything up in %s: this test has missed "+
+				"some", table)
 		}
 	}
 }
@@ -65,11 +70,14 @@ func TestAChargeScansNoTableNotEvenInItsTriggers(t *testing.T) {
 	general, money := open(t, db.URL), open(t, db.URL)
 	prepareAccounts(t, db)
 	before := scansOf(t, db)
-	service := newService(t, &postgres.Pools{General: general.General, Money: money.Money, Probe: general.Probe})
+	service := newService(t,
+		&postgres.Pools{General: general.General, Money: money.Money, Probe: general.Probe})
 	chargeWith(t, service)
 	service.Close()
 	money.Close() // a backend that ends has told all that it counted
-	await(t, "the server has counted", func() bool { return scansOf(t, db).byKey["idempotency_keys"] > before.byKey["idempotency_keys"] })
+	await(t, "the server has counted", func() bool {
+		return scansOf(t, db).byKey["idempotency_keys"] > before.byKey["idempotency_keys"]
+	})
 	after := scansOf(t, db)
 	for _, table := range hotTables {
 		if n := after.whole[table] - before.whole[table]; n > 0 {
@@ -82,7 +90,8 @@ type scans struct{ whole, byKey map[string]int64 }
 
 func scansOf(t *testing.T, db *pgtest.DB) scans {
 	t.Helper()
-	rows, err := db.Pool.Query(t.Context(), `SELECT relname::text, seq_scan, coalesce(idx_scan, 0) FROM pg_stat_user_tables`)
+	rows, err := db.Pool.Query(t.Context(),
+		`SELECT relname::text, seq_scan, coalesce(idx_scan, 0) FROM pg_stat_user_tables`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,9 +122,10 @@ func statementsOf(t *testing.T, conn *pgx.Conn) []statement {
 	if err != nil {
 		t.Fatal(err)
 	}
-	statements, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s statement, err error) {
-		return s, row.Scan(&s.name, &s.text, &s.parameters)
-	})
+	statements, err := pgx.CollectRows(rows,
+		func(row pgx.CollectableRow) (s statement, err error) {
+			return s, row.Scan(&s.name, &s.text, &s.parameters)
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,18 +189,21 @@ func chargeWith(t *testing.T, service *payments.Service) {
 		{"plain", "world", "shop", "", false},
 	} {
 		charge := payments.Charge{
-			Amount: ledger.Money{Minor: 5, Currency: "USD"}, SourceAccount: test.source, DestinationAccount: test.destination,
-			Reference: test.reference,
+			Amount: ledger.Money{Minor: 5, Currency: "USD"}, SourceAccount: test.source,
+			DestinationAccount: test.destination,
+			Reference:          test.reference,
 		}
 		if test.key == "declined" {
 			charge.Amount.Minor = 1000
 		}
 		caller := payments.Caller{
-			Key:       idempotency.Key{MerchantID: 1, Scope: idempotency.ScopeClient, Value: test.key},
+			Key: idempotency.Key{MerchantID: 1, Scope: idempotency.ScopeClient,
+				Value: test.key},
 			RequestID: uuid.Must(uuid.NewV7()),
 		}
 		_, err := service.Charge(context.Background(), caller, charge)
-		if _, refused := errors.AsType[*payments.Refusal](err); refused != test.refused || err != nil && !refused {
+		if _, refused := errors.AsType[*payments.Refusal](err); refused != test.refused ||
+			err != nil && !refused {
 			t.Fatal(fmt.Sprint("charge ", i, ": ", err))
 		}
 	}

@@ -116,7 +116,9 @@ var moneyParams = map[string]string{
 	"enable_mergejoin": "off",
 }
 
-func openPool(ctx context.Context, o Options, size int, params map[string]string) (*pgxpool.Pool, error) {
+func openPool(
+	ctx context.Context, o Options, size int, params map[string]string,
+) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
 		return nil, fmt.Errorf("reading the database URL: %w", err)

@@ -18,7 +18,8 @@ func TestTheServicesOwnConnectionsCannotUndoWhatProtectsTheBooks(t *testing.T) {
 	db := pgtest.New(t)
 	// The rights on the database itself are not in a copy of the template: make them as
 	// a deploy does.
-	if err := errors.Join(migrations.Down(t.Context(), db.URL, int(migrations.Latest)), migrations.Up(t.Context(), db.URL)); err != nil {
+	if err := errors.Join(migrations.Down(t.Context(), db.URL, int(migrations.Latest)),
+		migrations.Up(t.Context(), db.URL)); err != nil {
 		t.Fatal(err)
 	}
 	pools := open(t, db.URL)
@@ -42,7 +43,8 @@ func TestTheServicesOwnConnectionsCannotUndoWhatProtectsTheBooks(t *testing.T) {
 		`MERGE INTO entries USING merchants ON false WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN DO NOTHING`,
 
 		`CREATE TABLE mine (id int)`,
-		`CREATE TEMPORARY TABLE idempotency_keys (key text)`, // which would stand in front of the real one
+		// which would stand in front of the real one
+		`CREATE TEMPORARY TABLE idempotency_keys (key text)`,
 		`CREATE SCHEMA mine`,
 		`CREATE VIEW audit.i1_journals_balance_too AS SELECT 1`,
 		`CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'`,

@@ -17,7 +17,8 @@ import (
 func TestEveryPooledConnectionIsAsItMustBe(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	pools, err := postgres.Open(t.Context(), postgres.Options{URL: db.URL, GeneralSize: 3, MoneySize: 2})
+	pools, err := postgres.Open(t.Context(),
+		postgres.Options{URL: db.URL, GeneralSize: 3, MoneySize: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,8 @@ func TestEveryPooledConnectionIsAsItMustBe(t *testing.T) {
 		} {
 			t.Run(pool.name+" "+setting.name, func(t *testing.T) {
 				everyConnection(t, pool.of, func(conn *pgxpool.Conn) {
-					if got := read[string](t, conn, `SELECT current_setting($1)`, setting.name); got != pool.want {
+					if got := read[string](t, conn, `SELECT current_setting($1)`,
+						setting.name); got != pool.want {
 						t.Errorf("%s, want %s", got, pool.want)
 					}
 				})
@@ -81,8 +83,9 @@ func TestMoneyWaitsForTheDiskWhateverIsSetElsewhere(t *testing.T) {
 	const inURL = "&synchronous_commit=off&options=-c%20synchronous_commit%3Doff"
 	db := pgtest.New(t)
 	configure(t, db.Pool, "synchronous_commit", "off")
-	execute(t, db.Pool, fmt.Sprintf(`ALTER ROLE CURRENT_USER IN DATABASE %q SET synchronous_commit = off`,
-		read[string](t, db.Pool, `SELECT current_database()::text`)))
+	execute(t, db.Pool,
+		fmt.Sprintf(`ALTER ROLE CURRENT_USER IN DATABASE %q SET synchronous_commit = off`,
+			read[string](t, db.Pool, `SELECT current_database()::text`)))
 	pools := open(t, db.URL+inURL)
 	if got := read[string](t, pools.General, `SHOW synchronous_commit`); got != "off" {
 		t.Fatalf("synchronous_commit is %s elsewhere: the test's own settings have no effect", got)

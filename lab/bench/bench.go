@@ -20,15 +20,19 @@ type Config struct {
 	Onefile  string // the program of examples/onefile; empty: without it
 	Accounts int    // of the merchant who charges
 
-	Connections []int // numbers of connections to the service; the first is the one for onefile and for prices
-	Clients     []int // numbers of clients of pgbench; the first is the one that ratios are taken to
+	// numbers of connections to the service; the first is the one for onefile and for
+	// prices
+	Connections []int
+	// numbers of clients of pgbench; the first is the one that ratios are taken to
+	Clients []int
 
 	Rounds   int           // each measures every contender once
 	Duration time.Duration // of a measurement
 	WarmUp   time.Duration // before each
 	Prices   bool          // also measure what each guarantee costs
-	Scratch  string        // where the database lies meanwhile: on a disk; empty: among the temporary files
-	Commit   string        // what Program was built from; empty: what it says itself
+	// where the database lies meanwhile: on a disk; empty: among the temporary files
+	Scratch string
+	Commit  string // what Program was built from; empty: what it says itself
 }
 
 const (
@@ -43,13 +47,17 @@ func (c Config) check() error {
 			problems = append(problems, fmt.Errorf(format, args...))
 		}
 	}
-	require(c.Accounts >= 2 && c.Accounts <= accountsMax, "accounts: %d is not from 2 to %d", c.Accounts, accountsMax)
-	require(len(c.Connections) > 0 && slices.Min(c.Connections) >= 1 && slices.Max(c.Connections) <= connectionsMax,
+	require(c.Accounts >= 2 && c.Accounts <= accountsMax, "accounts: %d is not from 2 to %d",
+		c.Accounts, accountsMax)
+	require(len(c.Connections) > 0 && slices.Min(c.Connections) >= 1 &&
+		slices.Max(c.Connections) <= connectionsMax,
 		"connections: %v are not from 1 to %d", c.Connections, connectionsMax)
-	require(len(c.Clients) > 0 && slices.Min(c.Clients) >= 1 && slices.Max(c.Clients) <= clientsMax,
+	require(len(c.Clients) > 0 && slices.Min(c.Clients) >= 1 &&
+		slices.Max(c.Clients) <= clientsMax,
 		"clients: %v are not from 1 to %d", c.Clients, clientsMax)
 	require(c.Rounds >= 1, "rounds: %d is below 1", c.Rounds)
-	require(c.Duration >= 100*time.Millisecond, "the duration of a measurement: %v is below 100ms", c.Duration)
+	require(c.Duration >= 100*time.Millisecond, "the duration of a measurement: %v is below 100ms",
+		c.Duration)
 	require(c.WarmUp >= 0, "the warm-up: %v is below 0", c.WarmUp)
 	return errors.Join(problems...)
 }
@@ -97,7 +105,8 @@ func Run(ctx context.Context, c Config, progress *Progress) (_ *Report, err erro
 	report := &Report{
 		Machine: s.machine(),
 		Settings: Settings{
-			Rounds: c.Rounds, Seconds: c.Duration.Seconds(), WarmUpSeconds: c.WarmUp.Seconds(), Accounts: c.Accounts,
+			Rounds: c.Rounds, Seconds: c.Duration.Seconds(), WarmUpSeconds: c.WarmUp.Seconds(),
+			Accounts:    c.Accounts,
 			Connections: c.Connections[0], Clients: c.Clients[0],
 		},
 	}
@@ -143,7 +152,9 @@ func (s *site) compare(ctx context.Context, report *Report, progress *Progress) 
 		return err
 	}
 	report.Results = results(contenders, s.config.Clients[0])
-	slices.SortStableFunc(report.Results, func(a, b Result) int { return rank(a.Contender) - rank(b.Contender) })
+	slices.SortStableFunc(report.Results, func(a, b Result) int {
+		return rank(a.Contender) - rank(b.Contender)
+	})
 	if peak, err := peakMemory(served.pid()); err == nil {
 		report.PeakMemoryBytes = &peak
 	}
@@ -156,7 +167,9 @@ func (s *site) compare(ctx context.Context, report *Report, progress *Progress) 
 
 // contenders are the subjects under every load, in the order in which they are
 // measured: rivals are neighbours.
-func (s *site) contenders(server *pgserver.Server, served *service, direct *pgbench, plain *service) (all []*contender) {
+func (s *site) contenders(
+	server *pgserver.Server, served *service, direct *pgbench, plain *service,
+) (all []*contender) {
 	for _, pattern := range []Pattern{Uniform, Hot} {
 		add := func(name string, connections int, subject subject) {
 			load := s.load(pattern, connections)

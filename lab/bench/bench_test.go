@@ -49,16 +49,19 @@ func empty(t *testing.T, dir string) {
 
 // A second is long enough for one charge even where the disk is busy with others: a
 // measurement without any is refused.
-const tiny = "--seconds=1 --warm-up=0.1 --rounds=1 --accounts=20 --connections=4,8 --clients=4,2 --commit=under-test"
+const tiny = "--seconds=1 --warm-up=0.1 --rounds=1 --accounts=20 --connections=4,8 " +
+	"--clients=4,2 --commit=under-test"
 
 func TestAWholeRunWithPrices(t *testing.T) {
 	t.Parallel()
 	scratch, out := scratchDir(t), t.TempDir()
 	onefile := filepath.Join(t.TempDir(), "onefile")
-	if said, err := exec.Command("go", "build", "-o", onefile, "../../examples/onefile").CombinedOutput(); err != nil {
+	if said, err := exec.Command("go", "build", "-o", onefile, "../../examples/onefile").
+		CombinedOutput(); err != nil {
 		t.Fatalf("building examples/onefile: %v\n%s", err, said)
 	}
-	args := append([]string{"bench", "--prices", "--onefile", onefile, "--scratch", scratch, "--out", out}, strings.Fields(tiny)...)
+	args := append([]string{"bench", "--prices", "--onefile", onefile, "--scratch", scratch,
+		"--out", out}, strings.Fields(tiny)...)
 	run := service.Launch(t, nil, args...)
 	within(t, 5*time.Minute, run.Ended)
 	if code := run.ExitCode(); code != 0 {
@@ -66,10 +69,12 @@ func TestAWholeRunWithPrices(t *testing.T) {
 	}
 	written, err := os.ReadFile(filepath.Join(out, "bench.txt"))
 	if err != nil || string(written) != run.Stdout.String() {
-		t.Errorf("bench.txt is not what was printed: %v\n%s\n%s", err, written, run.Stdout.String())
+		t.Errorf("bench.txt is not what was printed: %v\n%s\n%s", err, written,
+			run.Stdout.String())
 	}
 	for _, want := range []string{
-		"under-test", "pgbench -M prepared -j 2 -c 2", "examples/onefile, 4 connections", "Books: in order", "without keys and answers",
+		"under-test", "pgbench -M prepared -j 2 -c 2", "examples/onefile, 4 connections",
+		"Books: in order", "without keys and answers",
 	} {
 		if !strings.Contains(run.Stdout.String(), want) {
 			t.Errorf("%q is not in:\n%s", want, run.Stdout.String())
@@ -83,18 +88,22 @@ func TestAWholeRunWithPrices(t *testing.T) {
 	if err := json.Unmarshal(text, &report); err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Results) != 10 || len(report.Prices) != 9 || report.Books.Charges == 0 || report.Books.Charges != report.Books.Payments {
+	if len(report.Results) != 10 || len(report.Prices) != 9 || report.Books.Charges == 0 ||
+		report.Books.Charges != report.Books.Payments {
 		t.Errorf("the report is not whole:\n%s", text)
 	}
 	for _, r := range report.Results {
-		if len(r.Rounds) != 1 || r.Rounds[0].Charges == 0 || r.RatioToPgbench == 0 || r.RatioToPgbenchBest == 0 {
+		if len(r.Rounds) != 1 || r.Rounds[0].Charges == 0 || r.RatioToPgbench == 0 ||
+			r.RatioToPgbenchBest == 0 {
 			t.Errorf("not measured: %+v", r)
 		}
 	}
-	if chart, err := os.ReadFile(filepath.Join(out, "bench.svg")); err != nil || !bytes.HasPrefix(chart, []byte("<svg")) {
+	if chart, err := os.ReadFile(filepath.Join(out, "bench.svg")); err != nil ||
+		!bytes.HasPrefix(chart, []byte("<svg")) {
 		t.Errorf("bench.svg: %v", err)
 	}
-	if lines := regexp.MustCompile(`(?m)^\d+/\d+ `).FindAllString(run.Stderr.String(), -1); len(lines) != 19 {
+	if lines := regexp.MustCompile(`(?m)^\d+/\d+ `).
+		FindAllString(run.Stderr.String(), -1); len(lines) != 19 {
 		t.Errorf("%d lines of progress:\n%s", len(lines), run.Stderr.String())
 	}
 	empty(t, scratch)
@@ -102,13 +111,16 @@ func TestAWholeRunWithPrices(t *testing.T) {
 
 func TestCtrlCLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	for _, moment := range []string{"the service", "1/8 ", "2/8 "} { // while it starts, and while each kind is measured
+	// while it starts, and while each kind is measured
+	for _, moment := range []string{"the service", "1/8 ", "2/8 "} {
 		t.Run(moment, func(t *testing.T) {
 			t.Parallel()
 			scratch := scratchDir(t)
 			args := append([]string{"bench", "--scratch", scratch}, strings.Fields(tiny)...)
 			run := service.Launch(t, nil, args...)
-			within(t, time.Minute, func() bool { return strings.Contains(run.Stderr.String(), moment) || run.Ended() })
+			within(t, time.Minute, func() bool {
+				return strings.Contains(run.Stderr.String(), moment) || run.Ended()
+			})
 			run.Signal(syscall.SIGINT)
 			if code := run.ExitCode(); code != 1 {
 				t.Errorf("exit code %d", code)
@@ -123,11 +135,13 @@ func TestCtrlCLeavesNothingBehind(t *testing.T) {
 
 func TestWrongArgumentsAreRefusedBeforeAnythingStarts(t *testing.T) {
 	t.Parallel()
-	run := service.Launch(t, nil, "bench", "--accounts=1", "--connections=0,5", "--clients=5,151", "--rounds=0", "--seconds=0")
+	run := service.Launch(t, nil, "bench", "--accounts=1", "--connections=0,5", "--clients=5,151",
+		"--rounds=0", "--seconds=0")
 	if code := run.ExitCode(); code != 1 {
 		t.Errorf("exit code %d", code)
 	}
-	for _, want := range []string{"accounts: 1", "rounds: 0", "connections: [0 5]", "clients: [5 151]", "0s is below 100ms"} {
+	for _, want := range []string{"accounts: 1", "rounds: 0", "connections: [0 5]",
+		"clients: [5 151]", "0s is below 100ms"} {
 		if !strings.Contains(run.Stderr.String(), want) {
 			t.Errorf("%q is not in: %s", want, run.Stderr.String())
 		}

@@ -50,8 +50,11 @@ func (r *Report) WriteChart(w io.Writer) error {
 	c := chart{
 		Width: chartWidth,
 		Title: "Charges a second",
-		Subtitle: fmt.Sprintf("median of alternating rounds (%d); × is to pgbench -c %d, within a round; %s, %d cores, Postgres %s, %s",
-			r.Settings.Rounds, r.Settings.Clients, r.Machine.CPU, r.Machine.Cores, r.Machine.Postgres, r.Machine.Date),
+		Subtitle: fmt.Sprintf(
+			"median of alternating rounds (%d); × is to pgbench -c %d, within a round; %s, %d "+
+				"cores, Postgres %s, %s",
+			r.Settings.Rounds, r.Settings.Clients, r.Machine.CPU, r.Machine.Cores,
+			r.Machine.Postgres, r.Machine.Date),
 	}
 	y := 74
 	for _, pattern := range []Pattern{Uniform, Hot} {
@@ -65,7 +68,8 @@ func (r *Report) WriteChart(w io.Writer) error {
 // addPattern draws the bars of one pattern below y, and returns where they end.
 func (c *chart) addPattern(r *Report, pattern Pattern, y int) int {
 	y += 20
-	c.Texts = append(c.Texts, chartText{Class: "pattern", Text: r.describe(pattern), X: chartLeft, Y: y})
+	c.Texts = append(c.Texts,
+		chartText{Class: "pattern", Text: r.describe(pattern), X: chartLeft, Y: y})
 	y += 10
 	for _, result := range r.Results {
 		if result.Pattern != pattern {
@@ -78,11 +82,15 @@ func (c *chart) addPattern(r *Report, pattern Pattern, y int) int {
 		}
 		width := max(1, int(chartBarMax*m.RatePerSecond/r.fastest()))
 		baseline := y + chartBarThin - 3
-		c.Bars = append(c.Bars, chartBar{Class: class, X: chartBars, Y: y, Width: width, Height: chartBarThin})
+		c.Bars = append(c.Bars,
+			chartBar{Class: class, X: chartBars, Y: y, Width: width, Height: chartBarThin})
 		c.Texts = append(c.Texts,
-			chartText{Class: "label", Text: result.shortLabel(), X: chartLabels, Y: baseline, End: true},
-			chartText{Class: "value", X: chartBars + width + 8, Y: baseline, Text: fmt.Sprintf("%s  (%s×), p99 %s ms",
-				thousands(m.RatePerSecond), decimal(result.RatioToPgbench, 1), decimal(m.P99Millis, 1))})
+			chartText{Class: "label", Text: result.shortLabel(), X: chartLabels, Y: baseline,
+				End: true},
+			chartText{Class: "value", X: chartBars + width + 8, Y: baseline,
+				Text: fmt.Sprintf("%s  (%s×), p99 %s ms",
+					thousands(m.RatePerSecond), decimal(result.RatioToPgbench, 1),
+					decimal(m.P99Millis, 1))})
 		y += chartRow
 	}
 	return y

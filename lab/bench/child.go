@@ -83,7 +83,8 @@ func (c *child) wait(ctx context.Context) error {
 // stop asks the child to end and waits for it. An error means that it did not end well.
 // (A small program may leave it to the signal to end it.)
 func (c *child) stop() error {
-	if err := c.command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := c.command.Process.Signal(syscall.SIGTERM); err != nil &&
+		!errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stopping %s: %w", filepath.Base(c.command.Path), err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), endPatience)

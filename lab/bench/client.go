@@ -193,15 +193,20 @@ type request struct {
 }
 
 func newRequest(host, apiKey string) request {
-	const key, amount, source, destination = "KKKKKKKKKKKKKKKKKKKKKKKKKKKKKKKK", "AAAA", "SSSSS", "DDDDD"
-	body := `{"amount":` + amount + `,"currency":"USD","source_account":"` + source + `","destination_account":"` + destination + `"}`
-	r := request{bytes: fmt.Appendf(nil, "POST /payments HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
-		"Content-Type: application/json\r\nIdempotency-Key: %s\r\nContent-Length: %d\r\n\r\n%s", host, apiKey, key, len(body), body)}
+	const key, amount, source, destination = "KKKKKKKKKKKKKKKKKKKKKKKKKKKKKKKK", "AAAA", "SSSSS",
+		"DDDDD"
+	body := `{"amount":` + amount + `,"currency":"USD","source_account":"` + source +
+		`","destination_account":"` + destination + `"}`
+	r := request{bytes: fmt.Appendf(nil,
+		"POST /payments HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
+			"Content-Type: application/json\r\nIdempotency-Key: %s\r\nContent-Length: %d\r\n\r\n%s",
+		host, apiKey, key, len(body), body)}
 	part := func(placeholder string) []byte {
 		at := bytes.LastIndex(r.bytes, []byte(placeholder))
 		return r.bytes[at : at+len(placeholder)]
 	}
-	r.key, r.amount, r.source, r.destination = part(key), part(amount), part(source), part(destination)
+	r.key, r.amount, r.source, r.destination = part(key), part(amount), part(source),
+		part(destination)
 	return r
 }
 

@@ -57,16 +57,19 @@ func serve(t *testing.T, respond func(charged) string) string {
 }
 
 func reply(status, headers, body string) string {
-	return fmt.Sprintf("HTTP/1.1 %s\r\nDate: today\r\n%scontent-length: %d\r\n\r\n%s", status, headers, len(body), body)
+	return fmt.Sprintf("HTTP/1.1 %s\r\nDate: today\r\n%scontent-length: %d\r\n\r\n%s", status,
+		headers, len(body), body)
 }
 
 func created(c charged) string {
-	return reply("201 Created", "", fmt.Sprintf(`{"id":"pay_1","amount":%d,"currency":"USD"}`, c.Amount))
+	return reply("201 Created", "",
+		fmt.Sprintf(`{"id":"pay_1","amount":%d,"currency":"USD"}`, c.Amount))
 }
 
 func newClient(t *testing.T, address string, pattern Pattern) *client {
 	t.Helper()
-	c, err := dial(t.Context(), Load{Address: address, APIKey: "sk_test", Accounts: 5, Pattern: pattern})
+	c, err := dial(t.Context(),
+		Load{Address: address, APIKey: "sk_test", Accounts: 5, Pattern: pattern})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +82,10 @@ func TestChargesHaveNewKeysAndTheAccountsOfTheirPattern(t *testing.T) {
 	const charges = 200
 	for _, pattern := range []Pattern{Uniform, Hot} {
 		var seen []charged
-		c := newClient(t, serve(t, func(c charged) string { seen = append(seen, c); return created(c) }), pattern)
+		c := newClient(t, serve(t, func(c charged) string {
+			seen = append(seen, c)
+			return created(c)
+		}), pattern)
 		for range charges {
 			if err := c.charge(); err != nil {
 				t.Fatal(err)
@@ -90,9 +96,11 @@ func TestChargesHaveNewKeysAndTheAccountsOfTheirPattern(t *testing.T) {
 		}
 		keys, sources, destinations := map[string]bool{}, map[string]bool{}, map[string]bool{}
 		for _, charge := range seen {
-			keys[charge.key], sources[charge.Source], destinations[charge.Destination] = true, true, true
+			keys[charge.key], sources[charge.Source], destinations[charge.Destination] = true,
+				true, true
 			hot := charge.Source == accountID(0) || charge.Destination == accountID(0)
-			if charge.Source == charge.Destination || pattern == Hot && !hot || !wellFormed.MatchString(charge.key) {
+			if charge.Source == charge.Destination || pattern == Hot && !hot ||
+				!wellFormed.MatchString(charge.key) {
 				t.Fatalf("%s: %+v", pattern, charge)
 			}
 		}
@@ -111,10 +119,20 @@ func TestAWrongAnswerEndsTheMeasurement(t *testing.T) {
 		answer func(charged) string
 		want   string
 	}{
-		"declined":       {func(c charged) string { return reply("402 Payment Required", "", `{"amount":1}`) }, "402"},
-		"another amount": {func(c charged) string { c.Amount++; return created(c) }, "answered 201"},
-		"more digits":    {func(c charged) string { c.Amount *= 10; return created(c) }, "answered 201"},
-		"no amount":      {func(charged) string { return reply("201 Created", "", `{}`) }, "answered 201"},
+		"declined": {func(c charged) string {
+			return reply("402 Payment Required", "", `{"amount":1}`)
+		}, "402"},
+		"another amount": {func(c charged) string {
+			c.Amount++
+			return created(c)
+		}, "answered 201"},
+		"more digits": {func(c charged) string {
+			c.Amount *= 10
+			return created(c)
+		}, "answered 201"},
+		"no amount": {func(charged) string {
+			return reply("201 Created", "", `{}`)
+		}, "answered 201"},
 		"a replay": {func(c charged) string {
 			return strings.Replace(created(c), "Date", "idempotent-replayed: true\r\nDate", 1)
 		}, "answer to another"},

@@ -106,7 +106,9 @@ func (g *generator) connect(ctx context.Context) ([]*client, error) {
 }
 
 // run charges until the window is over, and returns when the last charge is answered.
-func (g *generator) run(ctx context.Context, clients []*client, out io.Writer) (begin, end time.Time, err error) {
+func (g *generator) run(
+	ctx context.Context, clients []*client, out io.Writer,
+) (begin, end time.Time, err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var running sync.WaitGroup
@@ -138,7 +140,9 @@ func (g *generator) run(ctx context.Context, clients []*client, out io.Writer) (
 }
 
 // announce waits and then prints a line; it returns the moment of it.
-func (g *generator) announce(ctx context.Context, out io.Writer, wait time.Duration, line string) (time.Time, error) {
+func (g *generator) announce(
+	ctx context.Context, out io.Writer, wait time.Duration, line string,
+) (time.Time, error) {
 	select {
 	case <-ctx.Done():
 		return time.Time{}, context.Cause(ctx)

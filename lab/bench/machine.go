@@ -53,15 +53,18 @@ func (m *Machine) write(w io.Writer) {
 	if m.MemoryBytes > 0 {
 		memory = decimal(float64(m.MemoryBytes)/(1<<30), 0) + " GiB"
 	}
-	_, _ = fmt.Fprintf(w, "%s, %d cores, %s memory, fsync %s ms; %s, %s, Postgres %s; commit %s; %s%s\n",
-		m.CPU, m.Cores, memory, decimal(m.FsyncMicros/1000, 2), m.OS, m.Go, m.Postgres, m.Commit, m.Date,
+	_, _ = fmt.Fprintf(w,
+		"%s, %d cores, %s memory, fsync %s ms; %s, %s, Postgres %s; commit %s; %s%s\n",
+		m.CPU, m.Cores, memory, decimal(m.FsyncMicros/1000, 2), m.OS, m.Go, m.Postgres, m.Commit,
+		m.Date,
 		strings.Join(append([]string{""}, m.Runtime...), "; "))
 }
 
 func cpuModel() string {
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(text)) {
-			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			if name, value, ok := strings.Cut(line, ":"); ok &&
+				strings.TrimSpace(name) == "model name" {
 				return strings.TrimSpace(value)
 			}
 		}

@@ -31,13 +31,15 @@ var pgbenchScript []byte
 
 // ErrNoPgbench means that Postgres is here and its benchmark is not.
 var ErrNoPgbench = errors.New("pgbench is missing: it comes with PostgreSQL's server package" +
-	" (Debian: apt-get install postgresql; Red Hat: postgresql-contrib; Homebrew: brew install postgresql)")
+	" (Debian: apt-get install postgresql; Red Hat: postgresql-contrib; Homebrew: brew install " +
+	"postgresql)")
 
 // findPgbench finds this machine's Postgres, and pgbench beside it.
 func findPgbench(ctx context.Context) (pgserver.Binaries, string, error) {
 	binaries, err := pgserver.FindBinaries(ctx)
 	if err != nil {
-		return binaries, "", fmt.Errorf("%w. Install PostgreSQL (Debian: apt-get install postgresql)", err)
+		return binaries, "",
+			fmt.Errorf("%w. Install PostgreSQL (Debian: apt-get install postgresql)", err)
 	}
 	program := binaries.Program("pgbench")
 	if _, err := os.Stat(program); err != nil {
@@ -77,7 +79,9 @@ const (
 )
 
 // measure runs pgbench once. The warm-up begins when everybody is connected.
-func (p *pgbench) measure(ctx context.Context, m *meter, load Load) (measured Measurement, err error) {
+func (p *pgbench) measure(
+	ctx context.Context, m *meter, load Load,
+) (measured Measurement, err error) {
 	prefix := filepath.Join(p.scratch, "pgbench-"+strconv.Itoa(p.runs))
 	defer func() { err = errors.Join(err, removeAll(prefix+"*")) }()
 	run, output, err := p.start(prefix, load)
@@ -102,7 +106,9 @@ func (p *pgbench) measure(ctx context.Context, m *meter, load Load) (measured Me
 }
 
 // observe waits for the window to pass, and ends pgbench then.
-func (p *pgbench) observe(ctx context.Context, m *meter, run *child, load Load) (w window, err error) {
+func (p *pgbench) observe(
+	ctx context.Context, m *meter, run *child, load Load,
+) (w window, err error) {
 	m.client = run.pid()
 	if err := p.awaitConnections(ctx, run, load.Connections); err != nil {
 		return w, err
@@ -167,7 +173,8 @@ func (p *pgbench) start(prefix string, load Load) (*child, *bytes.Buffer, error)
 		return nil, nil, err
 	}
 	args := []string{
-		"--no-vacuum", "--protocol=prepared", "--jobs=2", "--client=" + strconv.Itoa(load.Connections),
+		"--no-vacuum", "--protocol=prepared", "--jobs=2", "--client=" +
+			strconv.Itoa(load.Connections),
 		"--time=86400", "--log", "--log-prefix=" + prefix + ".log", "--file=" + script,
 	}
 	variables := p.variables(load)

@@ -15,10 +15,12 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 func TestLogLinesOfPgbench(t *testing.T) {
 	t.Parallel()
 	got, err := parseTransaction("3 17 1234 0 1700000000 250000")
-	if err != nil || got.took != 1234*time.Microsecond || !got.at.Equal(time.UnixMilli(1_700_000_000_250)) {
+	if err != nil || got.took != 1234*time.Microsecond ||
+		!got.at.Equal(time.UnixMilli(1_700_000_000_250)) {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	for _, line := range []string{"3 17 failed 0 1700000000 250000", "3 17 skipped 0 1700000000 250000", "3 17 1234 0 17", ""} {
+	for _, line := range []string{"3 17 failed 0 1700000000 250000",
+		"3 17 skipped 0 1700000000 250000", "3 17 1234 0 17", ""} {
 		if got, err := parseTransaction(line); err == nil {
 			t.Errorf("%q is read as %+v", line, got)
 		}
@@ -72,7 +74,8 @@ func TestPgbenchWritesWhatAChargeWritesAndTheBooksStayInOrder(t *testing.T) {
 	made := 0
 	for _, pattern := range []Pattern{Uniform, Hot} {
 		var m meter
-		measured, err := p.measure(t.Context(), &m, Load{Connections: 4, Accounts: 20, Pattern: pattern, WarmUp: 0.1, Duration: 0.3})
+		measured, err := p.measure(t.Context(), &m,
+			Load{Connections: 4, Accounts: 20, Pattern: pattern, WarmUp: 0.1, Duration: 0.3})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,8 +97,10 @@ func TestPgbenchWritesWhatAChargeWritesAndTheBooksStayInOrder(t *testing.T) {
 func TestPricesLeaveOutWhatTheySay(t *testing.T) {
 	t.Parallel()
 	for without, want := range map[string]func(made int) rows{
-		"keys":   func(n int) rows { return rows{payments: n, entries: 2 * n, events: n} },
-		"events": func(n int) rows { return rows{keys: n, payments: n, entries: 2 * n, answers: n} },
+		"keys": func(n int) rows { return rows{payments: n, entries: 2 * n, events: n} },
+		"events": func(n int) rows {
+			return rows{keys: n, payments: n, entries: 2 * n, answers: n}
+		},
 	} {
 		t.Run(without, func(t *testing.T) {
 			t.Parallel()
@@ -105,7 +110,8 @@ func TestPricesLeaveOutWhatTheySay(t *testing.T) {
 			if _, err := db.Pool.Exec(t.Context(), disableKeyTrigger); err != nil {
 				t.Fatal(err)
 			}
-			measured, err := p.measure(t.Context(), &meter{}, Load{Connections: 2, Accounts: 20, Pattern: Uniform, Duration: 0.2})
+			measured, err := p.measure(t.Context(), &meter{},
+				Load{Connections: 2, Accounts: 20, Pattern: Uniform, Duration: 0.2})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,7 +127,8 @@ func TestAFailureOfPgbenchIsTold(t *testing.T) {
 	db := pgtest.New(t)
 	p := pgbenchOn(t, db, 2)
 	p.merchantID++ // who has no accounts
-	_, err := p.measure(t.Context(), &meter{}, Load{Connections: 1, Accounts: 2, Pattern: Uniform, WarmUp: 20, Duration: 1})
+	_, err := p.measure(t.Context(), &meter{},
+		Load{Connections: 1, Accounts: 2, Pattern: Uniform, WarmUp: 20, Duration: 1})
 	if err == nil || errors.Is(err, t.Context().Err()) {
 		t.Errorf("charging without accounts: %v", err)
 	}

@@ -37,14 +37,24 @@ const (
 func variants() []variant {
 	return []variant{
 		{subject: paymentsvcName, name: everything, server: durable},
-		{subject: paymentsvcName, name: "without triggers", server: durable, disable: disableTriggers},
+		{
+			subject: paymentsvcName, name: "without triggers", server: durable,
+			disable: disableTriggers,
+		},
 		{subject: paymentsvcName, name: "without durability (fsync off)", server: notDurable},
 		{subject: pgbenchName, name: everything, server: durable},
-		{subject: pgbenchName, name: "without keys and answers", server: durable, without: "keys", disable: disableKeyTrigger},
-		{subject: pgbenchName, name: "without events", server: durable, without: "events"},
-		{subject: pgbenchName, name: "without triggers", server: durable, disable: disableTriggers},
 		{
-			subject: pgbenchName, name: "without waiting for the disk (synchronous_commit off)", server: durable,
+			subject: pgbenchName, name: "without keys and answers", server: durable,
+			without: "keys", disable: disableKeyTrigger,
+		},
+		{subject: pgbenchName, name: "without events", server: durable, without: "events"},
+		{
+			subject: pgbenchName, name: "without triggers", server: durable,
+			disable: disableTriggers,
+		},
+		{
+			subject: pgbenchName, name: "without waiting for the disk (synchronous_commit off)",
+			server:   durable,
 			settings: map[string]string{"synchronous_commit": "off"},
 		},
 		{subject: pgbenchName, name: "without durability (fsync off)", server: notDurable},
@@ -56,7 +66,8 @@ func variants() []variant {
 func (s *site) price(ctx context.Context, report *Report, progress *Progress) error {
 	progress.Say("preparing to measure what each guarantee costs")
 	servers := map[durability]*pgserver.Server{}
-	for name, d := range map[string]durability{"prices-durable": durable, "prices-forgetful": notDurable} {
+	for name, d := range map[string]durability{"prices-durable": durable,
+		"prices-forgetful": notDurable} {
 		server, err := s.startServer(ctx, name, d)
 		if err != nil {
 			return err
@@ -85,7 +96,9 @@ func (s *site) price(ctx context.Context, report *Report, progress *Progress) er
 }
 
 // prepare makes the variant's database, and starts its service.
-func (s *site) prepare(ctx context.Context, server *pgserver.Server, database string, v variant) (subject, error) {
+func (s *site) prepare(
+	ctx context.Context, server *pgserver.Server, database string, v variant,
+) (subject, error) {
 	books, err := s.newBooks(ctx, server, database)
 	if err != nil {
 		return nil, err
@@ -107,5 +120,6 @@ func (s *site) prepare(ctx context.Context, server *pgserver.Server, database st
 	if v.disable == "" {
 		return prepared, nil
 	}
-	return prepared, execute(ctx, books.url, v.disable) // the service would not start without its triggers
+	// the service would not start without its triggers
+	return prepared, execute(ctx, books.url, v.disable)
 }

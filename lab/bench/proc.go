@@ -37,7 +37,8 @@ func readStat(pid int) (processStat, error) {
 		return n
 	}
 	if len(fields) < 15 {
-		return processStat{}, fmt.Errorf("reading CPU time: /proc/%d/stat has %d fields", pid, len(fields)+2)
+		return processStat{},
+			fmt.Errorf("reading CPU time: /proc/%d/stat has %d fields", pid, len(fields)+2)
 	}
 	ticks := func(n int64) time.Duration { return time.Duration(n) * time.Second / userHZ }
 	return processStat{
@@ -68,7 +69,8 @@ func cpuTimeWithChildren(pid int) (time.Duration, error) {
 	}
 	for _, entry := range entries {
 		candidate, _ := strconv.Atoi(filepath.Base(entry))
-		if stat, err := readStat(candidate); err == nil && stat.parent == pid { // it may have ended meanwhile
+		// it may have ended meanwhile
+		if stat, err := readStat(candidate); err == nil && stat.parent == pid {
 			total += stat.own
 		}
 	}
@@ -89,7 +91,8 @@ func peakMemory(pid int) (int64, error) {
 func procField(text, name string) (int64, error) {
 	for line := range strings.Lines(text) {
 		if value, ok := strings.CutPrefix(line, name+":"); ok {
-			return strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
+			return strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value),
+				"kB")), 10, 64)
 		}
 	}
 	return 0, fmt.Errorf("there is no %s", name)

@@ -13,7 +13,8 @@ func TestCPUTimeCountsChildrenThatRunAndChildrenThatHaveEnded(t *testing.T) {
 	t.Parallel()
 	// A shell as the postmaster: one child works and ends, and another works for as
 	// long as it is let.
-	shell := exec.Command("sh", "-c", "sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done'; (while :; do :; done) & wait")
+	shell := exec.Command("sh", "-c",
+		"sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done'; (while :; do :; done) & wait")
 	c, err := startChild(shell)
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +32,9 @@ func TestCPUTimeCountsChildrenThatRunAndChildrenThatHaveEnded(t *testing.T) {
 		return err == nil && stat.reaped > 0
 	})
 	reaped := total()
-	within(t, "the second child's time is counted while it runs", func() bool { return total() > reaped+50*time.Millisecond })
+	within(t, "the second child's time is counted while it runs", func() bool {
+		return total() > reaped+50*time.Millisecond
+	})
 	own, err := cpuTime(c.pid())
 	if err != nil || own >= reaped {
 		t.Errorf("the shell itself used %v of %v, %v", own, reaped, err)

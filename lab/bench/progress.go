@@ -56,7 +56,8 @@ func (p *Progress) End() {
 func (p *Progress) bar() string {
 	const width = 30
 	filled := width * p.done / max(p.total, 1)
-	return fmt.Sprintf("[%s%s] %d/%d", strings.Repeat("█", filled), strings.Repeat("░", width-filled), p.done, p.total)
+	return fmt.Sprintf("[%s%s] %d/%d", strings.Repeat("█", filled),
+		strings.Repeat("░", width-filled), p.done, p.total)
 }
 
 // print has nobody to tell if the output is gone.

@@ -9,12 +9,13 @@ import (
 
 // Report is what was measured, as it is written to JSON.
 type Report struct {
-	Machine         Machine  `json:"machine"`
-	Settings        Settings `json:"settings"`
-	Results         []Result `json:"results"`
-	PeakMemoryBytes *int64   `json:"peak_memory_bytes,omitzero"` // of the service; absent where it is not known
-	Books           Books    `json:"books"`
-	Prices          []Price  `json:"prices,omitzero"`
+	Machine  Machine  `json:"machine"`
+	Settings Settings `json:"settings"`
+	Results  []Result `json:"results"`
+	// of the service; absent where it is not known
+	PeakMemoryBytes *int64  `json:"peak_memory_bytes,omitzero"`
+	Books           Books   `json:"books"`
+	Prices          []Price `json:"prices,omitzero"`
 }
 
 // Settings of the run.
@@ -61,7 +62,8 @@ func results(contenders []*contender, clients int) []Result {
 		var ratios, toBest []float64
 		for round, m := range c.measured {
 			rate, best := pgbenchRates(contenders, c.load.Pattern, round, clients)
-			ratios, toBest = append(ratios, m.RatePerSecond/rate), append(toBest, m.RatePerSecond/best)
+			ratios, toBest = append(ratios, m.RatePerSecond/rate),
+				append(toBest, m.RatePerSecond/best)
 		}
 		all = append(all, Result{
 			Contender:          c.name,
@@ -78,7 +80,9 @@ func results(contenders []*contender, clients int) []Result {
 
 // pgbenchRates are pgbench's rates in one round: with that many clients, and with as
 // many as were best.
-func pgbenchRates(contenders []*contender, pattern Pattern, round, clients int) (rate, best float64) {
+func pgbenchRates(
+	contenders []*contender, pattern Pattern, round, clients int,
+) (rate, best float64) {
 	for _, c := range contenders {
 		if c.name != pgbenchName || c.load.Pattern != pattern {
 			continue
@@ -105,7 +109,8 @@ func prices(variants []variant, contenders []*contender) []Price {
 			ratios = append(ratios, m.RatePerSecond/whole[v.subject].measured[round].RatePerSecond)
 		}
 		all = append(all, Price{
-			Contender: v.subject, Variant: v.name, Median: medianOf(c.measured), Ratio: median(ratios), Rounds: c.measured,
+			Contender: v.subject, Variant: v.name, Median: medianOf(c.measured),
+			Ratio: median(ratios), Rounds: c.measured,
 		})
 	}
 	return all
@@ -140,8 +145,9 @@ func medianOf(rounds []Measurement) Measurement {
 func (r *Report) WriteText(w io.Writer) error {
 	var text strings.Builder
 	r.Machine.write(&text)
-	fmt.Fprintf(&text, "Rounds that alternate: %d, with %v s a measurement after %v s of warm-up. "+
-		"Medians; ratios are taken within a round; µs: CPU time a charge.\n",
+	fmt.Fprintf(
+		&text, "Rounds that alternate: %d, with %v s a measurement after %v s of warm-up. "+
+			"Medians; ratios are taken within a round; µs: CPU time a charge.\n",
 		r.Settings.Rounds, r.Settings.Seconds, r.Settings.WarmUpSeconds)
 	for _, pattern := range []Pattern{Uniform, Hot} {
 		r.writePattern(&text, pattern)
@@ -157,7 +163,8 @@ func (r *Report) WriteText(w io.Writer) error {
 func (r *Report) writePattern(w io.Writer, pattern Pattern) {
 	fmt.Fprintf(w, "\n%s\n\n", r.describe(pattern))
 	toPgbench := fmt.Sprintf("to pgbench -c %d", r.Settings.Clients)
-	t := newTable("", "charges/s", "p50 ms", "p99 ms", toPgbench, "to its best", "Postgres µs", "service µs", "client µs")
+	t := newTable("", "charges/s", "p50 ms", "p99 ms", toPgbench, "to its best", "Postgres µs",
+		"service µs", "client µs")
 	for _, result := range r.Results {
 		if result.Pattern != pattern {
 			continue
@@ -167,7 +174,8 @@ func (r *Report) writePattern(w io.Writer, pattern Pattern) {
 		if result.Contender == pgbenchName {
 			service = "-"
 		}
-		t.row(result.label(), thousands(m.RatePerSecond), decimal(m.P50Millis, 1), decimal(m.P99Millis, 1),
+		t.row(result.label(), thousands(m.RatePerSecond), decimal(m.P50Millis, 1),
+			decimal(m.P99Millis, 1),
 			decimal(result.RatioToPgbench, 2), decimal(result.RatioToPgbenchBest, 2),
 			unknownOr(m.PostgresMicros), service, unknownOr(m.ClientMicros))
 	}
@@ -177,7 +185,8 @@ func (r *Report) writePattern(w io.Writer, pattern Pattern) {
 // describe says in words what a pattern is.
 func (r *Report) describe(pattern Pattern) string {
 	if pattern == Uniform {
-		return fmt.Sprintf("Uniform: a charge moves money between two of %s accounts", thousands(float64(r.Settings.Accounts)))
+		return fmt.Sprintf("Uniform: a charge moves money between two of %s accounts",
+			thousands(float64(r.Settings.Accounts)))
 	}
 	return "Hot: every charge pays into, or out of, one and the same account"
 }
@@ -194,18 +203,26 @@ func (r *Report) writePrices(w io.Writer) {
 	if len(r.Prices) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nWhat each guarantee costs: uniform, %s, each with a database of its own\n\n", connections(r.Settings.Connections))
-	t := newTable("", "charges/s", "p99 ms", "to everything", "Postgres µs", "service µs", "client µs")
+	fmt.Fprintf(w, "\nWhat each guarantee costs: uniform, %s, each with a database of its own\n\n",
+		connections(r.Settings.Connections))
+	t := newTable("", "charges/s", "p99 ms", "to everything", "Postgres µs", "service µs",
+		"client µs")
 	for _, p := range r.Prices {
 		service := unknownOr(p.Median.ServiceMicros)
 		if p.Contender == pgbenchName {
 			service = "-"
 		}
-		t.row(p.Contender+" "+p.Variant, thousands(p.Median.RatePerSecond), decimal(p.Median.P99Millis, 1),
-			decimal(p.Ratio, 2), unknownOr(p.Median.PostgresMicros), service, unknownOr(p.Median.ClientMicros))
+		t.row(p.Contender+" "+p.Variant, thousands(p.Median.RatePerSecond),
+			decimal(p.Median.P99Millis, 1),
+			decimal(p.Ratio, 2), unknownOr(p.Median.PostgresMicros), service,
+			unknownOr(p.Median.ClientMicros))
 	}
 	t.write(w)
-	fmt.Fprintf(w, "\nThe service has no switch for its keys and events: those two are the same statements, run by pgbench.\n")
+	fmt.Fprintf(
+		w,
+		"\nThe service has no switch for its keys and events: those two are the same "+
+			"statements, run by pgbench.\n",
+	)
 }
 
 func (r *Report) peakMemory() string {
@@ -224,7 +241,10 @@ func unknownOr(micros *float64) string {
 	return decimal(*micros, 0)
 }
 
-func decimal(value float64, digits int) string { return strconv.FormatFloat(value, 'f', digits, 64) }
+func decimal(value float64,
+	digits int) string {
+	return strconv.FormatFloat(value, 'f', digits, 64)
+}
 
 // thousands writes a number without decimals, and with a comma between thousands.
 func thousands(value float64) string {

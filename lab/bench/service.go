@@ -37,7 +37,9 @@ type service struct {
 
 // startService starts a service, whose log goes to a file: to read along would cost CPU
 // time. It returns when the log says where it listens.
-func startService(ctx context.Context, name, scratch string, command *exec.Cmd, settings ...string) (_ *service, err error) {
+func startService(
+	ctx context.Context, name, scratch string, command *exec.Cmd, settings ...string,
+) (_ *service, err error) {
 	s := &service{
 		name:    name,
 		logPath: filepath.Join(scratch, name+".log"),
@@ -74,7 +76,8 @@ func (s *service) awaitAddress(ctx context.Context) error {
 		}
 		if match := servingLine.FindSubmatch(log); match != nil {
 			s.address = string(match[1])
-		} else if match := addressPattern.FindSubmatch(log); match != nil && s.name != paymentsvcName {
+		} else if match := addressPattern.FindSubmatch(log); match != nil &&
+			s.name != paymentsvcName {
 			s.address = "127.0.0.1:" + string(match[1])
 		}
 		return s.address != ""
@@ -113,8 +116,11 @@ func (s *service) said() string {
 }
 
 // do sends one request, which is not measured.
-func (s *service) do(ctx context.Context, method, path, key string, body []byte) (status int, answer []byte, err error) {
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+s.address+path, bytes.NewReader(body))
+func (s *service) do(
+	ctx context.Context, method, path, key string, body []byte,
+) (status int, answer []byte, err error) {
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+s.address+path,
+		bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -156,9 +162,11 @@ func (s *service) putAccounts(ctx context.Context, n int) error {
 
 // charge makes one charge, for its answer.
 func (s *service) charge(ctx context.Context) ([]byte, error) {
-	body := fmt.Appendf(nil, `{"amount":%d,"currency":"USD","source_account":%q,"destination_account":%q}`,
+	body := fmt.Appendf(nil,
+		`{"amount":%d,"currency":"USD","source_account":%q,"destination_account":%q}`,
 		amountMin, accountID(0), accountID(1))
-	status, answer, err := s.do(ctx, http.MethodPost, "/payments", strings.Repeat("0", keyLength), body)
+	status, answer, err := s.do(ctx, http.MethodPost, "/payments", strings.Repeat("0", keyLength),
+		body)
 	if err == nil && status != http.StatusCreated {
 		err = fmt.Errorf("it answered %d: %s", status, answer)
 	}
@@ -169,7 +177,9 @@ func (s *service) charge(ctx context.Context) ([]byte, error) {
 }
 
 // measure has the load generator charge, in a process of its own.
-func (s *service) measure(ctx context.Context, m *meter, load Load) (measured Measurement, err error) {
+func (s *service) measure(
+	ctx context.Context, m *meter, load Load,
+) (measured Measurement, err error) {
 	load.Address, load.APIKey = s.address, s.apiKey
 	task, err := json.Marshal(load)
 	if err != nil {
@@ -193,7 +203,8 @@ func (s *service) measure(ctx context.Context, m *meter, load Load) (measured Me
 	seen, window, err := follow(stdout, m)
 	if err = errors.Join(err, ctx.Err()); err != nil {
 		generator.kill()
-		return measured, fmt.Errorf("generating load on %s: %w%s%s", s.name, err, said(complaints.Bytes()), s.said())
+		return measured, fmt.Errorf("generating load on %s: %w%s%s", s.name, err,
+			said(complaints.Bytes()), s.said())
 	}
 	return window.measurement(seen), generator.wait(ctx)
 }

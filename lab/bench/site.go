@@ -85,7 +85,9 @@ const (
 
 // startServer starts a Postgres with its own default settings. (What a reader would
 // tune, such as shared_buffers, helps every contender.)
-func (s *site) startServer(ctx context.Context, name string, d durability) (*pgserver.Server, error) {
+func (s *site) startServer(
+	ctx context.Context, name string, d durability,
+) (*pgserver.Server, error) {
 	server, err := pgserver.Start(ctx, pgserver.Options{
 		DataDir:  filepath.Join(s.dir, name),
 		Durable:  bool(d),
@@ -111,7 +113,9 @@ type books struct {
 	served, pgbenching int64 // merchants' ids
 }
 
-func (s *site) newBooks(ctx context.Context, server *pgserver.Server, name string) (b books, err error) {
+func (s *site) newBooks(
+	ctx context.Context, server *pgserver.Server, name string,
+) (b books, err error) {
 	if b.url, err = createDatabase(ctx, server, name); err != nil {
 		return b, err
 	}
@@ -141,7 +145,9 @@ func (s *site) newBooks(ctx context.Context, server *pgserver.Server, name strin
 }
 
 // createDatabase makes an empty database and returns its URL, as the superuser.
-func createDatabase(ctx context.Context, server *pgserver.Server, name string) (_ string, err error) {
+func createDatabase(
+	ctx context.Context, server *pgserver.Server, name string,
+) (_ string, err error) {
 	conn, err := pgx.Connect(ctx, server.URL())
 	if err != nil {
 		return "", fmt.Errorf("connecting: %w", err)
@@ -159,11 +165,15 @@ func createDatabase(ctx context.Context, server *pgserver.Server, name string) (
 }
 
 // startPaymentsvc starts the service with its own default settings.
-func (s *site) startPaymentsvc(ctx context.Context, b books, settings ...string) (*service, error) {
+func (s *site) startPaymentsvc(
+	ctx context.Context, b books, settings ...string,
+) (*service, error) {
 	settings = append([]string{
-		"DATABASE_URL=" + b.url, "LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "SHUTDOWN_DELAY=0s",
+		"DATABASE_URL=" + b.url, "LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0",
+		"SHUTDOWN_DELAY=0s",
 	}, settings...)
-	served, err := startService(ctx, paymentsvcName, s.dir, exec.Command(s.config.Program, "serve"), settings...)
+	served, err := startService(ctx, paymentsvcName, s.dir,
+		exec.Command(s.config.Program, "serve"), settings...)
 	if err != nil {
 		return nil, err
 	}
@@ -177,11 +187,14 @@ func (s *site) startPaymentsvc(ctx context.Context, b books, settings ...string)
 
 // startOnefile starts examples/onefile on a database of its own, whose URL it returns
 // too.
-func (s *site) startOnefile(ctx context.Context, server *pgserver.Server) (plain *service, url string, err error) {
+func (s *site) startOnefile(
+	ctx context.Context, server *pgserver.Server,
+) (plain *service, url string, err error) {
 	if url, err = createDatabase(ctx, server, "onefile"); err != nil {
 		return nil, "", err
 	}
-	plain, err = startService(ctx, "onefile", s.dir, exec.Command(s.config.Onefile), "DATABASE_URL="+url, "LISTEN_ADDR=127.0.0.1:0")
+	plain, err = startService(ctx, "onefile", s.dir, exec.Command(s.config.Onefile),
+		"DATABASE_URL="+url, "LISTEN_ADDR=127.0.0.1:0")
 	if err != nil {
 		return nil, "", err
 	}
@@ -194,7 +207,8 @@ func (s *site) startOnefile(ctx context.Context, server *pgserver.Server) (plain
 }
 
 func (s *site) newPgbench(b books) *pgbench {
-	return &pgbench{program: s.program, scratch: s.dir, url: b.url, merchantID: b.pgbenching, answer: s.answer}
+	return &pgbench{program: s.program, scratch: s.dir, url: b.url, merchantID: b.pgbenching,
+		answer: s.answer}
 }
 
 func (s *site) load(pattern Pattern, connections int) Load {
@@ -232,13 +246,16 @@ func (b books) verify(ctx context.Context, contenders []*contender) (v Books, er
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	const counting = `SELECT count(*) FROM payments WHERE merchant_id = $1`
 	const before = 1 // the service's charge that gave pgbench an answer to store
-	if err := v.count(ctx, conn, paymentsvcName, before+made(contenders, paymentsvcName), counting, b.served); err != nil {
+	if err := v.count(ctx, conn, paymentsvcName, before+made(contenders, paymentsvcName), counting,
+		b.served); err != nil {
 		return v, err
 	}
-	if err := v.count(ctx, conn, pgbenchName, made(contenders, pgbenchName), counting, b.pgbenching); err != nil {
+	if err := v.count(ctx, conn, pgbenchName, made(contenders, pgbenchName), counting,
+		b.pgbenching); err != nil {
 		return v, err
 	}
-	if _, err := conn.Exec(ctx, `SET work_mem = '256MB'`); err != nil { // it sorts all that was written
+	// it sorts all that was written
+	if _, err := conn.Exec(ctx, `SET work_mem = '256MB'`); err != nil {
 		return v, fmt.Errorf("preparing the audit: %w", err)
 	}
 	violations, err := audit.Run(ctx, conn, 10)
@@ -262,13 +279,16 @@ func made(contenders []*contender, name string) (charges int) {
 
 // count makes sure that there is a payment for every charge that was answered, and no
 // other.
-func (v *Books) count(ctx context.Context, conn *pgx.Conn, name string, made int, counting string, args ...any) error {
+func (v *Books) count(
+	ctx context.Context, conn *pgx.Conn, name string, made int, counting string, args ...any,
+) error {
 	var payments int
 	if err := conn.QueryRow(ctx, counting, args...).Scan(&payments); err != nil {
 		return fmt.Errorf("counting the payments of %s: %w", name, err)
 	}
 	if payments != made {
-		return fmt.Errorf("%s answered %d charges, and there are %d payments", name, made, payments)
+		return fmt.Errorf("%s answered %d charges, and there are %d payments", name, made,
+			payments)
 	}
 	v.Charges += made
 	v.Payments += payments
@@ -276,11 +296,14 @@ func (v *Books) count(ctx context.Context, conn *pgx.Conn, name string, made int
 }
 
 // verifyOnefile counts the payments of examples/onefile.
-func (v *Books) verifyOnefile(ctx context.Context, url string, contenders []*contender) (err error) {
+func (v *Books) verifyOnefile(
+	ctx context.Context, url string, contenders []*contender,
+) (err error) {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return fmt.Errorf("connecting: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
-	return v.count(ctx, conn, onefileName, made(contenders, onefileName), `SELECT count(*) FROM onefile.payments`)
+	return v.count(ctx, conn, onefileName, made(contenders, onefileName),
+		`SELECT count(*) FROM onefile.payments`)
 }

@@ -55,7 +55,10 @@ func TestOnlyWhatIsAnsweredWithinTheWindowCounts(t *testing.T) {
 	end := begin.Add(2 * time.Second)
 	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 	clients := []*client{
-		{answers: []answer{{begin.Add(-1), ms(900)}, {begin, ms(1)}, {begin.Add(ms(1500)), ms(3)}}},
+		{
+			answers: []answer{{begin.Add(-1), ms(900)}, {begin, ms(1)},
+				{begin.Add(ms(1500)), ms(3)}},
+		},
 		{answers: []answer{{end.Add(-1), ms(2)}, {end, ms(900)}}},
 	}
 	want := outcome{Made: 5, Charges: 3, WindowSeconds: 2, P50Millis: 2, P99Millis: 3}
@@ -89,9 +92,11 @@ func TestRatiosAreTakenWithinARound(t *testing.T) {
 		rival(pgbenchName, 64, 1000, 100, 500),
 		rival(pgbenchName, 16, 2000, 200, 300),
 	}, 64)
-	for i, want := range []struct{ rate, to64, toBest float64 }{{1500, 4, 3}, {500, 1, 0.5}, {300, 2, 1}} {
+	for i, want := range []struct{ rate, to64, toBest float64 }{{1500, 4, 3}, {500, 1, 0.5},
+		{300, 2, 1}} {
 		got := all[i]
-		if got.Median.RatePerSecond != want.rate || got.RatioToPgbench != want.to64 || got.RatioToPgbenchBest != want.toBest {
+		if got.Median.RatePerSecond != want.rate || got.RatioToPgbench != want.to64 ||
+			got.RatioToPgbenchBest != want.toBest {
 			t.Errorf("%s: got %v, %v, %v, want %+v", got.label(),
 				got.Median.RatePerSecond, got.RatioToPgbench, got.RatioToPgbenchBest, want)
 		}
@@ -101,8 +106,10 @@ func TestRatiosAreTakenWithinARound(t *testing.T) {
 func TestAFigureThatIsUnknownOnceHasNoMedian(t *testing.T) {
 	t.Parallel()
 	forty := 40.0
-	got := medianOf([]Measurement{{PostgresMicros: &forty, ServiceMicros: &forty}, {PostgresMicros: &forty}})
+	got := medianOf([]Measurement{{PostgresMicros: &forty, ServiceMicros: &forty},
+		{PostgresMicros: &forty}})
 	if got.ServiceMicros != nil || got.PostgresMicros == nil || *got.PostgresMicros != 40 {
-		t.Errorf("got %v for the service and %v for Postgres", got.ServiceMicros, got.PostgresMicros)
+		t.Errorf("got %v for the service and %v for Postgres", got.ServiceMicros,
+			got.PostgresMicros)
 	}
 }

@@ -34,7 +34,9 @@ func accountFor(dir directory) (account, error) {
 			return newAccount(u)
 		}
 	}
-	return account{}, errors.New("Postgres refuses to run as root, and there is neither a user postgres nor a user nobody")
+	return account{}, errors.New(
+		"Postgres refuses to run as root, and there is neither a user postgres nor a user nobody",
+	)
 }
 
 func ownerOf(data fs.FileInfo) (account, error) {
@@ -52,7 +54,8 @@ func newAccount(u *user.User) (account, error) {
 	if err := errors.Join(uidErr, gidErr); err != nil {
 		return account{}, fmt.Errorf("reading the ids of user %s: %w", u.Username, err)
 	}
-	return account{name: u.Username, credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
+	return account{name: u.Username,
+		credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
 }
 
 // mayEnter reads the permission bits as the kernel does. For ourselves there is nothing

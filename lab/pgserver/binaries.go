@@ -54,8 +54,10 @@ func binariesFor(ctx context.Context, o Options, dir directory) (Binaries, error
 		return Binaries{}, err
 	}
 	if wanted != "" && binaries.version != wanted {
-		return Binaries{}, fmt.Errorf("%w: %s was made by Postgres %s, and %s has version %s; install that version, or use"+
-			" another data directory", ErrVersion, dir.path, wanted, binaries.dir, binaries.version)
+		return Binaries{}, fmt.Errorf(
+			"%w: %s was made by Postgres %s, and %s has version %s; install that version, or use"+
+				" another data directory", ErrVersion, dir.path, wanted, binaries.dir,
+			binaries.version)
 	}
 	return binaries, nil
 }
@@ -64,8 +66,9 @@ func binariesFor(ctx context.Context, o Options, dir directory) (Binaries, error
 func orDownloaded(ctx context.Context, notFound error) (Binaries, error) {
 	binaries, err := DownloadBinaries(ctx)
 	if err != nil {
-		return Binaries{}, fmt.Errorf("%w; %w. Install PostgreSQL, or allow its download from Maven Central"+
-			" (tests can also use Docker)", notFound, err)
+		return Binaries{}, fmt.Errorf(
+			"%w; %w. Install PostgreSQL, or allow its download from Maven Central"+
+				" (tests can also use Docker)", notFound, err)
 	}
 	return binaries, nil
 }
@@ -95,7 +98,8 @@ func findBinaries(ctx context.Context, candidates []string, wanted string) (Bina
 func candidates(ctx context.Context) []string {
 	var dirs []string
 	if initdb, err := exec.LookPath("initdb"); err == nil {
-		if file, err := filepath.EvalSymlinks(initdb); err == nil { // a link may stand alone, without the other programs
+		// a link may stand alone, without the other programs
+		if file, err := filepath.EvalSymlinks(initdb); err == nil {
 			initdb = file
 		}
 		dirs = append(dirs, filepath.Dir(initdb))
@@ -104,8 +108,9 @@ func candidates(ctx context.Context) []string {
 		dirs = append(dirs, strings.TrimSpace(string(bindir)))
 	}
 	for _, pattern := range []string{
-		"/usr/lib/postgresql/*/bin",                               // Debian, Ubuntu
-		"/usr/pgsql-*/bin",                                        // the Postgres project's packages for Red Hat
+		"/usr/lib/postgresql/*/bin", // Debian, Ubuntu
+		// the Postgres project's packages for Red Hat
+		"/usr/pgsql-*/bin",
 		"/opt/homebrew/opt/postgresql@*/bin",                      // Homebrew on Apple silicon
 		"/usr/local/opt/postgresql@*/bin",                         // Homebrew on Intel
 		"/Applications/Postgres.app/Contents/Versions/[0-9]*/bin", // Postgres.app
@@ -142,9 +147,11 @@ func inspect(ctx context.Context, dir string) (Binaries, error) {
 	if err != nil {
 		return Binaries{}, fmt.Errorf("asking %s for its version: %w", b.postgres(), err)
 	}
-	b.version = number.FindString(string(output)) // "postgres (PostgreSQL) 15.13 (Debian …)", "… 18beta1"
+	// "postgres (PostgreSQL) 15.13 (Debian …)", "… 18beta1"
+	b.version = number.FindString(string(output))
 	if b.version == "" {
-		return Binaries{}, fmt.Errorf("asking %s for its version: it said %q", b.postgres(), output)
+		return Binaries{}, fmt.Errorf("asking %s for its version: it said %q", b.postgres(),
+			output)
 	}
 	return b, nil
 }

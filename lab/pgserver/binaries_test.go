@@ -10,7 +10,8 @@ import (
 
 func TestDataIsServedByProgramsOfItsOwnVersion(t *testing.T) {
 	t.Parallel()
-	client, old, recent := t.TempDir(), installation(t, "15.13 (Debian 15.13-0+deb12u1)"), installation(t, "18beta1")
+	client, old, recent := t.TempDir(), installation(t, "15.13 (Debian 15.13-0+deb12u1)"),
+		installation(t, "18beta1")
 	for _, row := range []struct {
 		name       string
 		candidates []string
@@ -19,8 +20,14 @@ func TestDataIsServedByProgramsOfItsOwnVersion(t *testing.T) {
 	}{
 		{"new data gets the first there is", []string{recent, old}, "", Binaries{recent, "18"}},
 		{"old data gets its own", []string{recent, old}, "15", Binaries{old, "15"}},
-		{"data of no installed version gets the first, to be told", []string{recent, old}, "14", Binaries{recent, "18"}},
-		{"a directory without a server is passed over", []string{client, old}, "", Binaries{old, "15"}},
+		{
+			"data of no installed version gets the first, to be told", []string{recent, old}, "14",
+			Binaries{recent, "18"},
+		},
+		{
+			"a directory without a server is passed over", []string{client, old}, "",
+			Binaries{old, "15"},
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -37,9 +44,11 @@ func TestDataIsServedByProgramsOfItsOwnVersion(t *testing.T) {
 
 func TestNewestInstallationComesFirst(t *testing.T) {
 	t.Parallel()
-	paths := []string{"/usr/lib/postgresql/9.6/bin", "/usr/lib/postgresql/17/bin", "/usr/lib/postgresql/15/bin"}
+	paths := []string{"/usr/lib/postgresql/9.6/bin", "/usr/lib/postgresql/17/bin",
+		"/usr/lib/postgresql/15/bin"}
 	slices.SortFunc(paths, newestFirst)
-	want := []string{"/usr/lib/postgresql/17/bin", "/usr/lib/postgresql/15/bin", "/usr/lib/postgresql/9.6/bin"}
+	want := []string{"/usr/lib/postgresql/17/bin", "/usr/lib/postgresql/15/bin",
+		"/usr/lib/postgresql/9.6/bin"}
 	if !slices.Equal(paths, want) {
 		t.Errorf("the order is %v, want %v", paths, want)
 	}

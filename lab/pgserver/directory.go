@@ -20,7 +20,8 @@ func DefaultDataDir() (string, error) {
 	if os.Geteuid() == 0 {
 		return "/var/lib/paymentsvc/postgres", nil
 	}
-	if data := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(data) { // the specification ignores relative paths
+	// the specification ignores relative paths
+	if data := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(data) {
 		return filepath.Join(data, "paymentsvc", "postgres"), nil
 	}
 	home, err := os.UserHomeDir()
@@ -86,8 +87,11 @@ func (d directory) create(a account) error {
 			return fmt.Errorf("looking at the data directory: %w", err)
 		}
 		if err == nil && !a.mayEnter(info) {
-			return fmt.Errorf("%w: user %s, who is to run Postgres, may not enter %s (mode %v): choose a data directory"+
-				" outside, for example below /var/lib, or open that one with chmod o+x", ErrClosedDirectory, a.name, place, info.Mode())
+			return fmt.Errorf(
+				"%w: user %s, who is to run Postgres, may not enter %s (mode %v): choose a data "+
+					"directory"+
+					" outside, for example below /var/lib, or open that one with chmod o+x",
+				ErrClosedDirectory, a.name, place, info.Mode())
 		}
 		if place == filepath.Dir(place) {
 			break

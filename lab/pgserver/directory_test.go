@@ -54,7 +54,8 @@ func TestDataOfAnotherVersionIsRefused(t *testing.T) {
 	if err := os.Mkdir(dir.data(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir.data(), "PG_VERSION"), []byte("8\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir.data(), "PG_VERSION"), []byte("8\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	if os.Geteuid() == 0 { // or it would be refused for belonging to root
@@ -112,7 +113,8 @@ func TestDefaultDataDirIsWhereTheUserKeepsData(t *testing.T) {
 	for data, want := range want {
 		t.Setenv("XDG_DATA_HOME", data)
 		if os.Geteuid() == 0 {
-			want = "/var/lib/paymentsvc/postgres" // whatever root's variables say: the server is not root
+			// whatever root's variables say: the server is not root
+			want = "/var/lib/paymentsvc/postgres"
 		}
 		if got, err := DefaultDataDir(); err != nil || got != want {
 			t.Errorf("with XDG_DATA_HOME=%s it is %s (%v), want %s", data, got, err, want)

@@ -40,7 +40,9 @@ func downloadCache() (string, error) {
 // downloadTo unpacks into a directory of its own, which then gets its name at once. So
 // processes that do it at the same time, as the tests of several packages may, never
 // see half of it.
-func downloadTo(ctx context.Context, cache string, config embeddedpostgres.Config) (Binaries, error) {
+func downloadTo(
+	ctx context.Context, cache string, config embeddedpostgres.Config,
+) (Binaries, error) {
 	home := filepath.Join(cache, string(downloadVersion))
 	if b, err := inspect(ctx, filepath.Join(home, "bin")); err == nil {
 		return b, nil

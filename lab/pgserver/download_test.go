@@ -36,7 +36,8 @@ func TestDownloadedProgramsRunAServer(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir()) // where the library forgets its log
 	var downloaded Binaries
 	for range 2 {
-		downloaded, err = downloadTo(t.Context(), cache, embeddedpostgres.DefaultConfig().BinaryRepositoryURL(repository))
+		downloaded, err = downloadTo(t.Context(), cache,
+			embeddedpostgres.DefaultConfig().BinaryRepositoryURL(repository))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +60,8 @@ func TestFailedDownloadLeavesNothingThatLooksWhole(t *testing.T) {
 	defer repository.Close()
 	cache := emptyDirectory(t).path
 	t.Setenv("TMPDIR", t.TempDir()) // where the library forgets its log
-	_, err := downloadTo(t.Context(), cache, embeddedpostgres.DefaultConfig().BinaryRepositoryURL(repository.URL))
+	_, err := downloadTo(t.Context(), cache,
+		embeddedpostgres.DefaultConfig().BinaryRepositoryURL(repository.URL))
 	if err == nil {
 		t.Fatal("downloading from nowhere succeeded")
 	}

@@ -82,7 +82,8 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("starting Postgres in %s: %w", s.dir.path, err)
 	}
 	if err := s.ensureDatabase(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting Postgres in %s: %w", s.dir.path, err), s.StopImmediate(ctx))
+		return nil, errors.Join(fmt.Errorf("starting Postgres in %s: %w", s.dir.path, err),
+			s.StopImmediate(ctx))
 	}
 	return s, nil
 }
@@ -231,14 +232,16 @@ func (s *Server) ensureDatabase(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	var exists bool
-	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`, s.options.Database).Scan(&exists)
+	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`,
+		s.options.Database).Scan(&exists)
 	if err != nil {
 		return fmt.Errorf("looking for database %s: %w", s.options.Database, err)
 	}
 	if exists {
 		return nil
 	}
-	if _, err := conn.Exec(ctx, `CREATE DATABASE `+pgx.Identifier{s.options.Database}.Sanitize()); err != nil {
+	if _, err := conn.Exec(ctx,
+		`CREATE DATABASE `+pgx.Identifier{s.options.Database}.Sanitize()); err != nil {
 		return fmt.Errorf("creating database %s: %w", s.options.Database, err)
 	}
 	return nil

@@ -52,7 +52,10 @@ func TestCommittedDataSurvivesAKill(t *testing.T) {
 		end  func(*pgserver.Server) error
 	}{
 		{"SIGKILL", func(s *pgserver.Server) error { return s.Kill() }},
-		{"immediate shutdown", func(s *pgserver.Server) error { return s.StopImmediate(t.Context()) }},
+		{
+			"immediate shutdown",
+			func(s *pgserver.Server) error { return s.StopImmediate(t.Context()) },
+		},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
@@ -85,7 +88,8 @@ func TestCommittedDataSurvivesAKill(t *testing.T) {
 func TestURLOfARunningServerCanBeLearnt(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)
-	if _, err := pgserver.RunningURL(pgserver.Options{DataDir: dir}); !errors.Is(err, pgserver.ErrNotRunning) {
+	if _, err := pgserver.RunningURL(pgserver.Options{DataDir: dir}); !errors.Is(err,
+		pgserver.ErrNotRunning) {
 		t.Errorf("before there is a server, it gave %v, want %v", err, pgserver.ErrNotRunning)
 	}
 	s := start(t, pgserver.Options{DataDir: dir})
@@ -96,7 +100,8 @@ func TestURLOfARunningServerCanBeLearnt(t *testing.T) {
 	if err := s.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pgserver.RunningURL(pgserver.Options{DataDir: dir}); !errors.Is(err, pgserver.ErrNotRunning) {
+	if _, err := pgserver.RunningURL(pgserver.Options{DataDir: dir}); !errors.Is(err,
+		pgserver.ErrNotRunning) {
 		t.Errorf("of a killed server, it gave %v, want %v", err, pgserver.ErrNotRunning)
 	}
 	if err := s.Restart(t.Context()); err != nil { // so that its shared memory is tidied up

@@ -111,12 +111,15 @@ func (s *Server) initdb(ctx context.Context) error {
 // another way.
 func (s *Server) basebackup(ctx context.Context, from *Server) error {
 	return s.run(ctx, []string{"PGPASSWORD=" + from.password}, s.binaries.Program("pg_basebackup"),
-		"--pgdata", s.dir.unfinished(), "--host", host, "--port", strconv.Itoa(from.port), "--username", superuser,
+		"--pgdata", s.dir.unfinished(), "--host", host, "--port", strconv.Itoa(from.port),
+		"--username", superuser,
 		"--checkpoint", "fast", "--write-recovery-conf")
 }
 
 // run runs a program that makes the data, as the server's user.
-func (s *Server) run(ctx context.Context, environment []string, program string, args ...string) error {
+func (s *Server) run(
+	ctx context.Context, environment []string, program string, args ...string,
+) error {
 	log, err := s.dir.openLog()
 	if err != nil {
 		return err
@@ -131,7 +134,8 @@ func (s *Server) run(ctx context.Context, environment []string, program string, 
 	select {
 	case <-p.done:
 	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("running %s: %w", program, ctx.Err()), p.stop(context.Background(), syscall.SIGINT))
+		return errors.Join(fmt.Errorf("running %s: %w", program, ctx.Err()),
+			p.stop(context.Background(), syscall.SIGINT))
 	}
 	if p.err != nil {
 		return fmt.Errorf("running %s: %w. It said:\n%s", program, p.err, log.tail())

@@ -80,11 +80,13 @@ func (s *Server) attempt(ctx context.Context) error {
 	p, err := startProcess(s.command(log.File), func(p *process) {
 		_ = lock.release()
 		if !p.asked.Load() {
-			s.options.Logger.Warn("Postgres ended by itself", "pid", p.pid(), "how", p.err, "log", s.LogPath())
+			s.options.Logger.Warn("Postgres ended by itself", "pid", p.pid(), "how", p.err, "log",
+				s.LogPath())
 		}
 	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("running %s: %w", s.binaries.postgres(), err), lock.release())
+		return errors.Join(fmt.Errorf("running %s: %w", s.binaries.postgres(), err),
+			lock.release())
 	}
 	if err := s.awaitReady(ctx, p, log); err != nil {
 		return errors.Join(err, p.stop(context.Background(), syscall.SIGQUIT))
@@ -160,8 +162,10 @@ func (s *Server) diagnose(err error, log *serverLog) error {
 	err = fmt.Errorf("%w. It said:\n%s", err, said)
 	switch {
 	case strings.Contains(said, `lock file "postmaster.pid" already exists`), // it is alive
-		strings.Contains(said, "pre-existing shared memory block"): // it was killed, and its children are not done yet
-		return fmt.Errorf("%w: %w, process %s: %w", ErrInUse, errPredecessor, s.dir.postmaster().pid, err)
+		// it was killed, and its children are not done yet
+		strings.Contains(said, "pre-existing shared memory block"):
+		return fmt.Errorf("%w: %w, process %s: %w", ErrInUse, errPredecessor,
+			s.dir.postmaster().pid, err)
 	case strings.Contains(said, "could not bind"):
 		return fmt.Errorf("%w: %w", errPortTaken, err)
 	}

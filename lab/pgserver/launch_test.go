@@ -15,8 +15,10 @@ import (
 func TestErrorAtTheStartSaysWhatTheServerSaid(t *testing.T) {
 	t.Parallel()
 	dir := emptyDirectory(t)
-	_, err := Start(t.Context(), Options{DataDir: dir.path, Parameters: map[string]string{"shared_buffers": "plenty"}})
-	if err == nil || !strings.Contains(err.Error(), `invalid value for parameter "shared_buffers": "plenty"`) {
+	_, err := Start(t.Context(),
+		Options{DataDir: dir.path, Parameters: map[string]string{"shared_buffers": "plenty"}})
+	if err == nil || !strings.Contains(err.Error(),
+		`invalid value for parameter "shared_buffers": "plenty"`) {
 		t.Fatalf("the error does not quote the server: %v", err)
 	}
 	started(t, Options{DataDir: dir.path}) // and the directory is free again
@@ -49,7 +51,8 @@ func TestServerThatNobodyOwnsIsWaitedFor(t *testing.T) {
 	}()
 	_, err := Start(ctx, Options{DataDir: dir.path})
 	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), strconv.Itoa(orphan.PID())) {
-		t.Fatalf("starting beside a server that nobody owns gave %v, want %v and its process id", err, ErrInUse)
+		t.Fatalf("starting beside a server that nobody owns gave %v, want %v and its process id",
+			err, ErrInUse)
 	}
 	if err := Remove(dir.path); !errors.Is(err, ErrInUse) {
 		t.Errorf("removing its data gave %v, want %v", err, ErrInUse)

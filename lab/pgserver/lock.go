@@ -21,7 +21,8 @@ func (d directory) lock() (*lock, error) {
 	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		holder, _ := os.ReadFile(file.Name())
-		err = fmt.Errorf("%w: %s has server process %s, run by process %s", ErrInUse, d.path, d.postmaster().pid, holder)
+		err = fmt.Errorf("%w: %s has server process %s, run by process %s", ErrInUse, d.path,
+			d.postmaster().pid, holder)
 		return nil, errors.Join(err, file.Close())
 	}
 	if err != nil {
@@ -33,7 +34,8 @@ func (d directory) lock() (*lock, error) {
 		_, err = file.WriteString(strconv.Itoa(os.Getpid()))
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("writing our process id into the lock: %w", err), l.release())
+		return nil, errors.Join(fmt.Errorf("writing our process id into the lock: %w", err),
+			l.release())
 	}
 	return l, nil
 }

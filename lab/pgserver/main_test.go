@@ -38,7 +38,8 @@ func beParent(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := conn.Exec(ctx, `CREATE TABLE kept (what) AS VALUES ('by the parent')`); err != nil {
+	if _, err := conn.Exec(ctx,
+		`CREATE TABLE kept (what) AS VALUES ('by the parent')`); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintln(os.Stdout, s.PID()); err != nil {

@@ -67,7 +67,8 @@ func (p *process) stop(ctx context.Context, signal syscall.Signal) error {
 	}
 	select {
 	case <-p.done:
-	case <-time.After(10 * time.Second): // a postmaster gives its children five seconds before it kills them
+	// a postmaster gives its children five seconds before it kills them
+	case <-time.After(10 * time.Second):
 		return errors.Join(ctx.Err(), p.signal(syscall.SIGKILL))
 	}
 	return fmt.Errorf("it took too long and was stopped at once: %w", ctx.Err())

@@ -12,7 +12,9 @@ import (
 func ScratchDir() string {
 	const (
 		memory = "/dev/shm"
-		plenty = 4 << 30 // several servers at a time, each with some hundred MB; a container has 64 MB by default
+		// several servers at a time, each with some hundred MB; a container has 64 MB
+		// by default
+		plenty = 4 << 30
 	)
 	var space syscall.Statfs_t
 	if os.Getenv("TMPDIR") != "" || syscall.Statfs(memory, &space) != nil {

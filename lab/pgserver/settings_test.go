@@ -13,7 +13,8 @@ import (
 
 func TestDurableServersKeepPostgresDefaults(t *testing.T) {
 	t.Parallel()
-	s := start(t, pgserver.Options{Durable: true, Parameters: map[string]string{"deadlock_timeout": "123ms"}})
+	s := start(t, pgserver.Options{Durable: true,
+		Parameters: map[string]string{"deadlock_timeout": "123ms"}})
 	for setting, want := range map[string]string{
 		"fsync":              "on",
 		"synchronous_commit": "on",

@@ -34,7 +34,8 @@ func startContainer(ctx context.Context, getenv func(string) string) (*server, e
 		postgres.BasicWaitStrategies(),
 		testcontainers.WithEnv(map[string]string{"PGDATA": dataDir}),
 		testcontainers.WithTmpfs(map[string]string{dataDir: "rw"}),
-		testcontainers.WithCmd("postgres", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200"),
+		testcontainers.WithCmd("postgres", "-c", "fsync=off", "-c", "full_page_writes=off", "-c",
+			"max_connections=200"),
 	)
 	stop := func(ctx context.Context) error {
 		return testcontainers.TerminateContainer(container, testcontainers.StopContext(ctx))

@@ -120,7 +120,8 @@ func migrate(ctx context.Context, adminURL string) (_ string, err error) {
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	role := pgx.Identifier{config.TestRole.Username}.Sanitize()
 	for _, statement := range []string{
-		`CREATE ROLE ` + role + ` LOGIN PASSWORD '` + config.TestRole.Password + `' ` + config.TestRole.Capabilities,
+		`CREATE ROLE ` + role + ` LOGIN PASSWORD '` + config.TestRole.Password + `' ` +
+			config.TestRole.Capabilities,
 		`ALTER DATABASE ` + pgx.Identifier{config.Database}.Sanitize() + ` OWNER TO ` + role,
 	} {
 		if _, err := conn.Exec(ctx, statement); err != nil {

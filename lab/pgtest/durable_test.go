@@ -24,7 +24,8 @@ func TestDurableServerKeepsWhatItCommittedThroughAKill(t *testing.T) {
 	query(t, c.URL(), `SELECT name FROM merchants`, "kept")
 	query(t, c.URL(), `SHOW fsync`, "on")
 	query(t, c.URL(), `SHOW deadlock_timeout`, "123ms")
-	query(t, c.AdminURL(), `SELECT rolsuper::text FROM pg_roles WHERE rolname = current_user`, "true")
+	query(t, c.AdminURL(), `SELECT rolsuper::text FROM pg_roles WHERE rolname = current_user`,
+		"true")
 	query(t, c.URL(), `SELECT rolsuper::text FROM pg_roles WHERE rolname = current_user`, "false")
 }
 

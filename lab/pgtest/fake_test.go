@@ -75,7 +75,9 @@ func (f *fakeT) Failed() bool {
 func (f *fakeT) wantComplaint(t *testing.T, what ...string) {
 	t.Helper()
 	says := func(complaint string) bool {
-		return !slices.ContainsFunc(what, func(part string) bool { return !strings.Contains(complaint, part) })
+		return !slices.ContainsFunc(what, func(part string) bool {
+			return !strings.Contains(complaint, part)
+		})
 	}
 	if !slices.ContainsFunc(f.complaints, says) {
 		t.Errorf("nobody complained of %q, only:\n%s", what, strings.Join(f.complaints, "\n"))

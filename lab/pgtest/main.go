@@ -38,8 +38,10 @@ func (r *testRun) main(m interface{ Run() int }, excuses []goleak.Option) int {
 	r.mu.Unlock()
 	code := m.Run()
 	if code != 0 && r.server != nil && !r.server.stays {
-		fmt.Fprintln(os.Stderr, "pgtest: the databases of failed tests go now, with the test server. "+
-			"To look at one, set TEST_DATABASE_URL to an administrator's URL of a server that stays.")
+		fmt.Fprintln(os.Stderr,
+			"pgtest: the databases of failed tests go now, with the test server. "+
+				"To look at one, set TEST_DATABASE_URL to an administrator's URL of a server that "+
+				"stays.")
 	}
 	if err := r.stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "pgtest: stopping the test server:", err)
@@ -58,8 +60,12 @@ func (r *testRun) main(m interface{ Run() int }, excuses []goleak.Option) int {
 
 // libraryGoroutines stay for as long as the process, and we cannot end them.
 var libraryGoroutines = []goleak.Option{
-	goleak.IgnoreAnyFunction("github.com/testcontainers/testcontainers-go.(*Reaper).connect.func1"),
-	goleak.IgnoreAnyFunction("github.com/paymentsvc/paymentsvc/internal/pgtest.dockerAnswers.func1"),
+	goleak.IgnoreAnyFunction(
+		"github.com/testcontainers/testcontainers-go.(*Reaper).connect.func1",
+	),
+	goleak.IgnoreAnyFunction(
+		"github.com/paymentsvc/paymentsvc/internal/pgtest.dockerAnswers.func1",
+	),
 }
 
 // adminURL is an administrator's URL of the server, which the first test starts.
@@ -68,11 +74,13 @@ func (r *testRun) adminURL(t testing.TB) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.begun {
-		t.Fatal("pgtest: this package has nobody who stops the test server after the last test. Add to one of its _test files:\n\n" +
+		t.Fatal("pgtest: this package has nobody who stops the test server after the last test. " +
+			"Add to one of its _test files:\n\n" +
 			"\tfunc TestMain(m *testing.M) { pgtest.Main(m) }\n")
 	}
 	if r.server == nil && r.err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // an image may have to be pulled
+		// an image may have to be pulled
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
 		r.server, r.err = startServer(ctx, os.Getenv, sources)
 	}

@@ -30,7 +30,8 @@ func TestMainLeavesNothingBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(left) > 0 {
-		t.Errorf("%d entries were left in the temporary directory, the first is %s", len(left), left[0])
+		t.Errorf("%d entries were left in the temporary directory, the first is %s", len(left),
+			left[0])
 	}
 }
 
@@ -46,7 +47,8 @@ func TestForgottenDirectoriesAreRemovedUnlessAServerIsThere(t *testing.T) {
 	t.Parallel()
 	parent := enterable(t)
 	now := time.Now()
-	forgotten, recent, foreign := filepath.Join(parent, dirPrefix+"1"), filepath.Join(parent, dirPrefix+"2"), filepath.Join(parent, "other")
+	forgotten, recent, foreign := filepath.Join(parent, dirPrefix+"1"),
+		filepath.Join(parent, dirPrefix+"2"), filepath.Join(parent, "other")
 	for _, dir := range []string{forgotten, recent, foreign} {
 		if err := os.MkdirAll(filepath.Join(dir, "data"), 0o700); err != nil {
 			t.Fatal(err)
@@ -65,7 +67,8 @@ func TestForgottenDirectoriesAreRemovedUnlessAServerIsThere(t *testing.T) {
 		}
 	}
 	removeForgotten(parent, now)
-	for dir, want := range map[string]bool{forgotten: false, recent: true, foreign: true, used: true} {
+	for dir, want := range map[string]bool{forgotten: false, recent: true, foreign: true,
+		used: true} {
 		if _, err := os.Stat(dir); (err == nil) != want {
 			t.Errorf("%s is there: %t, want %t", dir, err == nil, want)
 		}
@@ -90,7 +93,8 @@ func rerun(t *testing.T, do string) (output, tempDir string, err error) {
 	t.Helper()
 	tempDir = enterable(t)
 	command := exec.Command(os.Args[0], "-test.run=^TestInASecondRun$")
-	command.Env = append(os.Environ(), again+"="+do, "TMPDIR="+tempDir, "TEST_POSTGRES=local", "GORACE=atexit_sleep_ms=0")
+	command.Env = append(os.Environ(), again+"="+do, "TMPDIR="+tempDir, "TEST_POSTGRES=local",
+		"GORACE=atexit_sleep_ms=0")
 	said, err := command.CombinedOutput()
 	return string(said), tempDir, err
 }

@@ -43,9 +43,11 @@ import (
 
 // DB is a test's own database.
 type DB struct {
-	URL      string        // as the owner of the database, who is no superuser; the service's own URL
-	AdminURL string        // as a superuser, on the same database
-	Pool     *pgxpool.Pool // as the owner, for what the test itself wants to know; closed after the test
+	// as the owner of the database, who is no superuser; the service's own URL
+	URL      string
+	AdminURL string // as a superuser, on the same database
+	// as the owner, for what the test itself wants to know; closed after the test
+	Pool *pgxpool.Pool
 }
 
 // New is a migrated database for one test. After the test and its clean-up functions,

@@ -16,7 +16,8 @@ func TestEachTestHasADatabaseOfItsOwn(t *testing.T) {
 	one, two := New(t), New(t)
 	execute(t, one, `INSERT INTO merchants (id, name) VALUES (1, 'only in one')`)
 	var merchants int
-	if err := two.Pool.QueryRow(t.Context(), `SELECT count(*) FROM merchants`).Scan(&merchants); err != nil {
+	if err := two.Pool.QueryRow(t.Context(), `SELECT count(*) FROM merchants`).
+		Scan(&merchants); err != nil {
 		t.Fatal(err)
 	}
 	if merchants != 0 {
@@ -41,15 +42,18 @@ func TestOwnerHasNoMoreRightsThanInProduction(t *testing.T) {
 	if got, want := rightsOf(t, db.URL), (rights{owner: true}); got != want {
 		t.Errorf("the owner has the rights %+v, want %+v", got, want)
 	}
-	if got, want := rightsOf(t, db.AdminURL), (rights{super: true, createDatabase: true}); got != want {
+	if got, want := rightsOf(t,
+		db.AdminURL), (rights{super: true, createDatabase: true}); got != want {
 		t.Errorf("the administrator has the rights %+v, want %+v", got, want)
 	}
 	var database string
-	if err := db.Pool.QueryRow(t.Context(), `SELECT current_database()`).Scan(&database); err != nil {
+	if err := db.Pool.QueryRow(t.Context(), `SELECT current_database()`).
+		Scan(&database); err != nil {
 		t.Fatal(err)
 	}
 	if admin, err := pgx.ParseConfig(db.AdminURL); err != nil || admin.Database != database {
-		t.Errorf("the administrator's URL is of database %s (%v), want %s", admin.Database, err, database)
+		t.Errorf("the administrator's URL is of database %s (%v), want %s", admin.Database, err,
+			database)
 	}
 }
 
@@ -155,7 +159,8 @@ func dropKept(t *testing.T, db *DB) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
-	if _, err := conn.Exec(t.Context(), `DROP DATABASE `+pgx.Identifier{name}.Sanitize()+` WITH (FORCE)`); err != nil {
+	if _, err := conn.Exec(t.Context(),
+		`DROP DATABASE `+pgx.Identifier{name}.Sanitize()+` WITH (FORCE)`); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -28,13 +28,17 @@ var sources = []source{
 }
 
 // startServer is the first source that works; see the package comment.
-func startServer(ctx context.Context, getenv func(string) string, sources []source) (*server, error) {
+func startServer(
+	ctx context.Context, getenv func(string) string, sources []source,
+) (*server, error) {
 	wanted := getenv("TEST_POSTGRES")
 	if wanted == "" && getenv("TEST_POSTGRES_IMAGE") != "" {
 		wanted = "docker" // whoever names a version would be misled by a run on another
 	}
 	if url := getenv("TEST_DATABASE_URL"); url != "" && wanted == "" {
-		return &server{adminURL: url, stays: true, stop: func(context.Context) error { return nil }}, nil
+		return &server{adminURL: url, stays: true, stop: func(context.Context) error {
+			return nil
+		}}, nil
 	}
 	var failures []error
 	for _, source := range sources {
@@ -48,7 +52,9 @@ func startServer(ctx context.Context, getenv func(string) string, sources []sour
 		failures = append(failures, fmt.Errorf("%s: %w", source.name, err))
 	}
 	if failures == nil {
-		return nil, fmt.Errorf("TEST_POSTGRES is %q: it must be docker, local or download, or be left out", wanted)
+		return nil, fmt.Errorf(
+			"TEST_POSTGRES is %q: it must be docker, local or download, or be left out", wanted,
+		)
 	}
 	return nil, fmt.Errorf(`there is no Postgres for the tests. Any of these ways gives them one:
   - install PostgreSQL, so that initdb and postgres are on the PATH or in /usr/lib/postgresql
@@ -82,6 +88,8 @@ func startEmbedded(ctx context.Context, binaries pgserver.Binaries) (*server, er
 	if err != nil {
 		return nil, errors.Join(err, pgserver.Remove(dir))
 	}
-	stop := func(ctx context.Context) error { return errors.Join(s.Stop(ctx), pgserver.Remove(dir)) }
+	stop := func(ctx context.Context) error {
+		return errors.Join(s.Stop(ctx), pgserver.Remove(dir))
+	}
 	return &server{adminURL: s.URL(), stop: stop}, nil
 }

@@ -9,7 +9,8 @@ import (
 
 func TestNoPostgresFailsAndNamesTheThreeWays(t *testing.T) {
 	t.Parallel()
-	_, err := startServer(t.Context(), env(nil), []source{broken("docker"), broken("local"), broken("download")})
+	_, err := startServer(t.Context(), env(nil),
+		[]source{broken("docker"), broken("local"), broken("download")})
 	if err == nil {
 		t.Fatal("a server was started from nothing")
 	}
@@ -38,17 +39,34 @@ func TestServerComesFromTheFirstSourceThatWorks(t *testing.T) {
 		want    string // the URL, or part of the error
 	}{
 		{"in their order", nil, all, "local://"},
-		{"a given server before them", map[string]string{"TEST_DATABASE_URL": "given://"}, all, "given://"},
+		{
+			"a given server before them", map[string]string{"TEST_DATABASE_URL": "given://"}, all,
+			"given://",
+		},
 		{"a forced one only", map[string]string{"TEST_POSTGRES": "download"}, all, "download://"},
-		{"a forced one before that", map[string]string{"TEST_POSTGRES": "local", "TEST_DATABASE_URL": "given://"}, all, "local://"},
-		{"a container, if its image is named", map[string]string{"TEST_POSTGRES_IMAGE": "postgres:18"}, all, "docker: none here"},
+		{
+			"a forced one before that",
+			map[string]string{"TEST_POSTGRES": "local", "TEST_DATABASE_URL": "given://"}, all,
+			"local://",
+		},
+		{
+			"a container, if its image is named",
+			map[string]string{"TEST_POSTGRES_IMAGE": "postgres:18"}, all, "docker: none here",
+		},
 		{
 			"its image before that",
-			map[string]string{"TEST_POSTGRES_IMAGE": "postgres:18", "TEST_DATABASE_URL": "given://"},
+			map[string]string{"TEST_POSTGRES_IMAGE": "postgres:18",
+				"TEST_DATABASE_URL": "given://"},
 			all, "docker: none here",
 		},
-		{"a forced one that does not work", map[string]string{"TEST_POSTGRES": "docker"}, all, "docker: none here"},
-		{"a forced one that does not exist", map[string]string{"TEST_POSTGRES": "dokcer"}, all, `TEST_POSTGRES is "dokcer"`},
+		{
+			"a forced one that does not work", map[string]string{"TEST_POSTGRES": "docker"}, all,
+			"docker: none here",
+		},
+		{
+			"a forced one that does not exist", map[string]string{"TEST_POSTGRES": "dokcer"}, all,
+			`TEST_POSTGRES is "dokcer"`,
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -77,7 +95,8 @@ func TestAdministratorsURLMayHoldAnything(t *testing.T) {
 			t.Errorf("%s became %s", url, config.URL())
 		}
 	}
-	if _, err := testConfig("host=db.example"); err == nil || !strings.Contains(err.Error(), "TEST_DATABASE_URL") {
+	if _, err := testConfig("host=db.example"); err == nil ||
+		!strings.Contains(err.Error(), "TEST_DATABASE_URL") {
 		t.Errorf("a connection string that is no URL gave %v", err)
 	}
 }
@@ -87,7 +106,9 @@ func env(variables map[string]string) func(string) string {
 }
 
 func broken(name string) source {
-	return source{name, func(context.Context, func(string) string) (*server, error) { return nil, errors.New("none here") }}
+	return source{name, func(context.Context, func(string) string) (*server, error) {
+		return nil, errors.New("none here")
+	}}
 }
 
 func working(name string) source {

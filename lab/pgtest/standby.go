@@ -36,7 +36,9 @@ func (s *Standby) Leave(t testing.TB) (comeBack func()) {
 		stop()
 		s.configure(t, `ALTER SYSTEM RESET synchronous_standby_names`)
 		canary.Wait()
-		await.Until(t, 10*time.Second, "no COMMIT waits any more", func() bool { return s.AwaitedBy(t) == 0 })
+		await.Until(t, 10*time.Second, "no COMMIT waits any more", func() bool {
+			return s.AwaitedBy(t) == 0
+		})
 	})
 	t.Cleanup(comeBack)
 	s.configure(t, `ALTER SYSTEM SET synchronous_standby_names = 'nobody'`)
@@ -45,7 +47,9 @@ func (s *Standby) Leave(t testing.TB) (comeBack func()) {
 			_, _ = s.admin.Exec(ctx, `SELECT pg_logical_emit_message(true, 'canary', '')`)
 		}
 	})
-	await.Until(t, 10*time.Second, "a COMMIT waits for the standby", func() bool { return s.AwaitedBy(t) == 1 })
+	await.Until(t, 10*time.Second, "a COMMIT waits for the standby", func() bool {
+		return s.AwaitedBy(t) == 1
+	})
 	return comeBack
 }
 
@@ -53,7 +57,8 @@ func (s *Standby) Leave(t testing.TB) (comeBack func()) {
 func (s *Standby) AwaitedBy(t testing.TB) (n int) {
 	t.Helper()
 	if err := s.admin.QueryRow(context.Background(),
-		`SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'`).Scan(&n); err != nil {
+		`SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'`).
+		Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	return n

@@ -22,20 +22,25 @@ import (
 func testConfig(adminURL string) (pgtestdb.Config, error) {
 	u, err := url.Parse(adminURL)
 	if err != nil || u.Host == "" {
-		return pgtestdb.Config{}, errors.New("TEST_DATABASE_URL must look like postgres://user:password@host:port/database")
+		return pgtestdb.Config{},
+			errors.New(
+				"TEST_DATABASE_URL must look like postgres://user:password@host:port/database",
+			)
 	}
 	password, _ := u.User.Password()
-	escaped := func(part string) string { return url.User(part).String() } // pgtestdb puts its URLs together as they are
+	// pgtestdb puts its URLs together as they are
+	escaped := func(part string) string { return url.User(part).String() }
 	role := ownerRole(adminURL)
 	return pgtestdb.Config{
 		DriverName: "pgx",
-		Host:       strings.TrimSuffix(u.Host, ":"+u.Port()), // with the brackets of an IPv6 address
-		Port:       u.Port(),
-		User:       escaped(u.User.Username()),
-		Password:   escaped(password),
-		Database:   strings.TrimPrefix(u.Path, "/"),
-		Options:    u.RawQuery,
-		TestRole:   &role,
+		// with the brackets of an IPv6 address
+		Host:     strings.TrimSuffix(u.Host, ":"+u.Port()),
+		Port:     u.Port(),
+		User:     escaped(u.User.Username()),
+		Password: escaped(password),
+		Database: strings.TrimPrefix(u.Path, "/"),
+		Options:  u.RawQuery,
+		TestRole: &role,
 		// A service under test may still be closing its connections. Leaks are found
 		// otherwise: as goroutines, in Main.
 		ForceTerminateConnections: true,
@@ -93,14 +98,16 @@ func shareAppRole(ctx context.Context, adminURL, owner string) (err error) {
 	}
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	var exists bool
-	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'paymentsvc_app')`).Scan(&exists)
+	err = conn.QueryRow(ctx,
+		`SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'paymentsvc_app')`).Scan(&exists)
 	if err != nil {
 		return fmt.Errorf("looking for the role paymentsvc_app: %w", err)
 	}
 	if !exists {
 		return nil
 	}
-	_, err = conn.Exec(ctx, `GRANT paymentsvc_app TO `+pgx.Identifier{owner}.Sanitize()+` WITH ADMIN OPTION`)
+	_, err = conn.Exec(ctx,
+		`GRANT paymentsvc_app TO `+pgx.Identifier{owner}.Sanitize()+` WITH ADMIN OPTION`)
 	if err != nil {
 		return fmt.Errorf("granting paymentsvc_app to %s: %w", owner, err)
 	}

@@ -27,7 +27,10 @@ func TestWhatTheClientHearsOfCommitAndWhatIsTrue(t *testing.T) {
 	}{
 		{"the request is lost", wire.DropBefore, lost, false, false},
 		{"the acknowledgement is lost", wire.LoseReply, lost, true, false},
-		{"the acknowledgement is lost and the backend stays", wire.LoseReply.LeavingServer(), lost, true, false},
+		{
+			"the acknowledgement is lost and the backend stays", wire.LoseReply.LeavingServer(),
+			lost, true, false,
+		},
 		{"only the tag arrives", wire.CutBeforeReady, lost, true, false},
 		{"the connection ends after the acknowledgement", wire.CutAfter, success, true, false},
 		{"refused by 40001", wire.FailWith("40001"), refused("40001"), false, true},
@@ -43,7 +46,8 @@ func TestWhatTheClientHearsOfCommitAndWhatIsTrue(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			eachShapeAt(t, url, func(b *bench, run func(*pgx.Conn, int) error) {
 				conn := b.client()
-				if err := run(conn, 1); err != nil { // prepares, and shows that the fault is not yet
+				// prepares, and shows that the fault is not yet
+				if err := run(conn, 1); err != nil {
 					b.t.Fatal(err)
 				}
 				fault := b.proxy.On(wire.Commit(), row.effect)
@@ -159,10 +163,12 @@ func TestACommitThatIsReleasedAfterTheClientLeftIsStillDone(t *testing.T) {
 }
 
 func TestAStatementOutsideATransactionIsDoneWhenItsReplyIsLost(t *testing.T) {
-	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement,
+		pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
 		b := newBench(t)
 		b.proxy.On(wire.Statement("INSERT INTO wire_rows"), wire.LoseReply)
-		if _, err := b.client().Exec(b.ctx, insertRow, mode, 1); err == nil || sqlstate(err) != "" {
+		if _, err := b.client().Exec(b.ctx, insertRow, mode, 1); err == nil ||
+			sqlstate(err) != "" {
 			t.Errorf("%s: the client hears %v", mode, err)
 		}
 		b.wantStored(1, true)

@@ -63,7 +63,8 @@ var (
 	CutAfter = Effect{name: "cut after", kind: cutAfter}
 	// SyncRepCancelled is what Postgres says when a wait for its synchronous standby is
 	// cancelled: a WARNING, then success.
-	SyncRepCancelled = Warn("01000", "canceling wait for synchronous replication due to user request")
+	SyncRepCancelled = Warn("01000",
+		"canceling wait for synchronous replication due to user request")
 )
 
 // FailWith makes the server raise that SQLSTATE in place of the statement. In place of

@@ -66,7 +66,8 @@ func (f *Fault) WaitFor(t testing.TB, n int) {
 		select {
 		case <-changed:
 		case <-limit.C:
-			t.Fatalf("%s: fired %d times in %s, want %d; seen:\n%s", f, fired, waitLimit, n, f.proxy.tail())
+			t.Fatalf("%s: fired %d times in %s, want %d; seen:\n%s", f, fired, waitLimit, n,
+				f.proxy.tail())
 		}
 	}
 }

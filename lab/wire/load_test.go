@@ -33,7 +33,8 @@ func benchmarkPipeline(b *testing.B, url string) {
 	if _, err := conn.Exec(b.Context(), `DROP TABLE IF EXISTS wire_rows`); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := conn.Exec(b.Context(), `CREATE TABLE wire_rows (id bigint PRIMARY KEY, body text NOT NULL)`); err != nil {
+	if _, err := conn.Exec(b.Context(),
+		`CREATE TABLE wire_rows (id bigint PRIMARY KEY, body text NOT NULL)`); err != nil {
 		b.Fatal(err)
 	}
 	id := 0
@@ -58,12 +59,16 @@ func BenchmarkRows(b *testing.B) {
 			defer conn.Close(context.Background())
 			b.SetBytes(64 << 20)
 			for b.Loop() {
-				rows, err := conn.Query(b.Context(), `SELECT $1::text FROM generate_series(1, 65536)`, strings.Repeat("x", 1<<10))
+				rows, err := conn.Query(b.Context(),
+					`SELECT $1::text FROM generate_series(1, 65536)`, strings.Repeat("x", 1<<10))
 				if err != nil {
 					b.Fatal(err)
 				}
-				var row pgtype.DriverBytes // the bytes where they are, so that this measures the way there
-				if _, err := pgx.ForEachRow(rows, []any{&row}, func() error { return nil }); err != nil {
+				// the bytes where they are, so that this measures the way there
+				var row pgtype.DriverBytes
+				if _, err := pgx.ForEachRow(rows, []any{&row}, func() error {
+					return nil
+				}); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -70,7 +70,8 @@ func (p *Proxy) WaitBackendsGone(t testing.TB) {
 	defer again.Stop()
 	for {
 		var alive int
-		err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1)`, p.endedPIDs()).Scan(&alive)
+		err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1)`,
+			p.endedPIDs()).Scan(&alive)
 		if err != nil {
 			t.Fatalf("waiting for %d backends to end: %v", alive, err)
 		}
@@ -94,7 +95,8 @@ func (p *Proxy) endedPIDs() []int32 {
 // see puts a statement into the log.
 func (p *Proxy) see(s *session, sql text) *statement {
 	tx, step := s.queue.place(sql)
-	st := &statement{text: sql, seen: Seen{Conn: s.id, App: s.app, Tx: tx, Step: step, SQL: sql.sql}}
+	st := &statement{text: sql,
+		seen: Seen{Conn: s.id, App: s.app, Tx: tx, Step: step, SQL: sql.sql}}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.log) == logMax {

@@ -88,7 +88,8 @@ func (b *bench) mustExec(conn *pgx.Conn, sql string, args ...any) {
 func (b *bench) stored(id int) bool {
 	b.t.Helper()
 	var count int
-	if err := b.direct.QueryRow(b.ctx, `SELECT count(*) FROM wire_rows WHERE id = $1`, id).Scan(&count); err != nil {
+	if err := b.direct.QueryRow(b.ctx, `SELECT count(*) FROM wire_rows WHERE id = $1`, id).
+		Scan(&count); err != nil {
 		b.t.Fatal(err)
 	}
 	return count == 1

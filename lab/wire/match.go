@@ -82,7 +82,9 @@ func (m Match) From(app string) Match {
 
 // OnConn matches only on that connection of the proxy; see Seen.Conn.
 func (m Match) OnConn(id int) Match {
-	return m.And(Where(fmt.Sprintf("on connection %d", id), func(s Seen) bool { return s.Conn == id }))
+	return m.And(Where(fmt.Sprintf("on connection %d", id), func(s Seen) bool {
+		return s.Conn == id
+	}))
 }
 
 // Nth means the n-th statement that matches, from 1.

@@ -144,7 +144,9 @@ func TestClosingTheProxyEndsWhatIsHeld(t *testing.T) {
 	for _, effect := range []wire.Effect{wire.HoldBefore, wire.HoldAfter} {
 		b := newBench(t)
 		held := b.proxy.On(wire.Commit(), effect)
-		ended := b.start(func(conn *pgx.Conn, id int) error { return inOnePipeline(b.ctx, conn, id) })
+		ended := b.start(func(conn *pgx.Conn, id int) error {
+			return inOnePipeline(b.ctx, conn, id)
+		})
 		held.Wait(t)
 		b.proxy.BlackHole()
 		b.proxy.Close()
@@ -156,7 +158,8 @@ func TestClosingTheProxyEndsWhatIsHeld(t *testing.T) {
 
 func (b *bench) backendLives(conn *pgx.Conn) (lives bool) {
 	b.t.Helper()
-	err := b.direct.QueryRow(b.ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)`, conn.PgConn().PID()).Scan(&lives)
+	err := b.direct.QueryRow(b.ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)`,
+		conn.PgConn().PID()).Scan(&lives)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -69,8 +69,10 @@ func Listen(upstreamURL string) (*Proxy, error) {
 	}
 	network, address := pgconn.NetworkAddress(config.Host, config.Port)
 	p := &Proxy{
-		upstream: upstreamURL, network: network, address: address, url: clientURL, listener: listener,
-		closed: make(chan struct{}), sessions: make(map[*session]struct{}), ended: make(map[uint32]struct{}),
+		upstream: upstreamURL, network: network, address: address, url: clientURL,
+		listener: listener,
+		closed:   make(chan struct{}), sessions: make(map[*session]struct{}),
+		ended: make(map[uint32]struct{}),
 	}
 	p.work.Go(p.accept)
 	return p, nil

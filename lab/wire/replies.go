@@ -136,7 +136,8 @@ func edit(kind byte, frame []byte, head expected) (byte, []byte) {
 	case warn:
 		head.act.fault.fire()
 		notice := encode(&pgproto3.NoticeResponse{
-			Severity: "WARNING", SeverityUnlocalized: "WARNING", Code: effect.code, Message: effect.message,
+			Severity: "WARNING", SeverityUnlocalized: "WARNING", Code: effect.code,
+			Message: effect.message,
 		})
 		return kind, append(notice, frame...)
 	case failInstead: // of COMMIT: this is the tag of the ROLLBACK in its place
@@ -166,7 +167,8 @@ func (s *session) deliver(kind byte, frame []byte, head expected) error {
 
 // endsAt says whether a fault that stops the session does so at this message.
 func (a *act) endsAt(reply byte) bool {
-	answered := reply == replyComplete || reply == replyEmpty || reply == replySuspended || reply == replyError
+	answered := reply == replyComplete || reply == replyEmpty || reply == replySuspended ||
+		reply == replyError
 	if a.effect.kind == cutBeforeReady {
 		return answered
 	}

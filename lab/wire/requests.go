@@ -54,7 +54,9 @@ func (s *session) request(kind byte, frame []byte) error {
 	case kindSync:
 		s.discarding = false
 		return s.send(frame, expected{kind: kindSync})
-	default: // Flush, CopyData, passwords, Terminate: the server owes nothing for them that we would have to know
+	// Flush, CopyData, passwords, Terminate: the server owes nothing for them that we
+	// would have to know
+	default:
 		return s.send(frame)
 	}
 }

@@ -28,13 +28,15 @@ type session struct {
 	portals    map[string]text
 	unit       []byte
 	unitOwed   []expected
-	discarding bool // a refused COMMIT: what follows up to Sync is lost, as the server would skip it
+	// a refused COMMIT: what follows up to Sync is lost, as the server would skip it
+	discarding bool
 
 	// The replies goroutine's own, but for toClient: see clientMu.
 	replies  frameReader
 	withheld []byte // the reply that a fault keeps back
 
-	clientMu sync.Mutex // orders writes to the client: FatalBefore writes from the requests goroutine
+	// orders writes to the client: FatalBefore writes from the requests goroutine
+	clientMu sync.Mutex
 	toClient *bufio.Writer
 
 	queue      queue
@@ -73,7 +75,8 @@ func (s *session) run() {
 		// the client has yet to read.
 		_, _ = io.Copy(io.Discard, s.client)
 	}
-	s.proxy.gate.wait(s.done) // in a black hole, the server does not learn that its client has left
+	// in a black hole, the server does not learn that its client has left
+	s.proxy.gate.wait(s.done)
 	if !s.left.Load() {
 		_ = s.server.Close()
 	}

@@ -121,7 +121,9 @@ func eachShape(t *testing.T, promise func(b *bench, run func(conn *pgx.Conn, id 
 	eachShapeAt(t, pgtest.New(t).URL, promise)
 }
 
-func eachShapeAt(t *testing.T, url string, promise func(b *bench, run func(conn *pgx.Conn, id int) error)) {
+func eachShapeAt(
+	t *testing.T, url string, promise func(b *bench, run func(conn *pgx.Conn, id int) error),
+) {
 	for _, shape := range shapes {
 		t.Run(shape.name, func(t *testing.T) {
 			b := newBenchAt(t, url)

@@ -30,7 +30,8 @@ func (s Seen) String() string {
 	case outcome == "":
 		outcome = "no reply"
 	}
-	return fmt.Sprintf("conn %d tx %d step %d: %s → %s", s.Conn, s.Tx, s.Step, normalize(s.SQL), outcome)
+	return fmt.Sprintf("conn %d tx %d step %d: %s → %s", s.Conn, s.Tx, s.Step, normalize(s.SQL),
+		outcome)
 }
 
 // text is a statement's SQL with the form that matches are made against, computed once

@@ -16,13 +16,16 @@ func eachStep(t *testing.T, promise func(b *bench, k int, run func(*pgx.Conn, in
 	url := pgtest.New(t).URL
 	for k := range commitStep + 1 {
 		t.Run(fmt.Sprintf("step %d", k), func(t *testing.T) {
-			eachShapeAt(t, url, func(b *bench, run func(*pgx.Conn, int) error) { promise(b, k, run) })
+			eachShapeAt(t, url, func(b *bench, run func(*pgx.Conn, int) error) {
+				promise(b, k, run)
+			})
 		})
 	}
 }
 
 func TestCutAfterAStepTheServerHasExecutedExactlyUpToIt(t *testing.T) {
-	for _, effect := range []wire.Effect{wire.CutAfter, wire.CutBeforeReady, wire.LoseReply, wire.FatalAfter("57P01")} {
+	for _, effect := range []wire.Effect{wire.CutAfter, wire.CutBeforeReady, wire.LoseReply,
+		wire.FatalAfter("57P01")} {
 		eachStep(t, func(b *bench, k int, run func(*pgx.Conn, int) error) {
 			cut := b.proxy.On(wire.Step(k), effect)
 			_ = run(b.client(), 1)
@@ -84,11 +87,13 @@ func TestAnInjectedErrorFailsTheTransactionAtTheServerToo(t *testing.T) {
 func (b *bench) wantSameStatus(conn *pgx.Conn) {
 	b.t.Helper()
 	var state string
-	err := b.direct.QueryRow(b.ctx, `SELECT state FROM pg_stat_activity WHERE pid = $1`, conn.PgConn().PID()).Scan(&state)
+	err := b.direct.QueryRow(b.ctx, `SELECT state FROM pg_stat_activity WHERE pid = $1`,
+		conn.PgConn().PID()).Scan(&state)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	want := map[byte]string{'I': "idle", 'E': "idle in transaction (aborted)", 'T': "idle in transaction"}
+	want := map[byte]string{'I': "idle", 'E': "idle in transaction (aborted)",
+		'T': "idle in transaction"}
 	if status := conn.PgConn().TxStatus(); state != want[status] {
 		b.t.Errorf("the client believes %q, the server is %q", status, state)
 	}
@@ -107,7 +112,8 @@ func TestAStepThatTheServerSkipsDoesNotFire(t *testing.T) {
 	}
 	b.mustExec(conn, `ROLLBACK`)
 	if err := inOnePipeline(b.ctx, conn, 2); err == nil || never.Fired() != 1 {
-		t.Errorf("error %v, fired %d times: the skipped COMMIT should not count", err, never.Fired())
+		t.Errorf("error %v, fired %d times: the skipped COMMIT should not count", err,
+			never.Fired())
 	}
 }
 
@@ -129,7 +135,8 @@ func TestHeldAfterAStatementItsLocksAreTaken(t *testing.T) {
 func TestHeldBeforeAStatementTheServerHasNoTraceOfIt(t *testing.T) {
 	eachShape(t, func(b *bench, run func(*pgx.Conn, int) error) {
 		conn := b.client()
-		if err := run(conn, 0); err != nil { // a Parse in a round trip of its own takes its locks then
+		// a Parse in a round trip of its own takes its locks then
+		if err := run(conn, 0); err != nil {
 			b.t.Fatal(err)
 		}
 		held := b.proxy.On(wire.Statement("insert  into WIRE_ROWS"), wire.HoldBefore)
@@ -169,7 +176,8 @@ func TestABackendThatIsLeftKeepsItsLocksUntilReleased(t *testing.T) {
 			return p.On(wire.Statement("INSERT INTO wire_rows"), wire.LoseReply.LeavingServer())
 		},
 		"next statement lost": func(p *wire.Proxy) *wire.Fault {
-			return p.On(wire.Statement("SELECT id FROM wire_rows"), wire.DropBefore.LeavingServer())
+			return p.On(wire.Statement("SELECT id FROM wire_rows"),
+				wire.DropBefore.LeavingServer())
 		},
 	}
 	for name, fault := range left {

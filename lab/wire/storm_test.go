@@ -15,7 +15,8 @@ import (
 func TestUnderManyFaultsNothingAcknowledgedIsMissing(t *testing.T) {
 	b := newBench(t)
 	effects := []wire.Effect{
-		wire.DropBefore, wire.LoseReply, wire.CutBeforeReady, wire.CutAfter, wire.FailWith("40001"), wire.FatalBefore("57P01"),
+		wire.DropBefore, wire.LoseReply, wire.CutBeforeReady, wire.CutAfter,
+		wire.FailWith("40001"), wire.FatalBefore("57P01"),
 		wire.FatalAfter("57P01"), wire.RollBackInstead, wire.SyncRepCancelled,
 	}
 	for i, effect := range effects {

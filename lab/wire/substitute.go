@@ -15,7 +15,8 @@ const injected = "injected by the wire proxy"
 func (s *session) fail(f *Fault, kind byte, st *statement) error {
 	if !st.text.commits() {
 		f.fire()
-		raise := fmt.Sprintf("DO $wire$ BEGIN RAISE EXCEPTION USING ERRCODE = '%s', MESSAGE = '%s'; END $wire$",
+		raise := fmt.Sprintf(
+			"DO $wire$ BEGIN RAISE EXCEPTION USING ERRCODE = '%s', MESSAGE = '%s'; END $wire$",
 			f.effect.code, injected)
 		return s.substitute(kind, st, raise, nil)
 	}
@@ -33,9 +34,11 @@ func (s *session) fail(f *Fault, kind byte, st *statement) error {
 func (s *session) substitute(kind byte, st *statement, sql string, a *act) error {
 	s.own(st, nil)
 	if kind == kindQuery {
-		return s.send(encode(&pgproto3.Query{String: sql}), expected{kind: kind, statement: st, act: a})
+		return s.send(encode(&pgproto3.Query{String: sql}),
+			expected{kind: kind, statement: st, act: a})
 	}
-	frames := encode(&pgproto3.Parse{Query: sql}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Flush{})
+	frames := encode(&pgproto3.Parse{Query: sql}, &pgproto3.Bind{}, &pgproto3.Execute{},
+		&pgproto3.Flush{})
 	return s.send(frames,
 		expected{kind: kindParse, statement: st, hidden: true},
 		expected{kind: kindBind, statement: st, hidden: true},

@@ -15,14 +15,16 @@ import (
 func TestWithoutFaultsEveryKindOfQueryPasses(t *testing.T) {
 	b := newBench(t)
 	modes := []pgx.QueryExecMode{
-		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec,
+		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe,
+		pgx.QueryExecModeDescribeExec,
 		pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
 	}
 	conn := b.client()
 	for _, mode := range modes {
 		for range 2 { // the second time, what can be cached is
 			var sum int
-			if err := conn.QueryRow(b.ctx, `SELECT $1::int + $2::int`, mode, 40, 2).Scan(&sum); err != nil || sum != 42 {
+			if err := conn.QueryRow(b.ctx, `SELECT $1::int + $2::int`, mode, 40, 2).
+				Scan(&sum); err != nil || sum != 42 {
 				t.Errorf("%s: %d, %v; want 42", mode, sum, err)
 			}
 		}
@@ -60,7 +62,8 @@ func TestAnErrorInAPipelineSkipsUpToSync(t *testing.T) {
 	}
 	b.mustExec(conn, `ROLLBACK`)
 	seen := b.proxy.Statements()
-	if len(seen) != 5 || seen[1].SQLState != "23505" || !seen[2].Skipped || !seen[3].Skipped || seen[4].Tag != "ROLLBACK" {
+	if len(seen) != 5 || seen[1].SQLState != "23505" || !seen[2].Skipped || !seen[3].Skipped ||
+		seen[4].Tag != "ROLLBACK" {
 		t.Errorf("statements %v", seen)
 	}
 	b.mustExec(conn, insertRow, 2)
@@ -73,7 +76,8 @@ func TestCopyPasses(t *testing.T) {
 	for i := range rows {
 		rows[i] = []any{i, "copied"}
 	}
-	n, err := conn.CopyFrom(b.ctx, pgx.Identifier{"wire_rows"}, []string{"id", "body"}, pgx.CopyFromRows(rows))
+	n, err := conn.CopyFrom(b.ctx, pgx.Identifier{"wire_rows"}, []string{"id", "body"},
+		pgx.CopyFromRows(rows))
 	if err != nil || n != 5000 {
 		t.Fatalf("copied %d rows: %v", n, err)
 	}
@@ -84,7 +88,8 @@ func TestCopyPasses(t *testing.T) {
 	if lines := bytes.Count(out.Bytes(), []byte("\n")); lines != 5000 {
 		t.Errorf("copied %d rows back", lines)
 	}
-	_, err = conn.CopyFrom(b.ctx, pgx.Identifier{"wire_rows"}, []string{"id", "body"}, pgx.CopyFromRows(rows[:1]))
+	_, err = conn.CopyFrom(b.ctx, pgx.Identifier{"wire_rows"}, []string{"id", "body"},
+		pgx.CopyFromRows(rows[:1]))
 	if sqlstate(err) != "23505" {
 		t.Errorf("error %v, want a unique violation", err)
 	}
@@ -96,7 +101,8 @@ func TestLargeValuesPassBothWays(t *testing.T) {
 	conn := b.client()
 	large := strings.Repeat("0123456789abcdef", 1<<20)
 	var back string
-	if err := conn.QueryRow(b.ctx, `SELECT $1::text`, large).Scan(&back); err != nil || back != large {
+	if err := conn.QueryRow(b.ctx, `SELECT $1::text`, large).Scan(&back); err != nil ||
+		back != large {
 		t.Errorf("%d bytes came back of %d: %v", len(back), len(large), err)
 	}
 }
@@ -144,7 +150,8 @@ func TestANoticeIsKnownByItsStatement(t *testing.T) {
 	conn := b.client()
 	b.mustExec(conn, `DROP TABLE IF EXISTS wire_no_such_table`)
 	seen := b.proxy.Statements()
-	if len(seen) != 1 || len(seen[0].Warnings) != 1 || !strings.Contains(seen[0].Warnings[0], "does not exist") {
+	if len(seen) != 1 || len(seen[0].Warnings) != 1 ||
+		!strings.Contains(seen[0].Warnings[0], "does not exist") {
 		t.Errorf("statements %+v", seen)
 	}
 }

@@ -19,7 +19,8 @@ func TestMetricsAndProfilesAreForTheAdminListenerOnly(t *testing.T) {
 	t.Parallel()
 	in, m := start(t)
 	for _, path := range []string{
-		"/metrics", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/goroutine?debug=2", "/debug/pprof/profile?seconds=1",
+		"/metrics", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/goroutine?debug=2",
+		"/debug/pprof/profile?seconds=1",
 		"/debug/pprof/trace?seconds=1", "/debug/pprof/symbol",
 	} {
 		if status, body := get(t, in.AdminURL()+path); status != http.StatusOK || body == "" {
@@ -28,7 +29,8 @@ func TestMetricsAndProfilesAreForTheAdminListenerOnly(t *testing.T) {
 		if status, _ := get(t, in.URL()+path); status != http.StatusNotFound {
 			t.Errorf("the public listener answers %s with %d", path, status)
 		}
-		if answer := m.Do(t.Context(), http.MethodGet, in.URL()+path, "", nil); answer.Status != http.StatusNotFound {
+		if answer := m.Do(t.Context(), http.MethodGet, in.URL()+path, "",
+			nil); answer.Status != http.StatusNotFound {
 			t.Errorf("the public listener answers a merchant's %s with %v", path, answer)
 		}
 	}
@@ -36,7 +38,8 @@ func TestMetricsAndProfilesAreForTheAdminListenerOnly(t *testing.T) {
 		"/debug/pprof/cmdline", // a command line may hold a password
 		"/payments", "/accounts/world", "/",
 	} {
-		if answer := m.Do(t.Context(), http.MethodGet, in.AdminURL()+path, "", nil); answer.Status != http.StatusNotFound {
+		if answer := m.Do(t.Context(), http.MethodGet, in.AdminURL()+path, "",
+			nil); answer.Status != http.StatusNotFound {
 			t.Errorf("the admin listener answers %s with %v", path, answer)
 		}
 	}
@@ -63,8 +66,8 @@ func TestTheAdminListenerTellsOfTheShutdownAndWhy(t *testing.T) {
 	}
 }
 
-// wantMetrics fails the test unless the instance's metrics have these lines before long: a request is counted after it
-// has been answered.
+// wantMetrics fails the test unless the instance's metrics have these lines before
+// long: a request is counted after it has been answered.
 func wantMetrics(t *testing.T, in *service.Instance, want ...string) {
 	t.Helper()
 	missing := want
@@ -92,7 +95,8 @@ func wantMetrics(t *testing.T, in *service.Instance, want ...string) {
 func TestTheMetricsTellOfChargesRetriesAndDeclines(t *testing.T) {
 	t.Parallel()
 	in, m := start(t)
-	poor := journal.Charge{Amount: 100, Currency: journal.Currency, Source: journal.Poor, Destination: journal.World}
+	poor := journal.Charge{Amount: 100, Currency: journal.Currency, Source: journal.Poor,
+		Destination: journal.World}
 	for _, charge := range []struct {
 		key    string
 		charge journal.Charge
@@ -105,7 +109,8 @@ func TestTheMetricsTellOfChargesRetriesAndDeclines(t *testing.T) {
 		{"poor", poor, 402},
 		{"poor", poor, 402},
 	} {
-		if answer := m.Charge(t.Context(), in.URL(), charge.key, charge.charge); answer.Status != charge.status {
+		if answer := m.Charge(t.Context(), in.URL(), charge.key,
+			charge.charge); answer.Status != charge.status {
 			t.Fatalf("want %d: %v", charge.status, answer)
 		}
 	}
@@ -144,7 +149,8 @@ func TestAPortThatIsTakenIsNamedByItsSetting(t *testing.T) {
 func TestAnInstanceNeedsNoAdminListener(t *testing.T) {
 	t.Parallel()
 	in, m := start(t, "ADMIN_ADDR=off")
-	if answer := m.Charge(t.Context(), in.URL(), "k", journal.NewCharge(100)); answer.Status != http.StatusCreated {
+	if answer := m.Charge(t.Context(), in.URL(), "k",
+		journal.NewCharge(100)); answer.Status != http.StatusCreated {
 		t.Errorf("want a charge: %v", answer)
 	}
 	if in.Stderr.Count("serving health") > 0 {

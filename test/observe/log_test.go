@@ -32,8 +32,10 @@ func TestTheStartLogsTheConfigurationWithoutSecrets(t *testing.T) {
 	}
 	said := in.Stderr.String()
 	for _, part := range []string{
-		`"msg":"starting"`, `"request_timeout":"9s"`, `"listen_addr":"127.0.0.1:0"`, `"commit_workers":2`, `"tracing":true`,
-		`"database":"postgres://` + database.User.Username() + "@" + database.Host + database.Path + `"`,
+		`"msg":"starting"`, `"request_timeout":"9s"`, `"listen_addr":"127.0.0.1:0"`,
+		`"commit_workers":2`, `"tracing":true`,
+		`"database":"postgres://` + database.User.Username() + "@" + database.Host +
+			database.Path + `"`,
 	} {
 		if !strings.Contains(said, part) {
 			t.Errorf("the log does not say %s", part)

@@ -1,5 +1,5 @@
-// Package observe looks at real paymentsvc processes as those do who run them: by the admin listener, the log, traces and
-// TLS.
+// Package observe looks at real paymentsvc processes as those do who run them: by the
+// admin listener, the log, traces and TLS.
 //
 //	admin_test.go  what the admin listener has, and that callers cannot reach it
 //	log_test.go    what is logged at the start
@@ -44,7 +44,8 @@ func get(t *testing.T, url string) (status int, body string) {
 	return answer.StatusCode, string(text)
 }
 
-// endsSaying fails the test unless the child ends with exit code 1 and has said all of this, and no more than a few lines.
+// endsSaying fails the test unless the child ends with exit code 1 and has said all of
+// this, and no more than a few lines.
 func endsSaying(t *testing.T, child *service.Child, texts ...string) {
 	t.Helper()
 	if code := child.ExitCode(); code != 1 {

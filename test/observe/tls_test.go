@@ -39,7 +39,8 @@ func (f files) settings() []string {
 	return []string{"TLS_CERT_FILE=" + f.cert, "TLS_KEY_FILE=" + f.key}
 }
 
-// issue writes a new certificate for 127.0.0.1, signed by itself, under a key of its own.
+// issue writes a new certificate for 127.0.0.1, signed by itself, under a key of its
+// own.
 func issue(t *testing.T, f files, serial int64) *x509.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -87,7 +88,8 @@ func client(t *testing.T, versions *tls.Config, trusted ...*x509.Certificate) *h
 	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
 }
 
-// startTLS starts an instance with the certificate, and returns its address once it is ready.
+// startTLS starts an instance with the certificate, and returns its address once it is
+// ready.
 func startTLS(
 	t *testing.T, f files, trusted *x509.Certificate, settings ...string,
 ) (in *service.Instance, url string) {
@@ -128,20 +130,23 @@ func TestConnectionsOverTheLimitAreRefusedByTLS(t *testing.T) {
 	}
 }
 
-// One request at a time on a connection, so that a bound on connections is a bound on requests: HTTP/1.1, also for who offers HTTP/2.
+// One request at a time on a connection, so that a bound on connections is a bound on
+// requests: HTTP/1.1, also for who offers HTTP/2.
 func TestTheAPISpeaksTLS(t *testing.T) {
 	t.Parallel()
 	f := newFiles(t)
 	certificate := issue(t, f, 1)
 	in, url := startTLS(t, f, certificate)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		answer, err := client(t, &tls.Config{MinVersion: version, MaxVersion: version}, certificate).Get(url + "/payments")
+		answer, err := client(t, &tls.Config{MinVersion: version, MaxVersion: version},
+			certificate).Get(url + "/payments")
 		if err != nil {
 			t.Fatal(err)
 		}
 		answer.Body.Close()
 		if answer.ProtoMajor != 1 || answer.StatusCode != http.StatusUnauthorized {
-			t.Errorf("by %s it answers %d in %s", tls.VersionName(version), answer.StatusCode, answer.Proto)
+			t.Errorf("by %s it answers %d in %s", tls.VersionName(version), answer.StatusCode,
+				answer.Proto)
 		}
 	}
 	if served(url, tls.VersionTLS11) != 0 {
@@ -155,9 +160,12 @@ func TestTheAPISpeaksTLS(t *testing.T) {
 	}
 }
 
-// served is the number of the certificate that a new connection gets, of at most that version; 0 if none can be made.
+// served is the number of the certificate that a new connection gets, of at most that
+// version; 0 if none can be made.
 func served(url string, version uint16) int64 {
-	config := &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: version, InsecureSkipVerify: true} // any certificate
+	// any certificate
+	config := &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: version,
+		InsecureSkipVerify: true}
 	conn, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), config)
 	if err != nil {
 		return 0
@@ -179,13 +187,16 @@ func TestARenewedCertificateIsServedAndABrokenOneIsNot(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer answer.Body.Close()
-		if _, err := io.Copy(io.Discard, answer.Body); err != nil { // or the connection is not kept
+		// or the connection is not kept
+		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ask()
 	issue(t, f, 2)
-	await.Until(t, renewalTime, "the second certificate is served", func() bool { return served(url, tls.VersionTLS13) == 2 })
+	await.Until(t, renewalTime, "the second certificate is served", func() bool {
+		return served(url, tls.VersionTLS13) == 2
+	})
 	ask() // on the connection that it has
 
 	oldKey, err := os.ReadFile(f.key)
@@ -197,7 +208,8 @@ func TestARenewedCertificateIsServedAndABrokenOneIsNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, f.key, oldKey) // as in the middle of a renewal: the certificate is new, and the key is not
+	// as in the middle of a renewal: the certificate is new, and the key is not
+	write(t, f.key, oldKey)
 	await.Until(t, renewalTime, "the instance complains", func() bool {
 		if n := served(url, tls.VersionTLS13); n != 2 && n != 3 { // it may have looked just before
 			t.Fatalf("certificate %d is served", n)
@@ -205,7 +217,9 @@ func TestARenewedCertificateIsServedAndABrokenOneIsNot(t *testing.T) {
 		return in.Stderr.Count("the last good one stays") > 0
 	})
 	write(t, f.key, newKey)
-	await.Until(t, renewalTime, "the third certificate is served", func() bool { return served(url, tls.VersionTLS13) == 3 })
+	await.Until(t, renewalTime, "the third certificate is served", func() bool {
+		return served(url, tls.VersionTLS13) == 3
+	})
 }
 
 func TestABadCertificateIsAProblemOfTheConfiguration(t *testing.T) {
@@ -224,8 +238,10 @@ func TestABadCertificateIsAProblemOfTheConfiguration(t *testing.T) {
 		child := service.Launch(t, append(settings, "REQUEST_TIMEOUT=soon"), "serve")
 		endsSaying(t, child, append(texts, `REQUEST_TIMEOUT: "soon"`, "DATABASE_URL")...)
 	}
-	refused(files{good.cert, other.key}, "TLS_CERT_FILE", "TLS_KEY_FILE", "does not match", good.cert, other.key)
-	refused(files{good.cert, good.cert + ".missing"}, "TLS_KEY_FILE", "no such file", good.cert+".missing")
+	refused(files{good.cert, other.key}, "TLS_CERT_FILE", "TLS_KEY_FILE", "does not match",
+		good.cert, other.key)
+	refused(files{good.cert, good.cert + ".missing"}, "TLS_KEY_FILE", "no such file",
+		good.cert+".missing")
 	refused(files{good.key, good.key}, "TLS_CERT_FILE")
 	refused(files{cert: good.cert}, "TLS_CERT_FILE and TLS_KEY_FILE: give both or neither")
 	refused(files{key: good.key}, "TLS_CERT_FILE and TLS_KEY_FILE: give both or neither")

@@ -108,7 +108,8 @@ const (
 func TestTheSpansOfAChargeLeadFromTheRequestToItsSQL(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t)
-	in, m := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.url, "OTEL_BSP_SCHEDULE_DELAY=50", "LOG_LEVEL=debug")
+	in, m := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.url, "OTEL_BSP_SCHEDULE_DELAY=50",
+		"LOG_LEVEL=debug")
 	m.Traceparent = "00-" + traceID + "-" + parentID + "-01"
 	const key, amount = "a-key-that-is-nobodys-business", 48_613_579
 	answer := m.Charge(t.Context(), in.URL(), key, journal.NewCharge(amount))
@@ -119,34 +120,47 @@ func TestTheSpansOfAChargeLeadFromTheRequestToItsSQL(t *testing.T) {
 	request := c.one(t, "the request", func(s *otlp.Span) bool {
 		return hex.EncodeToString(s.TraceId) == traceID && s.Name == "POST /payments"
 	})
-	if hex.EncodeToString(request.ParentSpanId) != parentID || request.Kind != otlp.Span_SPAN_KIND_SERVER {
+	if hex.EncodeToString(request.ParentSpanId) != parentID ||
+		request.Kind != otlp.Span_SPAN_KIND_SERVER {
 		t.Errorf("the request's span is not the child of its caller's: %v", request)
 	}
 	for name, want := range map[string]string{
-		"http.route": "/payments", "http.request.method": "POST", "http.response.status_code": "201",
-		"paymentsvc.request_id": answer.RequestID(),
+		"http.route": "/payments", "http.request.method": "POST",
+		"http.response.status_code": "201",
+		"paymentsvc.request_id":     answer.RequestID(),
 	} {
 		if got := attribute(request, name); got != want {
 			t.Errorf("the request's %s is %q, want %q", name, got, want)
 		}
 	}
-	batch := c.one(t, "its batch", func(s *otlp.Span) bool { return s.Name == "batch" && links(s, request) })
-	if len(batch.ParentSpanId) != 0 || !links(request, batch) || attribute(batch, "paymentsvc.keys") != "1" {
+	batch := c.one(t, "its batch", func(s *otlp.Span) bool {
+		return s.Name == "batch" && links(s, request)
+	})
+	if len(batch.ParentSpanId) != 0 || !links(request, batch) ||
+		attribute(batch, "paymentsvc.keys") != "1" {
 		t.Errorf("the batch is not a root that the request links to: %v", batch)
 	}
 	var statements []string
-	for _, span := range c.where(func(s *otlp.Span) bool { return bytes.Equal(s.TraceId, batch.TraceId) && s != batch }) {
+	for _, span := range c.where(func(s *otlp.Span) bool {
+		return bytes.Equal(s.TraceId, batch.TraceId) && s != batch
+	}) {
 		statements = append(statements, attribute(span, "db.query.text"))
 	}
-	for _, want := range []string{"INSERT INTO idempotency_keys", "FOR NO KEY UPDATE", "INSERT INTO payments", "COMMIT"} {
-		if !slices.ContainsFunc(statements, func(text string) bool { return strings.Contains(text, want) }) {
+	for _, want := range []string{"INSERT INTO idempotency_keys", "FOR NO KEY UPDATE",
+		"INSERT INTO payments", "COMMIT"} {
+		if !slices.ContainsFunc(statements, func(text string) bool {
+			return strings.Contains(text, want)
+		}) {
 			t.Errorf("the batch has no %s among\n%s", want, strings.Join(statements, "\n"))
 		}
 	}
-	if probes := c.where(func(s *otlp.Span) bool { return strings.HasSuffix(attribute(s, "http.route"), "z") }); len(probes) > 0 {
+	if probes := c.where(func(s *otlp.Span) bool {
+		return strings.HasSuffix(attribute(s, "http.route"), "z")
+	}); len(probes) > 0 {
 		t.Errorf("health checks are traced: %v", probes)
 	}
-	if line := logLine(in, answer.RequestID()); line["trace_id"] != traceID || line["span_id"] != hex.EncodeToString(request.SpanId) {
+	if line := logLine(in, answer.RequestID()); line["trace_id"] != traceID ||
+		line["span_id"] != hex.EncodeToString(request.SpanId) {
 		t.Errorf("the request's line in the log does not name its trace: %v", line)
 	}
 	c.mu.Lock()
@@ -162,24 +176,28 @@ func TestTheSpansOfAChargeLeadFromTheRequestToItsSQL(t *testing.T) {
 func logLine(in *service.Instance, requestID string) (line map[string]any) {
 	for text := range strings.Lines(in.Stderr.String()) {
 		var attributes map[string]any
-		if json.Unmarshal([]byte(text), &attributes) == nil && attributes["request_id"] == requestID {
+		if json.Unmarshal([]byte(text), &attributes) == nil &&
+			attributes["request_id"] == requestID {
 			return attributes
 		}
 	}
 	return nil
 }
 
-// Whoever does not sample a request wants none of what follows from it either; and the last spans are not lost.
+// Whoever does not sample a request wants none of what follows from it either; and the
+// last spans are not lost.
 func TestOnlyWhatIsSampledIsTracedAndAllOfThatIsSent(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t)
-	in, m := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.url, "OTEL_BSP_SCHEDULE_DELAY=600000", "OTEL_TRACES_SAMPLER=parentbased_always_off")
+	in, m := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.url, "OTEL_BSP_SCHEDULE_DELAY=600000",
+		"OTEL_TRACES_SAMPLER=parentbased_always_off")
 	charges := 0
 	charge := func(flags string) {
 		t.Helper()
 		m.Traceparent = "00-" + traceID + "-" + parentID + "-" + flags
 		charges++
-		if answer := m.Charge(t.Context(), in.URL(), fmt.Sprint(charges), journal.NewCharge(100)); answer.Status != http.StatusCreated {
+		if answer := m.Charge(t.Context(), in.URL(), fmt.Sprint(charges),
+			journal.NewCharge(100)); answer.Status != http.StatusCreated {
 			t.Fatal(answer)
 		}
 	}
@@ -191,23 +209,29 @@ func TestOnlyWhatIsSampledIsTracedAndAllOfThatIsSent(t *testing.T) {
 	}
 	requests := c.where(func(s *otlp.Span) bool { return s.Kind == otlp.Span_SPAN_KIND_SERVER })
 	batches := c.where(func(s *otlp.Span) bool { return s.Name == "batch" })
-	commits := c.where(func(s *otlp.Span) bool { return attribute(s, "db.query.text") == "COMMIT" })
+	commits := c.where(func(s *otlp.Span) bool {
+		return attribute(s, "db.query.text") == "COMMIT"
+	})
 	if len(requests) != 1 || len(batches) != 1 || len(commits) != 1 {
-		t.Errorf("%d requests, %d batches and %d COMMITs were traced, want one of each", len(requests), len(batches), len(commits))
+		t.Errorf("%d requests, %d batches and %d COMMITs were traced, want one of each",
+			len(requests), len(batches), len(commits))
 	}
 }
 
 // A collector that is away costs spans, and no charge.
 func TestACollectorThatIsAwayHindersNobody(t *testing.T) {
 	t.Parallel()
-	in, m := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_BSP_SCHEDULE_DELAY=10", "OTEL_EXPORTER_OTLP_TIMEOUT=100")
+	in, m := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1",
+		"OTEL_BSP_SCHEDULE_DELAY=10", "OTEL_EXPORTER_OTLP_TIMEOUT=100")
 	for i := range 10 {
 		answer := m.Charge(t.Context(), in.URL(), fmt.Sprint(i), journal.NewCharge(100))
 		if answer.Status != http.StatusCreated {
 			t.Error(answer)
 		}
 	}
-	await.Until(t, 10*time.Second, "the log says so", func() bool { return in.Stderr.Count("traces export") > 0 })
+	await.Until(t, 10*time.Second, "the log says so", func() bool {
+		return in.Stderr.Count("traces export") > 0
+	})
 	if code := in.Terminate(); code != 0 {
 		t.Errorf("it ended with %d", code)
 	}
