@@ -55,8 +55,10 @@ func TestOnlyTheDatabasesClockCounts(t *testing.T) {
 	const day = 24 * time.Hour
 	const lifetime, keptFor, behind, moment = 7 * day, 30 * day, 42 * day, time.Minute
 	db := pgtest.New(t)
-	databaseClock := newClock(t, db, behind)
 	in := newInstanceWith(t, db.URL, settings{lifetime: lifetime, retention: keptFor})
+	databaseClock := newClock(t, db, behind)
+	in.Pools.General.Reset()
+	in.Pools.Money.Reset()
 	m := newMerchant(t, db, in, in)
 
 	began := m.databaseTime()
@@ -102,7 +104,34 @@ func TestOnlyTheDatabasesClockCounts(t *testing.T) {
 // wantExpiredAuthorizations does what an instance's background worker would do now.
 func (m *merchant) wantExpiredAuthorizations(in *instance, want int) {
 	m.t.Helper()
-	if n, err := in.payments.ExpireAuthorizations(context.Background(), 100); n != want || err != nil {
+	if n, err := in.Payments.ExpireAuthorizations(context.Background(), 100); n != want || err != nil {
 		m.t.Errorf("%d authorizations have expired (%v), want %d", n, err, want)
 	}
+}
+
+// A charge that waits for its locks is dated after the wait, so times never run backwards within an account.
+func TestAPaymentIsAsOldAsItsLocks(t *testing.T) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
+		release := m.hold("alice")
+		answers := make(chan *answer, 1)
+		go func() { answers <- m.charge("k", aliceToShop(100)) }()
+		m.awaitInFlight(1)
+		waited := m.databaseTime()
+		release()
+		var payment struct {
+			CreatedAt time.Time `json:"created_at"`
+		}
+		(<-answers).want(http.StatusCreated).decode(&payment)
+		if payment.CreatedAt.Before(waited.Truncate(time.Microsecond)) || payment.CreatedAt.After(m.databaseTime()) {
+			t.Errorf("made at %s, although it got its locks after %s", payment.CreatedAt, waited)
+		}
+	})
+}
+
+func (m *merchant) databaseTime() (now time.Time) {
+	m.t.Helper()
+	if err := m.db.Pool.QueryRow(context.Background(), `SELECT clock_timestamp()`).Scan(&now); err != nil {
+		m.t.Fatal(err)
+	}
+	return now
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func TestAnAccountIsClosedHoweverOftenItIsDeleted(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		for range 3 {
 			m.close("shop").want(http.StatusNoContent)
 		}
@@ -28,7 +28,7 @@ func TestAnAccountIsClosedHoweverOftenItIsDeleted(t *testing.T) {
 }
 
 func TestAnAccountThatIsNotEmptyStaysOpen(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		m.close("alice").wantProblem(http.StatusConflict, "account_not_empty")
 		m.close("world").wantProblem(http.StatusConflict, "account_not_empty") // it owes what others have
 		m.charge("all of it", aliceToShop(aliceHas)).want(http.StatusCreated)
@@ -55,7 +55,7 @@ func TestAnAccountThatIsNotEmptyStaysOpen(t *testing.T) {
 
 // RFC 9110, section 13.1.1: a condition that no longer holds because the request has been executed is not held against its retry.
 func TestAnAccountIsClosedAtTheVersionThatItsOwnerHasSeen(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		closeIfMatch := func(account, tag string) *answer {
 			return m.send(m.first, call{method: http.MethodDelete, path: "/accounts/" + account, header: http.Header{"If-Match": {tag}}})
 		}
@@ -70,7 +70,7 @@ func TestAnAccountIsClosedAtTheVersionThatItsOwnerHasSeen(t *testing.T) {
 }
 
 func TestAClosedAccountTakesPartInNothing(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		paid := m.charge("before", aliceToShop(100)).want(http.StatusCreated)
 		back := aliceToShop(100).with("source_account", "shop").with("destination_account", "alice")
 		m.charge("back", back).want(http.StatusCreated)
@@ -92,7 +92,7 @@ func TestAClosedAccountTakesPartInNothing(t *testing.T) {
 
 // A charge that holds the account's row is waited for, and then the account is no longer empty; and the other way round.
 func TestAnAccountIsClosedOrPaidButNotBoth(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		closed := 0
 		const rounds, payers = 40, 3
 		for round := range rounds {

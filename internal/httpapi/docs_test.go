@@ -15,7 +15,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/api"
 )
 
-// visitor is somebody with a browser and no API key, at an instance that has no database either.
+// visitor has a browser and no API key.
 type visitor struct {
 	t      *testing.T
 	url    string
@@ -24,8 +24,9 @@ type visitor struct {
 
 func newVisitor(t *testing.T) *visitor {
 	t.Helper()
-	in := newInstanceWith(t, "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable", settings{})
-	return &visitor{t: t, url: in.url, client: newClient(t)}
+	transport := &http.Transport{DisableCompression: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &visitor{t: t, url: newStaticURL(t, nil), client: &http.Client{Transport: transport}}
 }
 
 func (v *visitor) get(path string, header http.Header) (*http.Response, string) {

@@ -119,13 +119,11 @@ func exampleProblems(in *instance, order body) map[string]func(m *merchant) *ans
 			return a
 		},
 		"bug": func(m *merchant) *answer {
-			m.other = newInstanceWith(m.t, m.db.URL, settings{
-				tracer: &poison{},
-			})
+			m.other = newInstanceWith(m.t, m.db.URL, settings{api: poison(m.t)})
 			return m.get("/accounts/poison")
 		},
 		"noDatabase": func(m *merchant) *answer {
-			m.other = newInstance(m.t, "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable")
+			m.other = newDownInstance(m.t, m.db)
 			return m.get("/accounts")
 		},
 		"inDoubt": func(m *merchant) *answer {

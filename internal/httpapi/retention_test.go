@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/lab/await"
 )
 
 // retention is the shortest that the service starts with.
@@ -60,7 +61,7 @@ func (m *merchant) awaitExpiry(key string, b body, first *answer) {
 		WHERE p.merchant_id = $1 AND p.idempotency_key = $2`, m.id, key).Scan(&createdAt); err != nil {
 		m.t.Fatal(err)
 	}
-	await(m.t, "the answer has expired", func() bool {
+	await.Until(m.t, patience, "the answer has expired", func() bool {
 		before := m.databaseTime()
 		again := m.retry(key, b)
 		after := m.databaseTime()
