@@ -203,7 +203,7 @@ func TestALostAnswerIsReplayed(t *testing.T) {
 				return spoil(r)
 			}}
 			options := quick(b.url)
-			options.APIKey, options.Transport = b.merchant.APIKey, wire
+			options.APIKey, options.Transport = b.apiKey, wire
 			c := newClient(t, options)
 			for i := range 20 {
 				paid, err := c.Charge(t.Context(), client.NewKey(), client.Charge{

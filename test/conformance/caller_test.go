@@ -225,11 +225,11 @@ func (c *caller) raw(b body, key string) net.Conn {
 
 func (c *caller) rawTo(at string, b body, key string) net.Conn {
 	c.t.Helper()
-	return c.rawPart(at, b, key, len(b.String()))
+	return c.rawPart(at, b.String(), len(b.String()), key)
 }
 
-// rawPart sends a charge with only the first bytes of its body.
-func (c *caller) rawPart(at string, b body, key string, bodyBytes int) net.Conn {
+// rawPart sends a charge whose body has an announced length, and may be shorter.
+func (c *caller) rawPart(at, body string, announced int, key string) net.Conn {
 	c.t.Helper()
 	u, err := url.Parse(at)
 	if err != nil {
@@ -247,9 +247,8 @@ func (c *caller) rawPart(at string, b body, key string, bodyBytes int) net.Conn 
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		c.t.Fatal(err)
 	}
-	text := b.String()
 	if _, err := fmt.Fprintf(conn, "POST %s/payments HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nIdempotency-Key: %s\r\n"+
-		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", u.Path, u.Host, c.apiKey, key, len(text), text[:bodyBytes]); err != nil {
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", u.Path, u.Host, c.apiKey, key, announced, body); err != nil {
 		c.t.Fatal(err)
 	}
 	return conn

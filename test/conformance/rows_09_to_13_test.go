@@ -144,11 +144,19 @@ func keyNotTaken(_ *testing.T, c *caller) {
 
 // Row 9: the body ends before its announced length.
 func cutShort(_ *testing.T, c *caller) {
-	conn := c.rawPart(c.first, c.order(100), c.key("k"), 20)
-	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-		c.t.Fatal(err)
+	whole := c.order(100).String()
+	for _, body := range []string{"", whole[:1], whole[:len(whole)/2], whole[:len(whole)-1], whole} {
+		announced := len(whole)
+		if body == whole { // a JSON value that is whole is still not all that was announced
+			announced += 100
+		}
+		conn := c.rawPart(c.first, body, announced, c.key("k"))
+		if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+			c.t.Fatal(err)
+		}
+		c.readRaw(conn).wantProblem(http.StatusBadRequest, "invalid_request")
+		hangUp(c.rawPart(c.first, body, announced, c.key("k")))
 	}
-	c.readRaw(conn).wantProblem(http.StatusBadRequest, "invalid_request")
 	c.wantKeyFree()
 }
 

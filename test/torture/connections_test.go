@@ -131,38 +131,3 @@ func (b *bench) mustBeFull(err error) {
 		b.Fatal(err)
 	}
 }
-
-// Row 20, at home: every connection for reads is taken, by requests with keys that have to be looked up. Charges have
-// connections of their own.
-func TestChargesGoOnWhenEveryReadConnectionIsTaken(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, 1, setBudget, "READ_CONNECTIONS=2")
-	strangers := []*journal.Merchant{journal.CreateMerchant(t, b.url), journal.CreateMerchant(t, b.url)}
-	b.chargedOnce(key(0), b.charge(0, key(0))) // from now on, the instance knows this API key for some seconds
-	release := b.hold(`LOCK TABLE api_keys`)
-	var waiting []<-chan journal.Answer
-	for _, stranger := range strangers {
-		waiting = append(waiting, started(func() journal.Answer {
-			return stranger.Do(t.Context(), http.MethodGet, b.instance(0).URL()+"/accounts/world", "", nil)
-		}))
-	}
-	await.Until(t, margin, "both connections are taken", func() bool { return b.backends(waitsForLock) == 2 })
-	b.chargedOnce(key(1), b.charge(0, key(1)))
-	b.healthAnswers(0, http.StatusOK)
-	release()
-	for _, answer := range waiting {
-		if answer := <-answer; answer.Status != http.StatusNotFound && answer.Status != http.StatusServiceUnavailable {
-			t.Errorf("a stranger was answered %v", answer)
-		}
-	}
-}
-
-// Rows 20 and 21: the time that a request may take includes finding out whose it is.
-func TestRequestsBudgetCoversItsAuthentication(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, 1, setBudget)
-	stranger := journal.CreateMerchant(t, b.url)
-	release := b.hold(`LOCK TABLE api_keys`)
-	defer release()
-	b.putOff(stranger.Charge(t.Context(), b.instance(0).URL(), key(0), journal.NewCharge(1)), budget+margin)
-}

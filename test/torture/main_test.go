@@ -10,14 +10,11 @@
 //	failover_test.go     a standby takes over
 //	overload_test.go     more comes than there is room for
 //	stall_test.go        a process or a table stands still
-//	network_test.go      what is said on the wire is late, cut short or lost
-//	balancer_test.go     one request goes to two instances
 //	shutdown_test.go     an instance is told to end
 //	durability_test.go   Postgres may lose what it has committed
 //	schema_test.go       the schema is missing, incomplete or foreign
 //	start_test.go        the configuration is wrong
 //	dev_test.go          paymentsvc dev
-//	relay_test.go        a TCP proxy that holds requests and cuts answers
 package torture
 
 import (

@@ -127,3 +127,14 @@ func (b *bench) fresh(request string) string {
 	answer, _ := io.ReadAll(conn) // of a connection that is kept open, what has come until the deadline
 	return string(answer)
 }
+
+// dial is a connection to the first instance, for what no HTTP client does.
+func (b *bench) dial() *net.TCPConn {
+	b.Helper()
+	conn, err := net.Dial("tcp", b.instance(0).URL()[len("http://"):])
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = conn.Close() })
+	return conn.(*net.TCPConn)
+}
