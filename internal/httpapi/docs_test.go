@@ -13,6 +13,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/paymentsvc/paymentsvc/api"
+	"github.com/paymentsvc/paymentsvc/lab/contract"
 )
 
 // visitor has a browser and no API key.
@@ -71,7 +72,7 @@ func TestEveryProblemHasItsPage(t *testing.T) {
 	t.Parallel()
 	v := newVisitor(t)
 	described := map[string]bool{"method_not_allowed": true}
-	for _, operation := range published().operations() {
+	for _, operation := range contract.Published().Operations() {
 		for _, response := range operation.Responses.Map() {
 			for _, code := range codesOf(response) {
 				described[code] = true
@@ -177,7 +178,7 @@ func (v *visitor) wantFile(path string) {
 
 func TestEveryOperationSaysHowItIsIdempotent(t *testing.T) {
 	t.Parallel()
-	for _, operation := range published().operations() {
+	for _, operation := range contract.Published().Operations() {
 		short, _ := operation.Extensions["x-idempotency"].(string)
 		if short == "" || !strings.Contains(operation.Description, "**Idempotency:** ") {
 			t.Errorf("%s does not say it", operation.OperationID)

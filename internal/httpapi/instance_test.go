@@ -17,6 +17,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/app"
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/lab/contract"
 	"github.com/paymentsvc/paymentsvc/lab/inprocess"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 	"github.com/paymentsvc/paymentsvc/lab/wire"
@@ -71,7 +72,7 @@ func newInstanceWith(t *testing.T, url string, s settings) *instance {
 		api = newAPI(t, wired, s.api)
 	}
 	if !s.uncompared {
-		api = published().comparing(t, api)
+		api = contract.Published().Comparing(t, api)
 	}
 	in.serve(t, s, api)
 	return in
@@ -97,7 +98,7 @@ func newStaticURL(t *testing.T, ready func() error) string {
 	api := httpapi.New(httpapi.Config{
 		Ready: ready, RequestTimeout: 15 * time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
-	server := httptest.NewServer(published().comparing(t, api))
+	server := httptest.NewServer(contract.Published().Comparing(t, api))
 	t.Cleanup(server.Close)
 	return server.URL
 }

@@ -39,16 +39,6 @@ func (m *merchant) authorize(key string, cents int64) (path string) {
 	return m.charge(key, aliceToShop(cents).with("capture", false)).want(http.StatusCreated).header.Get("Location")
 }
 
-// wantHeld checks what alice has, and what of it is held.
-func (m *merchant) wantHeld(balance, held int64) {
-	m.t.Helper()
-	var got struct{ Balance, Held, Available int64 }
-	m.get("/accounts/alice").decode(&got)
-	if got.Balance != balance || got.Held != held || got.Available != balance-held {
-		m.t.Errorf("alice has %+v; want %d, of which %d are held", got, balance, held)
-	}
-}
-
 func TestRefundsAreListedNewestFirst(t *testing.T) {
 	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		path := m.charge("k", aliceToShop(100)).want(http.StatusCreated).header.Get("Location")

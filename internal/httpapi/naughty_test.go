@@ -432,18 +432,12 @@ func (n *naughty) inPathsAndQueries(text string) {
 		}
 	}
 	value := url.QueryEscape(text)
-	for path, parameters := range map[string][]string{
-		"/payments": {
-			"cursor", "limit", "status", "reference", "account", "created_after", "created_before", "idempotency_key", value,
-		},
-		"/accounts":               {"cursor", "limit", "status", value},
-		"/accounts/alice/entries": {"cursor", "limit", value},
-		"/accounts/alice":         {"at", value},
+	for _, query := range []string{
+		"/payments?cursor=", "/payments?limit=", "/payments?status=", "/payments?reference=", "/payments?account=",
+		"/payments?created_after=", "/payments?idempotency_key=", "/payments?" + value + "=", "/accounts/alice?at=",
 	} {
-		for _, parameter := range parameters {
-			if a := n.get(path + "?" + parameter + "=" + value); a.status != http.StatusOK && a.status != http.StatusBadRequest {
-				a.fail("is no answer to %s=%q", parameter, text)
-			}
+		if a := n.get(query + value); a.status != http.StatusOK && a.status != http.StatusBadRequest {
+			a.fail("is no answer to %s%q", query, text)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/paymentsvc/paymentsvc/lab/contract"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
@@ -35,7 +36,7 @@ func (m *merchant) oneOfEach() (reads, writes []call) {
 		{method: http.MethodDelete, path: "/accounts/empty"},
 	}
 	described := 0
-	for _, operation := range published().operations() {
+	for _, operation := range contract.Published().Operations() {
 		if operation.Security == nil { // where it is empty, anybody may ask
 			described++
 		}

@@ -34,13 +34,6 @@ func (m *merchant) headOf(path string, bodyLength int, lines ...string) string {
 	}, lines...), "\r\n") + "\r\n\r\n"
 }
 
-// chargeAsWritten sends a charge with header fields as they are given, and returns what came back, not yet judged.
-func (m *merchant) chargeAsWritten(in *instance, b body, lines ...string) *http.Response {
-	m.t.Helper()
-	text := b.String()
-	return m.exchange(m.connect(in), m.headOfCharge(len(text), lines...)+text)
-}
-
 // exchange sends bytes, if any are left to send, and reads one answer. It may be called on any goroutine; without an answer it returns nil.
 func (m *merchant) exchange(conn net.Conn, text string) *http.Response {
 	m.t.Helper()

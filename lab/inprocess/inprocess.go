@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/app"
+	"github.com/paymentsvc/paymentsvc/lab/contract"
 	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
@@ -54,11 +55,12 @@ func New(t testing.TB, databaseURL string, changes ...func(*app.Config)) *Instan
 	return in
 }
 
-// Start is New, and serves the API until the test is over.
+// Start is New, and serves the API until the test is over. Everything that is asked and answered is
+// compared with the published contract.
 func Start(t testing.TB, databaseURL string, changes ...func(*app.Config)) *Instance {
 	t.Helper()
 	in := New(t, databaseURL, changes...)
-	in.server = httptest.NewServer(in.Handler)
+	in.server = httptest.NewServer(contract.Published().Comparing(t, in.Handler))
 	t.Cleanup(in.server.Close)
 	return in
 }
