@@ -18,7 +18,7 @@ const (
 	testCardInGroups = "4111 1111-1111 1111"
 )
 
-// SECURITY 19. What a card number is, and what is none, is tested in package cardnumber.
+// What a card number is, and what is none, is tested in package cardnumber.
 func TestACardNumberInFreeTextIsRefusedAndKeptNowhere(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -50,7 +50,7 @@ func TestACardNumberInFreeTextIsRefusedAndKeptNowhere(t *testing.T) {
 	m.charge("k", aliceToShop(1).with("description", "order 4111111111111112")).want(http.StatusCreated).wantFresh()
 }
 
-// SECURITY 19, its exception: keys, references and ids are the caller's names for things, and many are numbers. They are
+// Keys, references and ids are the caller's names for things, and many are numbers. They are
 // kept, and never logged, whatever goes wrong.
 func TestKeysAndReferencesMayBeNumbersAndAreNotLogged(t *testing.T) {
 	t.Parallel()

@@ -11,7 +11,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// SECURITY 6.
+// A refusal tells nobody what was wrong with his credential.
 func TestWhoeverHasNoValidKeyIsToldTheSame(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -86,7 +86,7 @@ func TestTheBearerSchemeMayBeWrittenInAnyCase(t *testing.T) {
 	}
 }
 
-// SECURITY 9. That no key is ever logged is checked after every test (see newMerchant).
+// That no API key is ever logged is checked after every test (see newMerchant).
 func TestAKeyInTheQueryStringIsNoCredential(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

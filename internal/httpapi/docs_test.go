@@ -109,7 +109,7 @@ func TestEveryProblemHasItsPage(t *testing.T) {
 	}
 }
 
-// SECURITY 43.
+// The browser enforces the page's policy, so the page must send it.
 func TestAPageRunsNothingButFilesOfThisService(t *testing.T) {
 	t.Parallel()
 	v := newVisitor(t)

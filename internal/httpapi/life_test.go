@@ -39,6 +39,16 @@ func (m *merchant) authorize(key string, cents int64) (path string) {
 	return m.charge(key, aliceToShop(cents).with("capture", false)).want(http.StatusCreated).header.Get("Location")
 }
 
+// wantHeld checks what alice has, and what of it is held.
+func (m *merchant) wantHeld(balance, held int64) {
+	m.t.Helper()
+	var got struct{ Balance, Held, Available int64 }
+	m.get("/accounts/alice").decode(&got)
+	if got.Balance != balance || got.Held != held || got.Available != balance-held {
+		m.t.Errorf("alice has %+v; want %d, of which %d are held", got, balance, held)
+	}
+}
+
 func TestRefundsAreListedNewestFirst(t *testing.T) {
 	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		path := m.charge("k", aliceToShop(100)).want(http.StatusCreated).header.Get("Location")
@@ -75,7 +85,7 @@ func TestWhatIsWrongWithAChangeUsesNoKeyUp(t *testing.T) {
 			{path + "/capture", `{"reason":"?"}`, 400, "invalid_request"},
 			{path + "/cancel", `{"amount":1}`, 400, "invalid_request"},
 			{path + "/refunds", `{"reason":"` + strings.Repeat("r", 501) + `"}`, 422, "unprocessable"},
-			{path + "/refunds", `{"reason":"of 4242 4242 4242 4242"}`, 422, "unprocessable"}, // SECURITY 19
+			{path + "/refunds", `{"reason":"of 4242 4242 4242 4242"}`, 422, "unprocessable"}, // a card number
 			{path + "/refunds", "", 409, "invalid_state"},
 			{path + "/refunds", `{"amount":0}`, 422, "unprocessable"},
 			{path + "/refunds", `{"amount":-9007199254740991}`, 422, "unprocessable"},
@@ -96,6 +106,7 @@ func TestWhatIsWrongWithAChangeUsesNoKeyUp(t *testing.T) {
 		}
 		stranger.get(path+"/refunds").wantProblem(http.StatusNotFound, "not_found")
 		m.get(path+"/refunds/"+neverARefund).wantProblem(http.StatusNotFound, "not_found")
+		m.wantHeld(aliceHas, 100)
 		m.post("k", path+"/capture", "").want(http.StatusOK).wantFresh()
 	})
 }
@@ -200,7 +211,7 @@ func TestAPatchOfAnotherTypeIsToldWhichTypesThereAre(t *testing.T) {
 	})
 }
 
-// SECURITY 30. The limit is of what comes out of an edit, and not of what is in it.
+// The limit is of what comes out of an edit, and not of what is in it.
 func TestAnEditKeepsMetadataWithinItsLimit(t *testing.T) {
 	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		pairs := map[string]string{}

@@ -381,7 +381,7 @@ func TestAPageOfAFilteredListLooksAtABoundedNumberOfPayments(t *testing.T) {
 	}
 }
 
-// SECURITY 29. The contract refuses what is outside rather than clamping it: a caller that asks for 1,000 and gets 100 may
+// The contract refuses what is outside rather than clamping it: a caller that asks for 1,000 and gets 100 may
 // take them for all.
 func TestTheQueryOfAListIsReadStrictly(t *testing.T) {
 	t.Parallel()
@@ -435,7 +435,7 @@ func (m *merchant) refundTwice(path string) {
 	}
 }
 
-// SECURITY 3.
+// A cursor names its merchant and its list.
 func TestACursorIsGoodForTheListThatGaveItOutOnly(t *testing.T) {
 	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		for i := range 3 {

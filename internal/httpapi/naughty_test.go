@@ -181,7 +181,7 @@ func characters() (texts []string) {
 	return texts
 }
 
-// SECURITY 14 and 20: whatever a text is, it is a text. It is taken as it is and comes back as it was, or it is refused and
+// Whatever a text is, it is a text. It is taken as it is and comes back as it was, or it is refused and
 // leaves nothing behind.
 func TestNaughtyStringsAreTextsAndNothingElse(t *testing.T) {
 	t.Parallel()

@@ -29,7 +29,7 @@ func (m *merchant) becomes(key string, fingerprint []byte) {
 	m.forge(`UPDATE idempotency_keys SET fingerprint = $3 WHERE merchant_id = $1 AND key = $2`, m.id, key, fingerprint)
 }
 
-// Row 8 of the contract: an answered key replays even if a later release has tightened the rule.
+// An answered key replays even if a later release has tightened the rule.
 func TestARuleThatBecameStricterChangesNoAnswer(t *testing.T) {
 	plain := map[string]string{"currency": "USD", "source_account": "alice", "destination_account": "shop"}
 	rows := []struct {
@@ -89,7 +89,7 @@ func TestAStoredFingerprintIsTheOneWrittenDownHere(t *testing.T) {
 	})
 }
 
-// Row 8: during a deploy a key may have been taken by a release whose encoding this one does not know. Whether the request is the
+// During a deploy a key may have been taken by a release whose encoding this one does not know. Whether the request is the
 // same cannot be told then, so it is neither replayed nor refused for good.
 func TestAKeyOfANewerReleaseIsLeftToThatRelease(t *testing.T) {
 	acrossTwoInstances(t, func(t *testing.T, m *merchant) {

@@ -108,7 +108,7 @@ func TestEveryRequestIsToldOfByItsRouteAndNotItsPath(t *testing.T) {
 	}
 }
 
-// SECURITY 41, with everything logged that ever is.
+// The log level is debug, so everything that is ever logged is looked at.
 func TestNoSecretAndNothingThatACallerWroteIsLogged(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

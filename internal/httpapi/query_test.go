@@ -58,7 +58,7 @@ func (c call) with(header http.Header) call {
 	return c
 }
 
-// A misspelt parameter is no parameter: whoever sent it would take the answer for another question's. SECURITY 9: what was sent may be an
+// A misspelt parameter is no parameter: whoever sent it would take the answer for another question's. What was sent may be an
 // API key, so it is not repeated; who has no other is told so first, and that it is not logged is checked after every test.
 func TestAnUnknownQueryParameterIsRefusedEverywhere(t *testing.T) {
 	t.Parallel()

@@ -27,7 +27,7 @@ func limited(t *testing.T, limit httpapi.RateLimit) *merchant {
 	return m
 }
 
-// SECURITY 28, and row 9 of the contract.
+// A 429 stores nothing.
 func TestWhoSendsTooMuchIsToldWhenToComeBackAndUsesUpNoKey(t *testing.T) {
 	t.Parallel()
 	const burst, crowd = 3, 40
@@ -121,7 +121,7 @@ func TestALimitIsForAllThatAMerchantSends(t *testing.T) {
 	}
 }
 
-// SECURITY 28: the other merchant is served as before. How fast that is can only be compared on a machine that does nothing else
+// The other merchant is served as before. How fast that is can only be compared on a machine that does nothing else
 // (see the log); the bound here is one that a busy machine keeps too.
 func TestAMerchantThatSendsTooMuchIsNobodyElsesTrouble(t *testing.T) {
 	t.Parallel()

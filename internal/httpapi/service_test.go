@@ -66,7 +66,6 @@ func TestAPanicInAHandlerIsAnAnswer(t *testing.T) {
 	}
 }
 
-// SECURITY 24.
 func TestAWrongMethodIsToldTheRightOnes(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -102,7 +101,7 @@ func TestAWrongMethodIsToldTheRightOnes(t *testing.T) {
 	}
 }
 
-// SECURITY 25: a path that is nearly another one never is that one.
+// A path that is nearly another one is never that one.
 func TestAnUnknownPathIsNothing(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

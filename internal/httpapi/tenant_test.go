@@ -16,7 +16,7 @@ const (
 	neverARefund  = "ref_00000000000070008000000000000000"
 )
 
-// SECURITY 1.
+// A stranger is told the same as about what never was, so ids reveal nothing.
 func TestAnotherMerchantsThingsDoNotExist(t *testing.T) {
 	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		m.put("secret", `{"currency":"USD"}`).want(http.StatusCreated)
@@ -100,7 +100,7 @@ func TestMerchantsWhoUseTheSameKeysAtOnceArePaidEach(t *testing.T) {
 	})
 }
 
-// SECURITY 4. A stored answer that went to another principal: polaris 3803 (BUGS 20).
+// A stored answer goes to nobody who may not ask for it.
 func TestAuthorizationComesBeforeTheReplay(t *testing.T) {
 	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		revoked, readOnly := m.secondKey(), m.readOnlyKey()
@@ -142,7 +142,7 @@ func TestAKeyThatOnlyReadsReads(t *testing.T) {
 		reader.put("new", `{"currency":"USD"}`).wantProblem(http.StatusForbidden, "forbidden")
 		m.get("/accounts/new").want(http.StatusNotFound)
 
-		held := m.authorize("hold", 100) // SECURITY 4: what it may not do is not done, whether or not the key is a new one
+		held := m.authorize("hold", 100)
 		before := string(m.get("/payments").want(http.StatusOK).body)
 		for _, key := range []string{"new", "hold"} {
 			reader.charge(key, aliceToShop(1)).wantProblem(http.StatusForbidden, "forbidden")
@@ -157,7 +157,6 @@ func TestAKeyThatOnlyReadsReads(t *testing.T) {
 	})
 }
 
-// SECURITY 5.
 func TestWhatTheServiceDecidesCannotBeSent(t *testing.T) {
 	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		for _, member := range []string{"merchant_id", "status", "id", "created_at", "version", "amount_captured", "decline_code"} {

@@ -138,9 +138,9 @@ func TestOneEventIsNotKeptTwice(t *testing.T) {
 	}
 }
 
-// FAULTS 39 and BUGS 43. An event that commits late has a lower number than others that
-// were read before. A reader that stays below the oldest running transaction meets it
-// all the same, because until then it has read nothing above it.
+// An event that commits late has a lower number than others that were read before. A reader
+// that stays below the oldest running transaction meets it all the same, because until then
+// it has read nothing above it.
 func TestAnEventThatCommitsLateIsNotSkipped(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t)

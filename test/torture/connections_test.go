@@ -16,7 +16,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// Row 13, and row 10 as it happens in the field: an administrator ends connections, and a COMMIT that became durable
+// An administrator ends connections, and a COMMIT that became durable
 // is answered with a fatal error.
 func TestNoAckedChargeIsLostOrDoubledWhenBackendsAreTerminated(t *testing.T) {
 	t.Parallel()
@@ -42,7 +42,7 @@ func TestNoAckedChargeIsLostOrDoubledWhenBackendsAreTerminated(t *testing.T) {
 
 const inTransaction = `xact_start IS NOT NULL AND state <> 'idle'`
 
-// Row 13: one backend that is killed takes all others with it, and the server recovers from its log.
+// One backend that is killed takes all others with it, and the server recovers from its log.
 func TestNoAckedChargeIsLostOrDoubledWhenABackendIsKilled(t *testing.T) {
 	t.Parallel()
 	b, _ := newDurableBench(t, 2, slowCommit)
@@ -58,7 +58,7 @@ func TestNoAckedChargeIsLostOrDoubledWhenABackendIsKilled(t *testing.T) {
 	b.ranAgain()
 }
 
-// Row 18: a primary that was demoted, or made read-only by its operator.
+// A primary that was demoted, or made read-only by its operator.
 func TestReadOnlyDatabaseIsAPauseAndNotAnAnswer(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1, setBudget)
@@ -84,7 +84,7 @@ func (b *bench) disconnect() {
 		WHERE application_name LIKE 'paymentsvc%' AND datname = current_database()`)
 }
 
-// Row 20: a neighbour takes every connection that the server has.
+// A neighbour takes every connection that the server has.
 func TestServiceOutlivesAServerWithoutAFreeConnection(t *testing.T) {
 	t.Parallel()
 	b, cluster := newDurableBench(t, 1, map[string]string{"max_connections": "20"}, setBudget)

@@ -1,6 +1,6 @@
 // Package torture breaks the world around real paymentsvc processes, and looks at what callers were told.
 //
-// Each test is a row of the fault matrix, or several rows that share a fault. It starts instances of the program, on a
+// Each test starts instances of the program, on a
 // database that it may kill, injects the fault for real, and judges: by the callers' journal where there is load (see
 // package service), by the answers to single requests where the moment matters, and in every case by the audit of the
 // database after the test (see package pgtest).
@@ -35,8 +35,8 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // Promises about time.
 const (
-	readyAgainTime = 5 * time.Second     // after Postgres is back (row 14)
-	notReadyTime   = 3 * time.Second     // after Postgres has gone silent (row 23)
+	readyAgainTime = 5 * time.Second     // after Postgres is back
+	notReadyTime   = 3 * time.Second     // after Postgres has gone silent
 	healthTime     = time.Second         // for /livez and /readyz, whatever happens: they ask nobody
 	budget         = 2 * time.Second     // for a request, where a test sets it
 	margin         = 3 * time.Second / 2 // for a busy machine
