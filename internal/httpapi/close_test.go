@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"fmt"
 	"net/http"
 	"testing"
 
@@ -90,47 +89,8 @@ func TestAClosedAccountTakesPartInNothing(t *testing.T) {
 	})
 }
 
-// A charge that holds the account's row is waited for, and then the account is no longer empty; and the other way round.
-func TestAnAccountIsClosedOrPaidButNotBoth(t *testing.T) {
-	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
-		closed := 0
-		const rounds, payers = 40, 3
-		for round := range rounds {
-			id := fmt.Sprint("short-lived-", round)
-			m.put(id, `{"currency":"USD"}`).want(http.StatusCreated)
-			answers := atOnce(1+payers, func(i int) *answer {
-				if i == 0 {
-					return m.close(id)
-				}
-				return m.chargeOn(m.either(i), fmt.Sprint(id, i), aliceToShop(1).with("destination_account", id).String())
-			})
-			paid := int64(0)
-			for _, a := range answers[1:] {
-				if a.status == http.StatusCreated {
-					paid++
-				} else {
-					a.wantProblem(http.StatusUnprocessableEntity, "account_closed")
-				}
-			}
-			got := m.get("/accounts/" + id).want(http.StatusOK).account()
-			switch answers[0].status {
-			case http.StatusNoContent:
-				closed++
-				if paid != 0 || got.Status != "closed" || got.Balance != 0 {
-					t.Errorf("closed, and paid %d times: %+v", paid, got)
-				}
-			default:
-				answers[0].wantProblem(http.StatusConflict, "account_not_empty")
-				if paid == 0 || got.Status != "open" || got.Balance != paid {
-					t.Errorf("not closed, and paid %d times: %+v", paid, got)
-				}
-			}
-		}
-		t.Logf("closed in %d of %d rounds", closed, rounds)
-	})
-}
-
-// The same with the order of events in the test's hand: the charge has its locks, and the DELETE waits.
+// A charge that holds the account's row is waited for, and then the account is no longer empty; and the
+// other way round.
 func TestClosingWaitsForTheChargeThatHoldsTheAccount(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -517,35 +516,4 @@ func TestACursorThatWasTamperedWithHarmsNobody(t *testing.T) {
 			}
 		}
 	}
-}
-
-// Readers and payers at once, on both instances.
-func TestListsAreReadWhileManyPay(t *testing.T) {
-	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
-		there := m.paymentsStored(`true`)
-		stop := make(chan struct{})
-		var payers sync.WaitGroup
-		for i := range 4 {
-			payers.Go(func() {
-				for n := 0; ; n++ {
-					select {
-					case <-stop:
-						return
-					default:
-						m.chargeOn(m.either(i), fmt.Sprint(i, " ", n), aliceToShop(1).String())
-					}
-				}
-			})
-		}
-		defer payers.Wait()
-		defer close(stop)
-		for range 10 {
-			got := paymentIDs(readAll[payment](m, "/payments", url.Values{"limit": {"5"}, "account": {"alice"}}, nothing))
-			wantOnceEach(t, got, there)
-			if !slices.IsSortedFunc(got, func(a, b string) int { return -strings.Compare(a, b) }) {
-				t.Errorf("they are not newest first: %v", got)
-			}
-			there = got
-		}
-	})
 }
