@@ -154,6 +154,7 @@ func TestAKeyThatOnlyReadsReads(t *testing.T) {
 		if after := m.get("/payments").want(http.StatusOK); string(after.body) != before {
 			after.fail("differs from what was there before: %s", before)
 		}
+		m.charge("new", aliceToShop(1)).want(http.StatusCreated).wantFresh() // the refusals used up no key
 	})
 }
 
