@@ -8,16 +8,18 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/client"
+	"github.com/paymentsvc/paymentsvc/internal/app"
+	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/lab/inprocess"
 	"github.com/paymentsvc/paymentsvc/lab/journal"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
-	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // The service turns requests away, and says for how long. Callers who keep to it are all served, each once.
 func TestARateLimitIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	in := service.Start(t, db.URL, service.AllowDataLoss, "RATE_LIMIT_PER_SECOND=20", "RATE_LIMIT_BURST=20")
+	in := inprocess.Start(t, db.URL, func(c *app.Config) { c.RateLimit = httpapi.RateLimit{PerSecond: 20, Burst: 20} })
 	merchant := journal.NewMerchant(t, in, db.URL)
 	transport := &http.Transport{MaxIdleConnsPerHost: 100}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -35,7 +37,7 @@ func TestARateLimitIsWaitedFor(t *testing.T) {
 		URL: in.URL(), APIKey: merchant.APIKey, Transport: wire, BackoffBase: time.Second, BackoffMax: time.Second, AttemptsMax: 50,
 		RetryBudget: 1000,
 	})
-	const n = 60
+	const n = 40
 	var calling sync.WaitGroup
 	for i := range n {
 		calling.Go(func() {

@@ -152,11 +152,9 @@ type recorder struct {
 	// spoil, if set, may make something else of an answer that the service has given.
 	spoil func(nth int, response *http.Response) (*http.Response, error)
 
-	mu       sync.Mutex                // guards what follows
-	bodies   map[string]map[string]int // by Idempotency-Key header: how often each body was sent
-	nth      int
-	underWay int
-	failed   int
+	mu     sync.Mutex                // guards what follows
+	bodies map[string]map[string]int // by Idempotency-Key header: how often each body was sent
+	nth    int
 }
 
 func (r *recorder) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -172,7 +170,6 @@ func (r *recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	if err == nil && r.spoil != nil {
 		response, err = r.spoil(nth, response)
 	}
-	r.end(err)
 	return response, err
 }
 
@@ -186,25 +183,8 @@ func (r *recorder) begin(key, body string) int {
 		r.bodies[key] = map[string]int{}
 	}
 	r.bodies[key][body]++
-	r.underWay++
 	r.nth++
 	return r.nth
-}
-
-func (r *recorder) end(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.underWay--
-	if err != nil {
-		r.failed++
-	}
-}
-
-// busy tells how many requests are under way.
-func (r *recorder) busy() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.underWay
 }
 
 // checkKeys fails the test if a key was ever sent with two bodies, or a body under two keys.

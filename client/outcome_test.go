@@ -115,7 +115,7 @@ func TestAnErrorSaysWhatTheServiceSaid(t *testing.T) {
 	}
 }
 
-// A fresh key on each retry made double captures and double refunds: medusa 16292 and 16681 (BUGS 2).
+// A fresh key on each retry would charge twice.
 func TestEveryAttemptHasTheSameKeyAndTheSameBytes(t *testing.T) {
 	t.Parallel()
 	key := client.NewKey()

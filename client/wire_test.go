@@ -57,7 +57,7 @@ func hangUp(t *testing.T, w http.ResponseWriter, say string, rude bool) {
 	_ = conn.Close()
 }
 
-// Bug 31: net/http sends a POST with an Idempotency-Key again by itself when a kept connection breaks. Here every attempt is
+// net/http sends a POST with an Idempotency-Key again by itself when a kept connection breaks. Here every attempt is
 // one request, whether or not the operation has anything to say.
 func TestAnAttemptIsOneRequest(t *testing.T) {
 	t.Parallel()

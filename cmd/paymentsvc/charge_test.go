@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/paymentsvc/paymentsvc/lab/await"
 )
 
 // shell runs paymentsvc as a shell does.
@@ -144,14 +146,9 @@ func TestCtrlCLeavesTheKey(t *testing.T) {
 				"charge", "--url", server.URL, "--amount", "1", "--currency", "USD", "--from", "a", "--to", "b", "--key", "order-1017",
 			}, terminal{out: &stdout, err: &stderr})
 		}()
-		tick := time.NewTicker(5 * time.Millisecond)
-		for !strings.Contains(stderr.String(), "attempt 1:") {
-			if time.Since(began) > 10*time.Second {
-				t.Fatal("it does not wait for another attempt")
-			}
-			<-tick.C
-		}
-		tick.Stop()
+		await.Until(t, 10*time.Second, "it waits for another attempt", func() bool {
+			return strings.Contains(stderr.String(), "attempt 1:")
+		})
 		interrupt()
 		shell{T: t}.expect(code, <-ended, want.exit, stderr.String(), want.says)
 		if took := time.Since(began); took > 10*time.Second {

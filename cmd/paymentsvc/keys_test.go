@@ -39,7 +39,7 @@ type printedKey struct {
 	RevokedAt  *string `json:"revoked_at"`
 }
 
-// SECURITY 8, as an operator does it: another key, then the old one's end.
+// An operator makes another key, and then ends the old one.
 func TestAnOperatorChangesAMerchantsKey(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -1,40 +1,25 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
 	"github.com/paymentsvc/paymentsvc/lab/transcript"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // output collects what a command prints, and may be read while it runs.
-type output struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buffer.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buffer.String()
-}
+type output = service.Output
 
 // startDev runs `paymentsvc dev` with fresh data until the test ends, and returns its address and API key.
 func startDev(t *testing.T) (address, apiKey string) {
@@ -60,21 +45,18 @@ func startDev(t *testing.T) (address, apiKey string) {
 		}
 	})
 	printed := regexp.MustCompile(`serving at http://(\S+)\nAPI key: (\S+)`)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if match := printed.FindStringSubmatch(out.String()); match != nil {
-			return match[1], match[2]
-		}
+	var match []string
+	await.Until(t, time.Minute, "dev serves", func() bool {
 		select {
 		case code := <-ended:
 			ended <- code
 			t.Fatalf("dev ended with %d:\n%s%s", code, out.String(), log.String())
-		case <-tick.C:
-		case <-time.After(time.Minute):
-			t.Fatalf("dev is not serving after a minute:\n%s", log.String())
+		default:
 		}
-	}
+		match = printed.FindStringSubmatch(out.String())
+		return match != nil
+	})
+	return match[1], match[2]
 }
 
 var assignment = regexp.MustCompile(`^[A-Z_]+=`)

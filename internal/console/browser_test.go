@@ -16,9 +16,9 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/inprocess"
 	"github.com/paymentsvc/paymentsvc/lab/journal"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
-	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // patience is for a page to show something, on a machine that may be busy with others.
@@ -118,7 +118,7 @@ func newTab(t *testing.T) *tab {
 	t.Helper()
 	t.Parallel()
 	db := pgtest.New(t)
-	in := service.Start(t, db.URL, service.AllowDataLoss)
+	in := inprocess.Start(t, db.URL)
 	return open(t, in.URL(), journal.NewMerchant(t, in, db.URL))
 }
 

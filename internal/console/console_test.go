@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/inprocess"
 	"github.com/paymentsvc/paymentsvc/lab/journal"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
-	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
 // typeCharge types a charge that will succeed.
@@ -79,7 +79,7 @@ func newHeldTab(t *testing.T) (*tab, *holding) {
 	t.Helper()
 	t.Parallel()
 	db := pgtest.New(t)
-	in := service.Start(t, db.URL, service.AllowDataLoss)
+	in := inprocess.Start(t, db.URL)
 	holding := holdAnswers(t, in.URL())
 	return open(t, holding.url, journal.NewMerchant(t, in, db.URL)), holding
 }
@@ -338,13 +338,8 @@ func (c *tab) patch(id, version, body string) {
 	r.Header = http.Header{
 		"Authorization": {"Bearer " + c.merchant.APIKey}, "Content-Type": {"application/json"}, "If-Match": {version},
 	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		c.Fatal(err)
-	}
-	answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		c.Fatalf("patching: %s", answer.Status)
+	if answer := c.merchant.Send(r); answer.Status != http.StatusOK {
+		c.Fatalf("patching: %v", answer)
 	}
 }
 
@@ -398,7 +393,7 @@ func (c *tab) put(account, terms string) {
 	}
 }
 
-// SECURITY 45.
+// What a caller stored is text to the console.
 func TestAStoredScriptIsInert(t *testing.T) {
 	c := newTab(t)
 	attack := `<img src=x onerror="document.title='run'"><script>document.title='run'</script>`

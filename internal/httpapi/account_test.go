@@ -30,7 +30,7 @@ func (a *answer) account() (got account) {
 }
 
 func TestAnAccountIsMadeOnceHoweverOftenItIsPut(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		const terms = `{"currency":"JPY","overdraft_limit":500,"name":"Bob","metadata":{"a":"1"}}`
 		made := m.put("bob", terms).want(http.StatusCreated)
 		if made.header.Get("Location") != "/accounts/bob" {
@@ -50,7 +50,7 @@ func TestAnAccountIsMadeOnceHoweverOftenItIsPut(t *testing.T) {
 }
 
 func TestAnAccountsVersionMovesWithItsTermsAndNotWithItsMoney(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		for i, change := range []struct {
 			terms   string
 			version int64
@@ -80,7 +80,7 @@ func TestAnAccountsVersionMovesWithItsTermsAndNotWithItsMoney(t *testing.T) {
 }
 
 func TestManyWhoMakeOneAccountAtOnceMakeOne(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		made := 0
 		for _, a := range atOnce(40, func(i int) *answer {
 			return m.send(m.either(i), call{method: http.MethodPut, path: "/accounts/bob", body: `{"currency":"USD"}`})
@@ -115,7 +115,7 @@ func atOnce(n int, send func(i int) *answer) []*answer {
 
 // RFC 9110, section 13.1.1.
 func TestIfMatchGuardsAgainstALostUpdate(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		named := func(name string) string { return body{"currency": "USD", "name": name}.String() }
 		m.putIfMatch("bob", `"1"`, named("a")).wantProblem(http.StatusPreconditionFailed, "precondition_failed")
 		m.get("/accounts/bob").want(http.StatusNotFound)
@@ -148,7 +148,7 @@ func TestIfMatchGuardsAgainstALostUpdate(t *testing.T) {
 
 // RFC 9110, section 13.1.1: "*" is whatever version there is. It changes an account, and never creates one.
 func TestIfMatchAnyChangesOnlyWhatIsThere(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		named := func(name string) string { return body{"currency": "USD", "name": name}.String() }
 		m.putIfMatch("bob", "*", named("a")).wantProblem(http.StatusPreconditionFailed, "precondition_failed")
 		m.get("/accounts/bob").want(http.StatusNotFound)
@@ -171,7 +171,7 @@ func TestIfMatchAnyChangesOnlyWhatIsThere(t *testing.T) {
 }
 
 func TestWhatAnAccountNeverChanges(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		m.put("alice", `{"currency":"EUR"}`).wantProblem(http.StatusConflict, "account_currency_fixed")
 		m.putIfMatch("alice", `"1"`, `{"currency":"EUR"}`).wantProblem(http.StatusConflict, "account_currency_fixed")
 
@@ -189,7 +189,7 @@ func TestWhatAnAccountNeverChanges(t *testing.T) {
 
 // Lowering the limit and using it, at once.
 func TestAnOverdraftIsUsedOrTakenBackButNotBoth(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		for round := range 10 {
 			id := fmt.Sprint("poor", round)
 			m.put(id, `{"currency":"USD","overdraft_limit":100}`).want(http.StatusCreated)

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/paymentsvc/paymentsvc/lab/journal"
 )
 
 // call is one request.
@@ -28,30 +30,29 @@ func (m *merchant) send(in *instance, c call) *answer {
 		m.t.Errorf("%s %s: %v", c.method, c.path, err)
 		return &answer{t: m.t}
 	}
-	// Without it net/http's client does not send a request again by itself when its connection drops (BUGS 31).
-	req.GetBody = nil
 	req.Header.Set("Authorization", "Bearer "+m.apiKey)
 	if c.body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	maps.Copy(req.Header, c.header)
-	res, err := m.client.Do(req)
-	if err != nil {
-		m.t.Errorf("%s %s: %v", c.method, c.path, err)
-		return &answer{t: m.t}
-	}
-	return m.read(req, res)
+	return m.judge(req, m.caller.Send(req))
 }
 
-// read takes an answer from the wire, and judges it.
+// read takes an answer from a raw connection, and judges it.
 func (m *merchant) read(req *http.Request, res *http.Response) *answer {
 	m.t.Helper()
 	defer res.Body.Close()
 	content, err := io.ReadAll(res.Body)
-	if err != nil {
-		m.t.Errorf("%s %s: reading the answer: %v", req.Method, req.URL.Path, err)
+	return m.judge(req, journal.Answer{Status: res.StatusCode, Header: res.Header, Body: content, Err: err})
+}
+
+func (m *merchant) judge(req *http.Request, got journal.Answer) *answer {
+	m.t.Helper()
+	a := &answer{t: m.t, what: req.Method + " " + req.URL.Path, status: got.Status, header: got.Header, body: got.Body}
+	if got.Err != nil {
+		m.t.Errorf("%s: %v", a.what, got.Err)
+		return a
 	}
-	a := &answer{t: m.t, what: req.Method + " " + req.URL.Path, status: res.StatusCode, header: res.Header, body: content}
 	a.check(req.Header["Idempotency-Key"])
 	if id := a.requestID(); id != "" {
 		if _, known := m.seen.LoadOrStore(id, true); known {

@@ -30,7 +30,7 @@ func newClock(t *testing.T, db *pgtest.DB, behind time.Duration) *clock {
 	c.exec(`GRANT USAGE ON SCHEMA clock TO PUBLIC`)
 	c.exec(`GRANT SELECT ON clock.hands TO PUBLIC`)
 	database := pgx.Identifier{db.Pool.Config().ConnConfig.Database}.Sanitize()
-	c.exec(`ALTER DATABASE ` + database + ` SET search_path = clock, pg_catalog, public`)
+	c.exec(`ALTER DATABASE ` + database + ` SET search_path = public, clock, pg_catalog`)
 	db.Pool.Reset()
 	return c
 }
@@ -48,8 +48,8 @@ func (c *clock) exec(sql string, args ...any) {
 	}
 }
 
-// FAULTS 27. The service's clock is six weeks ahead of the database's, and it does not show: what is new, over or expired is so by the
-// database's.
+// The service's clock is six weeks ahead of the database's, and it does not show: what is new, over
+// or expired is so by the database's clock.
 func TestOnlyTheDatabasesClockCounts(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
@@ -102,7 +102,34 @@ func TestOnlyTheDatabasesClockCounts(t *testing.T) {
 // wantExpiredAuthorizations does what an instance's background worker would do now.
 func (m *merchant) wantExpiredAuthorizations(in *instance, want int) {
 	m.t.Helper()
-	if n, err := in.payments.ExpireAuthorizations(context.Background(), 100); n != want || err != nil {
+	if n, err := in.Payments.ExpireAuthorizations(context.Background(), 100); n != want || err != nil {
 		m.t.Errorf("%d authorizations have expired (%v), want %d", n, err, want)
 	}
+}
+
+// A charge that waits for its locks is dated after the wait, so times never run backwards within an account.
+func TestAPaymentIsAsOldAsItsLocks(t *testing.T) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
+		release := m.hold("alice")
+		answers := make(chan *answer, 1)
+		go func() { answers <- m.charge("k", aliceToShop(100)) }()
+		m.awaitInFlight(1)
+		waited := m.databaseTime()
+		release()
+		var payment struct {
+			CreatedAt time.Time `json:"created_at"`
+		}
+		(<-answers).want(http.StatusCreated).decode(&payment)
+		if payment.CreatedAt.Before(waited.Truncate(time.Microsecond)) || payment.CreatedAt.After(m.databaseTime()) {
+			t.Errorf("made at %s, although it got its locks after %s", payment.CreatedAt, waited)
+		}
+	})
+}
+
+func (m *merchant) databaseTime() (now time.Time) {
+	m.t.Helper()
+	if err := m.db.Pool.QueryRow(context.Background(), `SELECT clock_timestamp()`).Scan(&now); err != nil {
+		m.t.Fatal(err)
+	}
+	return now
 }

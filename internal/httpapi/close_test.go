@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"fmt"
 	"net/http"
 	"testing"
 
@@ -9,7 +8,7 @@ import (
 )
 
 func TestAnAccountIsClosedHoweverOftenItIsDeleted(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		for range 3 {
 			m.close("shop").want(http.StatusNoContent)
 		}
@@ -28,7 +27,7 @@ func TestAnAccountIsClosedHoweverOftenItIsDeleted(t *testing.T) {
 }
 
 func TestAnAccountThatIsNotEmptyStaysOpen(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		m.close("alice").wantProblem(http.StatusConflict, "account_not_empty")
 		m.close("world").wantProblem(http.StatusConflict, "account_not_empty") // it owes what others have
 		m.charge("all of it", aliceToShop(aliceHas)).want(http.StatusCreated)
@@ -55,7 +54,7 @@ func TestAnAccountThatIsNotEmptyStaysOpen(t *testing.T) {
 
 // RFC 9110, section 13.1.1: a condition that no longer holds because the request has been executed is not held against its retry.
 func TestAnAccountIsClosedAtTheVersionThatItsOwnerHasSeen(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		closeIfMatch := func(account, tag string) *answer {
 			return m.send(m.first, call{method: http.MethodDelete, path: "/accounts/" + account, header: http.Header{"If-Match": {tag}}})
 		}
@@ -70,7 +69,7 @@ func TestAnAccountIsClosedAtTheVersionThatItsOwnerHasSeen(t *testing.T) {
 }
 
 func TestAClosedAccountTakesPartInNothing(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		paid := m.charge("before", aliceToShop(100)).want(http.StatusCreated)
 		back := aliceToShop(100).with("source_account", "shop").with("destination_account", "alice")
 		m.charge("back", back).want(http.StatusCreated)
@@ -90,47 +89,8 @@ func TestAClosedAccountTakesPartInNothing(t *testing.T) {
 	})
 }
 
-// A charge that holds the account's row is waited for, and then the account is no longer empty; and the other way round.
-func TestAnAccountIsClosedOrPaidButNotBoth(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
-		closed := 0
-		const rounds, payers = 40, 3
-		for round := range rounds {
-			id := fmt.Sprint("short-lived-", round)
-			m.put(id, `{"currency":"USD"}`).want(http.StatusCreated)
-			answers := atOnce(1+payers, func(i int) *answer {
-				if i == 0 {
-					return m.close(id)
-				}
-				return m.chargeOn(m.either(i), fmt.Sprint(id, i), aliceToShop(1).with("destination_account", id).String())
-			})
-			paid := int64(0)
-			for _, a := range answers[1:] {
-				if a.status == http.StatusCreated {
-					paid++
-				} else {
-					a.wantProblem(http.StatusUnprocessableEntity, "account_closed")
-				}
-			}
-			got := m.get("/accounts/" + id).want(http.StatusOK).account()
-			switch answers[0].status {
-			case http.StatusNoContent:
-				closed++
-				if paid != 0 || got.Status != "closed" || got.Balance != 0 {
-					t.Errorf("closed, and paid %d times: %+v", paid, got)
-				}
-			default:
-				answers[0].wantProblem(http.StatusConflict, "account_not_empty")
-				if paid == 0 || got.Status != "open" || got.Balance != paid {
-					t.Errorf("not closed, and paid %d times: %+v", paid, got)
-				}
-			}
-		}
-		t.Logf("closed in %d of %d rounds", closed, rounds)
-	})
-}
-
-// The same with the order of events in the test's hand: the charge has its locks, and the DELETE waits.
+// A charge that holds the account's row is waited for, and then the account is no longer empty; and the
+// other way round.
 func TestClosingWaitsForTheChargeThatHoldsTheAccount(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -9,8 +9,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/wire"
 )
 
-// FAULTS 10 and 19, of the writes that have no key: a COMMIT that may not be believed acknowledges nothing, and the same request again
-// finds out.
+// A COMMIT that may not be believed acknowledges nothing, and the same request again finds out.
 func TestAWriteWithoutAKeyIsAcknowledgedOnlyByACommitThatMayBeBelieved(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -65,7 +64,7 @@ func newPayerBehindProxy(t *testing.T) (m *merchant, proxy *wire.Proxy, payment 
 	return m, proxy, m.charge("k", aliceToShop(1)).want(http.StatusCreated).header.Get("Location")
 }
 
-// FAULTS 18 and 19: between a write and its confirmation another server may have taken over, without the write. So the server that has
+// Between a write and its confirmation another server may have taken over, without the write. So the server that has
 // it confirms it, or nobody does.
 func TestAWriteWithoutAKeyIsConfirmedOnTheConnectionThatWroteIt(t *testing.T) {
 	m, proxy, path := newPayerBehindProxy(t)

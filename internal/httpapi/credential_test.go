@@ -11,7 +11,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// SECURITY 6.
+// A refusal tells nobody what was wrong with his credential.
 func TestWhoeverHasNoValidKeyIsToldTheSame(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -86,7 +86,7 @@ func TestTheBearerSchemeMayBeWrittenInAnyCase(t *testing.T) {
 	}
 }
 
-// SECURITY 9. That no key is ever logged is checked after every test (see newMerchant).
+// That no API key is ever logged is checked after every test (see newMerchant).
 func TestAKeyInTheQueryStringIsNoCredential(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -104,9 +104,20 @@ func TestWithoutADatabaseNobodyIsRefused(t *testing.T) {
 	db := pgtest.New(t)
 	up := newInstance(t, db.URL)
 	m := newMerchant(t, db, up, up)
-	down := newInstance(t, "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable")
+	down := newDownInstance(t, db)
 	m.send(down, call{path: "/accounts/alice"}).wantProblem(http.StatusServiceUnavailable, "unavailable")
 	m.chargeOn(down, "k", aliceToShop(100).String()).wantProblem(http.StatusServiceUnavailable, "unavailable")
 	m.as("sk_"+uuid.NewString()).chargeOn(down, "k", aliceToShop(100).String()).wantProblem(http.StatusUnauthorized, "unauthorized")
 	m.charge("k", aliceToShop(100)).want(http.StatusCreated).wantFresh()
+}
+
+// An idempotency key belongs to the merchant and not to the API key, so a caller may change its
+// API key between two tries.
+func TestARetryUnderAnotherAPIKeyIsAReplay(t *testing.T) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
+		first, renewed := m.charge("k", aliceToShop(100)).want(http.StatusCreated), m.as(m.secondKey())
+		renewed.retry("k", aliceToShop(100)).wantReplayOf(first)
+		renewed.retry("k", aliceToShop(101)).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+		m.wantShopGot(100)
+	})
 }

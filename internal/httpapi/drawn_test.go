@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
+	"github.com/paymentsvc/paymentsvc/lab/contract"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
@@ -54,7 +55,7 @@ func forEachOperation(t *testing.T, judge func(*rapid.T, *merchant, *request)) {
 	in := newInstance(t, db.URL)
 	m := newMerchant(t, db, in, in)
 	m.put(drawnTill, `{"currency":"USD"}`).want(http.StatusCreated)
-	paths := published().document.Paths.Map()
+	paths := contract.Published().Document.Paths.Map()
 	rapid.Check(t, func(rt *rapid.T) {
 		for _, path := range slices.Sorted(maps.Keys(paths)) {
 			operations := paths[path].Operations()
@@ -124,7 +125,7 @@ func encode(value any) string {
 // is refused for being about nothing shows nothing else.
 func (m *merchant) drawRequest(t *rapid.T, method, path string, operation *openapi3.Operation) *request {
 	r := &request{operation: operation, method: method, path: path, header: http.Header{}, query: url.Values{}}
-	parameters := published().document.Components.Parameters
+	parameters := contract.Published().Document.Components.Parameters
 	for _, each := range operation.Parameters {
 		p := each.Value
 		if p.Name == "cursor" || !p.Required && rapid.Bool().Draw(t, "without "+p.Name) {

@@ -13,6 +13,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/lab/contract"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
@@ -41,7 +42,7 @@ func TestTheExamplesOfTheContractAreTrue(t *testing.T) {
 	in := newInstance(t, db.URL)
 	order := aliceToShop(4999).with("reference", "order-1017")
 	provoke := exampleProblems(in, order)
-	paths := published().document.Paths
+	paths := contract.Published().Document.Paths
 	for name, request := range requestExamples(paths.Value("/payments").Post) {
 		provoke[name] = func(m *merchant) *answer { return m.chargeOn(in, "k", encode(request)) }
 	}
@@ -119,13 +120,11 @@ func exampleProblems(in *instance, order body) map[string]func(m *merchant) *ans
 			return a
 		},
 		"bug": func(m *merchant) *answer {
-			m.other = newInstanceWith(m.t, m.db.URL, settings{
-				tracer: &poison{},
-			})
+			m.other = newInstanceWith(m.t, m.db.URL, settings{api: poison(m.t)})
 			return m.get("/accounts/poison")
 		},
 		"noDatabase": func(m *merchant) *answer {
-			m.other = newInstance(m.t, "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable")
+			m.other = newDownInstance(m.t, m.db)
 			return m.get("/accounts")
 		},
 		"inDoubt": func(m *merchant) *answer {
@@ -208,7 +207,7 @@ type answerExample struct {
 // answerExamples are those of all operations, by their names.
 func answerExamples() map[string]answerExample {
 	examples := map[string]answerExample{}
-	for _, operation := range published().operations() {
+	for _, operation := range contract.Published().Operations() {
 		for status, response := range operation.Responses.Map() {
 			for _, content := range response.Value.Content {
 				for name, example := range content.Examples {

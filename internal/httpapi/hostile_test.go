@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
@@ -265,7 +266,7 @@ func TestForgedFieldsOfProxiesChangeNothing(t *testing.T) {
 		}
 	}
 	for _, log := range []string{"evil"} {
-		if in.log.count(log) > 0 {
+		if in.Log.Count(log) > 0 {
 			t.Errorf("%q was logged", log)
 		}
 	}
@@ -342,7 +343,7 @@ func TestSlowClientsAreCutOffAndHarmNobody(t *testing.T) { // not beside others:
 			ends <- end{way.name, time.Since(began), err}
 		}()
 	}
-	await(t, "all are there", func() bool { return in.open.Load() >= clients })
+	await.Until(t, patience, "all are there", func() bool { return in.open.Load() >= clients })
 	cut, sent := 0, 0
 	for ; cut < clients; cut += drain(ends, func(e end) {
 		if !isCut(e.err) {
@@ -353,7 +354,7 @@ func TestSlowClientsAreCutOffAndHarmNobody(t *testing.T) { // not beside others:
 		m.charge(fmt.Sprint("key ", sent), aliceToShop(1).with("source_account", "world")).want(http.StatusCreated)
 	}
 	m.wantBalance("shop", int64(sent))
-	await(t, "only those who are not slow are left", func() bool { return in.open.Load() < 20 })
+	await.Until(t, patience, "only those who are not slow are left", func() bool { return in.open.Load() < 20 })
 	m.wantCount(0, `SELECT count(*) FROM payments WHERE merchant_id = $1 AND idempotency_key = 'slow'`, m.id)
 }
 
@@ -434,13 +435,13 @@ func TestConnectionsOverTheLimitAreToldSo(t *testing.T) {
 		got, _ := m.speak(in, "GET "+path+" HTTP/1.1\r\nHost: service\r\nAuthorization: Bearer "+m.apiKey+"\r\n\r\n")
 		return got
 	}
-	m.client.CloseIdleConnections()
-	await(t, "no connection is left", func() bool { return in.open.Load() == 0 })
+	m.caller.HTTP.CloseIdleConnections()
+	await.Until(t, patience, "no connection is left", func() bool { return in.open.Load() == 0 })
 	var taken []net.Conn
 	take := func(n int64) {
 		for in.open.Load() < n {
 			taken = append(taken, m.connect(in))
-			await(t, "it is accepted", func() bool { return in.open.Load() == int64(len(taken)) })
+			await.Until(t, patience, "it is accepted", func() bool { return in.open.Load() == int64(len(taken)) })
 		}
 	}
 	take(most)
@@ -454,7 +455,7 @@ func TestConnectionsOverTheLimitAreToldSo(t *testing.T) {
 	}
 	text := aliceToShop(1).String()
 	m.readCharge(m.exchange(taken[0], m.headOfCharge(len(text), "Idempotency-Key: k")+text), "k").want(http.StatusCreated)
-	await(t, "that one has ended", func() bool { return in.open.Load() == most-1 })
+	await.Until(t, patience, "that one has ended", func() bool { return in.open.Load() == most-1 })
 	res := m.exchange(m.connect(in), "GET /readyz HTTP/1.1\r\nHost: service\r\n\r\n")
 	if res.Close || res.StatusCode != http.StatusOK {
 		t.Errorf("the connection that took its place got %s, and is closed: %t", res.Status, res.Close)
@@ -476,6 +477,6 @@ func TestConnectionsOverTheLimitAreToldSo(t *testing.T) {
 	for _, conn := range taken {
 		conn.Close()
 	}
-	await(t, "it has recovered", func() bool { return in.open.Load() < most })
+	await.Until(t, patience, "it has recovered", func() bool { return in.open.Load() < most })
 	m.get("/accounts/shop").want(http.StatusOK)
 }

@@ -58,7 +58,6 @@ func charging(members string) string {
 	return "{" + members + `"amount":1,"currency":"USD","source_account":"alice","destination_account":"shop"}`
 }
 
-// SECURITY 11.
 func TestJSONIsReadStrictly(t *testing.T) {
 	judge(t, []textRow{
 		{"as it should be", charging(""), 201, ""},
@@ -94,7 +93,7 @@ func TestJSONIsReadStrictly(t *testing.T) {
 	})
 }
 
-// SECURITY 12: never rounded, whatever the number.
+// An amount is never rounded.
 func TestAnAmountIsAnIntegerOrNothing(t *testing.T) {
 	amount := func(number string) string {
 		return `{"currency":"USD","source_account":"rich","destination_account":"shop","amount":` + number + `}`
@@ -129,7 +128,6 @@ func TestAnAmountIsAnIntegerOrNothing(t *testing.T) {
 	judge(t, rows)
 }
 
-// SECURITY 13.
 func TestACurrencyIsAnActiveISOCodeInUpperCase(t *testing.T) {
 	currency := func(code string) string { return strings.Replace(charging(""), "USD", code, 1) }
 	judge(t, []textRow{
@@ -149,7 +147,6 @@ func TestACurrencyIsAnActiveISOCodeInUpperCase(t *testing.T) {
 	})
 }
 
-// SECURITY 14.
 func TestTextThatCannotBeStoredIsMalformed(t *testing.T) {
 	var rows []textRow
 	for _, bad := range []struct{ name, text string }{
@@ -182,7 +179,6 @@ func TestTextThatCannotBeStoredIsMalformed(t *testing.T) {
 	judge(t, rows)
 }
 
-// SECURITY 15.
 func TestDeepNestingIsMalformed(t *testing.T) {
 	const depth = 10_000
 	arrays, objects := strings.Repeat("[", depth)+strings.Repeat("]", depth), strings.Repeat(`{"":`, depth)+"1"+strings.Repeat("}", depth)
@@ -239,7 +235,6 @@ func TestWhatComesLaterIsRefusedClearly(t *testing.T) {
 	m.wantPayments(0)
 }
 
-// SECURITY 16.
 func TestABodyOverTheLimitIsNotRead(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -263,7 +258,6 @@ func TestABodyOverTheLimitIsNotRead(t *testing.T) {
 	m.wantPayments(1)
 }
 
-// SECURITY 17.
 func TestABodyIsPlainJSON(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -1,37 +1,36 @@
 package httpapi_test
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/paymentsvc/paymentsvc/internal/app"
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
-	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
-	"github.com/paymentsvc/paymentsvc/internal/payments"
-	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/lab/contract"
+	"github.com/paymentsvc/paymentsvc/lab/inprocess"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/wire"
 )
 
-// instance is one running service on a test's database, wired as cmd/paymentsvc wires it and reached by HTTP.
+// patience is for a condition that has to come true, on a machine that may be busy with others.
+const patience = 30 * time.Second
+
+// instance is one running service on a test's database, reached by HTTP.
 type instance struct {
-	url      string // "http://127.0.0.1:…"
-	log      *logBuffer
-	payments *payments.Service // for what its background worker does
-	open     atomic.Int64      // connections
-	inFlight atomic.Int64      // requests that have arrived and are not answered yet
-	stop     func()            // ends it, as often as it is called
+	*inprocess.Instance
+	url  string       // "http://127.0.0.1:…"
+	open atomic.Int64 // connections
 }
 
 // settings are those of cmd/paymentsvc. What is left out has the default that it has there.
@@ -42,48 +41,21 @@ type settings struct {
 	headerTimeout  time.Duration
 	idleTimeout    time.Duration
 	connectionsMax int
-	workers        int
-	queueSizeMax   int
-	tracer         pgx.QueryTracer // of the statements
-	ready          func() error
 	rateLimit      httpapi.RateLimit
-	answered       func(*httpapi.Exchange)
-	// uncompared leaves out the comparison with the published contract, for a test whose thousands of exchanges are all of other
-	// forms, and a minute's work to compare.
+	api            func(*inprocess.Instance, *httpapi.Config) // replaces a part of the API
+	// uncompared leaves out the comparison with the published contract, for a test whose thousands
+	// of exchanges are all of other forms, and a minute's work to compare.
 	uncompared bool
 	// writeBufferSize of the connections, in bytes; 0: what the kernel likes.
 	writeBufferSize int
 }
 
-func (s settings) complete() settings {
-	if s.retention == 0 {
-		s.retention = 720 * time.Hour
-	}
-	if s.lifetime == 0 {
-		s.lifetime = 168 * time.Hour
-	}
-	if s.requestTimeout == 0 {
-		s.requestTimeout = 15 * time.Second
-	}
-	if s.headerTimeout == 0 {
-		s.headerTimeout = 5 * time.Second
-	}
-	if s.idleTimeout == 0 {
-		s.idleTimeout = 2 * time.Minute
-	}
-	if s.connectionsMax == 0 {
-		s.connectionsMax = 10_000
-	}
-	if s.workers == 0 {
-		s.workers = 2
-	}
-	if s.queueSizeMax == 0 {
-		s.queueSizeMax = 10_000
-	}
-	if s.ready == nil {
-		s.ready = func() error { return nil }
-	}
-	return s
+// config is a change of the defaults.
+func (s settings) config(c *app.Config) {
+	c.Retention = cmp.Or(s.retention, c.Retention)
+	c.AuthorizationLifetime = cmp.Or(s.lifetime, c.AuthorizationLifetime)
+	c.RequestTimeout = cmp.Or(s.requestTimeout, c.RequestTimeout)
+	c.RateLimit = s.rateLimit
 }
 
 func newInstance(t *testing.T, url string) *instance {
@@ -93,57 +65,70 @@ func newInstance(t *testing.T, url string) *instance {
 
 func newInstanceWith(t *testing.T, url string, s settings) *instance {
 	t.Helper()
-	s = s.complete()
-	pools, err := postgres.Open(context.Background(), postgres.Options{URL: url, GeneralSize: 4, MoneySize: s.workers, Tracer: s.tracer})
-	if err != nil {
-		t.Fatal(err)
+	wired := inprocess.New(t, url, s.config)
+	in := &instance{Instance: wired}
+	api := wired.Handler
+	if s.api != nil {
+		api = newAPI(t, wired, s.api)
 	}
-	in := &instance{log: &logBuffer{}}
-	logger := slog.New(slog.NewTextHandler(in.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	service := payments.New(payments.Config{
-		Pools: pools, Retention: s.retention, AuthorizationLifetime: s.lifetime, Workers: s.workers, BatchSizeMax: 512,
-		QueueSizeMax: s.queueSizeMax, Timeout: 10 * time.Second, Logger: logger,
-	})
-	in.payments = service
-	authenticator := merchants.NewAuthenticator(pools.General)
-	api := httpapi.New(httpapi.Config{
-		Payments: service, Accounts: ledger.NewAccounts(pools.General), Authenticator: authenticator, RateLimit: s.rateLimit,
-		Ready: s.ready, RequestTimeout: s.requestTimeout, Logger: logger,
-		Answered: s.answered,
-	})
 	if !s.uncompared {
-		api = published().comparing(t, api)
+		api = contract.Published().Comparing(t, api)
 	}
-	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		in.inFlight.Add(1)
-		defer in.inFlight.Add(-1)
-		api.ServeHTTP(w, r)
-	})
-	stopServer := in.serve(t, s, counted, logger)
-	in.stop = sync.OnceFunc(func() {
-		stopServer()
-		service.Close()
-		pools.Close()
-	})
-	t.Cleanup(in.stop)
+	in.serve(t, s, api)
 	return in
 }
 
-// serve starts the server on a free port. When it is stopped, requests that are under way are answered first.
-func (in *instance) serve(t *testing.T, s settings, handler http.Handler, logger *slog.Logger) (stop func()) {
+// newAPI is an instance's API with a part of it replaced.
+func newAPI(
+	t *testing.T, wired *inprocess.Instance, replace func(*inprocess.Instance, *httpapi.Config),
+) http.Handler {
+	t.Helper()
+	config := httpapi.Config{
+		Payments: wired.Payments, Accounts: wired.Accounts, Authenticator: merchants.NewAuthenticator(wired.Pools.General),
+		Ready: func() error { return nil }, RequestTimeout: 15 * time.Second,
+		Logger: slog.New(slog.NewTextHandler(&wired.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	replace(wired, &config)
+	return httpapi.New(config)
+}
+
+// newStaticURL is the address of an API that has nothing behind it: it serves health and pages.
+func newStaticURL(t *testing.T, ready func() error) string {
+	t.Helper()
+	api := httpapi.New(httpapi.Config{
+		Ready: ready, RequestTimeout: 15 * time.Second, Logger: slog.New(slog.DiscardHandler),
+	})
+	server := httptest.NewServer(contract.Published().Comparing(t, api))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// newDownInstance is an instance whose database has gone.
+func newDownInstance(t *testing.T, db *pgtest.DB) *instance {
+	t.Helper()
+	proxy := wire.Start(t, db.URL)
+	in := newInstance(t, proxy.URL())
+	proxy.Refuse()
+	proxy.Cut()
+	return in
+}
+
+// serve starts the server on a free port. At its end, requests that are under way are answered first.
+func (in *instance) serve(t *testing.T, s settings, handler http.Handler) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	in.url = "http://" + listener.Addr().String()
-	listener = watched{listener, s.writeBufferSize, &in.open}
 	server := app.NewServer(handler, app.Timeouts{
-		Header: s.headerTimeout, Request: s.requestTimeout, Idle: s.idleTimeout,
-	}, logger)
+		Header: cmp.Or(s.headerTimeout, 5*time.Second), Request: cmp.Or(s.requestTimeout, 15*time.Second),
+		Idle: cmp.Or(s.idleTimeout, 2*time.Minute),
+	}, slog.New(slog.NewTextHandler(&in.Log, nil)))
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(httpapi.LimitConnections(listener, s.connectionsMax)) }()
-	return func() {
+	limited := httpapi.LimitConnections(watched{listener, s.writeBufferSize, &in.open}, cmp.Or(s.connectionsMax, 10_000))
+	go func() { ended <- server.Serve(limited) }()
+	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if err := server.Shutdown(ctx); err != nil {
@@ -152,7 +137,7 @@ func (in *instance) serve(t *testing.T, s settings, handler http.Handler, logger
 		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("serving: %v", err)
 		}
-	}
+	})
 }
 
 // watched counts the connections that are open, and may keep little of an answer on its way, so that a client that does not
@@ -186,9 +171,9 @@ func (c *watchedConn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// onOneInstanceAndAcrossTwo runs a test twice: with every request on one instance, and with each key's first request on
-// one instance and its retries on another of the same database.
-func onOneInstanceAndAcrossTwo(t *testing.T, test func(t *testing.T, m *merchant)) {
+// acrossTwoInstances runs a test with the first request of every key on one instance, and with its
+// retries and all reads on another one of the same database.
+func acrossTwoInstances(t *testing.T, test func(t *testing.T, m *merchant)) {
 	t.Helper()
 	withSettings(t, settings{}, test)
 }
@@ -197,45 +182,13 @@ func withSettings(t *testing.T, s settings, test func(t *testing.T, m *merchant)
 	t.Helper()
 	t.Parallel()
 	db := pgtest.New(t)
-	a, b := newInstanceWith(t, db.URL, s), newInstanceWith(t, db.URL, s)
-	for _, way := range []struct {
-		name         string
-		first, other *instance
-	}{
-		{"on one instance", a, a},
-		{"across two instances", a, b},
-	} {
-		t.Run(way.name, func(t *testing.T) {
-			test(t, newMerchant(t, db, way.first, way.other))
-		})
-	}
+	test(t, newMerchant(t, db, newInstanceWith(t, db.URL, s), newInstanceWith(t, db.URL, s)))
 }
 
-// logBuffer is what an instance has logged.
-type logBuffer struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(line []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(line)
-}
-
-// count is how many lines hold the text.
-func (b *logBuffer) count(text string) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return strings.Count(b.text.String(), text)
-}
-
-// line is the first one that holds all of the texts.
-func (b *logBuffer) line(texts ...string) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// logged is the first line of the log that holds all of the texts.
+func (in *instance) logged(texts ...string) string {
 lines:
-	for line := range strings.Lines(b.text.String()) {
+	for line := range strings.Lines(in.Log.String()) {
 		for _, text := range texts {
 			if !strings.Contains(line, text) {
 				continue lines
@@ -244,20 +197,4 @@ lines:
 		return line
 	}
 	return ""
-}
-
-// await waits until the condition holds.
-func await(t *testing.T, condition string, holds func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for !holds() {
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			t.Fatalf("waited in vain until %s", condition)
-		}
-	}
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
@@ -28,24 +30,21 @@ type merchant struct {
 	db     *pgtest.DB
 	id     int64
 	apiKey string
-	first  *instance // gets the first request of every key
-	other  *instance // gets the retries; it may be the same one
-	client *http.Client
-	seen   *sync.Map // the Request-Ids of all answers, each of which must be new
+	first  *instance         // gets the first request of every key
+	other  *instance         // gets the retries; it may be the same one
+	caller *journal.Merchant // sends every request
+	seen   *sync.Map         // the Request-Ids of all answers, each of which must be new
 }
 
 func newMerchant(t *testing.T, db *pgtest.DB, first, other *instance) *merchant {
 	t.Helper()
-	id, apiKey, err := merchants.Create(t.Context(), db.Pool, "merchant")
-	if err != nil {
-		t.Fatal(err)
-	}
+	caller := journal.CreateMerchant(t, db.URL)
 	m := &merchant{
-		t: t, db: db, id: id, apiKey: apiKey, first: first, other: other, client: newClient(t), seen: &sync.Map{},
+		t: t, db: db, id: caller.ID, apiKey: caller.APIKey, first: first, other: other, caller: caller, seen: &sync.Map{},
 	}
 	t.Cleanup(func() {
 		for _, in := range []*instance{first, other} {
-			if in.log.count(strings.TrimPrefix(apiKey, "sk_")) > 0 {
+			if in.Log.Count(strings.TrimPrefix(m.apiKey, "sk_")) > 0 {
 				t.Error("the API key was logged")
 			}
 		}
@@ -56,13 +55,6 @@ func newMerchant(t *testing.T, db *pgtest.DB, first, other *instance) *merchant 
 	m.fund(first, "alice", aliceHas/2)
 	m.fund(other, "alice", aliceHas/2)
 	return m
-}
-
-// newClient keeps a connection for each request of a crowd, and compresses nothing.
-func newClient(t *testing.T) *http.Client {
-	transport := &http.Transport{MaxIdleConnsPerHost: 2_000, DisableCompression: true}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
 }
 
 // in is the same merchant in a subtest.
@@ -293,7 +285,7 @@ func (m *merchant) hold(account string) (release func()) {
 // awaitInFlight waits until so many transactions of the merchant's database wait for a lock.
 func (m *merchant) awaitInFlight(n int) {
 	m.t.Helper()
-	await(m.t, fmt.Sprint(n, " transactions wait for a lock"), func() bool {
+	await.Until(m.t, patience, fmt.Sprint(n, " transactions wait for a lock"), func() bool {
 		var waiting int
 		if err := m.db.Pool.QueryRow(context.Background(), `
 			SELECT count(*) FROM pg_stat_activity

@@ -181,7 +181,7 @@ func characters() (texts []string) {
 	return texts
 }
 
-// SECURITY 14 and 20: whatever a text is, it is a text. It is taken as it is and comes back as it was, or it is refused and
+// Whatever a text is, it is a text. It is taken as it is and comes back as it was, or it is refused and
 // leaves nothing behind.
 func TestNaughtyStringsAreTextsAndNothingElse(t *testing.T) {
 	t.Parallel()
@@ -432,18 +432,12 @@ func (n *naughty) inPathsAndQueries(text string) {
 		}
 	}
 	value := url.QueryEscape(text)
-	for path, parameters := range map[string][]string{
-		"/payments": {
-			"cursor", "limit", "status", "reference", "account", "created_after", "created_before", "idempotency_key", value,
-		},
-		"/accounts":               {"cursor", "limit", "status", value},
-		"/accounts/alice/entries": {"cursor", "limit", value},
-		"/accounts/alice":         {"at", value},
+	for _, query := range []string{
+		"/payments?cursor=", "/payments?limit=", "/payments?status=", "/payments?reference=", "/payments?account=",
+		"/payments?created_after=", "/payments?idempotency_key=", "/payments?" + value + "=", "/accounts/alice?at=",
 	} {
-		for _, parameter := range parameters {
-			if a := n.get(path + "?" + parameter + "=" + value); a.status != http.StatusOK && a.status != http.StatusBadRequest {
-				a.fail("is no answer to %s=%q", parameter, text)
-			}
+		if a := n.get(query + value); a.status != http.StatusOK && a.status != http.StatusBadRequest {
+			a.fail("is no answer to %s%q", query, text)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func (m *merchant) becomes(key string, fingerprint []byte) {
 	m.forge(`UPDATE idempotency_keys SET fingerprint = $3 WHERE merchant_id = $1 AND key = $2`, m.id, key, fingerprint)
 }
 
-// Row 8 of the contract: an answered key replays even if a later release has tightened the rule.
+// An answered key replays even if a later release has tightened the rule.
 func TestARuleThatBecameStricterChangesNoAnswer(t *testing.T) {
 	plain := map[string]string{"currency": "USD", "source_account": "alice", "destination_account": "shop"}
 	rows := []struct {
@@ -45,7 +45,7 @@ func TestARuleThatBecameStricterChangesNoAnswer(t *testing.T) {
 		{"a description that is too long", 100, "description", strings.Repeat("d", 501)},
 		{"a source that does not exist any more", 100, "source_account", "nobody"},
 	}
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		for _, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
 				m := m.another(t)
@@ -71,7 +71,7 @@ func TestARuleThatBecameStricterChangesNoAnswer(t *testing.T) {
 
 // What stands in the database of a running service is what this release computes.
 func TestAStoredFingerprintIsTheOneWrittenDownHere(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		texts := map[string]string{
 			"currency": "USD", "source_account": "alice", "destination_account": "shop",
 			"reference": "order-1017", "description": "Größe M",
@@ -89,10 +89,10 @@ func TestAStoredFingerprintIsTheOneWrittenDownHere(t *testing.T) {
 	})
 }
 
-// Row 8: during a deploy a key may have been taken by a release whose encoding this one does not know. Whether the request is the
+// During a deploy a key may have been taken by a release whose encoding this one does not know. Whether the request is the
 // same cannot be told then, so it is neither replayed nor refused for good.
 func TestAKeyOfANewerReleaseIsLeftToThatRelease(t *testing.T) {
-	onOneInstanceAndAcrossTwo(t, func(t *testing.T, m *merchant) {
+	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
 		paid := m.charge("k", aliceToShop(100)).want(http.StatusCreated)
 		m.forge(`UPDATE idempotency_keys SET fingerprint_version = 2 WHERE merchant_id = $1 AND key = 'k'`, m.id)
 		for _, b := range []body{aliceToShop(100), aliceToShop(101), aliceToShop(0)} {

@@ -11,6 +11,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/inprocess"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
@@ -29,7 +31,7 @@ func (e *exchanges) add(x *httpapi.Exchange) {
 // of is the exchange with that id. An answer arrives before it is told of.
 func (e *exchanges) of(t *testing.T, requestID string) (x httpapi.Exchange) {
 	t.Helper()
-	await(t, "the exchange "+requestID+" is told of", func() bool {
+	await.Until(t, patience, "the exchange "+requestID+" is told of", func() bool {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		for _, x = range e.list {
@@ -46,10 +48,10 @@ func TestEveryRequestIsToldOfByItsRouteAndNotItsPath(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	var told exchanges
-	in := newInstanceWith(t, db.URL, settings{
-		answered: told.add,
-		tracer:   &poison{},
-	})
+	in := newInstanceWith(t, db.URL, settings{api: func(wired *inprocess.Instance, c *httpapi.Config) {
+		poison(t)(wired, c)
+		c.Answered = told.add
+	}})
 	m := newMerchant(t, db, in, in)
 	paid := m.charge("k", aliceToShop(1))
 	for _, test := range []struct {
@@ -106,7 +108,7 @@ func TestEveryRequestIsToldOfByItsRouteAndNotItsPath(t *testing.T) {
 	}
 }
 
-// SECURITY 41, with everything logged that ever is.
+// The log level is debug, so everything that is ever logged is looked at.
 func TestNoSecretAndNothingThatACallerWroteIsLogged(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -135,12 +137,12 @@ func TestNoSecretAndNothingThatACallerWroteIsLogged(t *testing.T) {
 	}})
 	m.chargeOn(in, canary, "{\""+canary)
 	final := m.get("/payments/" + strings.TrimPrefix(last.header.Get("Location"), "/payments/")).want(http.StatusOK)
-	await(t, "the last request is logged", func() bool { return in.log.count(final.header.Get("Request-Id")) == 1 })
+	await.Until(t, patience, "the last request is logged", func() bool { return in.Log.Count(final.header.Get("Request-Id")) == 1 })
 
-	if n := in.log.count(canary); n > 0 {
+	if n := in.Log.Count(canary); n > 0 {
 		t.Errorf("what callers wrote is in the log %d times", n)
 	}
-	if in.log.count("request_id="+last.header.Get("Request-Id")+" method=POST route=/payments status=201") != 1 {
+	if in.Log.Count("request_id="+last.header.Get("Request-Id")+" method=POST route=/payments status=201") != 1 {
 		t.Error("the log does not have one line about the charge")
 	}
 }
@@ -149,23 +151,23 @@ func TestNoSecretAndNothingThatACallerWroteIsLogged(t *testing.T) {
 func TestOnlyTheServicesOwnFailuresAreLoggedAsErrors(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	in := newInstanceWith(t, db.URL, settings{
-		tracer: &poison{},
-		ready:  func() error { return http.ErrServerClosed },
-	})
+	in := newInstanceWith(t, db.URL, settings{api: func(wired *inprocess.Instance, c *httpapi.Config) {
+		poison(t)(wired, c)
+		c.Ready = func() error { return http.ErrServerClosed }
+	}})
 	m := newMerchant(t, db, in, in)
 	logged := func(header http.Header, level string) {
 		t.Helper()
 		id := "request_id=" + header.Get("Request-Id")
-		await(t, "it is logged", func() bool { return in.log.count(id) > 0 })
-		if in.log.line(id, "level="+level) == "" {
-			t.Errorf("it is logged as %s, not as %s", in.log.line(id), level)
+		await.Until(t, patience, "it is logged", func() bool { return in.Log.Count(id) > 0 })
+		if in.logged(id, "level="+level) == "" {
+			t.Errorf("it is logged as %s, not as %s", in.logged(id), level)
 		}
 	}
 	logged(m.get("/accounts/alice").want(http.StatusOK).header, "DEBUG")
 	logged(m.get("/accounts/nobody").want(http.StatusNotFound).header, "DEBUG")
 	logged(m.charge("k", aliceToShop(aliceHas*2)).want(http.StatusPaymentRequired).header, "DEBUG")
-	probe, err := newClient(t).Get(in.url + "/readyz")
+	probe, err := m.caller.HTTP.Get(in.url + "/readyz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,9 +175,9 @@ func TestOnlyTheServicesOwnFailuresAreLoggedAsErrors(t *testing.T) {
 	logged(probe.Header, "DEBUG")
 	failed := m.get("/accounts/poison").want(http.StatusInternalServerError)
 	logged(failed.header, "ERROR")
-	line := in.log.line("request_id=" + failed.header.Get("Request-Id"))
+	line := in.logged("request_id=" + failed.header.Get("Request-Id"))
 	for _, part := range []string{
-		"route=/accounts/{id}", "code=internal_error", "SELECT secret FROM everything", "(*poison).act",
+		"route=/accounts/{id}", "code=internal_error", "SELECT secret FROM everything", "poisoned.TraceAcquireStart",
 	} {
 		if !strings.Contains(line, part) {
 			t.Errorf("the log of a panic does not say %s: %s", part, line)

@@ -21,7 +21,7 @@ func otherOrigins() map[string]http.Header {
 	}
 }
 
-// SECURITY 44. It is refused before anybody asks whose request it is, by every method that changes something.
+// A cross-origin write is refused before anybody asks whose request it is, by every method that changes something.
 func TestAPageOfAnotherOriginChangesNothing(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/paymentsvc/paymentsvc/lab/contract"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
@@ -35,7 +36,7 @@ func (m *merchant) oneOfEach() (reads, writes []call) {
 		{method: http.MethodDelete, path: "/accounts/empty"},
 	}
 	described := 0
-	for _, operation := range published().operations() {
+	for _, operation := range contract.Published().Operations() {
 		if operation.Security == nil { // where it is empty, anybody may ask
 			described++
 		}
@@ -57,7 +58,7 @@ func (c call) with(header http.Header) call {
 	return c
 }
 
-// A misspelt parameter is no parameter: whoever sent it would take the answer for another question's. SECURITY 9: what was sent may be an
+// A misspelt parameter is no parameter: whoever sent it would take the answer for another question's. What was sent may be an
 // API key, so it is not repeated; who has no other is told so first, and that it is not logged is checked after every test.
 func TestAnUnknownQueryParameterIsRefusedEverywhere(t *testing.T) {
 	t.Parallel()

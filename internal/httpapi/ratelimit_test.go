@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
-	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
@@ -26,7 +27,7 @@ func limited(t *testing.T, limit httpapi.RateLimit) *merchant {
 	return m
 }
 
-// SECURITY 28, and row 9 of the contract.
+// A 429 stores nothing.
 func TestWhoSendsTooMuchIsToldWhenToComeBackAndUsesUpNoKey(t *testing.T) {
 	t.Parallel()
 	const burst, crowd = 3, 40
@@ -51,7 +52,7 @@ func TestWhoSendsTooMuchIsToldWhenToComeBackAndUsesUpNoKey(t *testing.T) {
 	m.wantPayments(paid)
 
 	// The same key, after the time that was said: not a replay. It is what the body says that counts, and nothing was kept of it.
-	await(t, "the bucket has filled", func() bool {
+	await.Until(t, patience, "the bucket has filled", func() bool {
 		a := m.charge(refused[0], aliceToShop(2))
 		if a.status == http.StatusTooManyRequests {
 			return false
@@ -112,7 +113,7 @@ func TestALimitIsForAllThatAMerchantSends(t *testing.T) {
 	}
 	for range 5 {
 		stranger.send(m.first, call{method: http.MethodGet, path: "/accounts"}).wantProblem(http.StatusUnauthorized, "unauthorized")
-		res, err := m.client.Get(m.first.url + "/readyz")
+		res, err := m.caller.HTTP.Get(m.first.url + "/readyz")
 		if err != nil || res.StatusCode != http.StatusOK {
 			t.Fatalf("/readyz: %v, %v", res, err)
 		}
@@ -120,16 +121,13 @@ func TestALimitIsForAllThatAMerchantSends(t *testing.T) {
 	}
 }
 
-// SECURITY 28: the other merchant is served as before. How fast that is can only be compared on a machine that does nothing else
+// The other merchant is served as before. How fast that is can only be compared on a machine that does nothing else
 // (see the log); the bound here is one that a busy machine keeps too.
 func TestAMerchantThatSendsTooMuchIsNobodyElsesTrouble(t *testing.T) {
 	t.Parallel()
 	m := limited(t, httpapi.RateLimit{PerSecond: 10, Burst: 100})
 	quiet := *m
-	var err error
-	if quiet.id, quiet.apiKey, err = merchants.Create(t.Context(), m.db.Pool, "quiet"); err != nil {
-		t.Fatal(err)
-	}
+	quiet.apiKey = journal.CreateMerchant(t, m.db.URL).APIKey
 	for _, id := range []string{"world", "shop"} {
 		quiet.send(m.other, call{method: http.MethodPut, path: "/accounts/" + id, body: `{"currency":"USD","overdraft_limit":null}`})
 	}
@@ -170,7 +168,7 @@ func TestAMerchantThatSendsTooMuchIsNobodyElsesTrouble(t *testing.T) {
 			}
 		})
 	}
-	await(t, "the flood is being refused", func() bool { return refused.Load() > 100 })
+	await.Until(t, patience, "the flood is being refused", func() bool { return refused.Load() > 100 })
 	before := refused.Load()
 	median, slowest := pay("during")
 	during := refused.Load() - before

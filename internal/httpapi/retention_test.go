@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/lab/await"
 )
 
 // retention is the shortest that the service starts with.
 const retention = time.Second
 
-// Row 14 of the contract. Keys that expire, so that a late retry posts again: go-ledger, and every design in which the key
-// goes with its answer (BUGS 14). The payment gone before its key: pay-connector (BUGS 13).
+// A key that went with its answer would let a late retry charge again.
 func TestAKeyIsKeptForEverAlsoWithoutItsAnswer(t *testing.T) {
 	withSettings(t, settings{retention: retention}, func(t *testing.T, m *merchant) {
 		paid := m.charge("paid", aliceToShop(100)).want(http.StatusCreated)
@@ -36,7 +36,7 @@ func TestAKeyIsKeptForEverAlsoWithoutItsAnswer(t *testing.T) {
 				JOIN idempotency_answers a ON a.merchant_id = k.merchant_id AND a.request_id = k.request_id
 				WHERE k.merchant_id = $1 AND k.key IN ('paid', 'declined')`, m.id)
 			m.wantExpired("paid", aliceToShop(100), paid)
-			m.wantExpired(`"paid"`, aliceToShop(100), paid) // another spelling, which stranded midaz 1799 (BUGS 12)
+			m.wantExpired(`"paid"`, aliceToShop(100), paid) // another spelling of the key
 			m.wantExpired("declined", aliceToShop(aliceHas), declined)
 			for _, key := range []string{"paid", "declined"} {
 				m.retry(key, aliceToShop(1)).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
@@ -50,7 +50,7 @@ func TestAKeyIsKeptForEverAlsoWithoutItsAnswer(t *testing.T) {
 }
 
 // awaitExpiry sends the request again until its answer has expired, and checks that it does so at the very moment when
-// it is due: counted from created_at, by the database's clock (FAULTS 27).
+// it is due: counted from created_at, by the database's clock.
 func (m *merchant) awaitExpiry(key string, b body, first *answer) {
 	m.t.Helper()
 	var createdAt time.Time
@@ -60,7 +60,7 @@ func (m *merchant) awaitExpiry(key string, b body, first *answer) {
 		WHERE p.merchant_id = $1 AND p.idempotency_key = $2`, m.id, key).Scan(&createdAt); err != nil {
 		m.t.Fatal(err)
 	}
-	await(m.t, "the answer has expired", func() bool {
+	await.Until(m.t, patience, "the answer has expired", func() bool {
 		before := m.databaseTime()
 		again := m.retry(key, b)
 		after := m.databaseTime()
@@ -98,7 +98,6 @@ func (m *merchant) reap(retention time.Duration) int {
 	return deleted
 }
 
-// FAULTS 28.
 func TestRetriesWhileTheReaperRunsNeverChargeAgain(t *testing.T) {
 	withSettings(t, settings{retention: retention}, func(t *testing.T, m *merchant) {
 		const keys = 4

@@ -3,11 +3,8 @@ package httpapi_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -15,118 +12,60 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/paymentsvc/paymentsvc/internal/httpapi"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/lab/inprocess"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// One charge panics, inside a transaction that carries others.
-func TestAPanicFailsItsOwnChargeAndNoOther(t *testing.T) {
-	poisoned := &poison{}
-	withSettings(t, settings{workers: 1, tracer: poisoned}, func(t *testing.T, m *merchant) {
-		poison := aliceToShop(1).with("description", "poison pill")
-		const crowd, culprit = 16, 8
-		// The charges gather behind one that is held up, and so share its next transaction. Should the poison have come
-		// too late for that one time, there is the next.
-		rounds := 0
-		for inCompany := false; !inCompany; rounds++ {
-			before := poisoned.panics.Load()
-			answers := m.gatherBehindOne(fmt.Sprint("busy ", rounds), crowd, func(i int) *answer {
-				if i == culprit {
-					return m.charge("poison", poison)
-				}
-				return m.charge(fmt.Sprint("neighbour ", rounds, " ", i), aliceToShop(1))
-			})
-			for i, a := range answers {
-				if i == culprit {
-					a.wantProblem(http.StatusInternalServerError, "internal_error").wantFresh()
-				} else {
-					a.want(http.StatusCreated).wantFresh()
-				}
-			}
-			inCompany = poisoned.panics.Load()-before > 1 // with the others, and again when they had been parted
+// poison makes the API panic when it is asked for the account "poison", before it has a connection.
+func poison(t *testing.T) func(*inprocess.Instance, *httpapi.Config) {
+	return func(wired *inprocess.Instance, c *httpapi.Config) {
+		config := wired.Pools.General.Config()
+		config.ConnConfig.Tracer = poisoned{}
+		pool, err := pgxpool.NewWithConfig(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
 		}
-		m.wantPayments(rounds * crowd)
-		m.retry("poison", poison).wantProblem(http.StatusInternalServerError, "internal_error")
-		m.charge("the worker lives", aliceToShop(1)).want(http.StatusCreated)
-
-		healthy := newInstance(t, m.db.URL)
-		cured := m.chargeOn(healthy, "poison", poison.String()).want(http.StatusCreated).wantFresh()
-		m.retry("poison", poison).wantReplayOf(cured)
-		m.wantBalance("shop", int64(rounds*crowd)+2)
-	})
+		t.Cleanup(pool.Close)
+		c.Accounts = ledger.NewAccounts(pool)
+	}
 }
 
-// gatherBehindOne sends n requests to the first instance while its one worker is busy with a charge of a cent.
-func (m *merchant) gatherBehindOne(key string, n int, send func(i int) *answer) []*answer {
-	m.t.Helper()
-	release := m.hold("alice")
-	busy, others := make(chan *answer, 1), make(chan []*answer, 1)
-	go func() { busy <- m.charge(key, aliceToShop(1)) }()
-	m.awaitInFlight(1)
-	go func() { others <- atOnce(n, send) }()
-	await(m.t, "all have arrived", func() bool { return m.first.inFlight.Load() == int64(n+1) })
-	release()
-	(<-busy).want(http.StatusCreated)
-	return <-others
-}
+type poisoned struct{}
 
-// poison panics on the way to the database: in a handler that looks for the account "poison", and in a
-// transaction that charges for a "poison pill".
-type poison struct{ panics atomic.Int64 }
-
-func (p *poison) act() {
-	p.panics.Add(1)
-	panic("SELECT secret FROM everything")
-}
-
-func (p *poison) TraceAcquireStart(
+func (poisoned) TraceAcquireStart(
 	ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData,
 ) context.Context {
 	if route := chi.RouteContext(ctx); route != nil && route.URLParam("id") == "poison" {
-		p.act()
+		panic("SELECT secret FROM everything")
 	}
 	return ctx
 }
 
-func (p *poison) TraceBatchStart(
-	ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData,
-) context.Context {
-	for _, query := range data.Batch.QueuedQueries {
-		for _, arg := range query.Arguments {
-			if texts, ok := arg.([]string); ok && slices.Contains(texts, "poison pill") {
-				p.act()
-			}
-		}
-	}
-	return ctx
-}
+func (poisoned) TraceAcquireEnd(context.Context, *pgxpool.Pool, pgxpool.TraceAcquireEndData) {}
+func (poisoned) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData)             {}
 
-func (*poison) TraceAcquireEnd(context.Context, *pgxpool.Pool, pgxpool.TraceAcquireEndData) {}
-func (*poison) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData)         {}
-func (*poison) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)             {}
-func (*poison) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData)             {}
-
-func (*poison) TraceQueryStart(
+func (poisoned) TraceQueryStart(
 	ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData,
 ) context.Context {
 	return ctx
 }
 
-// The same in the handler itself.
 func TestAPanicInAHandlerIsAnAnswer(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	in := newInstanceWith(t, db.URL, settings{tracer: &poison{}})
+	in := newInstanceWith(t, db.URL, settings{api: poison(t)})
 	m := newMerchant(t, db, in, in)
 	for range 10 { // more than there are connections in the pool
 		m.get("/accounts/poison").wantProblem(http.StatusInternalServerError, "internal_error")
 		m.get("/accounts/alice").want(http.StatusOK)
 	}
-	if in.log.count("(*poison).act") == 0 {
+	if in.Log.Count("poisoned.TraceAcquireStart") == 0 {
 		t.Error("the log does not say where it happened")
 	}
 }
 
-// SECURITY 24.
 func TestAWrongMethodIsToldTheRightOnes(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -162,7 +101,7 @@ func TestAWrongMethodIsToldTheRightOnes(t *testing.T) {
 	}
 }
 
-// SECURITY 25: a path that is nearly another one never is that one.
+// A path that is nearly another one is never that one.
 func TestAnUnknownPathIsNothing(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -190,28 +129,6 @@ func TestAnUnknownPathIsNothing(t *testing.T) {
 	m.wantPayments(0)
 }
 
-// Row 16 of the contract.
-func TestEveryAnswerToAKeyedRequestEchoesItsKey(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
-	for _, key := range []string{"k", `"k"`, `"a\"b"`, "two  words", strings.Repeat("k", 300), "schlüssel", `"unterminated`} {
-		keyed := http.Header{"Idempotency-Key": {key}}
-		for _, c := range []call{
-			{method: http.MethodPost, path: "/payments", header: keyed, body: aliceToShop(1).String()},
-			{method: http.MethodPost, path: "/payments", header: keyed, body: aliceToShop(2).String()},
-			{method: http.MethodPost, path: "/payments", header: http.Header{"Idempotency-Key": {key}, "Authorization": nil}, body: "{}"},
-			{method: http.MethodPost, path: "/payments", header: keyed, body: "{"},
-			{method: http.MethodPut, path: "/payments", header: keyed},
-			{method: http.MethodPost, path: "/nothing", header: keyed},
-			{method: http.MethodGet, path: "/accounts/alice", header: keyed},
-		} {
-			m.send(in, c) // which checks the echo
-		}
-	}
-}
-
 func TestHeadIsGetWithoutABody(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -236,16 +153,15 @@ func TestHeadIsGetWithoutABody(t *testing.T) {
 func TestHealthIsToldToEverybodyAndWithoutTheDatabase(t *testing.T) {
 	t.Parallel()
 	var whyNot atomic.Pointer[error]
-	in := newInstanceWith(t, "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable", settings{ready: func() error {
+	url := newStaticURL(t, func() error {
 		if err := whyNot.Load(); err != nil {
 			return *err
 		}
 		return nil
-	}})
-	client := newClient(t)
+	})
 	check := func(path string, status int, text string) {
 		t.Helper()
-		res, err := client.Get(in.url + path)
+		res, err := http.Get(url + path)
 		if err != nil {
 			t.Fatal(err)
 		}

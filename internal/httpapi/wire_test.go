@@ -7,11 +7,9 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 )
 
-// What net/http's client would not do: write a request byte by byte as the test wants it, or keep a crowd of
-// connections ready so that all of its requests arrive at the same moment.
+// What net/http's client would not do: write a request byte by byte as the test wants it.
 
 // connect opens a connection to an instance.
 func (m *merchant) connect(in *instance) net.Conn {
@@ -34,13 +32,6 @@ func (m *merchant) headOf(path string, bodyLength int, lines ...string) string {
 		"POST " + path + " HTTP/1.1", "Host: service", "Authorization: Bearer " + m.apiKey, "Content-Type: application/json",
 		"Content-Length: " + strconv.Itoa(bodyLength), "Connection: close",
 	}, lines...), "\r\n") + "\r\n\r\n"
-}
-
-// chargeAsWritten sends a charge with header fields as they are given, and returns what came back, not yet judged.
-func (m *merchant) chargeAsWritten(in *instance, b body, lines ...string) *http.Response {
-	m.t.Helper()
-	text := b.String()
-	return m.exchange(m.connect(in), m.headOfCharge(len(text), lines...)+text)
 }
 
 // exchange sends bytes, if any are left to send, and reads one answer. It may be called on any goroutine; without an answer it returns nil.
@@ -75,35 +66,6 @@ func (m *merchant) readPost(res *http.Response, path string, keys ...string) *an
 	return m.read(&http.Request{
 		Method: http.MethodPost, URL: &url.URL{Path: path}, Header: http.Header{"Idempotency-Key": keys},
 	}, res)
-}
-
-// crowd sends n charges at the same moment, every other one to the other instance, and returns their answers in order.
-func (m *merchant) crowd(n int, charge func(i int) (key string, b body)) []*answer {
-	m.t.Helper()
-	return m.crowdOf(n, func(i int) (key, path, text string) {
-		key, b := charge(i)
-		return key, "/payments", b.String()
-	})
-}
-
-// crowdOf is crowd for whatever is posted.
-func (m *merchant) crowdOf(n int, post func(i int) (key, path, text string)) []*answer {
-	m.t.Helper()
-	answers := make([]*answer, n)
-	start := make(chan struct{})
-	var senders sync.WaitGroup
-	for i := range n {
-		key, path, text := post(i)
-		text = m.headOf(path, len(text), "Idempotency-Key: "+key) + text
-		conn := m.connect(m.either(i))
-		senders.Go(func() {
-			<-start
-			answers[i] = m.readPost(m.exchange(conn, text), path, key)
-		})
-	}
-	close(start)
-	senders.Wait()
-	return answers
 }
 
 // either is one instance and the other in turn.

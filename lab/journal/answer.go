@@ -10,7 +10,7 @@ import (
 // Class is what an answer tells its caller about the money.
 type Class int
 
-// The classes of FAULTS.md.
+// The classes.
 const (
 	Unknown Class = iota // nothing: the same key has to be sent again
 	Ack                  // it has moved

@@ -27,7 +27,7 @@ func TestClientSendsARequestOnce(t *testing.T) {
 	defer server.Close()
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
-	m := &Merchant{http: &http.Client{Transport: transport}}
+	m := &Merchant{HTTP: &http.Client{Transport: transport}}
 	if answer := m.Do(t.Context(), http.MethodPost, server.URL+"/warm-up", "key", []byte("{}")); answer.Status != http.StatusOK {
 		t.Fatal(answer)
 	}

@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/lab/service"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/paymentsvc/paymentsvc/internal/merchants"
 )
 
 // continueWait is how long a client waits for "100 Continue".
@@ -29,17 +31,17 @@ const (
 // Shops are several, so that charges meet on some accounts and not on all.
 var Shops = []string{"shop-0", "shop-1", "shop-2"}
 
-// Merchant is a caller of the service. Its client keeps connections alive and never sends anything twice by itself.
+// Merchant is a caller of the service. Its client keeps connections alive.
 type Merchant struct {
 	ID     int64
 	APIKey string
 	// Traceparent goes with every request, if it is set: the caller's own trace.
 	Traceparent string
-	http        *http.Client
+	HTTP        *http.Client
 }
 
-// NewMerchant creates a merchant with its accounts, through paymentsvc's own commands and API.
-func NewMerchant(t testing.TB, in *service.Instance, databaseURL string) *Merchant {
+// NewMerchant creates a merchant with its accounts, which it opens at the instance.
+func NewMerchant(t testing.TB, in interface{ URL() string }, databaseURL string) *Merchant {
 	t.Helper()
 	m := CreateMerchant(t, databaseURL)
 	m.OpenAccounts(t, in.URL())
@@ -56,14 +58,19 @@ func (m *Merchant) OpenAccounts(t testing.TB, baseURL string) {
 	}
 }
 
-// CreateMerchant creates a merchant by `paymentsvc merchants create`. It has no accounts.
+// CreateMerchant creates a merchant in a database. It has no accounts.
 func CreateMerchant(t testing.TB, databaseURL string) *Merchant {
 	t.Helper()
-	command := service.Launch(t, []string{"DATABASE_URL=" + databaseURL}, "merchants", "create", "Test")
-	if code := command.ExitCode(); code != 0 {
-		t.Fatalf("creating a merchant: exit code %d: %s", code, command.Stderr.String())
+	pool, err := pgxpool.New(t.Context(), databaseURL)
+	if err != nil {
+		t.Fatalf("creating a merchant: %v", err)
 	}
-	return ReadMerchant(t, command.Stdout.String())
+	defer pool.Close()
+	id, apiKey, err := merchants.Create(t.Context(), pool, "Test")
+	if err != nil {
+		t.Fatalf("creating a merchant: %v", err)
+	}
+	return newMerchant(t, id, apiKey)
 }
 
 // ReadMerchant is the merchant that `paymentsvc merchants create` has printed.
@@ -80,9 +87,15 @@ func ReadMerchant(t testing.TB, printed string) *Merchant {
 	if err != nil {
 		t.Fatalf("reading a merchant: %v", err)
 	}
-	transport := &http.Transport{MaxIdleConnsPerHost: 256, ExpectContinueTimeout: continueWait}
+	return newMerchant(t, id, created.APIKey)
+}
+
+func newMerchant(t testing.TB, id int64, apiKey string) *Merchant {
+	transport := &http.Transport{
+		MaxIdleConnsPerHost: 256, ExpectContinueTimeout: continueWait, DisableCompression: true,
+	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &Merchant{ID: id, APIKey: created.APIKey, http: &http.Client{Transport: transport}}
+	return &Merchant{ID: id, APIKey: apiKey, HTTP: &http.Client{Transport: transport}}
 }
 
 func (m *Merchant) putAccount(t testing.TB, baseURL, id string, terms []byte) {
@@ -136,7 +149,7 @@ func (m *Merchant) ChargeExpecting(ctx context.Context, baseURL, key string, cha
 		return Answer{Err: err}
 	}
 	r.Header.Set("Expect", "100-continue")
-	return m.send(r)
+	return m.Send(r)
 }
 
 // Do sends a request once, whatever happens to it.
@@ -145,7 +158,7 @@ func (m *Merchant) Do(ctx context.Context, method, url, key string, body []byte)
 	if err != nil {
 		return Answer{Err: err}
 	}
-	return m.send(r)
+	return m.Send(r)
 }
 
 func (m *Merchant) request(ctx context.Context, method, url, key string, body []byte) (*http.Request, error) {
@@ -153,9 +166,6 @@ func (m *Merchant) request(ctx context.Context, method, url, key string, body []
 	if err != nil {
 		return nil, err
 	}
-	// Go's transport sends a request again, on its own, when a kept connection breaks, if the request has an
-	// Idempotency-Key and its body can be had again. This one cannot.
-	r.GetBody = nil
 	r.Header.Set("Authorization", "Bearer "+m.APIKey)
 	r.Header.Set("Content-Type", "application/json")
 	if m.Traceparent != "" {
@@ -167,10 +177,14 @@ func (m *Merchant) request(ctx context.Context, method, url, key string, body []
 	return r, nil
 }
 
-func (m *Merchant) send(r *http.Request) (a Answer) {
+// Send sends a request as it stands, once.
+func (m *Merchant) Send(r *http.Request) (a Answer) {
+	// Go's transport sends a request again, on its own, when a kept connection breaks, if the
+	// request has an Idempotency-Key and its body can be had again. This one cannot.
+	r.GetBody = nil
 	a.Sent = time.Now()
 	defer func() { a.Done = time.Now() }()
-	response, err := m.http.Do(r)
+	response, err := m.HTTP.Do(r)
 	if err != nil {
 		a.Err = err
 		return a

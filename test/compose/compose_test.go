@@ -44,7 +44,7 @@ func TestThePageShowsWhatHappens(t *testing.T) {
 	t.Logf("it happens as the page says:\n%s", got)
 }
 
-// Rows 9, 14 and 26 of the fault matrix, with containers.
+// Containers are killed, and told to end, under load.
 func TestEachKeyChargesOnceWhileInstancesAndPostgresAreKilled(t *testing.T) {
 	s := running
 	merchant := journal.ReadMerchant(t, s.must(t, s.command("exec", "-T", "instance1", "paymentsvc", "merchants", "create", "Load")))
@@ -93,7 +93,7 @@ func (s *stack) databaseURL(user, password string) string {
 	return u.String()
 }
 
-// SECURITY 40: what somebody can do who has taken an instance over, with the login that it has.
+// An attacker who has taken an instance over has the instance's login.
 func TestAnInstancesLoginCannotUndoWhatProtectsTheBooks(t *testing.T) {
 	s := running
 	conn, err := pgx.Connect(t.Context(), s.databaseURL("paymentsvc_service", servicePassword))

@@ -3,6 +3,7 @@ package conformance
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
@@ -108,6 +109,8 @@ func (b body) with(member string, value any) body {
 	return b
 }
 
+func (b body) itself() body { return b }
+
 func (b body) String() string {
 	text, err := json.Marshal(b)
 	if err != nil {
@@ -150,9 +153,9 @@ func (c *caller) get(at, path string) *answer {
 	return c.send(at, request{method: http.MethodGet, path: path})
 }
 
-func (c *caller) putAccount(id, terms string) {
+func (c *caller) putAccount(id, terms string, keys ...string) {
 	c.t.Helper()
-	a := c.send(c.first, request{method: http.MethodPut, path: "/accounts/" + id, body: terms})
+	a := c.send(c.first, request{method: http.MethodPut, path: "/accounts/" + id, body: terms, keys: keys})
 	if a.status != http.StatusCreated {
 		a.want(http.StatusOK)
 	}
@@ -191,14 +194,22 @@ func (c *caller) send(at string, r request) *answer {
 // crowd sends n charges at once, by turns to both instances, and returns their answers in the same order.
 func (c *caller) crowd(n int, charge func(i int) (key string, b body)) []*answer {
 	c.t.Helper()
+	return c.crowdOf(n, func(i int) request {
+		key, order := charge(i)
+		return request{method: http.MethodPost, path: "/payments", body: order.String(), keys: []string{key}}
+	})
+}
+
+// crowdOf is crowd for requests of any kind.
+func (c *caller) crowdOf(n int, nth func(i int) request) []*answer {
+	c.t.Helper()
 	answers, start := make([]*answer, n), make(chan struct{})
 	var all sync.WaitGroup
 	for i := range n {
-		at := []string{c.first, c.other}[i%2]
-		key, order := charge(i)
+		at, r := []string{c.first, c.other}[i%2], nth(i)
 		all.Go(func() {
 			<-start
-			answers[i] = c.charge(at, order, key)
+			answers[i] = c.send(at, r)
 		})
 	}
 	close(start)
@@ -213,6 +224,12 @@ func (c *caller) raw(b body, key string) net.Conn {
 }
 
 func (c *caller) rawTo(at string, b body, key string) net.Conn {
+	c.t.Helper()
+	return c.rawPart(at, b.String(), len(b.String()), key)
+}
+
+// rawPart sends a charge whose body has an announced length, and may be shorter.
+func (c *caller) rawPart(at, body string, announced int, key string) net.Conn {
 	c.t.Helper()
 	u, err := url.Parse(at)
 	if err != nil {
@@ -230,9 +247,8 @@ func (c *caller) rawTo(at string, b body, key string) net.Conn {
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		c.t.Fatal(err)
 	}
-	text := b.String()
 	if _, err := fmt.Fprintf(conn, "POST %s/payments HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nIdempotency-Key: %s\r\n"+
-		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", u.Path, u.Host, c.apiKey, key, len(text), text); err != nil {
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", u.Path, u.Host, c.apiKey, key, announced, body); err != nil {
 		c.t.Fatal(err)
 	}
 	return conn
@@ -352,7 +368,7 @@ func (a *answer) member(name string) string {
 }
 
 // paymentID is the payment that the answer is, or is about.
-func (a *answer) paymentID() string { return a.member("id") + a.member("payment_id") }
+func (a *answer) paymentID() string { return cmp.Or(a.member("payment_id"), a.member("id")) }
 
 // want ends the test unless the answer has the status.
 func (a *answer) want(status int) *answer {

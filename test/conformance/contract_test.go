@@ -20,7 +20,8 @@ type need string
 const (
 	nothing        need = ""
 	secondMerchant need = "-other-api-key, the API key of another merchant"
-	power          need = "processes and a database that the suite has started itself"
+	locks          need = "a database of the suite's own, whose locks it holds"
+	processes      need = "processes that the suite has started itself"
 )
 
 // contract is the idempotency contract.
@@ -31,30 +32,44 @@ var contract = []row{
 	{"4", "the first request is executed, and its payment is where Location says", firstRequest, nothing},
 	{"5a", "the same request later gets the same answer, byte for byte", sameRequestLater, nothing},
 	{"5b", "the same request many times at once is executed once", sameRequestAtOnce, nothing},
-	{"5c", "a duplicate waits for the first and replays it", duplicateWaits, power},
+	{"5c", "a duplicate waits for the first and replays it", duplicateWaits, locks},
+	{"5d", "the largest answer is replayed whole", largestAnswer, nothing},
+	{"5e", "the same capture, cancellation or refund many times at once is executed once", sameChangeAtOnce, nothing},
+	{"5f", "the same request thousands of times at once is executed once", sameRequestThousandsAtOnce, locks},
 	{"7a", "a key belongs to its first request", otherRequest, nothing},
 	{"7b", "of two requests at once under one key, one is executed", otherRequestAtOnce, nothing},
 	{"7c", "a key belongs to its operation, and to the payment in its path", otherOperation, nothing},
-	{"8", "a request is the same however it is written", rewrittenRequest, nothing},
+	{"7d", "every optional member tells a request from another", otherOptions, nothing},
+	{"7e", "of two changes of a payment at once under one key, one is executed", otherChangeAtOnce, nothing},
+	{"8a", "a request is the same however it is written", rewrittenRequest, nothing},
+	{"8b", "a default is the same left out and written", rewrittenDefaults, nothing},
 	{"9a", "a request that is refused leaves its key free", refusedRequest, nothing},
 	{"9b", "so does one without a credential, or to the wrong place", strayRequest, nothing},
 	{"9c", "the same request succeeds once the cause of its refusal is gone", curedRequest, nothing},
 	{"9d", "so does one to a closed account", closedAccount, nothing},
+	{"9e", "a request that is refused takes no key from another at the same moment", refusedAtOnce, nothing},
+	{"9f", "a key that a refusal frees goes to the request that waits for it", refusedBeforeAnother, locks},
+	{"9g", "a key that comes with a request that takes none stays free", keyNotTaken, nothing},
+	{"9h", "a request that is cut short is not executed", cutShort, nothing},
 	{"10a", "a decline is stored and replayed, also when there is money by then", declinedRequest, nothing},
 	{"10b", "everything an account has is spent once, however many try at once", spentAtOnce, nothing},
+	{"10c", "a decline that many ask for at once is one decline", declinedAtOnce, nothing},
+	{"10d", "a refund that is declined is stored and replayed", declinedRefund, nothing},
 	{"11", "the same key of another merchant is another key", otherMerchant, secondMerchant},
 	{"12", "two keys are two payments, however equal the requests", twoKeys, nothing},
 	{"13a", "a reference is paid once, whatever the key", sameReferenceLater, nothing},
 	{"13b", "a reference that many claim at once is paid once", sameReferenceAtOnce, nothing},
 	{"13c", "a declined payment gives its reference back", freedReference, nothing},
+	{"13d", "of many who claim a reference, one who can pay gets it", referenceForPayer, nothing},
 	{"15a", "a retry gets the original answer, also after a capture and a refund", replayAfterRefund, nothing},
 	{"15b", "so it does after a cancellation", replayAfterCancel, nothing},
+	{"15c", "so it does after an edit of the payment", replayAfterEdit, nothing},
 	{"16a", "every answer echoes the key as it was received", echoedKey, nothing},
 	{"16b", "every answer has a Request-Id of its own, and a replay names the original's", requestIDs, nothing},
 	{"17a", "whatever a client that has gone left behind, its retry makes one payment of it", clientGone, nothing},
 	{"17b", "an answer that did not arrive is given again", answerLost, nothing},
-	{"17c", "a charge whose key was claimed completes without its client", clientGoneAfterClaim, power},
-	{"18", "after an instance was killed the same key gets one answer, and waits for no stale lock", instanceKilled, power},
+	{"17c", "a charge whose key was claimed completes without its client", clientGoneAfterClaim, locks},
+	{"18", "after an instance was killed the same key gets one answer, and waits for no stale lock", instanceKilled, processes},
 }
 
 // elsewhere are the rows that cannot be shown by a client alone, and the tests of this repository that show them.
@@ -98,9 +113,14 @@ func (s *subject) test(t *testing.T) {
 		}
 		t.Run("row "+r.id, func(t *testing.T) {
 			t.Parallel()
-			if r.needs == power {
+			switch r.needs {
+			case locks:
 				r.holds(t, newCaller(t, s.start(t)))
 				return
+			case processes:
+				r.holds(t, newCaller(t, s.startProcesses(t)))
+				return
+			case nothing, secondMerchant:
 			}
 			t.Run("on one instance", func(t *testing.T) {
 				t.Parallel()
@@ -121,7 +141,8 @@ func (s *subject) leftOut(t *testing.T) map[string]string {
 	t.Helper()
 	left := map[string]string{}
 	for _, r := range contract {
-		lacking := r.needs == power && s.start == nil || r.needs == secondMerchant && s.service.otherAPIKey == ""
+		lacking := s.start == nil && (r.needs == locks || r.needs == processes) ||
+			r.needs == secondMerchant && s.service.otherAPIKey == ""
 		switch {
 		case lacking && s.asked[r.id]:
 			t.Fatalf("row %s cannot be run: it needs %s", r.id, r.needs)
@@ -137,7 +158,7 @@ func (s *subject) leftOut(t *testing.T) map[string]string {
 }
 
 // number is the contract's number of a row: that of 5a is 5.
-func number(id string) string { return strings.TrimRight(id, "abcd") }
+func number(id string) string { return strings.TrimRight(id, "abcdefgh") }
 
 // report says what became of each row of the contract.
 func report(left map[string]string) string {

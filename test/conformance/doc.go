@@ -16,7 +16,8 @@
 // and which tests of this repository show those that no client can show (a lost COMMIT, an answer that expires). A service
 // that has a part of the contract passes with the rows of that part: examples/onefile does.
 //
-// Without -url, as in `make test`, the suite starts two instances of the real service on one database, and after them two of
-// examples/onefile, and has power over them: it also holds their locks and kills their processes. Add -count=1 after a
-// change of either: go test does not see that the suite builds them, and would repeat an old result.
+// Without -url, as in `make test`, the suite runs two instances of the service on one database in its
+// own process, and then two of examples/onefile in processes. It also holds locks in their databases,
+// and for one row it kills a process. Add -count=1 after a change of examples/onefile: go test does not
+// see that the suite builds it, and would repeat an old result.
 package conformance

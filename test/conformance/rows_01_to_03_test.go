@@ -21,6 +21,7 @@ func unreadableKey(t *testing.T, c *caller) {
 		keys []string
 	}{
 		{"empty", []string{""}},
+		{"only spaces", []string{"    "}},
 		{"an empty string", []string{`""`}},
 		{"256 characters", []string{strings.Repeat("k", 256)}},
 		{"256 characters in quotes", []string{`"` + strings.Repeat("k", 256) + `"`}},

@@ -75,6 +75,70 @@ func duplicateWaits(_ *testing.T, c *caller) {
 	c.wantMoved(100)
 }
 
+// Row 5: an answer is stored whatever its size.
+func largestAnswer(_ *testing.T, c *caller) {
+	pairs := map[string]string{}
+	for i := range 50 {
+		pairs[fmt.Sprintf("%s%02d", strings.Repeat("k", 38), i)] = strings.Repeat("€", 380)
+	}
+	large := c.order(100).with("metadata", pairs).with("description", strings.Repeat("😀", 500)).
+		with("reference", strings.Repeat("ß", 128-len(c.id))+c.id)
+	paid := c.charge(c.first, large, c.key("k")).want(http.StatusCreated)
+	if len(paid.body) < 60_000 {
+		paid.fail("has %d bytes, which is less than the largest", len(paid.body))
+	}
+	c.charge(c.other, large, c.key("k")).wantReplayOf(paid)
+	c.get(c.other, paid.header.Get("Location")).want(http.StatusOK).wantSameJSON(paid)
+	c.wantMoved(100)
+}
+
+// changes of a payment of 400, each with a rival that must not share its key.
+var changes = []struct {
+	name   string
+	held   bool // the payment is authorized first
+	ways   [2]struct{ path, body string }
+	status int // of the answer to either
+	moved  [2]int64
+}{
+	{"capture", true, [2]struct{ path, body string }{
+		{"/capture", `{"amount":150}`}, {"/capture", `{"amount":151}`},
+	}, http.StatusOK, [2]int64{150, 151}},
+	{"cancel", true, [2]struct{ path, body string }{
+		{"/cancel", `{}`}, {"/capture", `{}`},
+	}, http.StatusOK, [2]int64{0, 400}},
+	{"refund", false, [2]struct{ path, body string }{
+		{"/refunds", `{"amount":150}`}, {"/refunds", `{"amount":151}`},
+	}, http.StatusCreated, [2]int64{250, 249}},
+}
+
+// Row 5, of what is done to a payment.
+func sameChangeAtOnce(t *testing.T, c *caller) {
+	for _, change := range changes {
+		t.Run(change.name, func(t *testing.T) {
+			c := c.another(t)
+			for round, n := range []int{2, 3, 10, 100} {
+				key := c.key(fmt.Sprint("round ", round))
+				order := c.order(400).with("capture", !change.held)
+				path := c.charge(c.first, order, key+" payment").want(http.StatusCreated).header.Get("Location")
+				post := request{
+					method: http.MethodPost, path: path + change.ways[0].path, body: change.ways[0].body, keys: []string{key},
+				}
+				first := wantOneExecution(t, c.crowdOf(n, func(int) request { return post })).want(change.status)
+				c.send(c.other, post).wantReplayOf(first)
+				c.wantMoved(change.moved[0] * int64(round+1))
+			}
+		})
+	}
+}
+
+// Row 5, by a crowd that needs a service of its own.
+func sameRequestThousandsAtOnce(t *testing.T, c *caller) {
+	const crowd = 2000
+	answers := c.crowd(crowd, func(int) (string, body) { return c.key("k"), c.order(7) })
+	wantOneExecution(t, answers).want(http.StatusCreated)
+	c.wantMoved(7)
+}
+
 // Row 7: same key, other request: 422 idempotency_key_reused, with payment_id of the original; the original keeps replaying.
 func otherRequest(t *testing.T, c *caller) {
 	order := c.order(100).with("description", "one pair of shoes")
@@ -108,25 +172,94 @@ func otherRequest(t *testing.T, c *caller) {
 func otherRequestAtOnce(t *testing.T, c *caller) {
 	moved := int64(0)
 	for round := range 5 {
-		key := c.key(fmt.Sprint("round ", round))
-		orders := []body{c.order(1), c.order(2)}
-		var byOrder [2][]*answer
-		for i, a := range c.crowd(20, func(i int) (string, body) { return key, orders[i/2%2] }) {
-			byOrder[i/2%2] = append(byOrder[i/2%2], a)
-		}
-		won, lost := 0, 1
-		if byOrder[0][0].status != http.StatusCreated {
-			won, lost = 1, 0
-		}
-		paid := wantOneExecution(t, byOrder[won]).want(http.StatusCreated)
-		for _, a := range byOrder[lost] {
-			if a.wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused").paymentID() != paid.paymentID() {
-				a.fail("does not name %s, which won", paid.paymentID())
+		requests := [2]request{}
+		for i := range requests {
+			requests[i] = request{
+				method: http.MethodPost, path: "/payments", body: c.order(int64(i) + 1).String(),
+				keys: []string{c.key(fmt.Sprint("round ", round))},
 			}
 		}
-		moved += int64(won) + 1
+		moved += int64(c.wantOneOfTwo(t, requests, http.StatusCreated)) + 1
 		c.wantMoved(moved)
 	}
+}
+
+// Row 7, of what is done to a payment.
+func otherChangeAtOnce(t *testing.T, c *caller) {
+	for _, change := range changes {
+		t.Run(change.name, func(t *testing.T) {
+			c := c.another(t)
+			order := c.order(400).with("capture", !change.held)
+			path := c.charge(c.first, order, c.key("payment")).want(http.StatusCreated).header.Get("Location")
+			requests := [2]request{}
+			for i, way := range change.ways {
+				requests[i] = request{method: http.MethodPost, path: path + way.path, body: way.body, keys: []string{c.key("k")}}
+			}
+			c.wantMoved(change.moved[c.wantOneOfTwo(t, requests, change.status)])
+		})
+	}
+}
+
+// wantOneOfTwo sends both requests, which have one key, many times at once. One of them is executed
+// once, and the other is told that the key is taken. It returns which one won.
+func (c *caller) wantOneOfTwo(t *testing.T, requests [2]request, status int) (won int) {
+	t.Helper()
+	var answers [2][]*answer
+	for i, a := range c.crowdOf(40, func(i int) request { return requests[i/2%2] }) {
+		answers[i/2%2] = append(answers[i/2%2], a)
+	}
+	if answers[0][0].status != status {
+		won = 1
+	}
+	executed := wantOneExecution(t, answers[won]).want(status)
+	for _, a := range answers[1-won] {
+		if a.wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused").wantFresh().paymentID() != executed.paymentID() {
+			a.fail("does not name %s, which won", executed.paymentID())
+		}
+	}
+	c.send(c.other, requests[won]).wantReplayOf(executed)
+	return won
+}
+
+// Row 7: the members that a request may leave out are a part of it, and so are their spelling and places.
+func otherOptions(t *testing.T, c *caller) {
+	order := c.order(100).with("reference", "order-"+c.id).with("description", "one").
+		with("metadata", body{"a": "1", "b": "2"})
+	card := order.with("payment_method", "tok_visa")
+	delete(card, "source_account")
+	paid := c.charge(c.first, order, c.key("k")).want(http.StatusCreated)
+	for name, other := range map[string]body{
+		"another reference":            order.with("reference", "another-"+c.id),
+		"no reference":                 order.with("reference", nil),
+		"another case of it":           order.with("reference", "ORDER-"+c.id),
+		"another form of a letter":     order.with("description", "ｏne"),
+		"a space more":                 order.with("description", "one "),
+		"two texts exchanged":          order.with("reference", "one").with("description", "order-"+c.id),
+		"another value in metadata":    order.with("metadata", body{"a": "1", "b": "3"}),
+		"another name in metadata":     order.with("metadata", body{"a": "1", "B": "2"}),
+		"values exchanged":             order.with("metadata", body{"a": "2", "b": "1"}),
+		"a pair more":                  order.with("metadata", body{"a": "1", "b": "2", "c": ""}),
+		"a pair less":                  order.with("metadata", body{"a": "1"}),
+		"no metadata":                  order.with("metadata", nil),
+		"an authorization":             order.with("capture", false),
+		"a card instead":               card,
+		"a source that is not there":   order.with("source_account", "nobody-"+c.id),
+		"an amount that breaks a rule": order.with("amount", 0),
+	} {
+		t.Run(name, func(t *testing.T) {
+			refused := c.in(t).charge(c.other, other, c.key("k"))
+			refused.wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+			if refused.paymentID() != paid.paymentID() {
+				refused.fail("does not name the original, %s", paid.paymentID())
+			}
+		})
+	}
+	// A request that cannot be read is no request, and says nothing about the key.
+	c.charge(c.other, order.with("amount", "100"), c.key("k")).wantProblem(http.StatusBadRequest, "invalid_request")
+	c.post(c.other, "/payments?utm_source=mail", order.String(), c.key("k")).
+		wantProblem(http.StatusBadRequest, "invalid_request").wantFresh()
+	c.charge(c.other, order, c.key("k")).wantReplayOf(paid)
+	c.wantMoved(100)
 }
 
 // Row 7: another request is also one with another method or path.
@@ -154,6 +287,47 @@ func otherOperation(t *testing.T, c *caller) {
 	c.post(c.other, other+"/capture", "", c.key("other")).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
 	c.post(c.other, other+"/cancel", "", c.key("cancel")).want(http.StatusOK).wantFresh() // nothing had happened to it
 	c.wantMoved(70)
+}
+
+// Row 8: a member that may be left out is the same left out, null and at its default.
+func rewrittenDefaults(t *testing.T, c *caller) {
+	all := func(order body) body {
+		return order.with("capture", true).with("description", "").with("metadata", body{}).with("reference", nil)
+	}
+	for name, pair := range map[string]struct{ first, again func(body) body }{
+		"capture is true":      {body.itself, func(b body) body { return b.with("capture", true) }},
+		"capture is null":      {body.itself, func(b body) body { return b.with("capture", nil) }},
+		"metadata is empty":    {body.itself, func(b body) body { return b.with("metadata", body{}) }},
+		"metadata is null":     {body.itself, func(b body) body { return b.with("metadata", nil) }},
+		"reference is null":    {body.itself, func(b body) body { return b.with("reference", nil) }},
+		"reference is empty":   {body.itself, func(b body) body { return b.with("reference", "") }},
+		"no payment method":    {body.itself, func(b body) body { return b.with("payment_method", nil) }},
+		"all of them written":  {body.itself, all},
+		"all of them left out": {all, body.itself},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := c.another(t)
+			paid := c.charge(c.first, pair.first(c.order(100)), c.key("k")).want(http.StatusCreated)
+			c.charge(c.other, pair.again(c.order(100)), c.key("k")).wantReplayOf(paid)
+			c.wantMoved(100)
+		})
+	}
+	t.Run("metadata in another order, with other escapes", func(t *testing.T) {
+		c := c.another(t)
+		order := strings.TrimSuffix(c.order(100).String(), "}") + `,"metadata":`
+		paid := c.chargeText(c.first, order+`{"a":"1","b":"ü/😀"}}`, c.key("k")).want(http.StatusCreated)
+		again := order + `{"b":"\u00fc\/\ud83d\ude00","\u0061":"\u0031"}}`
+		c.chargeText(c.other, again, c.key("k")).wantReplayOf(paid)
+		c.wantMoved(100)
+	})
+	t.Run("a body that asks for nothing", func(t *testing.T) {
+		c := c.another(t)
+		path := c.authorize(100, c.key("hold")) + "/capture"
+		captured := c.post(c.first, path, "", c.key("k")).want(http.StatusOK)
+		for _, same := range []string{"{}", `{"amount":null}`} {
+			c.post(c.other, path, same, c.key("k")).wantReplayOf(captured)
+		}
+	})
 }
 
 // Row 8: member order, white space, \u escapes, an explicit default, headers do not matter.

@@ -22,6 +22,7 @@ func refusedRequest(t *testing.T, c *caller) {
 		"not JSON":            {func(*caller) string { return `{"amount":100,` }, 400, "invalid_request"},
 		"two bodies":          {func(c *caller) string { return c.order(100).String() + "{}" }, 400, "invalid_request"},
 		"an unknown member":   {with("amuont", 1), 400, "invalid_request"},
+		"no body":             {func(*caller) string { return " " }, 400, "invalid_request"},
 		"a wrong type":        {with("amount", "100"), 400, "invalid_request"},
 		"a fraction":          {with("amount", 99.5), 400, "invalid_request"},
 		"too long":            {with("description", strings.Repeat("x", 1<<17)), 413, "payload_too_large"},
@@ -100,6 +101,65 @@ func closedAccount(_ *testing.T, c *caller) {
 	c.wantKeyFree()
 }
 
+// Row 9, at the same moment, whichever of the two comes first.
+func refusedAtOnce(t *testing.T, c *caller) {
+	for round := range 5 {
+		key := c.key(fmt.Sprint("round ", round))
+		orders := []body{c.order(1), c.order(1).with("destination_account", "nobody-"+c.id)}
+		var paid []*answer
+		for i, a := range c.crowd(40, func(i int) (string, body) { return key, orders[i/2%2] }) {
+			if i/2%2 == 0 {
+				paid = append(paid, a.want(http.StatusCreated))
+				continue
+			}
+			if code := a.want(http.StatusUnprocessableEntity).member("code"); code != "account_not_found" &&
+				code != "idempotency_key_reused" {
+				a.fail("is neither the refusal nor the news that the key is taken")
+			}
+		}
+		wantOneExecution(t, paid)
+		c.wantMoved(int64(round) + 1)
+	}
+}
+
+// Row 9: the refused request has the key while the other one waits for it.
+func refusedBeforeAnother(_ *testing.T, c *caller) {
+	release := c.hold(c.alice)
+	refused, waited := make(chan *answer, 1), make(chan *answer, 1)
+	go func() { refused <- c.charge(c.first, c.order(100).with("destination_account", "nobody"), c.key("k")) }()
+	c.awaitWaiting(1)
+	go func() { waited <- c.charge(c.other, c.order(100), c.key("k")) }()
+	c.awaitWaiting(2)
+	release()
+	(<-refused).wantProblem(http.StatusUnprocessableEntity, "account_not_found")
+	(<-waited).want(http.StatusCreated).wantFresh()
+	c.wantMoved(100)
+}
+
+// Row 9: PUT is idempotent by itself.
+func keyNotTaken(_ *testing.T, c *caller) {
+	c.putAccount("new-"+c.id, `{"currency":"USD"}`, c.key("k"))
+	c.wantKeyFree()
+}
+
+// Row 9: the body ends before its announced length.
+func cutShort(_ *testing.T, c *caller) {
+	whole := c.order(100).String()
+	for _, body := range []string{"", whole[:1], whole[:len(whole)/2], whole[:len(whole)-1], whole} {
+		announced := len(whole)
+		if body == whole { // a JSON value that is whole is still not all that was announced
+			announced += 100
+		}
+		conn := c.rawPart(c.first, body, announced, c.key("k"))
+		if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+			c.t.Fatal(err)
+		}
+		c.readRaw(conn).wantProblem(http.StatusBadRequest, "invalid_request")
+		hangUp(c.rawPart(c.first, body, announced, c.key("k")))
+	}
+	c.wantKeyFree()
+}
+
 // Row 10: declined: 402 insufficient_funds with payment_id, stored and replayed; a new attempt takes a new key.
 func declinedRequest(_ *testing.T, c *caller) {
 	order := c.order(aliceHas + 1)
@@ -117,12 +177,35 @@ func declinedRequest(_ *testing.T, c *caller) {
 	c.wantMoved(0)
 	c.charge(c.other, order, c.key("another")).want(http.StatusCreated).wantFresh()
 	c.wantMoved(aliceHas + 1)
+	c.charge(c.first, c.order(1), c.key("one cent more")).wantProblem(http.StatusPaymentRequired, "insufficient_funds")
+}
+
+// Row 10, at the same moment.
+func declinedAtOnce(t *testing.T, c *caller) {
+	answers := c.crowd(50, func(int) (string, body) { return c.key("k"), c.order(aliceHas + 1) })
+	no := wantOneExecution(t, answers).wantProblem(http.StatusPaymentRequired, "insufficient_funds")
+	c.charge(c.other, c.order(aliceHas+1), c.key("k")).wantReplayOf(no)
+	c.wantMoved(0)
+}
+
+// Row 10, for a refund: the destination has spent what it was paid.
+func declinedRefund(_ *testing.T, c *caller) {
+	path := c.charge(c.first, c.order(100), c.key("k")).want(http.StatusCreated).header.Get("Location")
+	back := c.order(50).with("source_account", c.shop).with("destination_account", c.alice)
+	c.charge(c.first, back, c.key("spend")).want(http.StatusCreated)
+	no := c.post(c.first, path+"/refunds", "", c.key("refund")).
+		wantProblem(http.StatusPaymentRequired, "insufficient_funds").wantFresh()
+	c.charge(c.first, c.order(50), c.key("earn")).want(http.StatusCreated)
+	c.post(c.other, path+"/refunds", "", c.key("refund")).wantReplayOf(no)
+	c.wantMoved(100)
+	c.post(c.other, path+"/refunds", "", c.key("again")).want(http.StatusCreated).wantFresh()
+	c.wantMoved(0)
 }
 
 // Row 10, when the account could pay any one of them.
 func spentAtOnce(t *testing.T, c *caller) {
 	key := func(i int) string { return c.key(fmt.Sprint("try ", i)) }
-	answers := c.crowd(40, func(i int) (string, body) { return key(i), c.order(aliceHas) })
+	answers := c.crowd(100, func(i int) (string, body) { return key(i), c.order(aliceHas) })
 	paid := 0
 	for i, a := range answers {
 		if a.wantFresh().status == http.StatusCreated {
@@ -148,6 +231,10 @@ func otherMerchant(_ *testing.T, c *caller) {
 	o.get(o.first, "/payments/"+paid.paymentID()).wantProblem(http.StatusNotFound, "not_found")
 	c.wantMoved(100)
 	o.wantMoved(100)
+
+	// A reference is the merchant's too.
+	c.charge(c.first, c.order(1).with("reference", "r-"+c.id), c.key("r")).want(http.StatusCreated)
+	o.charge(o.first, o.order(1).with("reference", "r-"+c.id), c.key("r")).want(http.StatusCreated).wantFresh()
 
 	// Nor does it show from a refusal that somebody else has the key.
 	c.charge(c.first, c.order(5), c.key("k2")).want(http.StatusCreated)
@@ -189,7 +276,7 @@ func sameReferenceLater(_ *testing.T, c *caller) {
 func sameReferenceAtOnce(t *testing.T, c *caller) {
 	for round := range 3 {
 		order := c.order(100).with("reference", fmt.Sprint("order-", round, "-", c.id))
-		answers := c.crowd(20, func(i int) (string, body) { return c.key(fmt.Sprint(round, " ", i)), order })
+		answers := c.crowd(50, func(i int) (string, body) { return c.key(fmt.Sprint(round, " ", i)), order })
 		paid, winner := 0, ""
 		for _, a := range answers {
 			if a.status == http.StatusCreated {
@@ -208,10 +295,39 @@ func sameReferenceAtOnce(t *testing.T, c *caller) {
 	}
 }
 
+// Row 13, at the same moment: a claim that is declined keeps the reference from nobody.
+func referenceForPayer(t *testing.T, c *caller) {
+	for round := range 3 {
+		order := c.order(100).with("reference", fmt.Sprint("order-", round, "-", c.id))
+		paid := 0
+		for i, a := range c.crowd(40, func(i int) (string, body) {
+			if i/2%2 == 0 {
+				return c.key(fmt.Sprint(round, " ", i)), order.with("amount", aliceHas+1)
+			}
+			return c.key(fmt.Sprint(round, " ", i)), order
+		}) {
+			switch {
+			case a.status == http.StatusCreated && i/2%2 == 1:
+				paid++
+			case a.status == http.StatusPaymentRequired && i/2%2 == 0:
+			default:
+				a.wantProblem(http.StatusConflict, "duplicate_reference")
+			}
+		}
+		if paid != 1 {
+			t.Errorf("the reference was paid %d times", paid)
+		}
+		c.wantMoved(int64(100 * (round + 1)))
+	}
+}
+
 // Row 13: a declined payment holds no reference.
 func freedReference(_ *testing.T, c *caller) {
 	order := c.order(aliceHas+1).with("reference", "order-"+c.id)
 	no := c.charge(c.first, order, c.key("k1")).wantProblem(http.StatusPaymentRequired, "insufficient_funds")
+	if payment := c.get(c.other, "/payments/"+no.paymentID()); payment.member("decline_code") != "insufficient_funds" {
+		payment.fail("does not say why it was declined")
+	}
 	c.charge(c.other, order.with("amount", 100), c.key("k2")).want(http.StatusCreated).wantFresh()
 	c.charge(c.other, order, c.key("k1")).wantReplayOf(no)
 	c.charge(c.first, order.with("amount", 100), c.key("k3")).wantProblem(http.StatusConflict, "duplicate_reference")

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -45,6 +46,20 @@ func replayAfterCancel(_ *testing.T, c *caller) {
 	c.wantMoved(0)
 }
 
+// Row 15, for what is written on a payment.
+func replayAfterEdit(_ *testing.T, c *caller) {
+	order := c.order(100).with("description", "as it was")
+	paid := c.charge(c.first, order, c.key("k")).want(http.StatusCreated)
+	c.send(c.first, request{
+		method: http.MethodPatch, path: paid.header.Get("Location"), body: `{"description":"as it is"}`,
+		header: http.Header{"If-Match": {`"1"`}},
+	}).want(http.StatusOK)
+	c.charge(c.other, order, c.key("k")).wantReplayOf(paid)
+	if now := c.get(c.other, paid.header.Get("Location")); now.member("description") != "as it is" {
+		now.fail("does not show the edit")
+	}
+}
+
 // answersOfEveryKind charges under a quoted key, and returns an answer of every kind that a keyed request can get.
 func (c *caller) answersOfEveryKind(key string) map[string]*answer {
 	key2 := key[:len(key)-1] + `2"`
@@ -63,6 +78,11 @@ func echoedKey(_ *testing.T, c *caller) {
 	for _, a := range c.answersOfEveryKind(`"` + c.key(`a\\b`) + `"`) {
 		if got := a.header.Get("Idempotency-Key"); got != a.key {
 			a.fail("echoes the key %q as %q", a.key, got)
+		}
+	}
+	for _, unreadable := range []string{strings.Repeat("k", 300), `"unterminated`, "schlüssel"} {
+		if a := c.charge(c.other, c.order(100), unreadable); a.header.Get("Idempotency-Key") != unreadable {
+			a.fail("echoes the key as %q", a.header.Get("Idempotency-Key"))
 		}
 	}
 	if a := c.charge(c.other, c.order(100), "bare-"+c.id); a.header.Get("Idempotency-Key") != "bare-"+c.id {
@@ -141,6 +161,7 @@ func clientGoneAfterClaim(_ *testing.T, c *caller) {
 // Row 18: service dies anywhere: after restart the same key gives one answer; nothing waits for a stale lock.
 func instanceKilled(_ *testing.T, c *caller) {
 	c.charge(c.first, c.order(1), c.key("before")).want(http.StatusCreated)
+	no := c.charge(c.first, c.order(aliceHas+1), c.key("declined")).want(http.StatusPaymentRequired)
 	release := c.hold(c.alice)
 	conn := c.raw(c.order(100), c.key("k")) // claims its key, and waits for its account
 	defer conn.Close()
@@ -156,6 +177,8 @@ func instanceKilled(_ *testing.T, c *caller) {
 	if before := c.charge(c.other, c.order(1), c.key("before")); !before.replayed() {
 		before.fail("is no replay of what the killed instance answered")
 	}
+	c.charge(c.other, c.order(aliceHas+1), c.key("declined")).wantReplayOf(no)
+	c.charge(c.other, c.order(2), c.key("before")).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
 	c.first = c.other
 	c.wantMoved(101)
 }

@@ -9,12 +9,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/inprocess"
 	"github.com/paymentsvc/paymentsvc/lab/journal"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 	svc "github.com/paymentsvc/paymentsvc/lab/service"
 )
 
-// ownSubjects are the real service and the one-file example, two instances each on a database of their own.
+// ownSubjects are the real service and the one-file example, two instances each on a database of
+// their own. The service runs in this process, but for the row that kills an instance.
 func ownSubjects(t *testing.T, asked rows) []*subject {
 	t.Helper()
 	part, err := parseRows(oneFileRows)
@@ -22,31 +24,42 @@ func ownSubjects(t *testing.T, asked rows) []*subject {
 		t.Fatal(err)
 	}
 	return []*subject{
-		{name: "service", asked: asked, start: startService},
-		{name: "onefile", asked: asked, start: startOneFile, has: part},
+		{name: "service", asked: asked, start: startService, startProcesses: startServiceProcesses},
+		{name: "onefile", asked: asked, start: startOneFile, startProcesses: startOneFile, has: part},
 	}
 }
 
 // oneFileRows are the rows of examples/onefile. It has neither merchants nor references, no ids for requests, and nothing that
 // happens to a payment after its charge.
-const oneFileRows = "1-6,7a,7b,8,9a,9c,10,12,16a,17,18"
+const oneFileRows = "1-4,5a,5b,5c,5f,7a,7b,8a,9a,9c,9e,9f,9g,9h,10a,10b,10c,12,16a,17,18"
 
-// control is the power that a test has over processes and a database of its own. It has no part in a service at an address.
+// control is the power that a test has over instances and a database of its own. It has no part in
+// a service at an address.
 type control struct {
 	hold         func(account string) (release func()) // locks an account
 	awaitWaiting func(n int)                           // until n transactions wait for locks
-	kill         func()                                // ends the first instance with SIGKILL
+	kill         func()                                // ends the first instance with SIGKILL; nil: it is in this process
 }
 
 func startService(t *testing.T) service {
 	t.Helper()
 	db := pgtest.New(t)
-	fleet := svc.StartFleet(t, 2, db.URL, svc.AllowDataLoss)
-	instances := fleet.Instances()
+	return serviceOf(t, db, inprocess.Start(t, db.URL).URL(), inprocess.Start(t, db.URL).URL(), nil)
+}
+
+func startServiceProcesses(t *testing.T) service {
+	t.Helper()
+	db := pgtest.New(t)
+	instances := svc.StartFleet(t, 2, db.URL, svc.AllowDataLoss).Instances()
+	return serviceOf(t, db, instances[0].URL(), instances[1].URL(), instances[0].Kill)
+}
+
+func serviceOf(t *testing.T, db *pgtest.DB, first, other string, kill func()) service {
+	t.Helper()
 	return service{
-		first: instances[0].URL(), other: instances[1].URL(),
+		first: first, other: other,
 		apiKey: journal.CreateMerchant(t, db.URL).APIKey, otherAPIKey: journal.CreateMerchant(t, db.URL).APIKey,
-		control: controlOf(t, db, instances[0], "accounts"),
+		control: controlOf(t, db, kill, "accounts"),
 	}
 }
 
@@ -55,10 +68,10 @@ func startOneFile(t *testing.T) service {
 	db := pgtest.New(t)
 	t.Cleanup(func() { auditOneFile(t, db) })
 	first, other := svc.ServeOneFile(t, db.URL), svc.ServeOneFile(t, db.URL)
-	return service{first: first.URL(), other: other.URL(), control: controlOf(t, db, first, "onefile.accounts")}
+	return service{first: first.URL(), other: other.URL(), control: controlOf(t, db, first.Kill, "onefile.accounts")}
 }
 
-func controlOf(t *testing.T, db *pgtest.DB, first *svc.Instance, accounts string) control {
+func controlOf(t *testing.T, db *pgtest.DB, kill func(), accounts string) control {
 	t.Helper()
 	return control{
 		hold: func(account string) func() {
@@ -86,7 +99,7 @@ func controlOf(t *testing.T, db *pgtest.DB, first *svc.Instance, accounts string
 				return waiting >= n
 			})
 		},
-		kill: first.Kill,
+		kill: kill,
 	}
 }
 

@@ -30,9 +30,11 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 type subject struct {
 	name    string
 	service service
-	has     rows                     // a part of the contract; nil: all of it
-	asked   rows                     // to be shown; nil: every row that can be
-	start   func(*testing.T) service // starts it, or another like it; nil: it runs somewhere
+	has     rows // a part of the contract; nil: all of it
+	asked   rows // to be shown; nil: every row that can be
+	// They start the service, or another like it, where the suite chooses and in processes. Nil: it
+	// runs somewhere already.
+	start, startProcesses func(*testing.T) service
 }
 
 // subjects are the service that was named, or those that the suite starts itself.
@@ -101,7 +103,7 @@ func TestRowsAreChosenByNameNumberAndRange(t *testing.T) {
 			t.Errorf("%q is %v (%v), want %v", list, got, err, want)
 		}
 	}
-	for _, list := range []string{"x", "5e", "6", "20", "3-1", "1-", "1,,2"} { // row 6 cannot be run
+	for _, list := range []string{"x", "5z", "6", "20", "3-1", "1-", "1,,2"} { // row 6 cannot be run
 		if got, err := parseRows(list); err == nil {
 			t.Errorf("%q is %v, want an error", list, got)
 		}

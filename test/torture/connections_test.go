@@ -16,7 +16,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// Row 13, and row 10 as it happens in the field: an administrator ends connections, and a COMMIT that became durable
+// An administrator ends connections, and a COMMIT that became durable
 // is answered with a fatal error.
 func TestNoAckedChargeIsLostOrDoubledWhenBackendsAreTerminated(t *testing.T) {
 	t.Parallel()
@@ -42,7 +42,7 @@ func TestNoAckedChargeIsLostOrDoubledWhenBackendsAreTerminated(t *testing.T) {
 
 const inTransaction = `xact_start IS NOT NULL AND state <> 'idle'`
 
-// Row 13: one backend that is killed takes all others with it, and the server recovers from its log.
+// One backend that is killed takes all others with it, and the server recovers from its log.
 func TestNoAckedChargeIsLostOrDoubledWhenABackendIsKilled(t *testing.T) {
 	t.Parallel()
 	b, _ := newDurableBench(t, 2, slowCommit)
@@ -58,7 +58,7 @@ func TestNoAckedChargeIsLostOrDoubledWhenABackendIsKilled(t *testing.T) {
 	b.ranAgain()
 }
 
-// Row 18: a primary that was demoted, or made read-only by its operator.
+// A primary that was demoted, or made read-only by its operator.
 func TestReadOnlyDatabaseIsAPauseAndNotAnAnswer(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1, setBudget)
@@ -84,7 +84,7 @@ func (b *bench) disconnect() {
 		WHERE application_name LIKE 'paymentsvc%' AND datname = current_database()`)
 }
 
-// Row 20: a neighbour takes every connection that the server has.
+// A neighbour takes every connection that the server has.
 func TestServiceOutlivesAServerWithoutAFreeConnection(t *testing.T) {
 	t.Parallel()
 	b, cluster := newDurableBench(t, 1, map[string]string{"max_connections": "20"}, setBudget)
@@ -130,39 +130,4 @@ func (b *bench) mustBeFull(err error) {
 	if !errors.As(err, &reported) || reported.Code != "53300" { // too_many_connections
 		b.Fatal(err)
 	}
-}
-
-// Row 20, at home: every connection for reads is taken, by requests with keys that have to be looked up. Charges have
-// connections of their own.
-func TestChargesGoOnWhenEveryReadConnectionIsTaken(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, 1, setBudget, "READ_CONNECTIONS=2")
-	strangers := []*journal.Merchant{journal.CreateMerchant(t, b.url), journal.CreateMerchant(t, b.url)}
-	b.chargedOnce(key(0), b.charge(0, key(0))) // from now on, the instance knows this API key for some seconds
-	release := b.hold(`LOCK TABLE api_keys`)
-	var waiting []<-chan journal.Answer
-	for _, stranger := range strangers {
-		waiting = append(waiting, started(func() journal.Answer {
-			return stranger.Do(t.Context(), http.MethodGet, b.instance(0).URL()+"/accounts/world", "", nil)
-		}))
-	}
-	await.Until(t, margin, "both connections are taken", func() bool { return b.backends(waitsForLock) == 2 })
-	b.chargedOnce(key(1), b.charge(0, key(1)))
-	b.healthAnswers(0, http.StatusOK)
-	release()
-	for _, answer := range waiting {
-		if answer := <-answer; answer.Status != http.StatusNotFound && answer.Status != http.StatusServiceUnavailable {
-			t.Errorf("a stranger was answered %v", answer)
-		}
-	}
-}
-
-// Rows 20 and 21: the time that a request may take includes finding out whose it is.
-func TestRequestsBudgetCoversItsAuthentication(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, 1, setBudget)
-	stranger := journal.CreateMerchant(t, b.url)
-	release := b.hold(`LOCK TABLE api_keys`)
-	defer release()
-	b.putOff(stranger.Charge(t.Context(), b.instance(0).URL(), key(0), journal.NewCharge(1)), budget+margin)
 }

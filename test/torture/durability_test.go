@@ -36,7 +36,7 @@ func owner(t *testing.T, url string) string {
 	return pgx.Identifier{config.User}.Sanitize()
 }
 
-// Row 16. Whoever has set it, and for whom.
+// Neither the server, the database nor the role may turn durability off.
 func TestInstanceRefusesADatabaseThatMayLoseWhatItCommitted(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Durable(t, nil)
@@ -66,7 +66,7 @@ func (b *bench) configure(statement string) {
 	await.Until(b, margin, "the server has read its configuration", func() bool { return b.number(loaded) > before })
 }
 
-// Row 16, for an instance that runs already: its next connection finds out.
+// The instance runs already: its next connection finds out.
 func TestInstanceIsNotReadyOnceItsDatabaseMayLoseCommits(t *testing.T) {
 	t.Parallel()
 	b, cluster := newDurableBench(t, 1, nil)

@@ -58,7 +58,6 @@ func (b *bench) ranAgain() {
 	}
 }
 
-// Rows 9 and 14.
 func TestNoAckedChargeIsLostOrDoubledWhenTheServiceIsKilled(t *testing.T) {
 	t.Parallel()
 	b, _ := newDurableBench(t, 2, slowCommit)
@@ -76,7 +75,7 @@ func TestNoAckedChargeIsLostOrDoubledWhenTheServiceIsKilled(t *testing.T) {
 	}
 }
 
-// Row 9, with a process that dies at the statement and not only its connection: nobody has to wait for what it held.
+// The process dies at the statement and not only its connection: nobody has to wait for what it held.
 func TestAnInstanceKilledAtAStatementLeavesNoLockBehind(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1)
@@ -112,8 +111,7 @@ func TestAnInstanceKilledAtAStatementLeavesNoLockBehind(t *testing.T) {
 	}
 }
 
-// Row 14.
-// 201 was answered, and the balance was the old one after a restart of the database: midaz 1270 (BUGS 39).
+// What was acknowledged is there after a restart of the database.
 func TestNoAckedChargeIsLostOrDoubledWhenPostgresIsKilled(t *testing.T) {
 	t.Parallel()
 	b, cluster := newDurableBench(t, 2, slowCommit)
@@ -142,7 +140,7 @@ func TestNoAckedChargeIsLostOrDoubledWhenPostgresIsKilled(t *testing.T) {
 	b.ranAgain()
 }
 
-// Row 14, both at once: nobody is left who remembers.
+// Both at once: no process is left that remembers.
 func TestNoAckedChargeIsLostOrDoubledWhenPostgresAndTheServiceAreKilled(t *testing.T) {
 	t.Parallel()
 	b, cluster := newDurableBench(t, 2, slowCommit)
@@ -195,7 +193,7 @@ func (b *bench) startEverything(cluster *pgtest.Cluster) {
 	b.fleet.AwaitReady()
 }
 
-// Row 15: it is killed again each time that it has begun to recover, so it answers 57P03 or nothing at all.
+// Postgres is killed again each time that it has begun to recover, so it answers 57P03 or nothing at all.
 func TestNothingIsLostOrStoredInACrashLoopOfPostgres(t *testing.T) {
 	t.Parallel()
 	b, cluster := newDurableBench(t, 2, slowCommit)

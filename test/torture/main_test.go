@@ -1,6 +1,6 @@
 // Package torture breaks the world around real paymentsvc processes, and looks at what callers were told.
 //
-// Each test is a row of the fault matrix, or several rows that share a fault. It starts instances of the program, on a
+// Each test starts instances of the program, on a
 // database that it may kill, injects the fault for real, and judges: by the callers' journal where there is load (see
 // package service), by the answers to single requests where the moment matters, and in every case by the audit of the
 // database after the test (see package pgtest).
@@ -10,14 +10,11 @@
 //	failover_test.go     a standby takes over
 //	overload_test.go     more comes than there is room for
 //	stall_test.go        a process or a table stands still
-//	network_test.go      what is said on the wire is late, cut short or lost
-//	balancer_test.go     one request goes to two instances
 //	shutdown_test.go     an instance is told to end
 //	durability_test.go   Postgres may lose what it has committed
 //	schema_test.go       the schema is missing, incomplete or foreign
 //	start_test.go        the configuration is wrong
 //	dev_test.go          paymentsvc dev
-//	relay_test.go        a TCP proxy that holds requests and cuts answers
 package torture
 
 import (
@@ -38,8 +35,8 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // Promises about time.
 const (
-	readyAgainTime = 5 * time.Second     // after Postgres is back (row 14)
-	notReadyTime   = 3 * time.Second     // after Postgres has gone silent (row 23)
+	readyAgainTime = 5 * time.Second     // after Postgres is back
+	notReadyTime   = 3 * time.Second     // after Postgres has gone silent
 	healthTime     = time.Second         // for /livez and /readyz, whatever happens: they ask nobody
 	budget         = 2 * time.Second     // for a request, where a test sets it
 	margin         = 3 * time.Second / 2 // for a busy machine

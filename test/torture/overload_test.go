@@ -13,7 +13,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/journal"
 )
 
-// Row 20, further up: more charges wait than may. Those over the limit are put off at once, /readyz says that there is no room,
+// More charges wait than may. Those over the limit are put off at once, /readyz says that there is no room,
 // and both end with the queue.
 func TestFullQueuePutsOffAtOnceAndRecoversByItself(t *testing.T) {
 	t.Parallel()
@@ -49,8 +49,8 @@ func TestFullQueuePutsOffAtOnceAndRecoversByItself(t *testing.T) {
 	b.no5xxStored()
 }
 
-// Row 20, at home: whoever needs a connection for reads when all are taken is put off in time, readers and writers of accounts
-// alike. Charges go on, so the instance stays ready; and it recovers by itself.
+// A request that needs a connection for reads when all are taken is put off in time, also while
+// its API key is looked up. Charges go on, so the instance stays ready; and it recovers by itself.
 func TestReadsArePutOffInTimeWhenEveryReadConnectionIsTaken(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1, setBudget, "READ_CONNECTIONS=1")
@@ -89,7 +89,7 @@ func TestReadsArePutOffInTimeWhenEveryReadConnectionIsTaken(t *testing.T) {
 	})
 }
 
-// SECURITY 22: as many clients as may be connected, who say nothing. The others are told so, health is told to everybody, and it ends by
+// As many clients as may be connected, who say nothing. The others are told so, health is told to everybody, and it ends by
 // itself when the silent ones are cut off.
 func TestFullHouseTellsOthersSoAndRecoversByItself(t *testing.T) {
 	t.Parallel()
@@ -126,4 +126,15 @@ func (b *bench) fresh(request string) string {
 	b.must(err)
 	answer, _ := io.ReadAll(conn) // of a connection that is kept open, what has come until the deadline
 	return string(answer)
+}
+
+// dial is a connection to the first instance, for what no HTTP client does.
+func (b *bench) dial() *net.TCPConn {
+	b.Helper()
+	conn, err := net.Dial("tcp", b.instance(0).URL()[len("http://"):])
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = conn.Close() })
+	return conn.(*net.TCPConn)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
-// Row 29. Not even the role that the service works as is there before.
+// Not even the role that the service works as is there before.
 func TestInstancesThatStartAtOnceOnAnEmptyServerMigrateItOnce(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Durable(t, map[string]string{"log_statement": "ddl"})
@@ -74,7 +74,7 @@ func migrationsLogged(t *testing.T, cluster *pgtest.Cluster) int {
 	return strings.Count(string(log), "CREATE TABLE idempotency_keys (")
 }
 
-// Row 30: what "exactly once" rests on is missing or is another thing under the same name.
+// What "exactly once" rests on is missing or is another thing under the same name.
 func TestInstanceRefusesASchemaThatCannotKeepItsPromises(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ name, breakage, reason string }{
@@ -103,7 +103,7 @@ func TestInstanceRefusesASchemaThatCannotKeepItsPromises(t *testing.T) {
 	}
 }
 
-// The other side of row 30: a deploy migrates first and replaces the instances after, so an older build meets a newer schema.
+// A deploy migrates first and replaces the instances after, so an older build meets a newer schema.
 func TestInstanceAcceptsANewerSchemaThatItCanLiveWith(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1)

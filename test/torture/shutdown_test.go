@@ -12,7 +12,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/journal"
 )
 
-// Row 26. A request is accepted once the service has asked for its body: that is what "100 Continue" says. Fifty times, because
+// A request is accepted once the service has asked for its body: that is what "100 Continue" says. Fifty times, because
 // what goes wrong at the end of a process goes wrong once in a while.
 func TestEveryAcceptedRequestIsAnsweredBeforeTheEnd(t *testing.T) {
 	t.Parallel()
@@ -74,7 +74,7 @@ func (b *bench) terminateAmid(instance int, account, name string, requests int) 
 	b.fleet.Restart(instance).AwaitReady(readyAgainTime)
 }
 
-// Row 26, its first words: readiness goes off before anything else does, so that whoever sends requests here, and asks
+// Readiness goes off before anything else does, so that whoever sends requests here, and asks
 // /readyz before, can send them elsewhere. One who finds the connection refused has already failed a caller.
 func TestEndingInstanceSaysSoBeforeItRefusesConnections(t *testing.T) {
 	t.Parallel()
@@ -94,7 +94,7 @@ func TestEndingInstanceSaysSoBeforeItRefusesConnections(t *testing.T) {
 	}
 }
 
-// Row 26, as it happens at every deploy.
+// This happens at every deploy.
 func TestRollingRestartUnderLoadLosesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 2)

@@ -19,7 +19,7 @@ import (
 // transaction after two seconds of idleness.
 const stoppedHolderTime = 2*time.Second + margin
 
-// Row 8a. The instance is stopped while its first round trip, which claims and locks, waits for a lock of ours. When
+// The instance is stopped while its first round trip, which claims and locks, waits for a lock of ours. When
 // that is released, the server completes the round trip, and waits for a second one that does not come.
 func TestStoppedInstanceBlocksOthersForSecondsOnly(t *testing.T) {
 	t.Parallel()
@@ -46,7 +46,7 @@ func TestStoppedInstanceBlocksOthersForSecondsOnly(t *testing.T) {
 	b.chargedOnce(key(2), b.charge(0, key(2)))
 }
 
-// Row 21, for as long as the service has patience: the transaction is given up, and nothing of it stays behind.
+// The table stays locked for longer than the service has patience: the transaction is given up, and nothing of it stays behind.
 func TestChargeThatMeetsALockedTableIsPutOffAndRolledBack(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1)
@@ -64,7 +64,7 @@ func TestChargeThatMeetsALockedTableIsPutOffAndRolledBack(t *testing.T) {
 	b.no5xxStored()
 }
 
-// Row 21, for less than that: the caller was put off, the charge was not, and the same key finds it.
+// The table is locked for less than that: the caller was put off, the charge was not, and the same key finds it.
 func TestChargeThatOutlastsItsCallersPatienceIsFoundByItsKey(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1, setBudget)
@@ -79,7 +79,7 @@ func TestChargeThatOutlastsItsCallersPatienceIsFoundByItsKey(t *testing.T) {
 	b.chargedOnce(key(1), b.charge(0, key(1)), b.charge(0, key(1)))
 }
 
-// Row 23.
+// Postgres is stopped, so its connections are open and silent.
 func TestStoppedPostgresIsNoticedAndWaitedForInBounds(t *testing.T) {
 	t.Parallel()
 	b, cluster := newDurableBench(t, 1, nil, setBudget)

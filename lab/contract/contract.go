@@ -1,16 +1,17 @@
-package httpapi_test
+// Package contract compares what callers ask and hear with the published contract.
+//
+// [Contract.Comparing] wraps the handler of an instance, so no test can go around it, however it sends.
+package contract
 
 import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,15 +24,11 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"github.com/paymentsvc/paymentsvc/api"
-	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// Every request that a test of this package sends to an instance, and every answer to it, is compared with the published
-// contract: where the instance is entered (newInstanceWith), so that no test can go around it, however it sends.
-
-// contract is api/openapi.yaml.
-type contract struct {
-	document *openapi3.T
+// Contract is api/openapi.yaml.
+type Contract struct {
+	Document *openapi3.T
 	router   routers.Router
 	// Comparing takes milliseconds, and thousands of exchanges differ by nothing but ids and times. So each is
 	// compared once in each form.
@@ -39,8 +36,8 @@ type contract struct {
 	exercised sync.Map // by operationId: operations that have done for some test what they are there for
 }
 
-// published returns the contract, which is read once.
-var published = sync.OnceValue(func() *contract {
+// Published returns the contract, which is read once.
+var Published = sync.OnceValue(func() *Contract {
 	document, err := openapi3.NewLoader().LoadFromData(api.Document)
 	if err != nil {
 		panic(fmt.Sprintf("api/openapi.yaml cannot be read: %v", err))
@@ -64,20 +61,30 @@ var published = sync.OnceValue(func() *contract {
 	if err != nil {
 		panic(fmt.Sprintf("api/openapi.yaml cannot be routed by: %v", err))
 	}
-	return &contract{document: document, router: router}
+	return &Contract{Document: document, router: router}
 })
 
-// operations are all that the contract describes.
-func (c *contract) operations() []*openapi3.Operation {
+// Operations are all that the contract describes.
+func (c *Contract) Operations() []*openapi3.Operation {
 	var all []*openapi3.Operation
-	for _, item := range c.document.Paths.Map() {
+	for _, item := range c.Document.Paths.Map() {
 		all = append(all, slices.Collect(maps.Values(item.Operations()))...)
 	}
 	return all
 }
 
-// comparing wraps an instance's handler: what does not keep to the contract fails the test.
-func (c *contract) comparing(t *testing.T, next http.Handler) http.Handler {
+// Unexercised are the ids of the operations that no test of this process has made succeed.
+func (c *Contract) Unexercised() (ids []string) {
+	for _, operation := range c.Operations() {
+		if _, done := c.exercised.Load(operation.OperationID); !done {
+			ids = append(ids, operation.OperationID)
+		}
+	}
+	return ids
+}
+
+// Comparing wraps an instance's handler. What does not keep to the contract fails the test.
+func (c *Contract) Comparing(t testing.TB, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e := &exchange{ResponseWriter: w, request: r.Clone(context.Background())}
 		r.Body = struct {
@@ -116,7 +123,7 @@ func (e *exchange) Write(content []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (e *exchange) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
-func (c *contract) compare(e *exchange) error {
+func (c *Contract) compare(e *exchange) error {
 	if strings.HasPrefix(e.request.URL.Path, "/docs/assets/") || strings.HasPrefix(e.request.URL.Path, "/console/assets/") {
 		return nil // a page's files, which are not for callers
 	}
@@ -148,7 +155,7 @@ func (c *contract) compare(e *exchange) error {
 			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, SkipSettingDefaults: true,
 		},
 	}
-	// A replay may be of a request that an older release took (row 8 of the contract).
+	// A replay may be of a request that an older release took .
 	if e.status < http.StatusMultipleChoices && e.header.Get("Idempotent-Replayed") == "" {
 		if err := openapi3filter.ValidateRequest(context.Background(), request); err != nil {
 			return fmt.Errorf("it took a request that it says it refuses: %w", err)
@@ -190,7 +197,7 @@ func (e *exchange) form(route *routers.Route) string {
 }
 
 // compareUndescribed judges the answer to a request for which there is no operation.
-func (c *contract) compareUndescribed(e *exchange, reason error) error {
+func (c *Contract) compareUndescribed(e *exchange, reason error) error {
 	want := http.StatusNotFound
 	if errors.Is(reason, routers.ErrMethodNotAllowed) {
 		want = http.StatusMethodNotAllowed
@@ -205,7 +212,7 @@ func (c *contract) compareUndescribed(e *exchange, reason error) error {
 	if err != nil {
 		return err
 	}
-	return c.document.Components.Schemas["Problem"].Value.VisitJSON(value, openapi3.EnableJSONSchema2020())
+	return c.Document.Components.Schemas["Problem"].Value.VisitJSON(value, openapi3.EnableJSONSchema2020())
 }
 
 // plainHeaders say how an answer is sent, and nothing about what it says.
@@ -222,33 +229,4 @@ func undescribedHeader(header http.Header, described *openapi3.ResponseRef) erro
 		}
 	}
 	return nil
-}
-
-func TestMain(m *testing.M) { pgtest.Main(wholePackage{m}) }
-
-// wholePackage runs the tests, and then fails if there is an operation that none of them has made work.
-type wholePackage struct{ tests *testing.M }
-
-func (p wholePackage) Run() int {
-	code := p.tests.Run()
-	if code != 0 || !everyTestRan() {
-		return code
-	}
-	for _, operation := range published().operations() {
-		if _, done := published().exercised.Load(operation.OperationID); !done {
-			fmt.Fprintf(os.Stderr, "FAIL: api/openapi.yaml describes %s, and no test has made it succeed\n", operation.OperationID)
-			code = 1
-		}
-	}
-	return code
-}
-
-// everyTestRan tells whether go test was not asked for some tests only.
-func everyTestRan() bool {
-	for _, name := range []string{"test.run", "test.skip", "test.list", "test.fuzz"} {
-		if flag.Lookup(name).Value.String() != "" {
-			return false
-		}
-	}
-	return true
 }
