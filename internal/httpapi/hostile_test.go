@@ -170,7 +170,6 @@ func TestOneReadingOfAmbiguousRequests(t *testing.T) {
 	}
 }
 
-// SECURITY 23.
 func TestALargeHeadIsRefused(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -205,7 +204,7 @@ func TestALargeHeadIsRefused(t *testing.T) {
 	got.want(http.StatusCreated)
 }
 
-// SECURITY 27. An expectation that net/http does not know is the only thing of a
+// An expectation that net/http does not know is the only thing of a
 // readable request that it refuses itself.
 func TestAnUnknownExpectationIsRefused(t *testing.T) {
 	t.Parallel()
@@ -221,7 +220,7 @@ func TestAnUnknownExpectationIsRefused(t *testing.T) {
 	m.wantPayments(0)
 }
 
-// SECURITY 26 and 27. The service trusts no proxy, so what a caller says in its stead
+// The service trusts no proxy, so what a caller says in its stead
 // changes nothing; and what is said to every method and path is in problem documents
 // that do not say what has made them.
 func TestForgedFieldsOfProxiesChangeNothing(t *testing.T) {
@@ -272,7 +271,7 @@ func TestForgedFieldsOfProxiesChangeNothing(t *testing.T) {
 	}
 }
 
-// SECURITY 16: the service stops reading, and whoever goes on sending is cut off.
+// The service stops reading, and whoever goes on sending is cut off.
 func TestWhoGoesOnSendingABodyOverTheLimitIsCutOff(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -303,7 +302,7 @@ func TestWhoGoesOnSendingABodyOverTheLimitIsCutOff(t *testing.T) {
 	m.wantPayments(0)
 }
 
-// SECURITY 22. A thousand clients who take their time, each in its own way, are cut off
+// A thousand clients who take their time, each in its own way, are cut off
 // at the time-out of what they are slow at, and those who are not wait no longer because
 // of them.
 func TestSlowClientsAreCutOffAndHarmNobody(t *testing.T) { // not beside others: it takes the machine for itself

@@ -3,7 +3,6 @@ package httpapi_test
 import (
 	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
@@ -66,26 +65,6 @@ func TestARuleThatBecameStricterChangesNoAnswer(t *testing.T) {
 				m.wantShopGot(100)
 			})
 		}
-	})
-}
-
-// What stands in the database of a running service is what this release computes.
-func TestAStoredFingerprintIsTheOneWrittenDownHere(t *testing.T) {
-	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
-		texts := map[string]string{
-			"currency": "USD", "source_account": "alice", "destination_account": "shop",
-			"reference": "order-1017", "description": "Größe M",
-		}
-		charge := body{"amount": 100}
-		for _, member := range slices.Sorted(maps.Keys(texts)) {
-			charge[member] = texts[member]
-		}
-		m.charge("k", charge).want(http.StatusCreated)
-		m.wantCount(1, `
-			SELECT count(*)
-			FROM idempotency_keys
-			WHERE merchant_id = $1 AND key = 'k' AND operation = 'charge' AND fingerprint_version = 1 AND fingerprint = $2`,
-			m.id, storedFingerprint(100, texts))
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
@@ -61,7 +62,12 @@ func (m *Merchant) OpenAccounts(t testing.TB, baseURL string) {
 // CreateMerchant creates a merchant in a database. It has no accounts.
 func CreateMerchant(t testing.TB, databaseURL string) *Merchant {
 	t.Helper()
-	pool, err := pgxpool.New(t.Context(), databaseURL)
+	config, err := pgxpool.ParseConfig(databaseURL)
+	if err != nil {
+		t.Fatalf("creating a merchant: %v", err)
+	}
+	config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // a URL may name a standby too
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {
 		t.Fatalf("creating a merchant: %v", err)
 	}
