@@ -28,8 +28,10 @@ const (
 const statusProcessing Status = "processing"
 
 // statuses are all that the schema knows (payments_status_known).
-var statuses = []Status{StatusAuthorized, statusProcessing, StatusSucceeded, StatusDeclined,
-	StatusCanceled}
+var statuses = []Status{
+	StatusAuthorized, statusProcessing, StatusSucceeded, StatusDeclined,
+	StatusCanceled,
+}
 
 // live tells whether a payment of the status has moved money, or may yet do so. A live
 // payment keeps its reference.

@@ -40,8 +40,10 @@ func refuseField(code Code, pointer, detail string) *Refusal {
 }
 
 func refuseState(detail string) *Refusal {
-	return &Refusal{Code: CodeInvalidState,
-		Detail: detail}
+	return &Refusal{
+		Code:   CodeInvalidState,
+		Detail: detail,
+	}
 }
 
 func refuseTooLarge(than string, limit int64) *Refusal {

@@ -95,8 +95,10 @@ func wantMetrics(t *testing.T, in *service.Instance, want ...string) {
 func TestTheMetricsTellOfChargesRetriesAndDeclines(t *testing.T) {
 	t.Parallel()
 	in, m := start(t)
-	poor := journal.Charge{Amount: 100, Currency: journal.Currency, Source: journal.Poor,
-		Destination: journal.World}
+	poor := journal.Charge{
+		Amount: 100, Currency: journal.Currency, Source: journal.Poor,
+		Destination: journal.World,
+	}
 	for _, charge := range []struct {
 		key    string
 		charge journal.Charge

@@ -164,8 +164,10 @@ func TestTheAPISpeaksTLS(t *testing.T) {
 // version; 0 if none can be made.
 func served(url string, version uint16) int64 {
 	// any certificate
-	config := &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: version,
-		InsecureSkipVerify: true}
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS10, MaxVersion: version,
+		InsecureSkipVerify: true,
+	}
 	conn, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), config)
 	if err != nil {
 		return 0

@@ -146,8 +146,10 @@ func TestTheSpansOfAChargeLeadFromTheRequestToItsSQL(t *testing.T) {
 	}) {
 		statements = append(statements, attribute(span, "db.query.text"))
 	}
-	for _, want := range []string{"INSERT INTO idempotency_keys", "FOR NO KEY UPDATE",
-		"INSERT INTO payments", "COMMIT"} {
+	for _, want := range []string{
+		"INSERT INTO idempotency_keys", "FOR NO KEY UPDATE",
+		"INSERT INTO payments", "COMMIT",
+	} {
 		if !slices.ContainsFunc(statements, func(text string) bool {
 			return strings.Contains(text, want)
 		}) {
