@@ -12,8 +12,8 @@
 // the commit made of it. What that means for each of them is for the caller to say.
 //
 // The package knows nothing of what is committed. It is safe for one reason: an item is
-// handed back only after the commit function returned, and that function returns only
-// when the outcome of its batch is known.
+// handed back only after the commit function returned. If that function cannot find out
+// the outcome of its batch, it returns an error that says so.
 package groupcommit
 
 import (

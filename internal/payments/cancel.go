@@ -11,14 +11,12 @@ import (
 // Cancel frees the money that an authorized payment holds. It answers and replays like
 // Charge.
 func (s *Service) Cancel(ctx context.Context, caller Caller, paymentID uuid.UUID) (Reply, error) {
-	return s.do(ctx, newCancel(caller, paymentID), nil)
+	return s.do(ctx, newCancel(caller, paymentID))
 }
 
 func newCancel(caller Caller, paymentID uuid.UUID) *operation {
-	op := newOperation(caller, fingerprintOn(operationCancel, paymentID), operationCancel,
-		paymentID)
-	op.decide = func(st *state) decision { return decideCancel(st, &op.claim) }
-	return op
+	f := fingerprintOn(operationCancel, paymentID)
+	return newOperation(caller, f, operationCancel, paymentID, decideCancel)
 }
 
 // decideCancel frees what an authorization holds, and the payment's reference with it.

@@ -3,7 +3,6 @@ package payments
 import (
 	"context"
 	"errors"
-	"strconv"
 
 	"github.com/google/uuid"
 
@@ -21,7 +20,11 @@ type Capture struct {
 // Capture moves the money that an authorized payment holds, once. It answers and
 // replays like Charge.
 func (s *Service) Capture(ctx context.Context, caller Caller, capture Capture) (Reply, error) {
-	return s.do(ctx, newCapture(caller, capture), capture.check())
+	op := newCapture(caller, capture)
+	if err := capture.check(); err != nil {
+		return s.replayOrRefuse(ctx, op, err)
+	}
+	return s.do(ctx, op)
 }
 
 func (c *Capture) check() error {
@@ -33,17 +36,10 @@ func (c *Capture) check() error {
 func newCapture(caller Caller, capture Capture) *operation {
 	f := fingerprintOn(operationCapture, capture.PaymentID)
 	fingerprintAmount(f, capture.Amount)
-	op := newOperation(caller, f, operationCapture, capture.PaymentID)
-	op.decide = func(st *state) decision { return decideCapture(st, &op.claim, capture.Amount) }
-	return op
-}
-
-// fingerprintAmount tells an amount that is left out from one that is given, whatever
-// it is: the meaning of a missing one depends on the payment.
-func fingerprintAmount(f *idempotency.Fingerprinter, amount *int64) {
-	if amount != nil {
-		f.Text("amount", strconv.FormatInt(*amount, 10))
-	}
+	return newOperation(caller, f, operationCapture, capture.PaymentID,
+		func(st *state, claim *idempotency.Claim) decision {
+			return decideCapture(st, claim, capture.Amount)
+		})
 }
 
 // decideCapture moves the money that an authorization holds, or a part of it. The rest
@@ -66,7 +62,7 @@ func decideCapture(st *state, claim *idempotency.Claim, amount *int64) decision 
 	st.book.Release(payment.hold())
 	if err := st.book.Post(payment.journal(minor)); err != nil {
 		if !errors.Is(err, ledger.ErrBalanceTooLarge) {
-			panic(err) // what was held could be paid, so this is a bug: this capture alone fails
+			panic(err) // a bug, since held money can be paid: see decideCharge
 		}
 		if err := st.book.Place(payment.hold()); err != nil {
 			panic(err) // it was placed a moment ago

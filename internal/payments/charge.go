@@ -35,7 +35,11 @@ type Charge struct {
 // *validate.Error is a definite no. After any other error the same key finds out what
 // happened.
 func (s *Service) Charge(ctx context.Context, caller Caller, charge Charge) (Reply, error) {
-	return s.do(ctx, newCharge(caller, charge), charge.check())
+	op := newCharge(caller, charge)
+	if err := charge.check(); err != nil {
+		return s.replayOrRefuse(ctx, op, err)
+	}
+	return s.do(ctx, op)
 }
 
 // check finds what is wrong with the request by itself, whatever the books say.
@@ -60,13 +64,6 @@ func ValidReference(text string) bool {
 		utf8.RuneCountInString(text) <= referenceLengthMax
 }
 
-// requireAmount complains about an amount that no payment can have; nil is all of it.
-func requireAmount(fields *validate.Fields, minor *int64) {
-	fields.Require(minor == nil || *minor > 0, "/amount", "must be at least 1")
-	fields.Require(minor == nil || *minor <= ledger.AmountMax, "/amount",
-		"must be at most 9007199254740991")
-}
-
 // fingerprint is the canonical form of the request. Never change what it writes for a
 // given Charge: stored fingerprints are for ever. A new field is left out when it has
 // its default, and so changes nothing for older requests.
@@ -86,9 +83,9 @@ func (c *Charge) fingerprint() idempotency.Fingerprint {
 	return f.Sum()
 }
 
-// newCharge makes the operation: what it claims, what it locks, how it is decided.
+// newCharge makes the operation: the rows that it claims and locks, and its decision.
 func newCharge(caller Caller, charge Charge) *operation {
-	op := &operation{
+	return &operation{
 		claim: idempotency.Claim{
 			Key:         caller.Key,
 			Operation:   operationCharge,
@@ -101,9 +98,10 @@ func newCharge(caller Caller, charge Charge) *operation {
 			{MerchantID: caller.Key.MerchantID, AccountID: charge.SourceAccount},
 			{MerchantID: caller.Key.MerchantID, AccountID: charge.DestinationAccount},
 		},
+		decide: func(st *state, claim *idempotency.Claim) decision {
+			return decideCharge(st, claim, &charge)
+		},
 	}
-	op.decide = func(st *state) decision { return decideCharge(st, &op.claim, &charge) }
-	return op
 }
 
 // decideCharge is pure: no I/O, and no clock but that of the state.
@@ -137,7 +135,7 @@ func decideCharge(st *state, claim *idempotency.Claim, charge *Charge) decision 
 	case errors.Is(err, ledger.ErrBalanceTooLarge):
 		return decision{refusal: refuseBalance()}
 	case err != nil:
-		panic(err) // the journal is wrong, which is a bug: this charge alone fails
+		panic(err) // a bug: groupcommit splits the batch until this charge fails alone
 	}
 	st.references.take(charge.Reference, payment)
 	return decision{payment: payment, event: "payment." + string(payment.Status)}

@@ -3,26 +3,32 @@
 // # One charge, word by word
 //
 // A request arrives under an idempotency key. It becomes an [operation]: one change of
-// money, with what it claims, what it locks, and how it decides. Operations that wait
-// at the same moment share one Postgres transaction (group commit), which has five
-// steps (transact.go):
+// money, the rows that it claims and locks, and the function that decides it. Operations
+// that wait at the same moment form a batch and share one Postgres transaction (group
+// commit). The transaction has five steps (transact.go):
 //
-//	1 claim   INSERT … ON CONFLICT DO NOTHING of each key; references likewise
+//	1 claim   each key: INSERT … ON CONFLICT DO NOTHING; references likewise
 //	2 lock    payments, then accounts: ORDER BY … FOR NO KEY UPDATE; then read the clock
 //	3 decide  pure functions, no I/O
 //	4 write   payments, entries, balances, events, answers
 //	5 COMMIT  and only then are the callers told
 //
-// An operation that got its key comes to a [decision]. The decision is a payment, a
-// decline or a refusal. A refusal is a "no" that leaves no trace (there is no such
-// account, the reference is taken): the claim is taken back in the same transaction,
-// and the key stays free. A decline is a "no" that is stored (the source cannot pay): a
-// retry must not succeed behind the back of a caller who was told no.
+// An operation that got its key comes to a [decision] on the [state], which is the locked
+// rows in memory. The decision is a payment, a decline or a refusal:
+//   - A refusal is a "no" that is not stored, for example: there is no such account. The
+//     claim is taken back in the same transaction, so the key is free again. (A key that
+//     belongs to another request is refused too, and stays as it was.)
+//   - A decline is a "no" that is stored and replayed: the source cannot pay. Otherwise a
+//     retry could succeed after the caller was told no.
 //
-// A payment and a decline have an answer: status, headers and bytes, as stored. A key
-// stands for a record: the fingerprint of its request, the payment, and the answer if
-// it is still kept. An operation whose key is taken gets that record. A [Reply] is an
+// A payment and a decline have an answer: status, headers and bytes, as stored. A taken
+// key stands for a record: the fingerprint of its request, the payment, and the answer
+// while it is kept. An operation whose key is taken gets that record. A [Reply] is an
 // answer on its way to one caller, fresh or replayed.
+//
+// An account's money that an authorized payment sets aside is held. A reference is the
+// caller's own name for a payment. A payment is live while it has moved money or may
+// still do so, and keeps its reference for that time.
 //
 // # Why a retry cannot charge twice
 //
@@ -37,15 +43,17 @@
 //
 // A lost acknowledgement of COMMIT changes nothing either. The service then does not
 // know whether it has charged. It runs the same operations under the same keys again.
-// If the COMMIT took effect, the claims are found with the ids of these very requests,
-// and the answers are read back. If it did not, this run charges. See
+// If the COMMIT took effect, the keys are taken, and the answers are read back. (A
+// record names the request that took its key. An answer to that very request is not
+// called a replay.) If the COMMIT did not take effect, this run charges. See
 // postgres.Committer.
 //
 // # Where to read on
 //
-// charge.go has the request, its checks, its fingerprint and its decision, in this
-// order. service.go hands the operation to the group commit and turns a record into a
-// reply. transact.go has the five steps. capture.go, cancel.go, expire.go and refund.go
-// are the other operations: they lock the row of their payment, and decide something
-// else. The SQL of each step stands in its own package.
+// charge.go has the request, its checks, its fingerprint and its decision. operation.go
+// has the operation and the state. service.go hands the operation to the group commit and
+// turns a record into a reply. transact.go has the five steps. references.go has the
+// names that are claimed beside the keys, and answer.go the answers. capture.go,
+// cancel.go, expire.go and refund.go are the other operations: they lock the row of their
+// payment, and decide something else.
 package payments

@@ -25,7 +25,7 @@ func (s *Service) ExpireAuthorizations(ctx context.Context, limit int) (int, err
 	var canceling errgroup.Group
 	for _, payment := range expired {
 		canceling.Go(func() error {
-			_, err := s.do(ctx, newExpire(payment), nil)
+			_, err := s.do(ctx, newExpire(payment))
 			if _, refused := errors.AsType[*Refusal](err); refused {
 				return nil // captured or canceled meanwhile
 			}
@@ -47,9 +47,7 @@ func newExpire(payment paymentRef) *operation {
 		RequestID: newID(),
 	}
 	f := fingerprintOn(operationExpire, payment.id)
-	op := newOperation(caller, f, operationExpire, payment.id)
-	op.decide = func(st *state) decision { return decideExpire(st, &op.claim) }
-	return op
+	return newOperation(caller, f, operationExpire, payment.id, decideExpire)
 }
 
 // decideExpire cancels an authorization whose time is over, by the database's clock.

@@ -2,17 +2,19 @@ package payments
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/validate"
 )
 
-// operation is one change of money under one key. It names beforehand everything that
-// its decision will look at, so that a whole batch can be claimed and locked together.
-// It decides in memory.
+// operation is one change of money under one key. It names in advance every row that its
+// decision needs, so that a whole batch can be claimed and locked together. Its decision
+// is made in memory.
 type operation struct {
 	claim     idempotency.Claim
 	reference string       // to claim; "" for none
@@ -20,20 +22,21 @@ type operation struct {
 	// existing: the claim's payment is there already. Its row is locked, and then the
 	// two accounts that the row names.
 	existing bool
-	decide   func(*state) decision
+	decide   func(*state, *idempotency.Claim) decision
 
-	request context.Context // of the caller, for tracing; it governs nothing
+	trace context.Context // of the caller's request; it governs nothing
 
-	// What came of it, written by the transaction that committed it: a record or a
+	// The result, written by the transaction that commits the operation: a record or a
 	// refusal.
 	record  *idempotency.Record // what the key stands for now
 	refusal *Refusal            // why the key is still free
 	clock   time.Time           // the database's, at that transaction
 }
 
-// newOperation is an operation on a payment that is there.
+// newOperation is an operation on an existing payment.
 func newOperation(
 	caller Caller, f *idempotency.Fingerprinter, name string, paymentID uuid.UUID,
+	decide func(*state, *idempotency.Claim) decision,
 ) *operation {
 	return &operation{
 		claim: idempotency.Claim{
@@ -44,6 +47,22 @@ func newOperation(
 			PaymentID:   paymentID,
 		},
 		existing: true,
+		decide:   decide,
+	}
+}
+
+// requireAmount complains about an amount that no payment can have; nil is all of it.
+func requireAmount(fields *validate.Fields, minor *int64) {
+	fields.Require(minor == nil || *minor > 0, "/amount", "must be at least 1")
+	fields.Require(minor == nil || *minor <= ledger.AmountMax, "/amount",
+		"must be at most 9007199254740991")
+}
+
+// fingerprintAmount tells a missing amount from every given one: what a missing one means
+// depends on the payment.
+func fingerprintAmount(f *idempotency.Fingerprinter, amount *int64) {
+	if amount != nil {
+		f.Text("amount", strconv.FormatInt(*amount, 10))
 	}
 }
 

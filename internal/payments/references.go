@@ -84,6 +84,7 @@ func (r *references) claim(q *pgx.Batch, operations []*operation) {
 	).Query(func(rows pgx.Rows) error { return collect(rows, r.rows) })
 }
 
+// referenceName is the name that the operation claims; its text is empty for none.
 func (op *operation) referenceName() reference {
 	return reference{op.claim.MerchantID, op.reference}
 }

@@ -51,7 +51,11 @@ type Refund struct {
 func (s *Service) Refund(
 	ctx context.Context, caller Caller, request RefundRequest,
 ) (Reply, error) {
-	return s.do(ctx, newRefund(caller, request), request.check())
+	op := newRefund(caller, request)
+	if err := request.check(); err != nil {
+		return s.replayOrRefuse(ctx, op, err)
+	}
+	return s.do(ctx, op)
 }
 
 func (r *RefundRequest) check() error {
@@ -65,10 +69,11 @@ func newRefund(caller Caller, request RefundRequest) *operation {
 	f := fingerprintOn(operationRefund, request.PaymentID)
 	fingerprintAmount(f, request.Amount)
 	f.Text("reason", request.Reason)
-	op := newOperation(caller, f, operationRefund, request.PaymentID)
 	id := newID()
-	op.decide = func(st *state) decision { return decideRefund(st, &op.claim, id, request) }
-	return op
+	return newOperation(caller, f, operationRefund, request.PaymentID,
+		func(st *state, claim *idempotency.Claim) decision {
+			return decideRefund(st, claim, id, request)
+		})
 }
 
 // decideRefund gives back what was captured, or a part of it. If the destination cannot
@@ -106,7 +111,7 @@ func decideRefund(
 	case errors.Is(err, ledger.ErrBalanceTooLarge):
 		return decision{refusal: refuseBalance()}
 	case err != nil:
-		panic(err) // the journal is wrong, which is a bug: this refund alone fails
+		panic(err) // a bug: see decideCharge
 	}
 	payment.AmountRefunded += minor
 	st.save(payment)

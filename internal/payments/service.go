@@ -95,25 +95,22 @@ type Reply struct {
 	PaymentID uuid.UUID
 }
 
-// do executes an operation under its key, or replays the answer of that key. broken is
-// what is wrong with the request by itself.
-func (s *Service) do(ctx context.Context, op *operation, broken error) (Reply, error) {
-	if broken != nil {
-		return s.replayOrRefuse(ctx, op, broken)
-	}
-	op.request = ctx
+// do executes an operation under its key, or replays the answer of that key.
+func (s *Service) do(ctx context.Context, op *operation) (Reply, error) {
+	op.trace = ctx
 	for {
-		committed, err := s.group.Do(ctx, op.claim.Key, op)
+		// The decided operation may be another caller's, who waited under the same key.
+		decided, err := s.group.Do(ctx, op.claim.Key, op)
 		switch {
 		case err != nil:
 			return Reply{}, translate(err)
-		case committed.refusal == nil:
-			return s.replyTo(op, committed.record, committed.clock)
-		case committed.claim.Fingerprint == op.claim.Fingerprint:
-			return Reply{}, committed.refusal
+		case decided.record != nil:
+			return s.replyTo(op, decided.record, decided.clock)
+		case decided.claim.Fingerprint == op.claim.Fingerprint:
+			return Reply{}, decided.refusal
 		}
-		// Another request came first under this key, and was refused. The key is free
-		// again, and that refusal says nothing about this request.
+		// Another request under this key was refused, so the key is free again. That refusal
+		// says nothing about this request: try again.
 	}
 }
 

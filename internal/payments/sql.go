@@ -53,7 +53,7 @@ func queueLockPayments(
 	return true
 }
 
-func queuePayments(q *pgx.Batch, created []*Payment) {
+func queuePayments(q *pgx.Batch, created []*Payment, at time.Time) {
 	if len(created) == 0 {
 		return
 	}
@@ -86,7 +86,7 @@ func queuePayments(q *pgx.Batch, created []*Payment) {
 			return unnest.Nullable(p.AuthorizedUntil)
 		}),
 		unnest.Column(created, func(p *Payment) string { return p.key }),
-		created[0].CreatedAt)
+		at)
 }
 
 // queueSavedPayments writes what an operation can change about a payment, each payment
@@ -111,7 +111,7 @@ func queueSavedPayments(q *pgx.Batch, saved map[paymentRef]*Payment) {
 		unnest.Column(payments, func(p *Payment) int64 { return p.Version }))
 }
 
-func queueRefunds(q *pgx.Batch, refunds []*Refund) {
+func queueRefunds(q *pgx.Batch, refunds []*Refund, at time.Time) {
 	if len(refunds) == 0 {
 		return
 	}
@@ -131,5 +131,5 @@ func queueRefunds(q *pgx.Batch, refunds []*Refund) {
 		unnest.Column(refunds, func(r *Refund) *string { return unnest.Nullable(r.DeclineCode) }),
 		unnest.Column(refunds, func(r *Refund) string { return r.Reason }),
 		unnest.Column(refunds, func(r *Refund) string { return r.key }),
-		refunds[0].CreatedAt)
+		at)
 }

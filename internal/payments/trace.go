@@ -17,7 +17,7 @@ func traced(trace Trace, next commit) commit {
 	return func(ctx context.Context, operations []*operation) (err error) {
 		requests := make([]context.Context, 0, len(operations))
 		for _, op := range operations {
-			requests = append(requests, op.request)
+			requests = append(requests, op.trace)
 		}
 		ctx, end := trace(ctx, requests)
 		defer func() { end(err) }()

@@ -16,17 +16,18 @@ import (
 )
 
 // transact commits a batch of operations, whose keys differ, in one transaction. It is
-// the only place where money moves. Steps 1 and 2 are one round trip, steps 4 and 5
-// another.
+// the only place where money moves. It is two round trips: steps 1 and 2, and steps 4 and
+// 5. A batch with a taken key, or with an operation on an existing payment, needs a third
+// between them.
 func (s *Service) transact(ctx context.Context, operations []*operation) error {
 	err := s.committer.Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 		b := s.newBatch(operations) // from nothing: after an unknown outcome this runs again
 		b.claim(tx.Batch())         // 1 keys, references
-		b.lock(tx.Batch())          // 2 payments, accounts; then the clock
+		b.lock(tx.Batch())          // 2 payments, else accounts and then the clock
 		if err := tx.Send(ctx); err != nil {
 			return fmt.Errorf("claiming and locking: %w", err)
 		}
-		if err := b.lookUp(ctx, tx); err != nil { // what is taken; most batches need nothing
+		if err := b.lookUp(ctx, tx); err != nil { // records of taken keys; 2 accounts of payments
 			return fmt.Errorf("looking up what is taken: %w", err)
 		}
 		b.decide()            // 3 pure functions, no I/O
@@ -42,9 +43,11 @@ func (s *Service) transact(ctx context.Context, operations []*operation) error {
 // batch is the state of one run of one transaction.
 type batch struct {
 	operations []*operation
-	claimed    map[uuid.UUID]bool                      // the request ids whose key is ours
-	taken      map[idempotency.Key]*idempotency.Record // what the other keys stand for
 	state      state
+
+	// These are filled by the round trip that follows.
+	claimed map[uuid.UUID]bool                      // the request ids whose key is ours
+	taken   map[idempotency.Key]*idempotency.Record // what the other keys stand for
 
 	// What was decided, to be written.
 	created  []*Payment
@@ -63,9 +66,11 @@ func (s *Service) newBatch(operations []*operation) *batch {
 	}}
 }
 
-// claim and lock wait for the rivals that hold what they want: always in the order
-// keys, references, payments, accounts, and each kind ascending. So transactions queue
-// up, and never wait for each other in a circle.
+// claim queues the claims of step 1.
+//
+// Locks are taken in one order: keys, references, payments, accounts, and each kind
+// ascending. So transactions queue up, and never wait for each other in a circle. Step 4
+// changes only rows that are locked or claimed by then, and adds rows under new ids.
 func (b *batch) claim(q *pgx.Batch) {
 	claims := make([]*idempotency.Claim, len(b.operations))
 	for i, op := range b.operations {
@@ -75,8 +80,8 @@ func (b *batch) claim(q *pgx.Batch) {
 	b.state.references.claim(q, b.operations)
 }
 
-// lock locks the payments of the batch. Their rows name more accounts, so with any of
-// them the accounts are locked in the next round trip.
+// lock queues the locks of step 2. The rows of payments name more accounts. So in a batch
+// with operations on existing payments, the accounts are locked in the next round trip.
 func (b *batch) lock(q *pgx.Batch) {
 	if queueLockPayments(q, b.operations, b.state.payments) {
 		return
@@ -113,21 +118,22 @@ func (b *batch) lockAccounts(q *pgx.Batch) {
 // transactions can do that.
 var errRecordMissing = errors.New("a key is taken, but its row cannot be found")
 
-// lookUp is another round trip, for what the first one brought up: what taken keys
-// stand for, who holds taken references, and the accounts of locked payments. It reads
-// in statements after the claims, because the claims waited for rivals whose rows only
-// a later statement sees.
+// lookUp makes a round trip between steps 2 and 3, if the batch needs one. It reads the
+// records of taken keys and the holders of taken references, and locks the accounts of
+// locked payments. Its statements come after the claims: a claim that waited for a rival
+// does not see the rival's row, but a later statement does.
 func (b *batch) lookUp(ctx context.Context, tx *postgres.Tx) error {
 	for _, payment := range b.state.payments {
 		b.state.references.load(payment)
 	}
 	keys, names := b.notClaimed()
-	if len(keys) == 0 && len(names) == 0 && b.state.book != nil {
+	accountsLocked := b.state.book != nil
+	if len(keys) == 0 && len(names) == 0 && accountsLocked {
 		return nil
 	}
 	b.taken = idempotency.QueueRecords(tx.Batch(), keys)
 	b.state.references.lookUp(tx.Batch(), names)
-	if b.state.book == nil {
+	if !accountsLocked {
 		b.lockAccounts(tx.Batch())
 	}
 	if err := tx.Send(ctx); err != nil {
@@ -173,7 +179,7 @@ func (b *batch) decide() {
 			op.record = b.taken[op.claim.Key]
 			continue
 		}
-		decided := op.decide(&b.state)
+		decided := op.decide(&b.state, &op.claim)
 		if decided.refusal != nil {
 			op.refusal = decided.refusal
 			b.released = append(b.released, &op.claim)
@@ -202,9 +208,9 @@ func (b *batch) keep(op *operation, decided decision) *idempotency.Record {
 
 // write queues everything that was decided. COMMIT goes with it in the same round trip.
 func (b *batch) write(q *pgx.Batch) {
-	queuePayments(q, b.created)
+	queuePayments(q, b.created, b.state.now)
 	queueSavedPayments(q, b.state.saved)
-	queueRefunds(q, b.refunds)
+	queueRefunds(q, b.refunds, b.state.now)
 	b.state.book.QueueWrite(q, b.state.now)
 	outbox.QueueInsert(q, b.events, b.state.now)
 	idempotency.QueueAnswers(q, b.answered, b.state.now)

@@ -61,8 +61,8 @@ func (c *Committer) Stats() CommitterStats {
 }
 
 // Unit is the work of one money transaction, which must end with tx.Commit. It may be
-// run several times, so it must begin from nothing each time. It must decide the same
-// way when it finds that its own earlier run took effect.
+// run several times, so it must begin from nothing each time. If an earlier run took
+// effect, the next run must find that out, and have no second effect.
 type Unit func(ctx context.Context, tx *Tx) error
 
 // Run runs the unit until it is committed, refused for its data, or ctx ends: then with
@@ -218,8 +218,8 @@ func (tx *Tx) judge(err error) outcome {
 	return unknown
 }
 
-// rollBack frees the transaction's locks at once. A connection that may be at fault is
-// closed instead.
+// rollBack frees the transaction's locks at once. It closes a connection that may be at
+// fault, or that does not roll back.
 func (tx *Tx) rollBack(result outcome) {
 	open := !tx.conn.IsClosed() && tx.conn.PgConn().TxStatus() != 'I'
 	if open && (result == refused || result == conflicted) {

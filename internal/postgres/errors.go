@@ -43,8 +43,8 @@ const (
 	unknown             // the COMMIT may have taken effect
 )
 
-// outcomeOf reads an error that the server reported in a transaction that is certainly
-// not committed. Codes are from the PostgreSQL manual, appendix A.
+// outcomeOf reads the error of a transaction that is certainly not committed: the unit's
+// own, the server's or the connection's. Codes are from the PostgreSQL manual, appendix A.
 func outcomeOf(err error) outcome {
 	if errors.Is(err, ErrAgain) {
 		return conflicted
