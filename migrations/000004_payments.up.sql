@@ -78,7 +78,7 @@ CREATE TRIGGER payments_claimed_by_key AFTER INSERT ON payments
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_payment_without_its_key();
 
 -- The state machine: the status of a payment, the operation that changes it, and the next status. ''
--- is a payment that does not exist yet. The trigger below refuses every other way,
+-- is a payment that does not exist yet. The trigger below refuses every other change of status,
 -- audit.i12_transitions_are_legal looks for one in the events, and docs/payment-states.md is drawn
 -- from it. (begin and settle are those of a card payment.)
 CREATE FUNCTION payment_transitions() RETURNS TABLE (from_status text, operation text, to_status text)

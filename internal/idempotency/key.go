@@ -33,7 +33,7 @@ type Key struct {
 var (
 	ErrKeyMissing = errors.New("the Idempotency-Key header is missing")
 	ErrKeyInvalid = errors.New(
-		"the Idempotency-Key header is not a string of 1 to 255 visible ASCII characters",
+		"the Idempotency-Key header is not a string of 1 to 255 printable ASCII characters",
 	)
 )
 

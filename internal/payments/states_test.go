@@ -37,7 +37,7 @@ func picture(transitions []transition) string {
 	b.WriteString("# The states of a payment\n\n" +
 		"Drawn from `payment_transitions` in [the " +
 		"schema](../migrations/000004_payments.up.sql), " +
-		"which refuses every other way, and from\n[states.go](../internal/payments/states.go). " +
+		"which refuses every other change of status, and from\n[states.go](../internal/payments/states.go). " +
 		"A test keeps this page true. `begin` and `settle` are those of card payments, which " +
 		"are " +
 		"not built yet.\n\n```mermaid\nstateDiagram-v2\n")
