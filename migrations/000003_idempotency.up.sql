@@ -81,7 +81,7 @@ COMMENT ON TABLE idempotency_reaper IS $$
 How far the deletion of old answers has come. With it the audit can tell an answer that was deleted
 from an answer that was never written.
 $$;
-COMMENT ON COLUMN idempotency_reaper.answers_before IS 'Every answer that was created before this moment is deleted.';
+COMMENT ON COLUMN idempotency_reaper.answers_before IS 'The reaper deletes answers that were created before this moment.';
 INSERT INTO idempotency_reaper (answers_before) VALUES ('-infinity');
 GRANT SELECT, UPDATE ON idempotency_reaper TO paymentsvc_app;
 
