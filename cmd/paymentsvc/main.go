@@ -26,7 +26,6 @@ type commands struct {
 	Charge    chargeCommand    `cmd:"" help:"Charge once, through the API, and retry as often as it takes."`
 	Audit     auditCommand     `cmd:"" help:"Check every invariant of the books; exit 1 if one is violated."`
 	Bench     benchCommand     `cmd:"" help:"Measure charges a second, beside pgbench doing the same writes."`
-	BenchLoad benchLoadCommand `cmd:"" hidden:"" help:"Generate load, as bench tells it."`
 
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the instance beside this command whether it is ready; exit 1 if not. For containers."`
 }

@@ -5,61 +5,44 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/lab/pgserver"
 )
 
-// LoadCommand is the command of paymentsvc that runs Generate.
-const LoadCommand = "bench-load"
-
-// Config says what to measure, and for how long.
+// Config is the load and the length of a run, as flags of the command line.
 type Config struct {
-	Program  string // paymentsvc itself: it is started again, to serve and to generate load
-	Onefile  string // the program of examples/onefile; empty: without it
-	Accounts int    // of the merchant who charges
-
-	// numbers of connections to the service; the first is the one for onefile and for
-	// prices
-	Connections []int
-	// numbers of clients of pgbench; the first is the one that ratios are taken to
-	Clients []int
-
-	Rounds   int           // each measures every contender once
-	Duration time.Duration // of a measurement
-	WarmUp   time.Duration // before each
-	Prices   bool          // also measure what each guarantee costs
-	// where the database lies meanwhile: on a disk; empty: among the temporary files
-	Scratch string
-	Commit  string // what Program was built from; empty: what it says itself
+	Seconds     float64 `help:"How long each measurement takes." default:"5"`
+	WarmUp      float64 `help:"Seconds before each that do not count." default:"1"`
+	Rounds      int     `help:"Measurements of everything; the report has medians." default:"3"`
+	Accounts    int     `help:"Accounts that charges move money between." default:"10000"`
+	Connections []int   `help:"Numbers of connections to the service." default:"64,256"`
+	Clients     []int   `help:"Numbers of clients of pgbench." default:"64,16"`
+	Prices      bool    `help:"Also measure the cost of each guarantee: keys, events and others."`
+	Onefile     string  `help:"Also measure this build of examples/onefile." placeholder:"PATH"`
+	Scratch     string  `help:"Directory of the database. (default: TMPDIR)" placeholder:"DIR"`
+	Commit      string  `help:"Name of this build in the report." placeholder:"NAME"`
 }
 
-const (
-	connectionsMax = 1000
-	clientsMax     = 150 // so that the server has connections left for everybody else
-)
-
 func (c Config) check() error {
-	var problems []error
-	require := func(ok bool, format string, args ...any) {
-		if !ok {
-			problems = append(problems, fmt.Errorf(format, args...))
+	between := func(name string, low, high int, values ...int) error {
+		if len(values) == 0 || slices.Min(values) < low || slices.Max(values) > high {
+			return fmt.Errorf("%s: %v is not from %d to %d", name, values, low, high)
 		}
+		return nil
 	}
-	require(c.Accounts >= 2 && c.Accounts <= accountsMax, "accounts: %d is not from 2 to %d",
-		c.Accounts, accountsMax)
-	require(len(c.Connections) > 0 && slices.Min(c.Connections) >= 1 &&
-		slices.Max(c.Connections) <= connectionsMax,
-		"connections: %v are not from 1 to %d", c.Connections, connectionsMax)
-	require(len(c.Clients) > 0 && slices.Min(c.Clients) >= 1 &&
-		slices.Max(c.Clients) <= clientsMax,
-		"clients: %v are not from 1 to %d", c.Clients, clientsMax)
-	require(c.Rounds >= 1, "rounds: %d is below 1", c.Rounds)
-	require(c.Duration >= 100*time.Millisecond, "the duration of a measurement: %v is below 100ms",
-		c.Duration)
-	require(c.WarmUp >= 0, "the warm-up: %v is below 0", c.WarmUp)
-	return errors.Join(problems...)
+	errs := []error{
+		between("accounts", 2, accountsMax, c.Accounts),
+		between("connections", 1, 1000, c.Connections...),
+		// the server has 200 connections for pgbench, the service and the checks
+		between("clients", 1, 150, c.Clients...),
+		between("rounds", 1, 1000, c.Rounds),
+	}
+	if c.Seconds < 0.1 || c.WarmUp < 0 {
+		errs = append(errs, fmt.Errorf("seconds: %v is below 0.1, or the warm-up %v is below 0",
+			c.Seconds, c.WarmUp))
+	}
+	return errors.Join(errs...)
 }
 
 // The contenders' names.
@@ -69,31 +52,22 @@ const (
 	onefileName    = "examples/onefile"
 )
 
-// rank is the order in which contenders are shown; they are measured in another, so
-// that rivals are neighbours.
-func rank(name string) int {
-	return slices.Index([]string{paymentsvcName, onefileName, pgbenchName}, name)
-}
-
 // contender is a subject under one load.
 type contender struct {
 	name string
-	load Load
+	load load
 	subject
 	server   *pgserver.Server
-	measured []Measurement
+	measured []Measurement // one of each round
 }
 
 func (c *contender) String() string {
-	return fmt.Sprintf("%s, %s, %s", c.name, connections(c.load.Connections), c.load.Pattern)
+	return fmt.Sprintf("%s, %d connections, %s", c.name, c.load.connections, c.load.pattern)
 }
 
-func connections(n int) string { return strconv.Itoa(n) + " connections" }
-
-// Run measures. Whatever happens, when it returns nothing of it is left: no process and
-// no data. Where that went wrong after everything was measured, there is a report
-// beside the error.
-func Run(ctx context.Context, c Config, progress *Progress) (_ *Report, err error) {
+// Run measures. When it returns, all its processes have ended and its data is removed,
+// even after an error. If only that failed, both a report and an error are returned.
+func Run(ctx context.Context, c Config, progress *Progress) (report *Report, err error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -101,14 +75,18 @@ func Run(ctx context.Context, c Config, progress *Progress) (_ *Report, err erro
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	report := &Report{
-		Machine: s.machine(),
+	defer func() {
+		progress.Say("removing the data")
+		err = errors.Join(err, s.close())
+	}()
+	report = &Report{
 		Settings: Settings{
-			Rounds: c.Rounds, Seconds: c.Duration.Seconds(), WarmUpSeconds: c.WarmUp.Seconds(),
-			Accounts:    c.Accounts,
+			Rounds: c.Rounds, Seconds: c.Seconds, WarmUpSeconds: c.WarmUp, Accounts: c.Accounts,
 			Connections: c.Connections[0], Clients: c.Clients[0],
 		},
+	}
+	if report.Machine, err = s.machine(); err != nil {
+		return nil, err
 	}
 	if err := s.compare(ctx, report, progress); err != nil {
 		return nil, err
@@ -121,11 +99,10 @@ func Run(ctx context.Context, c Config, progress *Progress) (_ *Report, err erro
 	return report, nil
 }
 
-// compare measures paymentsvc beside the others, and makes sure that the books are in
-// order afterwards.
+// compare measures paymentsvc beside the others, and then audits the books.
 func (s *site) compare(ctx context.Context, report *Report, progress *Progress) error {
 	progress.Say("starting a durable Postgres and the service")
-	server, err := s.startServer(ctx, "durable", durable)
+	server, err := s.startServer(ctx, pgserver.Options{DataDir: "durable", Durable: true})
 	if err != nil {
 		return err
 	}
@@ -133,17 +110,16 @@ func (s *site) compare(ctx context.Context, report *Report, progress *Progress) 
 	if err != nil {
 		return err
 	}
-	served, err := s.startPaymentsvc(ctx, books)
+	served, err := s.startService(ctx, books, []string{s.program, "serve"})
 	if err != nil {
 		return err
 	}
-	if s.answer, err = served.charge(ctx); err != nil {
+	if s.answer, err = served.chargeOnce(ctx); err != nil {
 		return err
 	}
 	var plain *service
-	var plainURL string
 	if s.config.Onefile != "" {
-		if plain, plainURL, err = s.startOnefile(ctx, server); err != nil {
+		if plain, err = s.startOnefile(ctx, books); err != nil {
 			return err
 		}
 	}
@@ -151,65 +127,52 @@ func (s *site) compare(ctx context.Context, report *Report, progress *Progress) 
 	if err := s.alternate(ctx, contenders, progress); err != nil {
 		return err
 	}
-	report.Results = results(contenders, s.config.Clients[0])
-	slices.SortStableFunc(report.Results, func(a, b Result) int {
-		return rank(a.Contender) - rank(b.Contender)
-	})
-	if peak, err := peakMemory(served.pid()); err == nil {
-		report.PeakMemoryBytes = &peak
-	}
+	report.Results = results(contenders)
+	report.PeakMemoryBytes = peakMemory(served.pid())
 	progress.Say("auditing the books")
-	if report.Books, err = books.verify(ctx, contenders); err != nil || plain == nil {
-		return err
-	}
-	return report.Books.verifyOnefile(ctx, plainURL, contenders)
+	report.Books, err = books.verify(ctx, contenders)
+	return err
 }
 
-// contenders are the subjects under every load, in the order in which they are
-// measured: rivals are neighbours.
+// contenders are the subjects under every load. There may be no onefile.
 func (s *site) contenders(
 	server *pgserver.Server, served *service, direct *pgbench, plain *service,
 ) (all []*contender) {
 	for _, pattern := range []Pattern{Uniform, Hot} {
-		add := func(name string, connections int, subject subject) {
-			load := s.load(pattern, connections)
-			all = append(all, &contender{name: name, load: load, subject: subject, server: server})
-		}
-		for i := range max(len(s.config.Connections), len(s.config.Clients)) {
-			if i < len(s.config.Connections) {
-				add(paymentsvcName, s.config.Connections[i], served)
-			}
-			if i < len(s.config.Clients) {
-				add(pgbenchName, s.config.Clients[i], direct)
+		add := func(name string, subject subject, connections ...int) {
+			for _, n := range connections {
+				all = append(all, &contender{
+					name: name, load: s.load(pattern, n), subject: subject, server: server,
+				})
 			}
 		}
+		add(paymentsvcName, served, s.config.Connections...)
 		if plain != nil {
-			add(onefileName, s.config.Connections[0], plain)
+			add(onefileName, plain, s.config.Connections[0])
 		}
+		add(pgbenchName, direct, s.config.Clients...)
 	}
 	return all
 }
 
-// alternate measures every contender once a round.
+// alternate measures every contender once in each round.
 func (s *site) alternate(ctx context.Context, contenders []*contender, progress *Progress) error {
-	progress.Begin(s.config.Rounds * len(contenders))
-	defer progress.End()
-	for round := range s.config.Rounds {
-		for _, c := range contenders {
-			progress.Step(fmt.Sprintf("round %d of %d: %v", round+1, s.config.Rounds, c))
-			if err := checkpoint(ctx, c.server.URL()); err != nil {
-				return err
-			}
-			measured, err := c.measure(ctx, &meter{postgres: c.server.PID()}, c.load)
-			if err != nil {
-				return fmt.Errorf("measuring %v: %w", c, err)
-			}
-			if measured.Charges == 0 {
-				return fmt.Errorf("measuring %v: it charged nothing in %v", c, s.config.Duration)
-			}
-			c.measured = append(c.measured, measured)
-			progress.Done(fmt.Sprintf("%v: %s/s", c, thousands(measured.RatePerSecond)))
+	total := s.config.Rounds * len(contenders)
+	progress.Step(0, total, "measuring")
+	for step := range total {
+		c := contenders[step%len(contenders)]
+		// A checkpoint writes the changes of earlier measurements to the disk.
+		if err := execute(ctx, c.server.URL(), `CHECKPOINT`); err != nil {
+			return err
 		}
+		measured, err := c.measure(ctx)
+		if err != nil {
+			return fmt.Errorf("measuring %v: %w", c, err)
+		}
+		c.measured = append(c.measured, measured)
+		progress.Step(step+1, total, fmt.Sprintf("%v: %s/s", c, thousands(measured.RatePerSecond)))
 	}
 	return nil
 }
+
+func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }

@@ -7,106 +7,78 @@ import (
 	"text/template"
 )
 
-// The chart is an SVG that stands by itself: in a README it is an image, which loads
-// nothing, and follows the reader's light or dark mode by its own style.
+// The chart is one SVG file without links, so a README can show it as an image. Its own
+// style follows the light or dark mode of the reader.
 //
 //go:embed chart.svg.tmpl
 var chartSource string
 
 var chartTemplate = template.Must(template.New("chart").Parse(chartSource))
 
+// chart is what the template draws. Sizes are in pixels. Y is the top of a group or of a
+// bar.
 type chart struct {
-	Width, Height         int
-	CardWidth, CardHeight int
-	Title, Subtitle       string
-	Texts                 []chartText
-	Bars                  []chartBar
+	Height   int
+	Subtitle string
+	Groups   []chartGroup
 }
 
-type chartText struct {
-	Class, Text string
-	X, Y        int
-	End         bool // X is where the text ends
+type chartGroup struct {
+	Y    int
+	Text string
+	Bars []chartBar
 }
 
 type chartBar struct {
-	Class               string
-	X, Y, Width, Height int
+	Y, Width            int
+	Class, Label, Value string
 }
 
-// Measures, in pixels.
 const (
-	chartWidth   = 880
-	chartLeft    = 24
-	chartLabels  = 250 // where labels end
-	chartBars    = 260 // where bars begin
-	chartBarMax  = 330 // the width of the longest bar
-	chartRow     = 26
-	chartBarThin = 16
+	chartTop    = 74
+	chartHead   = 30 // of a group, above its bars
+	chartRow    = 26 // from one bar to the next
+	chartBarMax = 330
 )
 
-// WriteChart draws the rates as bars.
-func (r *Report) WriteChart(w io.Writer) error {
-	c := chart{
-		Width: chartWidth,
-		Title: "Charges a second",
-		Subtitle: fmt.Sprintf(
-			"median of alternating rounds (%d); × is to pgbench -c %d, within a round; %s, %d "+
-				"cores, Postgres %s, %s",
-			r.Settings.Rounds, r.Settings.Clients, r.Machine.CPU, r.Machine.Cores,
-			r.Machine.Postgres, r.Machine.Date),
+// writeChart draws the rates as bars.
+func (r *Report) writeChart(w io.Writer) error {
+	fastest := 1.0
+	for _, result := range r.Results {
+		fastest = max(fastest, result.Median.RatePerSecond)
 	}
-	y := 74
+	y := chartTop
+	var groups []chartGroup
 	for _, pattern := range []Pattern{Uniform, Hot} {
-		y = c.addPattern(r, pattern, y)
-	}
-	c.Height = y + 16
-	c.CardWidth, c.CardHeight = c.Width-1, c.Height-1
-	return chartTemplate.Execute(w, c)
-}
-
-// addPattern draws the bars of one pattern below y, and returns where they end.
-func (c *chart) addPattern(r *Report, pattern Pattern, y int) int {
-	y += 20
-	c.Texts = append(c.Texts,
-		chartText{Class: "pattern", Text: r.describe(pattern), X: chartLeft, Y: y})
-	y += 10
-	for _, result := range r.Results {
-		if result.Pattern != pattern {
-			continue
+		group := chartGroup{Y: y, Text: r.describe(pattern)}
+		y += chartHead
+		for _, result := range r.Results {
+			if result.Pattern == pattern {
+				group.Bars = append(group.Bars, result.bar(y, fastest))
+				y += chartRow
+			}
 		}
-		m := result.Median
-		class := "theirs"
-		if result.Contender == paymentsvcName {
-			class = "ours"
-		}
-		width := max(1, int(chartBarMax*m.RatePerSecond/r.fastest()))
-		baseline := y + chartBarThin - 3
-		c.Bars = append(c.Bars,
-			chartBar{Class: class, X: chartBars, Y: y, Width: width, Height: chartBarThin})
-		c.Texts = append(c.Texts,
-			chartText{Class: "label", Text: result.shortLabel(), X: chartLabels, Y: baseline,
-				End: true},
-			chartText{Class: "value", X: chartBars + width + 8, Y: baseline,
-				Text: fmt.Sprintf("%s  (%s×), p99 %s ms",
-					thousands(m.RatePerSecond), decimal(result.RatioToPgbench, 1),
-					decimal(m.P99Millis, 1))})
-		y += chartRow
+		groups = append(groups, group)
 	}
-	return y
+	return chartTemplate.Execute(w, chart{
+		Height: y + 16,
+		Subtitle: fmt.Sprintf("median of alternating rounds (%d); × is to pgbench -c %d, "+
+			"within a round; %s, %d cores, Postgres %s, %s", r.Settings.Rounds, r.Settings.Clients,
+			r.Machine.CPU, r.Machine.Cores, r.Machine.Postgres, r.Machine.Date),
+		Groups: groups,
+	})
 }
 
-func (r *Report) fastest() (rate float64) {
-	for _, result := range r.Results {
-		rate = max(rate, result.Median.RatePerSecond)
+func (r *Result) bar(y int, fastest float64) chartBar {
+	m := r.Median
+	class := "theirs"
+	if r.Contender == paymentsvcName {
+		class = "ours"
 	}
-	return rate
-}
-
-// shortLabel fits beside a bar.
-func (r *Result) shortLabel() string {
-	if r.Contender == pgbenchName {
-		return fmt.Sprintf("pgbench -c %d", r.Connections)
+	return chartBar{
+		Y: y, Width: int(chartBarMax * m.RatePerSecond / fastest),
+		Class: class, Label: r.label("pgbench"),
+		Value: fmt.Sprintf("%s  (%.1f×), p99 %.1f ms",
+			thousands(m.RatePerSecond), r.RatioToPgbench, m.P99Millis),
 	}
-	return r.Contender + ", " + connections(r.Connections)
 }

@@ -4,6 +4,6 @@ package bench
 
 import "syscall"
 
-// childAttributes leave the child in our process group: only Linux can end it at our
-// death, so elsewhere Ctrl-C in a terminal should at least reach it too.
+// childAttributes leave the child in this process group. Only Linux can kill it at the
+// death of this process; elsewhere Ctrl-C in a terminal reaches it too.
 func childAttributes() *syscall.SysProcAttr { return nil }

@@ -1,30 +1,32 @@
 package bench
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"slices"
+	"math/rand/v2"
+	"net"
+	"os"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/go-json-experiment/json"
+	"golang.org/x/sync/errgroup"
 )
 
-// Pattern says which accounts a charge touches.
+// Pattern is the choice of accounts for a charge.
 type Pattern string
 
-// The patterns. Hot is where a transaction a charge ends: every one of them waits for
-// the same row.
+// The patterns. Hot is the worst case of one transaction for each charge: every
+// transaction waits for the same row.
 const (
 	Uniform Pattern = "uniform" // two of all accounts, at random
-	Hot     Pattern = "hot"     // one and the same account, and another at random
+	Hot     Pattern = "hot"     // the same account in every charge, and another at random
 )
 
-// Accounts are numbered, and their ids have five digits: all requests have one length,
-// and ids sort like numbers, which is what lets pgbench lock two accounts in one order.
+// Account ids are numbers of five digits. So all requests have one length, and pgbench
+// can lock two accounts in the order of their ids.
 const (
 	firstAccount = 10_000
 	accountsMax  = 90_000
@@ -32,149 +34,154 @@ const (
 
 func accountID(i int) string { return strconv.Itoa(firstAccount + i) }
 
-// Load is what the load generator is told to do. It reads it from its standard input,
-// as JSON.
-type Load struct {
-	Address     string  `json:"address"`
-	APIKey      string  `json:"api_key"`
-	Connections int     `json:"connections"`
-	Accounts    int     `json:"accounts"`
-	Pattern     Pattern `json:"pattern"`
-	WarmUp      seconds `json:"warm_up_seconds"`
-	Duration    seconds `json:"seconds"`
+// load is the load of one measurement.
+type load struct {
+	pattern               Pattern
+	connections, accounts int
+	warmUp, duration      time.Duration
 }
 
-// seconds is a time.Duration that JSON can hold.
-type seconds float64
-
-func (s seconds) duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }
-
-// outcome is what the load generator has seen. It is the last line that it prints, as
-// JSON.
-type outcome struct {
-	Made          int     `json:"made"`    // charges answered, from the first to the last
-	Charges       int     `json:"charges"` // of these, the ones answered within the window
-	WindowSeconds float64 `json:"window_seconds"`
-	P50Millis     float64 `json:"p50_ms"`
-	P99Millis     float64 `json:"p99_ms"`
+func (s *site) load(pattern Pattern, connections int) load {
+	c := s.config
+	return load{pattern, connections, c.Accounts, seconds(c.WarmUp), seconds(c.Seconds)}
 }
 
-// The load generator prints these lines at the two ends of the window, so that whoever
-// started it can read everybody's CPU time at these moments.
-const (
-	beginLine = "begin"
-	endLine   = "end"
-)
-
-// Generate is the load generator: it charges on all connections at once, each sending
-// its next charge when the last is answered, first for the warm-up and then for the
-// duration. It gives up at the first answer that is not what it should be, because
-// there is nothing to measure then.
-func Generate(ctx context.Context, in io.Reader, out io.Writer) error {
-	var load Load
-	if err := json.UnmarshalRead(in, &load); err != nil {
-		return fmt.Errorf("reading what load to generate: %w", err)
-	}
-	g := &generator{load: load}
-	clients, err := g.connect(ctx)
-	if err != nil {
-		return err
-	}
-	begin, end, err := g.run(ctx, clients, out)
-	if err != nil {
-		return err
-	}
-	return json.MarshalWrite(out, judge(clients, begin, end))
-}
-
-// generator runs the clients, a goroutine and a connection each.
-type generator struct {
-	load    Load
-	stopped atomic.Bool
-}
-
-func (g *generator) connect(ctx context.Context) ([]*client, error) {
-	clients := make([]*client, g.load.Connections)
+// charge charges over HTTP. Each connection sends its next charge after the answer to
+// the last. The first wrong answer ends the measurement.
+func (s *service) charge(ctx context.Context, l load, observe observer) ([]charge, error) {
+	clients := make([]*client, l.connections)
 	for i := range clients {
-		c, err := dial(ctx, g.load)
+		c, err := s.dial(ctx, l)
 		if err != nil {
 			return nil, err
 		}
+		defer c.close() //nolint:revive // for all clients, after the loop that uses them
 		clients[i] = c
 	}
-	return clients, nil
-}
-
-// run charges until the window is over, and returns when the last charge is answered.
-func (g *generator) run(
-	ctx context.Context, clients []*client, out io.Writer,
-) (begin, end time.Time, err error) {
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	var running sync.WaitGroup
-	defer running.Wait()
-	defer g.stopped.Store(true)
+	var stopped atomic.Bool
+	group, ctx := errgroup.WithContext(ctx)
 	for _, c := range clients {
-		running.Go(func() {
-			defer c.close()
-			if err := c.chargeUntil(&g.stopped); err != nil {
-				fail(err)
-			}
-		})
+		group.Go(func() error { return c.chargeUntil(&stopped) })
 	}
-	// A client that waits for an answer is woken by the end of its connection.
 	defer context.AfterFunc(ctx, func() {
 		for _, c := range clients {
-			c.close()
+			c.close() // wakes a client that waits for an answer
 		}
 	})()
-	if begin, err = g.announce(ctx, out, g.load.WarmUp.duration(), beginLine); err != nil {
-		return begin, end, err
+	observed := observe(ctx, os.Getpid())
+	stopped.Store(true)
+	if err := group.Wait(); err != nil {
+		return nil, err
 	}
-	if end, err = g.announce(ctx, out, g.load.Duration.duration(), endLine); err != nil {
-		return begin, end, err
-	}
-	g.stopped.Store(true)
-	running.Wait()
-	return begin, end, context.Cause(ctx)
-}
-
-// announce waits and then prints a line; it returns the moment of it.
-func (g *generator) announce(
-	ctx context.Context, out io.Writer, wait time.Duration, line string,
-) (time.Time, error) {
-	select {
-	case <-ctx.Done():
-		return time.Time{}, context.Cause(ctx)
-	case <-time.After(wait):
-	}
-	now := time.Now()
-	_, err := fmt.Fprintln(out, line)
-	return now, err
-}
-
-// judge counts what was answered within the window.
-func judge(clients []*client, begin, end time.Time) outcome {
-	made := 0
-	var latencies []time.Duration
+	var all []charge
 	for _, c := range clients {
-		made += len(c.answers)
-		for _, a := range c.answers {
-			if !a.at.Before(begin) && a.at.Before(end) {
-				latencies = append(latencies, a.took)
-			}
-		}
+		all = append(all, c.charges...)
 	}
-	return newOutcome(made, latencies, end.Sub(begin))
+	return all, observed
 }
 
-func newOutcome(made int, latencies []time.Duration, window time.Duration) outcome {
-	slices.Sort(latencies)
-	return outcome{
-		Made:          made,
-		Charges:       len(latencies),
-		WindowSeconds: window.Seconds(),
-		P50Millis:     millis(percentile(latencies, 50)),
-		P99Millis:     millis(percentile(latencies, 99)),
+// answerPatience is the time that an answer may take.
+const answerPatience = 30 * time.Second
+
+// Amounts have four digits.
+const amountMin, amountMax = 1000, 9999
+
+// client charges on one kept connection. It speaks the little HTTP/1.1 that this needs,
+// because it shares the cores with the service: the client of net/http uses about as
+// much CPU time for a request as the whole service. Its http.ReadResponse alone doubles
+// the CPU time of this client.
+type client struct {
+	service *service
+	load    load
+	conn    net.Conn
+	reader  *bufio.Reader
+	request []byte // its memory is used again, and that of head
+	head    []byte // of the last answer
+	charges []charge
+}
+
+func (s *service) dial(ctx context.Context, l load) (*client, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.address)
+	if err != nil {
+		return nil, fmt.Errorf("connecting: %w", err)
 	}
+	return &client{service: s, load: l, conn: conn, reader: bufio.NewReader(conn)}, nil
+}
+
+func (c *client) close() { _ = c.conn.Close() }
+
+// chargeUntil charges, one after the other.
+func (c *client) chargeUntil(stopped *atomic.Bool) error {
+	for !stopped.Load() {
+		sent := time.Now()
+		if _, err := c.charge(); err != nil {
+			return fmt.Errorf("charging: %w", err)
+		}
+		now := time.Now()
+		c.charges = append(c.charges, charge{at: now, took: now.Sub(sent)})
+	}
+	return nil
+}
+
+// charge makes one charge and returns the body of its answer.
+func (c *client) charge() ([]byte, error) {
+	amount := amountMin + rand.IntN(amountMax-amountMin+1)
+	source, destination := c.accounts()
+	body := fmt.Sprintf(
+		`{"amount":%d,"currency":"USD","source_account":"%s","destination_account":"%s"}`,
+		amount, accountID(source), accountID(destination))
+	c.request = fmt.Appendf(c.request[:0],
+		"POST /payments HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
+			"Content-Type: application/json\r\nIdempotency-Key: %016x%016x\r\n"+
+			"Content-Length: %d\r\n\r\n%s",
+		c.service.address, c.service.apiKey, rand.Uint64(), rand.Uint64(), len(body), body)
+	if err := c.conn.SetDeadline(time.Now().Add(answerPatience)); err != nil {
+		return nil, err
+	}
+	if _, err := c.conn.Write(c.request); err != nil {
+		return nil, err
+	}
+	return c.answerTo(amount)
+}
+
+// accounts chooses the two accounts of a charge.
+func (c *client) accounts() (source, destination int) {
+	if c.load.pattern == Uniform {
+		source = rand.IntN(c.load.accounts)
+	}
+	destination = rand.IntN(c.load.accounts - 1)
+	if destination >= source {
+		destination++
+	}
+	if rand.IntN(2) == 0 {
+		return destination, source
+	}
+	return source, destination
+}
+
+// answerTo reads the answer to a charge of this amount. Only a fresh answer that says
+// "created" for the amount is accepted. The body is valid until the next charge.
+func (c *client) answerTo(amount int) ([]byte, error) {
+	c.head = c.head[:0]
+	for !bytes.HasSuffix(c.head, []byte("\r\n\r\n")) {
+		line, err := c.reader.ReadSlice('\n')
+		if err != nil {
+			return nil, fmt.Errorf("reading an answer: %w", err)
+		}
+		c.head = append(c.head, line...)
+	}
+	_, rest, _ := bytes.Cut(c.head, []byte("\r\nContent-Length: "))
+	digits, _, _ := bytes.Cut(rest, []byte("\r\n"))
+	length, _ := strconv.Atoi(string(digits))
+	body, err := c.reader.Peek(length)
+	if err != nil {
+		return nil, fmt.Errorf("reading an answer of %d bytes: %w", length, err)
+	}
+	if !bytes.HasPrefix(c.head, []byte("HTTP/1.1 201 ")) ||
+		bytes.Contains(c.head, []byte("\r\nIdempotent-Replayed: ")) ||
+		!bytes.Contains(body, fmt.Appendf(nil, `"amount":%d,`, amount)) {
+		return nil, fmt.Errorf("a charge of %d was answered %s%s", amount, c.head, body)
+	}
+	_, err = c.reader.Discard(length)
+	return body, err
 }

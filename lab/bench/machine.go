@@ -3,139 +3,94 @@ package bench
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"regexp"
 	"runtime"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
-// Machine is where and when something was measured, and what.
+// Machine is the machine, the versions and the date of a run.
 type Machine struct {
-	CPU         string   `json:"cpu"`
-	Cores       int      `json:"cores"`
-	MemoryBytes int64    `json:"memory_bytes,omitzero"`
-	FsyncMicros float64  `json:"fsync_us"` // a small write and its fsync where the data lies
-	OS          string   `json:"os"`
-	Go          string   `json:"go"`
-	Postgres    string   `json:"postgres"`
-	Commit      string   `json:"commit"`
-	Date        string   `json:"date"`
-	Runtime     []string `json:"runtime,omitzero"` // settings such as GOGC, where they are set
+	CPU         string  `json:"cpu"`
+	Cores       int     `json:"cores"`
+	MemoryBytes uint64  `json:"memory_bytes,omitzero"`
+	FsyncMicros float64 `json:"fsync_us"` // a small write and its fsync, beside the data
+	OS          string  `json:"os"`
+	Go          string  `json:"go"`
+	Postgres    string  `json:"postgres"`
+	Commit      string  `json:"commit"`
+	Date        string  `json:"date"`
 }
 
-func (s *site) machine() Machine {
-	m := Machine{
+func (s *site) machine() (Machine, error) {
+	fsync, err := fsyncMicros(s.dir)
+	build, _ := debug.ReadBuildInfo()
+	return Machine{
 		CPU:         cpuModel(),
 		Cores:       runtime.NumCPU(),
 		MemoryBytes: memorySize(),
-		FsyncMicros: float64(s.fsync.Microseconds()),
+		FsyncMicros: fsync,
 		OS:          runtime.GOOS + "/" + runtime.GOARCH,
 		Go:          runtime.Version(),
 		Postgres:    s.binaries.Version(),
-		Commit:      cmp.Or(s.config.Commit, commit()),
+		Commit:      cmp.Or(s.config.Commit, build.Main.Version),
 		Date:        time.Now().UTC().Format(time.DateOnly),
-	}
-	for _, name := range runtimeSettings {
-		if value, set := os.LookupEnv(name); set {
-			m.Runtime = append(m.Runtime, name+"="+value)
-		}
-	}
-	return m
+	}, err
 }
 
-func (m *Machine) write(w io.Writer) {
+func (m Machine) String() string {
 	memory := unknown
 	if m.MemoryBytes > 0 {
-		memory = decimal(float64(m.MemoryBytes)/(1<<30), 0) + " GiB"
+		memory = fmt.Sprintf("%.0f GiB", float64(m.MemoryBytes)/(1<<30))
 	}
-	_, _ = fmt.Fprintf(w,
-		"%s, %d cores, %s memory, fsync %s ms; %s, %s, Postgres %s; commit %s; %s%s\n",
-		m.CPU, m.Cores, memory, decimal(m.FsyncMicros/1000, 2), m.OS, m.Go, m.Postgres, m.Commit,
-		m.Date,
-		strings.Join(append([]string{""}, m.Runtime...), "; "))
+	return fmt.Sprintf("%s, %d cores, %s memory, fsync %.2f ms; "+
+		"%s, %s, Postgres %s; commit %s; %s", m.CPU, m.Cores, memory, m.FsyncMicros/1000,
+		m.OS, m.Go, m.Postgres, m.Commit, m.Date)
 }
 
+var modelName = regexp.MustCompile(`model name\s*: (.+)`)
+
 func cpuModel() string {
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(text)) {
-			if name, value, ok := strings.Cut(line, ":"); ok &&
-				strings.TrimSpace(name) == "model name" {
-				return strings.TrimSpace(value)
-			}
-		}
-	}
-	if model := sysctl("machdep.cpu.brand_string"); model != "" {
-		return model
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	if match := modelName.FindSubmatch(text); match != nil {
+		return string(match[1])
 	}
 	return "CPU of unknown model"
 }
 
-// memorySize is in bytes; 0 is unknown.
-func memorySize() int64 {
-	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
-		kilobytes, _ := procField(string(text), "MemTotal")
-		return kilobytes << 10
+// memorySize is in bytes; 0: unknown.
+func memorySize() uint64 {
+	proc, _ := procfs.NewDefaultFS()
+	memory, err := proc.Meminfo()
+	if err != nil || memory.MemTotalBytes == nil {
+		return 0
 	}
-	bytes, _ := strconv.ParseInt(sysctl("hw.memsize"), 10, 64)
-	return bytes
+	return *memory.MemTotalBytes
 }
 
-// sysctl asks macOS.
-func sysctl(name string) string {
-	value, err := exec.Command("sysctl", "-n", name).Output()
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(value))
-}
-
-// commit is what this program was built from.
-func commit() string {
-	info, _ := debug.ReadBuildInfo()
-	settings := map[string]string{}
-	if info != nil {
-		for _, s := range info.Settings {
-			settings[s.Key] = s.Value
-		}
-	}
-	revision := settings["vcs.revision"]
-	if revision == "" {
-		return unknown
-	}
-	revision = revision[:min(len(revision), 12)]
-	if settings["vcs.modified"] == "true" {
-		revision += " with changes"
-	}
-	return revision
-}
-
-// fsyncTime is how long it takes to write a little and have it on the disk: the median
-// of some tries. It tells whether the disk is one: in memory it is next to nothing, and
-// so would be the price of durability.
-func fsyncTime(dir string) (_ time.Duration, err error) {
-	path := filepath.Join(dir, "fsync")
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+// fsyncMicros is the median time of a small write and its fsync. In a directory that
+// lies in memory it is nearly 0, and so is the price of durability.
+func fsyncMicros(dir string) (float64, error) {
+	file, err := os.CreateTemp(dir, "fsync-")
 	if err != nil {
 		return 0, fmt.Errorf("trying the disk: %w", err)
 	}
-	defer os.Remove(path) //nolint:errcheck // the directory is removed with all that is in it
-	defer file.Close()    //nolint:errcheck // every write was synced
+	defer file.Close() //nolint:errcheck // every write was synced
+	page := make([]byte, 8<<10)
 	const tries = 50
 	took := make([]float64, tries)
 	for i := range took {
 		began := time.Now()
-		if _, err := file.WriteString(strings.Repeat("x", 8<<10)); err != nil {
+		if _, err := file.Write(page); err != nil {
 			return 0, fmt.Errorf("trying the disk: %w", err)
 		}
 		if err := file.Sync(); err != nil {
 			return 0, fmt.Errorf("trying the disk: %w", err)
 		}
-		took[i] = float64(time.Since(began))
+		took[i] = float64(time.Since(began).Microseconds())
 	}
-	return time.Duration(median(took)), nil
+	return median(took), nil
 }

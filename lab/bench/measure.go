@@ -2,100 +2,164 @@ package bench
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
-// Measurement is one contender's result in one round.
+// Measurement is the result of one contender in one round.
 type Measurement struct {
 	RatePerSecond float64 `json:"rate_per_second"`
 	P50Millis     float64 `json:"p50_ms"`
 	P99Millis     float64 `json:"p99_ms"`
-	// CPU time a charge, in microseconds. Absent where it is not known, and where there
-	// is no such process.
-	PostgresMicros *float64 `json:"postgres_cpu_us,omitzero"`
-	ServiceMicros  *float64 `json:"service_cpu_us,omitzero"`
-	ClientMicros   *float64 `json:"client_cpu_us,omitzero"`
-	Charges        int      `json:"charges"` // that the rate counts
-	Made           int      `json:"made"`    // with those of the warm-up
+	// CPU time of a charge in microseconds; 0: unknown, or there is no such process
+	PostgresMicros float64 `json:"postgres_cpu_us,omitzero"`
+	ServiceMicros  float64 `json:"service_cpu_us,omitzero"`
+	ClientMicros   float64 `json:"client_cpu_us,omitzero"`
+	Charges        int     `json:"charges"` // answered within the window
+	Made           int     `json:"made"`    // all, with those of the warm-up
 }
 
 // subject is something that can charge.
 type subject interface {
-	measure(ctx context.Context, m *meter, load Load) (Measurement, error)
+	// charge charges on all connections of the load until observe returns, and returns
+	// every charge. It calls observe when all connections are open, with the id of the
+	// process that generates the load.
+	charge(ctx context.Context, l load, observe observer) ([]charge, error)
+	// pid is the id of the service's process; 0: there is none
+	pid() int
 }
 
-// meter reads the CPU time of everybody who takes part.
-type meter struct {
-	postgres, service, client int // process ids; 0: there is none
+type observer func(ctx context.Context, clientPID int) error
+
+// charge is one charge that was answered.
+type charge struct {
+	at   time.Time // of the answer
+	took time.Duration
 }
 
-// reading is CPU time so far; nil is unknown.
-type reading struct{ postgres, service, client *time.Duration }
-
-func (m *meter) read() (r reading) {
-	known := func(pid int, read func(int) (time.Duration, error)) *time.Duration {
-		if pid == 0 {
-			return nil
-		}
-		used, err := read(pid)
-		if err != nil {
-			return nil
-		}
-		return &used
-	}
-	return reading{
-		postgres: known(m.postgres, cpuTimeWithChildren),
-		service:  known(m.service, cpuTime),
-		client:   known(m.client, cpuTime),
-	}
-}
-
-// window is what passed between two moments.
+// window is the time in which charges count, and the CPU seconds used in it.
 type window struct {
-	begin, end   time.Time
-	before, then reading
+	begin, end                time.Time
+	postgres, service, client float64
 }
 
-// over waits for the warm-up and then the duration, and reads at both ends of the
-// latter.
-func (m *meter) over(ctx context.Context, warmUp, duration time.Duration) (w window, err error) {
-	if err := sleep(ctx, warmUp); err != nil {
-		return w, err
+// measure charges for the warm-up and the duration. Only the duration counts.
+func (c *contender) measure(ctx context.Context) (Measurement, error) {
+	var w window
+	charges, err := c.charge(ctx, c.load, func(ctx context.Context, clientPID int) error {
+		if err := sleep(ctx, c.load.warmUp); err != nil {
+			return err
+		}
+		// The client may be this process. So its CPU time is read last and then first,
+		// without the work of reading the others.
+		w.postgres -= cpuSecondsOfFamily(c.server.PID())
+		w.service -= cpuSeconds(c.pid())
+		w.client -= cpuSeconds(clientPID)
+		w.begin = time.Now()
+		err := sleep(ctx, c.load.duration)
+		w.end = time.Now()
+		w.client += cpuSeconds(clientPID)
+		w.service += cpuSeconds(c.pid())
+		w.postgres += cpuSecondsOfFamily(c.server.PID())
+		return err
+	})
+	if err != nil {
+		return Measurement{}, err
 	}
-	w.begin, w.before = time.Now(), m.read()
-	if err := sleep(ctx, duration); err != nil {
-		return w, err
-	}
-	w.end, w.then = time.Now(), m.read()
-	return w, nil
+	return w.measurement(charges)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	case <-time.After(d):
 		return nil
 	}
 }
 
-// measurement divides by the charges.
-func (w window) measurement(o outcome) Measurement {
-	each := func(before, then *time.Duration) *float64 {
-		if before == nil || then == nil || o.Charges == 0 {
-			return nil
+// measurement counts the charges that were answered in the window.
+func (w window) measurement(charges []charge) (Measurement, error) {
+	var latencies []time.Duration
+	for _, c := range charges {
+		if !c.at.Before(w.begin) && c.at.Before(w.end) {
+			latencies = append(latencies, c.took)
 		}
-		micros := float64((*then - *before).Microseconds()) / float64(o.Charges)
-		return &micros
 	}
+	n := len(latencies)
+	if n == 0 {
+		return Measurement{}, fmt.Errorf("no charge within %v", w.end.Sub(w.begin))
+	}
+	slices.Sort(latencies)
 	return Measurement{
-		RatePerSecond:  float64(o.Charges) / o.WindowSeconds,
-		P50Millis:      o.P50Millis,
-		P99Millis:      o.P99Millis,
-		PostgresMicros: each(w.before.postgres, w.then.postgres),
-		ServiceMicros:  each(w.before.service, w.then.service),
-		ClientMicros:   each(w.before.client, w.then.client),
-		Charges:        o.Charges,
-		Made:           o.Made,
+		RatePerSecond:  float64(n) / w.end.Sub(w.begin).Seconds(),
+		P50Millis:      percentile(latencies, 50),
+		P99Millis:      percentile(latencies, 99),
+		PostgresMicros: w.postgres * 1e6 / float64(n),
+		ServiceMicros:  w.service * 1e6 / float64(n),
+		ClientMicros:   w.client * 1e6 / float64(n),
+		Charges:        n,
+		Made:           len(charges),
+	}, nil
+}
+
+// percentile is the smallest value that p percent of the sorted values do not exceed
+// (the nearest rank), in milliseconds.
+func percentile(sorted []time.Duration, p int) float64 {
+	rank := (len(sorted)*p + 99) / 100
+	return float64(sorted[rank-1].Microseconds()) / 1000
+}
+
+// median is the middle value, or the mean of the two in the middle.
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// CPU time and memory come from /proc. On systems without it they are 0, and the report
+// says that they are unknown.
+
+// cpuSeconds is the CPU time that a process has used so far, without its children.
+func cpuSeconds(pid int) float64 { return stat(pid).CPUTime() }
+
+func stat(pid int) procfs.ProcStat {
+	process, err := procfs.NewProc(pid)
+	if err != nil {
+		return procfs.ProcStat{}
 	}
+	stat, _ := process.Stat() // it may have ended
+	return stat
+}
+
+// clockTicks is the unit of times in /proc/PID/stat: a hundredth of a second on every
+// Linux that Go runs on.
+const clockTicks = 100
+
+// cpuSecondsOfFamily is the CPU time that a process and its children have used so far,
+// with the children that have ended. All processes of Postgres are children of the
+// postmaster, which waits for each.
+func cpuSecondsOfFamily(parent int) float64 {
+	family := stat(parent)
+	total := family.CPUTime() + float64(family.CUTime+family.CSTime)/clockTicks
+	processes, _ := procfs.AllProcs()
+	for _, process := range processes {
+		if child := stat(process.PID); child.PPID == parent {
+			total += child.CPUTime()
+		}
+	}
+	return total
+}
+
+// peakMemory is the most memory that the process has held at once, in bytes.
+func peakMemory(pid int) uint64 {
+	process, err := procfs.NewProc(pid)
+	if err != nil {
+		return 0
+	}
+	status, _ := process.NewStatus()
+	return status.VmHWM
 }

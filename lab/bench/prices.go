@@ -7,19 +7,19 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgserver"
 )
 
-// everything is the variant that the others are compared with.
+// everything is the variant to which the others are compared.
 const everything = "everything on"
 
-// variant is a charge with one guarantee left out. Each has a database of its own, so
-// that none finds larger tables than another. Their books are not audited: leaving out
-// a guarantee is what breaks them.
+// variant is a charge without one guarantee. Each variant has a database of its own, so
+// that all begin with tables of the same size. These books are not audited, because a
+// missing guarantee breaks them.
 type variant struct {
-	subject  string // paymentsvc or pgbench
-	name     string
-	without  string            // what pgbench.sql leaves out
-	settings map[string]string // of pgbench's sessions
-	disable  string            // SQL that disables triggers
-	server   durability
+	subject    string // paymentsvc or pgbench
+	name       string
+	without    string // left out of pgbench.sql
+	options    string // of pgbench's sessions
+	disable    string // SQL that disables triggers
+	notDurable bool   // on a server without fsync
 }
 
 const (
@@ -27,99 +27,83 @@ const (
 		ALTER TABLE idempotency_keys DISABLE TRIGGER USER;
 		ALTER TABLE payments DISABLE TRIGGER USER;
 		ALTER TABLE entries DISABLE TRIGGER USER`
-	// Without a key there is nothing that this trigger could find.
+	// without keys, this trigger would refuse every payment
 	disableKeyTrigger = `ALTER TABLE payments DISABLE TRIGGER payments_claimed_by_key`
 )
 
-// variants are what can be left out. The service itself has no switch for its
-// guarantees; what its database can be told is measured on the service, and the rest on
-// the same statements run by pgbench.
-func variants() []variant {
-	return []variant{
-		{subject: paymentsvcName, name: everything, server: durable},
-		{
-			subject: paymentsvcName, name: "without triggers", server: durable,
-			disable: disableTriggers,
-		},
-		{subject: paymentsvcName, name: "without durability (fsync off)", server: notDurable},
-		{subject: pgbenchName, name: everything, server: durable},
-		{
-			subject: pgbenchName, name: "without keys and answers", server: durable,
-			without: "keys", disable: disableKeyTrigger,
-		},
-		{subject: pgbenchName, name: "without events", server: durable, without: "events"},
-		{
-			subject: pgbenchName, name: "without triggers", server: durable,
-			disable: disableTriggers,
-		},
-		{
-			subject: pgbenchName, name: "without waiting for the disk (synchronous_commit off)",
-			server:   durable,
-			settings: map[string]string{"synchronous_commit": "off"},
-		},
-		{subject: pgbenchName, name: "without durability (fsync off)", server: notDurable},
-	}
+// variants are the guarantees that can be left out. The service has no switch for its
+// guarantees. Those of the database are measured on the service too. The others are
+// measured on the same statements in pgbench.
+var variants = []variant{
+	{subject: paymentsvcName, name: everything},
+	{subject: paymentsvcName, name: "without triggers", disable: disableTriggers},
+	{subject: paymentsvcName, name: "without durability (fsync off)", notDurable: true},
+	{subject: pgbenchName, name: everything},
+	{
+		subject: pgbenchName, name: "without keys and answers", without: "keys",
+		disable: disableKeyTrigger,
+	},
+	{subject: pgbenchName, name: "without events", without: "events"},
+	{subject: pgbenchName, name: "without triggers", disable: disableTriggers},
+	{
+		subject: pgbenchName, name: "without waiting for the disk (synchronous_commit off)",
+		options: "-c synchronous_commit=off",
+	},
+	{subject: pgbenchName, name: "without durability (fsync off)", notDurable: true},
 }
 
-// price measures what each guarantee costs, in rounds that alternate too, with the
-// first number of connections.
+// price measures the cost of each guarantee, with the first number of connections.
 func (s *site) price(ctx context.Context, report *Report, progress *Progress) error {
 	progress.Say("preparing to measure what each guarantee costs")
-	servers := map[durability]*pgserver.Server{}
-	for name, d := range map[string]durability{"prices-durable": durable,
-		"prices-forgetful": notDurable} {
-		server, err := s.startServer(ctx, name, d)
-		if err != nil {
-			return err
-		}
-		servers[d] = server
+	durable, err := s.startServer(ctx, pgserver.Options{DataDir: "prices-durable", Durable: true})
+	if err != nil {
+		return err
+	}
+	forgetful, err := s.startServer(ctx, pgserver.Options{DataDir: "prices-forgetful"})
+	if err != nil {
+		return err
 	}
 	var contenders []*contender
-	for i, v := range variants() {
-		server := servers[v.server]
-		subject, err := s.prepare(ctx, server, fmt.Sprintf("variant_%d", i), v)
-		if err != nil {
-			return fmt.Errorf("preparing %s %s: %w", v.subject, v.name, err)
+	for i, v := range variants {
+		c := &contender{
+			name:   v.subject + " " + v.name,
+			load:   s.load(Uniform, s.config.Connections[0]),
+			server: durable,
 		}
-		contenders = append(contenders, &contender{
-			name:    v.subject + " " + v.name,
-			load:    s.load(Uniform, s.config.Connections[0]),
-			subject: subject,
-			server:  server,
-		})
+		if v.notDurable {
+			c.server = forgetful
+		}
+		if c.subject, err = s.prepare(ctx, c.server, fmt.Sprintf("variant_%d", i), v); err != nil {
+			return fmt.Errorf("preparing %s: %w", c.name, err)
+		}
+		contenders = append(contenders, c)
 	}
 	if err := s.alternate(ctx, contenders, progress); err != nil {
 		return err
 	}
-	report.Prices = prices(variants(), contenders)
+	report.Prices = prices(contenders)
 	return nil
 }
 
-// prepare makes the variant's database, and starts its service.
+// prepare makes the database of a variant, and starts its service.
 func (s *site) prepare(
 	ctx context.Context, server *pgserver.Server, database string, v variant,
-) (subject, error) {
+) (prepared subject, err error) {
 	books, err := s.newBooks(ctx, server, database)
 	if err != nil {
 		return nil, err
 	}
-	var prepared subject
 	if v.subject == pgbenchName {
 		p := s.newPgbench(books)
-		p.without, p.settings = v.without, v.settings
+		p.without, p.options = v.without, v.options
 		prepared = p
 	} else {
-		var settings []string
-		if v.server == notDurable {
-			settings = append(settings, "ALLOW_DATA_LOSS=true")
-		}
-		if prepared, err = s.startPaymentsvc(ctx, books, settings...); err != nil {
-			return nil, err
-		}
+		prepared, err = s.startService(ctx, books, []string{s.program, "serve"},
+			fmt.Sprintf("ALLOW_DATA_LOSS=%t", v.notDurable))
 	}
-	if v.disable == "" {
-		return prepared, nil
+	if err != nil || v.disable == "" {
+		return prepared, err
 	}
-	// the service would not start without its triggers
+	// not earlier: the service does not start without its triggers
 	return prepared, execute(ctx, books.url, v.disable)
 }

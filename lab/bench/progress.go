@@ -7,58 +7,41 @@ import (
 	"strings"
 )
 
-// Progress tells a person how far a run is: as a bar where the output is a terminal,
-// and as a line a step elsewhere. One goroutine uses it.
+// Progress shows how far a run is: by a bar on a terminal, and by a line for each step
+// elsewhere. One goroutine uses it.
 type Progress struct {
-	out         io.Writer
-	terminal    bool
-	done, total int
+	out      io.Writer
+	terminal bool
 }
 
 // NewProgress writes to out.
 func NewProgress(out io.Writer) *Progress {
-	file, ok := out.(*os.File)
-	if !ok {
-		return &Progress{out: out}
+	p := &Progress{out: out}
+	if file, ok := out.(*os.File); ok {
+		info, err := file.Stat()
+		p.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
-	info, err := file.Stat()
-	return &Progress{out: out, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0}
+	return p
 }
+
+const clearLine = "\r\x1b[K" // removes a bar
 
 // Say writes a line.
-func (p *Progress) Say(text string) { p.print("%s…\n", text) }
-
-// Begin starts a bar of this many steps.
-func (p *Progress) Begin(total int) { p.done, p.total = 0, total }
-
-// Step says what is being done.
-func (p *Progress) Step(text string) {
+func (p *Progress) Say(text string) {
 	if p.terminal {
-		p.print("\r\x1b[K%s %s", p.bar(), text)
+		fmt.Fprint(p.out, clearLine)
 	}
+	fmt.Fprintf(p.out, "%s…\n", text)
 }
 
-// Done says what a step came to.
-func (p *Progress) Done(text string) {
-	p.done++
+// Step tells how many steps are done, and the result of the last one.
+func (p *Progress) Step(done, total int, result string) {
 	if !p.terminal {
-		p.print("%d/%d %s\n", p.done, p.total, text)
+		fmt.Fprintf(p.out, "%d/%d %s\n", done, total, result)
+		return
 	}
-}
-
-// End removes the bar.
-func (p *Progress) End() {
-	if p.terminal {
-		p.print("\r\x1b[K")
-	}
-}
-
-func (p *Progress) bar() string {
 	const width = 30
-	filled := width * p.done / max(p.total, 1)
-	return fmt.Sprintf("[%s%s] %d/%d", strings.Repeat("█", filled),
-		strings.Repeat("░", width-filled), p.done, p.total)
+	filled := width * done / total
+	fmt.Fprintf(p.out, "%s[%s%s] %d/%d %s", clearLine, strings.Repeat("█", filled),
+		strings.Repeat("░", width-filled), done, total, result)
 }
-
-// print has nobody to tell if the output is gone.
-func (p *Progress) print(format string, args ...any) { _, _ = fmt.Fprintf(p.out, format, args...) }

@@ -1,227 +1,167 @@
 package bench
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
+	"syscall"
 	"time"
-
-	"github.com/go-json-experiment/json"
-	"golang.org/x/sync/errgroup"
-)
-
-const (
-	startPatience    = 30 * time.Second // for a service to become ready
-	setUpConnections = 32               // for what is not measured
 )
 
 // service is a process that takes charges over HTTP: paymentsvc, or examples/onefile.
 type service struct {
 	*child
-	name    string
-	logPath string
 	address string
 	apiKey  string
-	program string // the load generator
-	http    *http.Client
 }
 
-// startService starts a service, whose log goes to a file: to read along would cost CPU
-// time. It returns when the log says where it listens.
-func startService(
-	ctx context.Context, name, scratch string, command *exec.Cmd, settings ...string,
-) (_ *service, err error) {
-	s := &service{
-		name:    name,
-		logPath: filepath.Join(scratch, name+".log"),
-		http:    &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: setUpConnections}},
-	}
-	log, err := os.OpenFile(s.logPath, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+// servingLine is the line that both programs log when they serve.
+var servingLine = regexp.MustCompile(`"msg":"serving","address":"([^"]+)"`)
+
+// startService starts a service, which ends with the site, and returns when it serves.
+// Its log goes to a file: to read along would cost CPU time.
+func (s *site) startService(
+	ctx context.Context, b books, command []string, settings ...string,
+) (*service, error) {
+	name := filepath.Base(command[0])
+	log, err := os.CreateTemp(s.dir, name+"-*.log")
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
-	defer log.Close() //nolint:errcheck // the service has its own, and it is the one who writes
-	command.Stdout, command.Stderr = log, log
-	if s.child, err = startChild(command, settings...); err != nil {
+	defer log.Close() //nolint:errcheck // the child has its own, and it is the one that writes
+	program := exec.Command(command[0], command[1:]...)
+	program.Stdout, program.Stderr = log, log
+	process, alive, err := startChild(ctx, program, append(settings, "DATABASE_URL="+b.url,
+		"LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "SHUTDOWN_DELAY=0s")...)
+	if err != nil {
 		return nil, err
 	}
-	if err := s.awaitAddress(ctx); err != nil {
-		s.kill()
-		return nil, fmt.Errorf("starting %s: %w%s", name, err, s.said())
+	s.onClose(func() error {
+		process.end(syscall.SIGTERM)
+		return nil
+	})
+	started := &service{child: process, apiKey: b.apiKey}
+	var text []byte
+	err = poll(alive, "its address", func() (_ bool, err error) {
+		text, err = os.ReadFile(log.Name())
+		match := servingLine.FindSubmatch(text)
+		if match != nil {
+			started.address = string(match[1])
+		}
+		return match != nil, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("starting %s: %w%s", name, err, said(text))
 	}
-	return s, nil
+	return started, nil
 }
 
-// addressPattern is an address of this machine, with a port that the system chose.
-var addressPattern = regexp.MustCompile(`(?:127\.0\.0\.1|\[::1?\]|localhost):(\d{2,5})`)
+// startOnefile starts examples/onefile, which has a schema of its own.
+func (s *site) startOnefile(ctx context.Context, b books) (*service, error) {
+	plain, err := s.startService(ctx, b, []string{s.config.Onefile})
+	if err != nil {
+		return nil, err
+	}
+	err = execute(ctx, b.url, `
+		INSERT INTO onefile.accounts (id, currency)
+		SELECT n::text, 'USD'
+		FROM generate_series($1::int, $2) AS n`,
+		firstAccount, firstAccount+s.config.Accounts-1)
+	if err != nil {
+		return nil, err
+	}
+	return plain, execute(ctx, b.url, `VACUUM ANALYZE onefile.accounts`)
+}
 
-// servingLine is what paymentsvc logs. Any other line may name the address of something
-// else, such as its admin listener.
-var servingLine = regexp.MustCompile(`"msg":"serving","address":"([^"]+)"`)
+// chargeOnce makes one charge, for its answer.
+func (s *service) chargeOnce(ctx context.Context) ([]byte, error) {
+	c, err := s.dial(ctx, load{accounts: 2})
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	return c.charge()
+}
 
-func (s *service) awaitAddress(ctx context.Context) error {
-	return s.poll(ctx, "waiting for the log to say where it listens", func() bool {
-		log, err := os.ReadFile(s.logPath)
-		if err != nil {
-			return false
+const (
+	startPatience = 30 * time.Second // for a child to become ready
+	endPatience   = 30 * time.Second // for a child to end; the service allows requests 25 s
+)
+
+// child is a process that does not outlive this one. On Linux that holds even if this
+// process is killed.
+type child struct {
+	command *exec.Cmd
+	ended   chan struct{} // closed after the process was waited for
+}
+
+// startChild starts a program with these settings ("NAME=value"). Other settings of this
+// process, such as DATABASE_URL, do not reach it. The context alive ends with the child.
+//
+// The kernel kills the child when the thread that forked it ends, and Go may end a
+// thread at any time. So a goroutine holds that thread for the life of the child.
+func startChild(
+	ctx context.Context, command *exec.Cmd, settings ...string,
+) (_ *child, alive context.Context, _ error) {
+	command.SysProcAttr = childAttributes()
+	command.Env = settings
+	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
+		command.Env = append(command.Env, name+"="+os.Getenv(name))
+	}
+	c := &child{command: command, ended: make(chan struct{})}
+	alive, end := context.WithCancelCause(ctx)
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := command.Start()
+		started <- err
+		if err == nil {
+			err = command.Wait()
+			close(c.ended)
 		}
-		if match := servingLine.FindSubmatch(log); match != nil {
-			s.address = string(match[1])
-		} else if match := addressPattern.FindSubmatch(log); match != nil &&
-			s.name != paymentsvcName {
-			s.address = "127.0.0.1:" + string(match[1])
-		}
-		return s.address != ""
-	})
+		end(fmt.Errorf("%s ended: %w", filepath.Base(command.Path), err))
+	}()
+	if err := <-started; err != nil {
+		return nil, nil, fmt.Errorf("starting %s: %w", filepath.Base(command.Path), err)
+	}
+	return c, alive, nil
 }
 
-// awaitReady waits until /readyz says yes.
-func (s *service) awaitReady(ctx context.Context) error {
-	return s.poll(ctx, "waiting for /readyz", func() bool {
-		status, _, err := s.do(ctx, http.MethodGet, "/readyz", "", nil)
-		return err == nil && status == http.StatusOK
-	})
+func (c *child) pid() int { return c.command.Process.Pid }
+
+// end signals the child and waits for its end. A slow child is killed.
+func (c *child) end(signal syscall.Signal) {
+	_ = c.command.Process.Signal(signal) // an error: it has ended
+	select {
+	case <-c.ended:
+	case <-time.After(endPatience):
+		_ = c.command.Process.Kill()
+		<-c.ended
+	}
 }
 
-func (s *service) poll(ctx context.Context, what string, done func() bool) error {
+// poll looks at a condition until it holds.
+func poll(ctx context.Context, what string, holds func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", what, ctx.Err())
-		case <-s.ended:
-			return fmt.Errorf("%s: it ended: %w", what, s.err)
-		case <-tick.C:
-		}
-	}
-	return nil
-}
-
-// said is the end of the service's log, for an error.
-func (s *service) said() string {
-	log, _ := os.ReadFile(s.logPath)
-	return said(log)
-}
-
-// do sends one request, which is not measured.
-func (s *service) do(
-	ctx context.Context, method, path, key string, body []byte,
-) (status int, answer []byte, err error) {
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+s.address+path,
-		bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	r.Header.Set("Authorization", "Bearer "+s.apiKey)
-	r.Header.Set("Content-Type", "application/json")
-	if key != "" {
-		r.Header.Set("Idempotency-Key", key)
-	}
-	response, err := s.http.Do(r)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer response.Body.Close()
-	answer, err = io.ReadAll(response.Body)
-	return response.StatusCode, answer, err
-}
-
-// putAccounts makes the accounts through the API, for a service whose tables are its
-// own business.
-func (s *service) putAccounts(ctx context.Context, n int) error {
-	defer s.http.CloseIdleConnections()
-	terms := []byte(`{"currency":"USD","overdraft_limit":null}`)
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(setUpConnections)
-	for i := range n {
-		group.Go(func() error {
-			status, answer, err := s.do(ctx, http.MethodPut, "/accounts/"+accountID(i), "", terms)
-			if err == nil && status != http.StatusCreated && status != http.StatusOK {
-				err = fmt.Errorf("it answered %d: %s", status, answer)
-			}
+	for {
+		if done, err := holds(); done || err != nil {
 			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return fmt.Errorf("making accounts of %s: %w%s", s.name, err, s.said())
-	}
-	return nil
-}
-
-// charge makes one charge, for its answer.
-func (s *service) charge(ctx context.Context) ([]byte, error) {
-	body := fmt.Appendf(nil,
-		`{"amount":%d,"currency":"USD","source_account":%q,"destination_account":%q}`,
-		amountMin, accountID(0), accountID(1))
-	status, answer, err := s.do(ctx, http.MethodPost, "/payments", strings.Repeat("0", keyLength),
-		body)
-	if err == nil && status != http.StatusCreated {
-		err = fmt.Errorf("it answered %d: %s", status, answer)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("charging once at %s: %w", s.name, err)
-	}
-	return answer, nil
-}
-
-// measure has the load generator charge, in a process of its own.
-func (s *service) measure(
-	ctx context.Context, m *meter, load Load,
-) (measured Measurement, err error) {
-	load.Address, load.APIKey = s.address, s.apiKey
-	task, err := json.Marshal(load)
-	if err != nil {
-		return measured, err
-	}
-	var complaints bytes.Buffer
-	command := exec.Command(s.program, LoadCommand)
-	command.Stdin, command.Stderr = bytes.NewReader(task), &complaints
-	stdout, in := io.Pipe()
-	command.Stdout = in
-	generator, err := startChild(command)
-	if err != nil {
-		return measured, err
-	}
-	defer context.AfterFunc(ctx, func() { _ = generator.command.Process.Kill() })()
-	go func() {
-		<-generator.ended
-		_ = in.Close()
-	}()
-	m.service, m.client = s.pid(), generator.pid()
-	seen, window, err := follow(stdout, m)
-	if err = errors.Join(err, ctx.Err()); err != nil {
-		generator.kill()
-		return measured, fmt.Errorf("generating load on %s: %w%s%s", s.name, err,
-			said(complaints.Bytes()), s.said())
-	}
-	return window.measurement(seen), generator.wait(ctx)
-}
-
-// follow reads what the load generator prints, and everybody's CPU time when it says
-// so.
-func follow(stdout io.Reader, m *meter) (seen outcome, w window, err error) {
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		switch line := lines.Text(); line {
-		case beginLine:
-			w.begin, w.before = time.Now(), m.read()
-		case endLine:
-			w.end, w.then = time.Now(), m.read()
-		default:
-			return seen, w, json.Unmarshal([]byte(line), &seen)
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return fmt.Errorf("waiting for %s: %w", what, err)
 		}
 	}
-	return seen, w, errors.Join(errors.New("the load generator ended early"), lines.Err())
+}
+
+// said quotes the end of a program's output, for an error.
+func said(output []byte) string {
+	const most = 2 << 10
+	return ". It said:\n" + strings.TrimSpace(string(output[max(0, len(output)-most):]))
 }

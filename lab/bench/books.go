@@ -1,0 +1,111 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/paymentsvc/paymentsvc/internal/audit"
+	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/lab/pgserver"
+	"github.com/paymentsvc/paymentsvc/migrations"
+)
+
+// books are a migrated database with two merchants, which have the same accounts. One
+// is charged through the service, the other by pgbench.
+type books struct {
+	url        string
+	apiKey     string // of the first merchant
+	pgbenching int64  // id of the second merchant
+}
+
+func (s *site) newBooks(
+	ctx context.Context, server *pgserver.Server, name string,
+) (b books, err error) {
+	if err := execute(ctx, server.URL(), `CREATE DATABASE `+name); err != nil {
+		return b, err
+	}
+	u, err := url.Parse(server.URL())
+	if err != nil {
+		return b, fmt.Errorf("reading the database URL: %w", err)
+	}
+	u.Path = "/" + name
+	b.url = u.String()
+	if err := migrations.Up(ctx, b.url); err != nil {
+		return b, err
+	}
+	pool, err := pgxpool.New(ctx, b.url)
+	if err != nil {
+		return b, fmt.Errorf("connecting: %w", err)
+	}
+	defer pool.Close()
+	if _, b.apiKey, err = merchants.Create(ctx, pool, paymentsvcName); err != nil {
+		return b, err
+	}
+	if b.pgbenching, _, err = merchants.Create(ctx, pool, pgbenchName); err != nil {
+		return b, err
+	}
+	_, err = pool.Exec(ctx, `
+		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit)
+		SELECT m.id, n::text, 'USD', NULL
+		FROM merchants m, generate_series($1::int, $2) AS n`,
+		firstAccount, firstAccount+s.config.Accounts-1)
+	if err != nil {
+		return b, fmt.Errorf("making accounts: %w", err)
+	}
+	_, err = pool.Exec(ctx, `VACUUM ANALYZE`)
+	return b, err
+}
+
+// Books are the books after the measurements. There is no report of books that are not
+// in order.
+type Books struct {
+	Charges  int `json:"charges"`  // answered
+	Payments int `json:"payments"` // found
+}
+
+// verify compares the charges that were answered with the payments in the database, and
+// runs the audit.
+func (b books) verify(ctx context.Context, contenders []*contender) (v Books, err error) {
+	made := map[string]int{paymentsvcName: 1} // chargeOnce
+	for _, c := range contenders {
+		for _, m := range c.measured {
+			made[c.name] += m.Made
+		}
+	}
+	return v, connected(ctx, b.url, func(conn *pgx.Conn) error {
+		for name, charges := range made {
+			counting, args := `
+				SELECT count(*)
+				FROM payments
+				JOIN merchants ON merchants.id = merchant_id
+				WHERE name = $1`, []any{name}
+			if name == onefileName {
+				counting, args = `SELECT count(*) FROM onefile.payments`, nil
+			}
+			var payments int
+			if err := conn.QueryRow(ctx, counting, args...).Scan(&payments); err != nil {
+				return fmt.Errorf("counting the payments of %s: %w", name, err)
+			}
+			if payments != charges {
+				return fmt.Errorf("%s answered %d charges, and there are %d payments", name,
+					charges, payments)
+			}
+			v.Charges += charges
+			v.Payments += payments
+		}
+		// the audit sorts all rows
+		if _, err := conn.Exec(ctx, `SET work_mem = '256MB'`); err != nil {
+			return fmt.Errorf("preparing the audit: %w", err)
+		}
+		violations, err := audit.Run(ctx, conn, 10)
+		for _, violation := range violations {
+			err = errors.Join(err, fmt.Errorf("the books are not in order: %v", violation))
+		}
+		return err
+	})
+}
