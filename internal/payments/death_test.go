@@ -39,7 +39,7 @@ func TestInstanceThatDiesBeforeItsCommitLeavesNothing(t *testing.T) {
 func statementsOf(t *testing.T, db *pgtest.DB, healthy *Service, c operationCase) (n int) {
 	t.Helper()
 	proxy := wire.Start(t, db.URL)
-	a, s := newAttempt(t, healthy, c), newHastyService(t, proxy.URL())
+	a, s := newAttempt(t, healthy, c), newLoneWorker(t, proxy.URL(), hasty)
 	caller := a.caller()
 	reply, err := a.request.send(t.Context(), s, caller)
 	a.wantDone(caller, reply, err)
@@ -55,7 +55,7 @@ func statementsOf(t *testing.T, db *pgtest.DB, healthy *Service, c operationCase
 func dieBefore(t *testing.T, db *pgtest.DB, a *attempt, n int) {
 	t.Helper()
 	proxy := wire.Start(t, db.URL)
-	s := newServiceWith(t, proxy.URL(), func(c *Config) { c.Timeout = 3 * time.Second })
+	s := newLoneWorker(t, proxy.URL(), func(c *Config) { c.Timeout = 3 * time.Second })
 	held := proxy.On(committers(wire.Any()).Nth(n), wire.HoldBefore)
 	ctx, leave := context.WithCancel(t.Context())
 	answered := make(chan struct{})

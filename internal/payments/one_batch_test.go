@@ -3,7 +3,6 @@ package payments
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -13,33 +12,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
-	"github.com/paymentsvc/paymentsvc/internal/ledger"
-	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
-
-// newServiceWith is an instance of the engine with one worker, as the test wants it.
-func newServiceWith(t *testing.T, url string, edit func(*Config)) *Service {
-	t.Helper()
-	options := postgres.Options{URL: url, GeneralSize: 4, MoneySize: 1}
-	pools, err := postgres.Open(context.Background(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := Config{
-		Pools: pools, Retention: time.Hour, AuthorizationLifetime: time.Hour,
-		Workers: 1, BatchSizeMax: 512, QueueSizeMax: 10_000, Timeout: 10 * time.Second,
-		Logger: slog.New(slog.DiscardHandler),
-	}
-	edit(&config)
-	s := New(config)
-	t.Cleanup(func() {
-		s.Close()
-		pools.Close()
-	})
-	return s
-}
 
 // gathering is an instance that the test can keep from its next batch. So the test
 // decides which operations share a transaction.
@@ -57,7 +32,7 @@ type gathering struct {
 func newGathering(t *testing.T, url string) *gathering {
 	t.Helper()
 	g := &gathering{t: t}
-	g.Service = newServiceWith(t, url, func(c *Config) {
+	g.Service = newLoneWorker(t, url, func(c *Config) {
 		c.Observer = groupcommit.Observer{Committed: g.committed}
 	})
 	g.plug = newMerchant(t, g.Service, map[string]int64{"a": 0})
@@ -265,8 +240,8 @@ func TestOneBatchOfManyIsManyBatchesOfOne(t *testing.T) {
 	one, many := pgtest.New(t), pgtest.New(t)
 	g, alone := newGathering(t, one.URL), newService(t, many.URL)
 	endAtOnce := func(c *Config) { c.AuthorizationLifetime = time.Microsecond }
-	hastyOne := newServiceWith(t, one.URL, endAtOnce)
-	hastyMany := newServiceWith(t, many.URL, endAtOnce)
+	hastyOne := newLoneWorker(t, one.URL, endAtOnce)
+	hastyMany := newLoneWorker(t, many.URL, endAtOnce)
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := drawSteps(rt)
 		together, paidTogether := newOpening(t, g.Service, hastyOne)
@@ -300,11 +275,7 @@ func TestOneBatchOfManyIsManyBatchesOfOne(t *testing.T) {
 
 func fundsOf(t testing.TB, s *Service, merchantID int64, id string) string {
 	t.Helper()
-	ref := ledger.Ref{MerchantID: merchantID, AccountID: id}
-	account, err := accountsOf(s).Get(context.Background(), ref)
-	if err != nil {
-		t.Fatal(err)
-	}
+	account := account(t, s, merchantID, id)
 	return fmt.Sprintf("%d with %d held", account.Posted, account.Held)
 }
 
