@@ -148,29 +148,6 @@ func TestTheNextProcessWaitsForAMigrationThatItsProcessLeftBehind(t *testing.T) 
 	wantSame(t, "after the orphan", describe(t, db.Pool), want)
 }
 
-func TestInstancesThatStartTogetherOnAnEmptyDatabaseMigrateItOnce(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	want := describe(t, db.Pool)
-	empty(t, db)
-	const instances = 8
-	start, results := make(chan struct{}), make(chan error, instances)
-	for range instances {
-		go func() {
-			<-start
-			results <- migrations.Up(t.Context(), db.URL)
-		}()
-	}
-	close(start)
-	for range instances {
-		if err := <-results; err != nil {
-			t.Errorf("an instance could not migrate: %v", err)
-		}
-	}
-	wantVersion(t, db, migrations.Latest)
-	wantSame(t, "migrated together", describe(t, db.Pool), want)
-}
-
 // Something of the operator's is in the way: a table for the way up, a view for the way
 // down.
 func TestARefusedMigrationLeavesTheVersionAsItWas(t *testing.T) {

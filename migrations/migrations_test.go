@@ -89,18 +89,6 @@ func TestForceRecordsAVersionAndRunsNothing(t *testing.T) {
 	}
 }
 
-// During a rolling deploy the newer release migrates while an instance of this one
-// starts.
-func TestASchemaOfANewerReleaseIsLeftAlone(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	execute(t, db.Pool, `INSERT INTO schema_versions (version) VALUES ($1)`, migrations.Latest+1)
-	want := describe(t, db.Pool)
-	up(t, db)
-	wantVersion(t, db, migrations.Latest+1)
-	wantSame(t, "a newer schema", describe(t, db.Pool), want)
-}
-
 // golang-migrate's own table is how such a database is recognised.
 func TestADatabaseOfADevelopmentVersionIsRefusedInOneSentence(t *testing.T) {
 	t.Parallel()

@@ -124,7 +124,6 @@ func TestKeyIdentifiesMerchantAndRights(t *testing.T) {
 	}
 }
 
-// SECURITY 6 and 7.
 func TestMalformedKeysAreRefusedWithoutAQuery(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -152,7 +151,7 @@ func TestMalformedKeysAreRefusedWithoutAQuery(t *testing.T) {
 	}
 }
 
-// SECURITY 7 and 10: the secret is compared with nothing. Its hash is looked up.
+// No code compares the secret: its hash is looked up.
 func TestDatabaseIsAskedForAHash(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -172,7 +171,7 @@ func TestDatabaseIsAskedForAHash(t *testing.T) {
 	}
 }
 
-// SECURITY 8: the stated number of seconds is CacheFor.
+// CacheFor is the documented time.
 func TestRevokedKeyIsRefusedInTime(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

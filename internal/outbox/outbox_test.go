@@ -2,7 +2,6 @@ package outbox_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
 	"github.com/paymentsvc/paymentsvc/lab/await"
@@ -89,68 +87,6 @@ func TestEventsAreKeptAsTheyWereSaidInTheirOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEvents(t, stored(t, db, "true"), said...)
-}
-
-func TestAnEventExistsOnlyIfItsChangeDoes(t *testing.T) {
-	t.Parallel()
-	undo := errors.New("the change is taken back")
-	for _, test := range []struct {
-		name   string
-		change func(ctx context.Context, tx pgx.Tx) error
-		wants  int // merchants, which stand for the change, and events
-	}{
-		{"both are committed", func(ctx context.Context, tx pgx.Tx) error {
-			return insert(ctx, tx, newEvent("payment.succeeded", `{}`))
-		}, 1},
-		{"the change is taken back", func(ctx context.Context, tx pgx.Tx) error {
-			return errors.Join(insert(ctx, tx, newEvent("payment.succeeded", `{}`)), undo)
-		}, 0},
-		{"the event is refused for its type", func(ctx context.Context, tx pgx.Tx) error {
-			return insert(ctx, tx, newEvent("payment.succeeded", `{}`),
-				newEvent("payment.lost", `{}`))
-		}, 0},
-		{"the event is refused for its data", func(ctx context.Context, tx pgx.Tx) error {
-			return insert(ctx, tx, newEvent("payment.succeeded", `{}`),
-				newEvent("payment.succeeded", `{`))
-		}, 0},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			db := pgtest.NewBroken(t)
-			err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error {
-				if _, err := tx.Exec(t.Context(),
-					`INSERT INTO merchants (id, name) VALUES (1, 'changed')`); err != nil {
-					return err
-				}
-				return test.change(t.Context(), tx)
-			})
-			if (err == nil) != (test.wants > 0) {
-				t.Errorf("the transaction ended with %v", err)
-			}
-			var changes int
-			if err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM merchants`).
-				Scan(&changes); err != nil {
-				t.Fatal(err)
-			}
-			if events := len(stored(t, db, "true")); changes != test.wants ||
-				events != test.wants {
-				t.Errorf("%d changes and %d events, want %d of each", changes, events, test.wants)
-			}
-		})
-	}
-}
-
-func TestOneEventIsNotKeptTwice(t *testing.T) {
-	t.Parallel()
-	db := pgtest.NewBroken(t)
-	event := newEvent("payment.succeeded", `{}`)
-	err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error {
-		return insert(t.Context(), tx, event, event)
-	})
-	if refused, ok := errors.AsType[*pgconn.PgError](err); !ok ||
-		refused.ConstraintName != "events_pkey" {
-		t.Errorf("got %v, want a refusal by events_pkey", err)
-	}
 }
 
 // An event that commits late has a lower number than others that were read before. A reader

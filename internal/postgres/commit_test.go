@@ -194,7 +194,6 @@ func TestARefusedUnitRunsOnceAndLeavesNothing(t *testing.T) {
 	}
 }
 
-// FAULTS 25.
 func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(){"panic": func() {
@@ -299,100 +298,4 @@ func holdConnection(t *testing.T, _ *pgtest.DB, pools *postgres.Pools) (undo fun
 		t.Fatal(err)
 	}
 	return conn.Release
-}
-
-// Each holds what the other wants, so the server ends one of them, which then runs
-// again. The test lets it do so when the other one is done: a survivor whose backend is
-// slow to wake up would find its row taken again, and the two would deadlock a second
-// time.
-func TestUnitsThatDeadlockBothSucceed(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	configure(t, superuser(t, db.AdminURL), "deadlock_timeout", "10ms")
-	execute(t, db.Pool, `INSERT INTO merchants (id, name) VALUES (1, 'one'), (2, 'two')`)
-	execute(t, db.Pool,
-		`INSERT INTO accounts (merchant_id, id, currency) VALUES (1, 'a', 'USD'), (1, 'b', 'USD')`)
-	const deposit = `UPDATE accounts SET held = held, name = name || $2 WHERE merchant_id = 1 AND id = $1`
-	met, survived := make(chan struct{}), make(chan struct{}, 2)
-	results, runs := make(chan error), make(chan string, 10)
-	for _, order := range [][2]string{{"a", "b"}, {"b", "a"}} {
-		c := newCommitter(open(t, db.URL))
-		go func() {
-			first := true
-			results <- run(t, c, func(ctx context.Context, tx *postgres.Tx) error {
-				runs <- order[0]
-				if !first && !received(ctx, survived) {
-					return errors.New("both units were ended, or one of them for something else")
-				}
-				if err := send(ctx, tx, deposit, order[0], "x"); err != nil {
-					return err
-				}
-				if first {
-					first = false
-					meet(met)
-				}
-				tx.Batch().Queue(deposit, order[1], "x")
-				err := tx.Commit(ctx)
-				if err == nil {
-					survived <- struct{}{}
-				}
-				return err
-			})
-		}()
-	}
-	for range 2 {
-		if err := <-results; err != nil {
-			t.Errorf("a unit failed: %v", err)
-		}
-	}
-	if len(runs) != 3 {
-		t.Errorf("the two units ran %d times, want 3: there was no deadlock, or both were ended",
-			len(runs))
-	}
-	if got := read[string](t, db.Pool,
-		`SELECT string_agg(name, ' ') FROM accounts`); got != "xx xx" {
-		t.Errorf("the accounts say %q; each unit should have written once on each", got)
-	}
-}
-
-// received waits for a value, and returns false if ctx ends first.
-func received(ctx context.Context, from <-chan struct{}) bool {
-	select {
-	case <-from:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// meet returns when two are there.
-func meet(met chan struct{}) {
-	select {
-	case met <- struct{}{}:
-	case <-met:
-	}
-}
-
-// FAULTS 13.
-func TestAUnitWhoseBackendIsTerminatedRunsAgainOnAnother(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	release := holdMerchant(t, db, nil)
-	pools := open(t, db.URL)
-	first := backendOf(t, db, pools.Money)
-	result := make(chan error, 1)
-	go func() { result <- run(t, newCommitter(pools), makeMerchant(1)) }()
-	awaitBlocked(t, db)
-	if !read[bool](t, superuser(t, db.AdminURL), `SELECT pg_terminate_backend($1)`, first) {
-		t.Fatal("the backend was not there")
-	}
-	await(t, "the unit waits on another connection", func() bool {
-		return read[bool](t, db.Pool, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
-			AND application_name = 'paymentsvc-money' AND wait_event_type = 'Lock' AND pid <> $1)`, first)
-	})
-	release()
-	if err := <-result; err != nil {
-		t.Errorf("got %v", err)
-	}
-	wantMerchants(t, db, "1")
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// FAULTS 16.
 func TestAServerThatMayLoseACommitIsRefusedByName(t *testing.T) {
 	t.Parallel()
 	c := pgtest.Durable(t, nil)
@@ -86,8 +85,7 @@ func alterLogin(what string) string {
 		END $$`
 }
 
-// FAULTS 18: found read-only by a connection that is there already, and by one that is
-// made then.
+// An open connection finds it, and so does a new one.
 func TestAReadOnlyDatabaseIsCalledThat(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -25,41 +22,6 @@ import (
 var hotTables = []string{
 	"accounts", "entries", "events", "idempotency_answers", "idempotency_keys",
 	"payment_references", "payments",
-}
-
-// DESIGN, pitfall 1: a plan that is made on empty tables that nobody has analysed is
-// kept until somebody does, and must not scan them whole until then.
-func TestTheStatementsOfAChargeLookRowsUpByKeyFromTheFirstChargeOn(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	pools := open(t, db.URL)
-	chargeInEveryWay(t, db, pools)
-	conn, err := pools.Money.Acquire(t.Context()) // the one that has charged
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Release()
-	touched := map[string]bool{}
-	for _, prepared := range statementsOf(t, conn.Conn()) {
-		plan := explain(t, conn.Conn(), prepared)
-		for _, scanned := range regexp.MustCompile(`Seq Scan on (\w+)`).
-			FindAllStringSubmatch(plan, -1) {
-			if slices.Contains(hotTables, scanned[1]) {
-				t.Errorf("scans %s whole:\n%s\n%s", scanned[1], prepared.text, plan)
-			}
-		}
-		for _, found := range regexp.MustCompile(`(Index|Bitmap Heap|Index Only) Scan.* on (\w+)`).
-			FindAllStringSubmatch(plan, -1) {
-			touched[found[2]] = true
-		}
-	}
-	for _, table := range []string{"accounts", "idempotency_answers", "idempotency_keys",
-		"payment_references"} {
-		if !touched[table] {
-			t.Errorf("no statement of a charge looked anything up in %s: this test has missed "+
-				"some", table)
-		}
-	}
 }
 
 // The same for the statements inside the triggers, which cannot be seen: the server
@@ -105,57 +67,6 @@ func scansOf(t *testing.T, db *pgtest.DB) scans {
 		t.Fatal(err)
 	}
 	return counted
-}
-
-type statement struct {
-	name, text string
-	parameters int
-}
-
-// statementsOf are those that the connection has prepared: all that it ever ran.
-func statementsOf(t *testing.T, conn *pgx.Conn) []statement {
-	t.Helper()
-	rows, err := conn.Query(t.Context(), `
-		SELECT name, statement, cardinality(parameter_types)
-		FROM pg_prepared_statements
-		WHERE statement ~ '^\s*(SELECT|INSERT|UPDATE|DELETE)'`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	statements, err := pgx.CollectRows(rows,
-		func(row pgx.CollectableRow) (s statement, err error) {
-			return s, row.Scan(&s.name, &s.text, &s.parameters)
-		})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return statements
-}
-
-// explain is the plan that the connection would use for any parameters.
-func explain(t *testing.T, conn *pgx.Conn, s statement) string {
-	t.Helper()
-	execute := `EXPLAIN EXECUTE ` + pgx.Identifier{s.name}.Sanitize()
-	if s.parameters > 0 {
-		execute += ` (` + strings.Repeat("NULL, ", s.parameters-1) + `NULL)`
-	}
-	rows, err := conn.Query(t.Context(), execute, pgx.QueryExecModeSimpleProtocol)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		t.Fatalf("%s: %v", s.text, err)
-	}
-	return strings.Join(lines, "\n")
-}
-
-func chargeInEveryWay(t *testing.T, db *pgtest.DB, pools *postgres.Pools) {
-	t.Helper()
-	prepareAccounts(t, db)
-	service := newService(t, pools)
-	chargeWith(t, service)
-	service.Close()
 }
 
 func prepareAccounts(t *testing.T, db *pgtest.DB) {
