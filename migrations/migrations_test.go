@@ -89,7 +89,7 @@ func TestForceRecordsAVersionAndRunsNothing(t *testing.T) {
 	}
 }
 
-// golang-migrate's own table is how such a database is recognised.
+// The own table of golang-migrate marks such a database.
 func TestADatabaseOfADevelopmentVersionIsRefusedInOneSentence(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -133,7 +133,7 @@ func TestAnUnreachableDatabaseIsCalledThatAndNoPasswordIsTold(t *testing.T) {
 	}
 }
 
-// closedPort is an address where nobody listens.
+// closedPort is an address without a listener.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -14,8 +14,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// words are SQL functions that make the rows of these tests short. Every id is a name of
-// up to 12 hexadecimal digits behind the same zeros: payment "c1" is
+// words are SQL functions that make the rows of these tests short. Every id is a name
+// of up to 12 hexadecimal digits behind the same zeros: payment "c1" is
 // 00000000-0000-7000-8000-0000000000c1, and its request is "ec1".
 const words = `
 CREATE FUNCTION named(name text) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
@@ -89,9 +89,9 @@ RETURNS void LANGUAGE sql AS $$
 $$;
 `
 
-// books are in order: payment f1 funds alice, c1 is a charge for order 7, d1 was declined
-// and a1 is authorized. Of 5a a part was captured. Refund 5b gave some of it back, and 5c
-// was declined.
+// books are in order: payment f1 funds alice, c1 is a charge for order 7, d1 was
+// declined and a1 is authorized. Of 5a a part was captured. Refund 5b gave some of it
+// back, and 5c was declined.
 const books = `
 INSERT INTO merchants (id, name) VALUES (1, 'one'), (2, 'two');
 INSERT INTO accounts (merchant_id, id, currency, overdraft_limit)
@@ -154,8 +154,8 @@ func superuser(t *testing.T, db *pgtest.DB) *pgx.Conn {
 	return admin
 }
 
-// afterBreaking runs the statements without triggers, audits the result, and rolls back.
-// It returns a line for each violation.
+// afterBreaking runs the statements without triggers, audits the result, and rolls
+// back. It returns a line for each violation.
 func afterBreaking(t *testing.T, admin *pgx.Conn, breaks string, limit int) []string {
 	t.Helper()
 	tx, err := admin.Begin(t.Context())

@@ -51,7 +51,8 @@ func TestAKeyIsReadAsTheDraftSays(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := idempotency.ParseKey(test.header)
 			if got != test.want || !errors.Is(err, test.err) {
-				t.Errorf("ParseKey(%q) = %q, %v; want %q, %v", test.header, got, err, test.want, test.err)
+				t.Errorf("ParseKey(%q) = %q, %v; want %q, %v",
+					test.header, got, err, test.want, test.err)
 			}
 		})
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 )
 
-func TestWhatAStoredRecordAnswers(t *testing.T) {
+func TestRecordAnswersItsOwnRequestUntilTheRetentionEnds(t *testing.T) {
 	const retention = time.Hour
 	at := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	own := idempotency.Fingerprint{Version: 1, Sum: [32]byte{1}}

@@ -49,7 +49,7 @@ func revoke(t *testing.T, db *pgtest.DB, apiKey string) {
 	}
 }
 
-func TestAMerchantsIDTellsNothingAndEveryJSONReaderKeepsIt(t *testing.T) {
+func TestMerchantIDIsRandomAndFitsJSON(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	var last int64

@@ -70,7 +70,7 @@ func TestChargeOfUnfitAccountsIsRefused(t *testing.T) {
 	}
 }
 
-func TestPaymentIDsAreReadAsTheyWereWritten(t *testing.T) {
+func TestPaymentIDsRoundTrip(t *testing.T) {
 	id := newID()
 	text := FormatID(id)
 	if got, err := ParseID(text); err != nil || got != id {

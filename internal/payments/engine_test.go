@@ -21,13 +21,14 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// newService is an instance of the engine on the database. The edits change its
-// configuration.
-func newService(t testing.TB, url string, edits ...func(*Config)) *Service {
+// newService is an instance of the engine on the database.
+func newService(t testing.TB, url string) *Service {
 	t.Helper()
-	return newServiceWithPool(t, postgres.Options{URL: url, GeneralSize: 4, MoneySize: 2}, edits...)
+	return newServiceWithPool(t, postgres.Options{URL: url, GeneralSize: 4, MoneySize: 2})
 }
 
+// newServiceWithPool has a worker for each money connection. The edits change its
+// configuration.
 func newServiceWithPool(
 	t testing.TB, options postgres.Options, edits ...func(*Config),
 ) *Service {
@@ -55,7 +56,8 @@ func newServiceWithPool(
 // newLoneWorker is an instance with one worker and one connection for money.
 func newLoneWorker(t testing.TB, url string, edits ...func(*Config)) *Service {
 	t.Helper()
-	return newServiceWithPool(t, postgres.Options{URL: url, GeneralSize: 4, MoneySize: 1}, edits...)
+	options := postgres.Options{URL: url, GeneralSize: 4, MoneySize: 1}
+	return newServiceWithPool(t, options, edits...)
 }
 
 // newMerchant makes a merchant with an unlimited account "world", and accounts with the
@@ -160,7 +162,7 @@ func drawCharge(t *rapid.T) Charge {
 // A run sends any operations in any order, under keys that are used again, to either of
 // two instances. Every answer is that of the model, and the audit finds nothing. There
 // are a thousand runs in ten databases.
-func TestTheEngineDoesWhatTheModelSays(t *testing.T) {
+func TestEngineFollowsTheModel(t *testing.T) {
 	t.Parallel()
 	for part := range 10 {
 		t.Run(fmt.Sprint("part ", part+1), func(t *testing.T) {

@@ -15,9 +15,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/wire"
 )
 
-// Each fault of this file hits one statement between the engine and Postgres. The promise
-// is the same after every fault: the caller gets the true result or "unknown", and the
-// same key ends in one operation.
+// Each fault of this file hits one statement between the engine and Postgres. The
+// promise is the same after every fault: the caller gets the true result or "unknown",
+// and the same key ends in one operation.
 
 // bench is an engine whose database connections go through a proxy, beside one whose
 // connections do not.
@@ -42,8 +42,8 @@ func newBench(t *testing.T) *bench {
 // committers are the connections that carry money transactions.
 func committers(m wire.Match) wire.Match { return m.From("paymentsvc-money") }
 
-// After a lost acknowledgement the service runs the same keys again. It must not take its
-// own claim for a rival's (docs/bugs.md, "own retry taken for a rival").
+// After a lost acknowledgement the service runs the same keys again. It must not take
+// its own claim for a rival's (docs/bugs.md, "own retry taken for a rival").
 func TestWhateverBecomesOfTheCommitTheOperationIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -102,8 +102,8 @@ func (b *bench) commits() (n int) {
 	return n
 }
 
-// A write outside the transaction would survive its failure (docs/bugs.md, "write outside
-// the transaction").
+// A write outside the transaction would survive its failure (docs/bugs.md, "write
+// outside the transaction").
 func TestWhicheverStatementFailsTheOperationIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	clean := newBench(t)

@@ -16,8 +16,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// gathering is an instance that the test can keep from its next batch. So the test
-// decides which operations share a transaction.
+// gathering is an instance whose next batch waits for the test. So the test decides
+// which operations share a transaction.
 type gathering struct {
 	*Service
 	t    *testing.T
@@ -48,7 +48,7 @@ func (g *gathering) committed(size int, _ time.Duration, _ error) {
 	defer g.gate.Unlock()
 }
 
-// together executes the operations in one transaction and in their order.
+// together executes the operations in one transaction, in the given order.
 func (g *gathering) together(operations []func()) {
 	g.t.Helper()
 	g.gate.Lock()
@@ -75,12 +75,12 @@ func (g *gathering) together(operations []func()) {
 	})
 }
 
-// step is an operation that may be about one of the payments that were made before.
+// step is an operation. It may change one of the payments that were made before.
 type step struct {
 	request
 	payment int    // which one
 	key     string // "": named after the step's position
-	want    string // what it must come to
+	want    string // its result
 }
 
 // send sends the step. The payments are those that were made before.
@@ -116,7 +116,7 @@ func (s step) keyAt(i int) string {
 	return s.key
 }
 
-// Each change sees the one before it, and the last state is the one that is written.
+// Each change sees the change before it, and the last state is written.
 func TestChangesOfOnePaymentInOneBatchFollowEachOther(t *testing.T) {
 	t.Parallel()
 	change := func(operation string, amount int64, want string) step {
@@ -194,8 +194,7 @@ func stateOf(t testing.TB, s *Service, merchantID int64, id uuid.UUID) string {
 		p.Status, p.AmountCaptured, p.AmountRefunded, p.Version)
 }
 
-// eventsOf are a payment's events in the order of the feed, each with the amount that
-// has moved.
+// eventsOf are a payment's events in the order of the feed, each with its amount.
 func eventsOf(t testing.TB, s *Service, merchantID int64, id uuid.UUID) (events string) {
 	t.Helper()
 	if err := s.pool.QueryRow(context.Background(), `
@@ -209,7 +208,7 @@ func eventsOf(t testing.TB, s *Service, merchantID int64, id uuid.UUID) (events 
 	return events
 }
 
-// opening is what a merchant has paid before. The last one is over at once.
+// opening are the payments that a merchant has already. The last one expires at once.
 var opening = []Charge{
 	{Amount: usd(12), SourceAccount: "a", DestinationAccount: "b"},
 	{
@@ -219,7 +218,7 @@ var opening = []Charge{
 	{Amount: usd(5), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true},
 }
 
-// newOpening makes a merchant with these payments. The second instance makes the last
+// newOpening makes a merchant with these payments. The instance hasty makes the last
 // one.
 func newOpening(t *testing.T, s, hasty *Service) (merchantID int64, paid []uuid.UUID) {
 	t.Helper()
@@ -279,8 +278,8 @@ func fundsOf(t testing.TB, s *Service, merchantID int64, id string) string {
 	return fmt.Sprintf("%d with %d held", account.Posted, account.Held)
 }
 
-// drawSteps draws operations of every kind that can share a batch: each under a key of
-// its own, and none that is refused before it gets there.
+// drawSteps draws operations that can share a batch: each has a key of its own, and
+// none breaks a rule that is checked before the batch.
 func drawSteps(t *rapid.T) (steps []step) {
 	seen := map[string]bool{}
 	for range rapid.IntRange(2, 12).Draw(t, "steps") {
@@ -293,7 +292,7 @@ func drawSteps(t *rapid.T) (steps []step) {
 }
 
 func drawStep(t *rapid.T) step {
-	const retry = "retry" // of what was paid before
+	const retry = "retry" // of a charge of the opening
 	operation := rapid.SampledFrom([]string{
 		operationCharge, operationCharge, operationCapture, operationCancel, operationExpire,
 		operationRefund, operationRefund, retry,

@@ -14,11 +14,11 @@ var (
 		AuthorizeOnly: true}
 )
 
-// operationCase is one operation of a caller, the payment that it needs first, and what
-// must be there after it was done exactly once.
+// operationCase is one operation of a caller, the payment that it needs first, and the
+// state after it was done exactly once.
 type operationCase struct {
 	name    string
-	to      *Charge // that made the payment which it changes; nil: it makes one
+	to      *Charge // makes the payment that it changes; nil: it makes one itself
 	request request
 	status  int    // of its answer
 	leaves  string // see attempt.state
@@ -30,8 +30,8 @@ var chargeCase = operationCase{
 	leaves: "succeeded, 7 captured, 0 refunded; a has 993 with 0 held, b has 7",
 }
 
-// operationCases are all that callers can do to money. Each is of a merchant whose
-// account a has 1000, and b nothing.
+// operationCases are all operations of callers. Account a of the merchant has 1000, and
+// b has nothing.
 var operationCases = []operationCase{
 	chargeCase,
 	{
@@ -56,11 +56,11 @@ var operationCases = []operationCase{
 	},
 }
 
-// attempt is the operation of a case, by a merchant of its own and ready to be done.
+// attempt is the operation of a case, with a merchant of its own.
 type attempt struct {
 	operationCase
 	merchant int64
-	healthy  *Service // an instance that nothing happens to
+	healthy  *Service // an instance without faults
 	t        *testing.T
 }
 
@@ -78,8 +78,8 @@ func newAttempt(t *testing.T, healthy *Service, c operationCase) *attempt {
 // caller is a new request under the same key.
 func (a *attempt) caller() Caller { return callerWith(a.merchant, "k") }
 
-// wantDone checks that the request did it, that the same key tells everyone the same,
-// and that it was done once.
+// wantDone checks that this request executed the operation, once, and that the same key
+// replays its answer.
 func (a *attempt) wantDone(own Caller, reply Reply, err error) {
 	a.t.Helper()
 	if got, want := result(reply, err, own), fmt.Sprint(a.status); got != want {
@@ -88,8 +88,8 @@ func (a *attempt) wantDone(own Caller, reply Reply, err error) {
 	a.wantReplayOf(reply)
 }
 
-// wantReplayOf checks that another instance answers the key with the same bytes, and
-// that all is as after one operation.
+// wantReplayOf checks that another instance replays the reply byte for byte, and that
+// the state is that after one operation.
 func (a *attempt) wantReplayOf(reply Reply) {
 	a.t.Helper()
 	retry := a.caller()
@@ -105,7 +105,7 @@ func (a *attempt) wantReplayOf(reply Reply) {
 	}
 }
 
-// state is that of the payment and of the two accounts.
+// state describes the payment and the two accounts.
 func (a *attempt) state(id uuid.UUID) string {
 	a.t.Helper()
 	payment, err := a.healthy.Get(context.Background(), a.merchant, id)

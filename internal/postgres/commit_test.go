@@ -11,14 +11,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// The units of these tests make merchants, because those stand alone. What becomes of a
-// COMMIT whose answer is lost is tested where the connection can be cut: in
-// internal/payments, with test/wire.
+// The units of these tests make merchants, which need no other rows. The tests of
+// internal/payments lose the answer of a COMMIT.
 
-// run runs a unit with time enough.
+// run runs a unit without time pressure.
 func run(t *testing.T, c *postgres.Committer, unit postgres.Unit) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -65,8 +65,8 @@ func wantMerchants(t *testing.T, db *pgtest.DB, want string) {
 	}
 }
 
-// backendOf is the process that serves the pool's one connection, which must be idle
-// and clean.
+// backendOf is the server process of the pool's one connection, which must be idle and
+// have no lock.
 func backendOf(t *testing.T, db *pgtest.DB, pool *pgxpool.Pool) uint32 {
 	t.Helper()
 	conn, err := pool.Acquire(t.Context())
@@ -78,10 +78,12 @@ func backendOf(t *testing.T, db *pgtest.DB, pool *pgxpool.Pool) uint32 {
 	if status := conn.Conn().PgConn().TxStatus(); status != 'I' {
 		t.Errorf("a connection in state %q is in the pool", status)
 	}
-	await(t, "the server sees the connection idle, without a transaction or a lock", func() bool {
+	await.Until(t, 10*time.Second, "the connection is idle and has no lock", func() bool {
 		return read[bool](t, db.Pool, `
-			SELECT state = 'idle' AND xact_start IS NULL AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid)
-			FROM pg_stat_activity a WHERE a.pid = $1`, pid)
+			SELECT state = 'idle' AND xact_start IS NULL
+				AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid)
+			FROM pg_stat_activity a
+			WHERE a.pid = $1`, pid)
 	})
 	return pid
 }
@@ -104,14 +106,14 @@ func TestAUnitThatAsksForItRunsAgainFromNothing(t *testing.T) {
 	if err != nil || runs != 3 {
 		t.Errorf("%d runs, and %v; want 3 and success", runs, err)
 	}
-	if got, want := committer.Stats(), (postgres.CommitterStats{RerunsAfterConflict: 2}); got != want {
+	want := postgres.CommitterStats{RerunsAfterConflict: 2}
+	if got := committer.Stats(); got != want {
 		t.Errorf("counted %+v, want %+v", got, want)
 	}
 	wantMerchants(t, db, "3")
 }
 
-// Everything may go with COMMIT: then that is the round trip that opens the
-// transaction.
+// A unit may send all its statements with COMMIT.
 func TestAUnitMayBeOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -165,8 +167,9 @@ func TestARefusedUnitRunsOnceAndLeavesNothing(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t)
-			execute(t, db.Pool,
-				`ALTER TABLE merchants ADD CONSTRAINT names_differ UNIQUE (name) DEFERRABLE INITIALLY DEFERRED`)
+			execute(t, db.Pool, `
+				ALTER TABLE merchants
+				ADD CONSTRAINT names_differ UNIQUE (name) DEFERRABLE INITIALLY DEFERRED`)
 			pools := open(t, db.URL)
 			c := newCommitter(pools)
 			before := backendOf(t, db, pools.Money)
@@ -205,14 +208,15 @@ func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
 			execute(t, db.Pool, newMerchant, 1)
 			c := newCommitter(open(t, db.URL))
 			over := make(chan any)
-			// kept, or a connection that was forgotten might be collected
+			// The reference keeps the garbage collector from closing a leaked
+			// connection.
 			var panicked *postgres.Tx
 			go func() {
 				defer func() { over <- recover() }()
 				_ = run(t, c, func(ctx context.Context, tx *postgres.Tx) error {
 					panicked = tx
-					// Or the server would end a connection that was forgotten, after
-					// two seconds.
+					// Without this the server would end a leaked connection after two
+					// seconds.
 					const forEver = `SET LOCAL idle_in_transaction_session_timeout = 0`
 					err := errors.Join(send(ctx, tx, forEver), send(ctx, tx, newMerchant, 2))
 					if err != nil {
@@ -223,7 +227,7 @@ func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
 				})
 			}()
 			<-over
-			// which waits if the first claim of 2 is still there
+			// It waits if merchant 2 of the first unit is still there.
 			if err := run(t, c, makeMerchant(2)); err != nil {
 				t.Errorf("the next unit: %v", err)
 			}
@@ -233,7 +237,7 @@ func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
 	}
 }
 
-// No COMMIT was sent, so nothing was done, and that is known.
+// No COMMIT was sent, so the outcome is known: nothing was done.
 func TestAUnitThatRunsOutOfTimeBeforeItsCommitIsUnavailable(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -275,7 +279,7 @@ func TestAUnitThatRunsOutOfTimeBeforeItsCommitIsUnavailable(t *testing.T) {
 	}
 }
 
-// holdMerchant makes merchant 1 in a transaction that takes it back at the end.
+// holdMerchant makes merchant 1 in a transaction that undo rolls back.
 func holdMerchant(t *testing.T, db *pgtest.DB, _ *postgres.Pools) (undo func()) {
 	t.Helper()
 	rival, err := db.Pool.Begin(t.Context())
@@ -290,7 +294,7 @@ func holdMerchant(t *testing.T, db *pgtest.DB, _ *postgres.Pools) (undo func()) 
 	}
 }
 
-// holdConnection takes the one connection that there is for money.
+// holdConnection takes the only money connection.
 func holdConnection(t *testing.T, _ *pgtest.DB, pools *postgres.Pools) (undo func()) {
 	t.Helper()
 	conn, err := pools.Money.Acquire(t.Context())

@@ -15,10 +15,11 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// The tables that grow for ever, or that every charge touches.
+// hotTables grow without limit, or every charge touches them.
 var hotTables = []string{
 	"accounts", "entries", "events", "idempotency_answers", "idempotency_keys",
 	"payment_references", "payments",
@@ -36,8 +37,8 @@ func TestAChargeScansNoTableNotEvenInItsTriggers(t *testing.T) {
 		&postgres.Pools{General: general.General, Money: money.Money, Probe: general.Probe})
 	chargeWith(t, service)
 	service.Close()
-	money.Close() // a backend that ends has told all that it counted
-	await(t, "the server has counted", func() bool {
+	money.Close() // a backend reports its counts when it ends
+	await.Until(t, 10*time.Second, "the server has counted", func() bool {
 		return scansOf(t, db).byKey["idempotency_keys"] > before.byKey["idempotency_keys"]
 	})
 	after := scansOf(t, db)
@@ -73,7 +74,8 @@ func prepareAccounts(t *testing.T, db *pgtest.DB) {
 	t.Helper()
 	execute(t, db.Pool, `INSERT INTO merchants (id, name) VALUES (1, 'one')`)
 	execute(t, db.Pool, `
-		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit) VALUES (1, 'world', 'USD', NULL), (1, 'shop', 'USD', 0)`)
+		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit)
+		VALUES (1, 'world', 'USD', NULL), (1, 'shop', 'USD', 0)`)
 }
 
 func newService(t *testing.T, pools *postgres.Pools) *payments.Service {
