@@ -222,7 +222,7 @@ func TestEveryKeeperOfAPromiseExists(t *testing.T) {
 	}
 	var named []string
 	for _, p := range promises {
-		for _, name := range strings.Fields(p.refuses) {
+		for name := range strings.FieldsSeq(p.refuses) {
 			if !slices.Contains(refusing, name) {
 				t.Errorf("%s: there is no constraint or trigger %s", p.says, name)
 			}

@@ -27,8 +27,10 @@ type field struct {
 func TestRequestsThatDifferHaveDifferentFingerprints(t *testing.T) {
 	text := rapid.StringOfN(rapid.SampledFrom([]rune("ab\x00\x01:")), 0, 3, -1)
 	fields := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) field {
-		return field{text.Draw(t, "name"),
-			rapid.StringOfN(rapid.SampledFrom([]rune("ab\x00\x01:")), 1, 3, -1).Draw(t, "value")}
+		return field{
+			text.Draw(t, "name"),
+			rapid.StringOfN(rapid.SampledFrom([]rune("ab\x00\x01:")), 1, 3, -1).Draw(t, "value"),
+		}
 	}), 0, 3)
 	sum := func(operation string, fields []field) idempotency.Fingerprint {
 		f := idempotency.NewFingerprinter(operation)

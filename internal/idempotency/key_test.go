@@ -27,7 +27,8 @@ func TestAKeyIsReadAsTheDraftSays(t *testing.T) {
 		{"the longest", []string{strings.Repeat("k", 255)}, strings.Repeat("k", 255), nil},
 		{
 			"the longest, counted after unquoting",
-			[]string{`"` + strings.Repeat(`\\`, 255) + `"`}, strings.Repeat(`\`, 255), nil,
+			[]string{`"` + strings.Repeat(`\\`, 255) + `"`},
+			strings.Repeat(`\`, 255), nil,
 		},
 
 		{"missing", nil, "", idempotency.ErrKeyMissing},

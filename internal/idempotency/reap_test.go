@@ -65,8 +65,10 @@ func TestAnInstanceWhoseClockIsWrongHasNoAnswerReapedEarly(t *testing.T) {
 	db.ageBy(t, "ahead", 30*time.Minute, -10*time.Hour)
 	db.ageBy(t, "ahead and old", 2*retention, 30*time.Minute)
 	db.reap(t, retention, 100, 1)
-	if got, want := db.answered(t), []string{"ahead", "ahead and old",
-		"behind"}; !slices.Equal(got, want) {
+	if got, want := db.answered(t), []string{
+		"ahead", "ahead and old",
+		"behind",
+	}; !slices.Equal(got, want) {
 		t.Errorf("answers are left for %q, want %q", got, want)
 	}
 	// A shorter retention reaps "behind" and "ahead and old".
@@ -280,8 +282,10 @@ func keyNamed(name string) idempotency.Key {
 }
 
 func (b *books) try(key string) (payments.Reply, error) {
-	charge := payments.Charge{Amount: ledger.Money{Minor: 1, Currency: "USD"},
-		SourceAccount: "world", DestinationAccount: "shop"}
+	charge := payments.Charge{
+		Amount:        ledger.Money{Minor: 1, Currency: "USD"},
+		SourceAccount: "world", DestinationAccount: "shop",
+	}
 	return b.service.Charge(context.Background(),
 		payments.Caller{Key: keyNamed(key), RequestID: uuid.Must(uuid.NewV7())}, charge)
 }

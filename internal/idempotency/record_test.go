@@ -49,8 +49,10 @@ func TestRecordAnswersItsOwnRequestUntilTheRetentionEnds(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			record := idempotency.Record{Claim: idempotency.Claim{Fingerprint: own},
-				Answer: test.answer, AnsweredAt: at}
+			record := idempotency.Record{
+				Claim:  idempotency.Claim{Fingerprint: own},
+				Answer: test.answer, AnsweredAt: at,
+			}
 			got, err := record.AnswerTo(test.request, test.now, retention)
 			if !errors.Is(err, test.err) || (err == nil) != (got == answer) {
 				t.Errorf("AnswerTo = %v, %v; want error %v", got, err, test.err)

@@ -72,8 +72,11 @@ func TestAMerchantHasANameOfAtMost200Characters(t *testing.T) {
 		name string
 		ok   bool
 	}{
-		{"x", true}, {strings.Repeat("ü", 200), true}, {"", false},
-		{strings.Repeat("ü", 201), false}, {"a\x00", false},
+		{"x", true},
+		{strings.Repeat("ü", 200), true},
+		{"", false},
+		{strings.Repeat("ü", 201), false},
+		{"a\x00", false},
 	} {
 		_, apiKey, err := merchants.Create(t.Context(), db.Pool, test.name)
 		if (err == nil) != test.ok || (apiKey != "") != test.ok {

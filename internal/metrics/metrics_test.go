@@ -154,10 +154,14 @@ func TestStateIsReadWhenItIsAskedFor(t *testing.T) {
 func TestNamesPassThePrometheusLinter(t *testing.T) {
 	t.Parallel()
 	m, _ := newMetrics(t)
-	m.Answered(&httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402,
-		Code: "insufficient_funds"})
-	m.Answered(&httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402,
-		Code: "insufficient_funds", Replayed: true})
+	m.Answered(&httpapi.Exchange{
+		Method: "POST", Route: "/payments", Status: 402,
+		Code: "insufficient_funds",
+	})
+	m.Answered(&httpapi.Exchange{
+		Method: "POST", Route: "/payments", Status: 402,
+		Code: "insufficient_funds", Replayed: true,
+	})
 	problems, err := promlint.New(strings.NewReader(scrape(t, m))).Lint()
 	if err != nil {
 		t.Fatal(err)
@@ -173,8 +177,10 @@ func TestNamesPassThePrometheusLinter(t *testing.T) {
 // for everything else.
 func BenchmarkAnswered(b *testing.B) {
 	m := metrics.New(metrics.Sources{})
-	x := httpapi.Exchange{Method: "POST", Route: "/payments", Status: 201,
-		Duration: 30 * time.Millisecond}
+	x := httpapi.Exchange{
+		Method: "POST", Route: "/payments", Status: 201,
+		Duration: 30 * time.Millisecond,
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Answered(&x)

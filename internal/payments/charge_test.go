@@ -101,8 +101,10 @@ func TestHoldsDoNotOverflow(t *testing.T) {
 	world := openAccount("world", 0)
 	world.OverdraftLimit = nil
 	st := testState(world, openAccount("shop", 0))
-	hold := Charge{Amount: usd(ledger.AmountMax), SourceAccount: "world",
-		DestinationAccount: "shop", AuthorizeOnly: true}
+	hold := Charge{
+		Amount: usd(ledger.AmountMax), SourceAccount: "world",
+		DestinationAccount: "shop", AuthorizeOnly: true,
+	}
 	for n := 1; ; n++ {
 		d := decideCharge(st, testClaim(), &hold)
 		if d.refusal != nil {

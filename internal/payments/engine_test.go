@@ -96,8 +96,10 @@ func putAccount(t testing.TB, s *Service, merchantID int64, id string, limit *in
 }
 
 func callerWith(merchantID int64, key string) Caller {
-	return Caller{Key: idempotency.Key{MerchantID: merchantID, Scope: idempotency.ScopeClient,
-		Value: key}, RequestID: newID()}
+	return Caller{Key: idempotency.Key{
+		MerchantID: merchantID, Scope: idempotency.ScopeClient,
+		Value: key,
+	}, RequestID: newID()}
 }
 
 // charge charges, and fails the test unless the charge is executed or replayed.

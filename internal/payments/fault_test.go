@@ -35,8 +35,10 @@ func newBench(t *testing.T) *bench {
 	healthy := newService(t, db.URL)
 	merchant := newMerchant(t, healthy, map[string]int64{"a": 1000, "b": 0})
 	proxy := wire.Start(t, db.URL)
-	return &bench{proxy: proxy, faulty: newService(t, proxy.URL()), healthy: healthy,
-		merchant: merchant, t: t}
+	return &bench{
+		proxy: proxy, faulty: newService(t, proxy.URL()), healthy: healthy,
+		merchant: merchant, t: t,
+	}
 }
 
 // committers are the connections that carry money transactions.

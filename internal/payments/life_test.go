@@ -68,12 +68,16 @@ func TestRacingChangesOfOnePaymentStayWithinItsAmount(t *testing.T) {
 		funds      []string // of a, who had 300: one of these
 	}{
 		{
-			"refunds of a third", false, []string{operationRefund}, &third,
+			"refunds of a third", false,
+			[]string{operationRefund},
+			&third,
 			map[string]int{"201": 3, "refused: amount_too_large": 97},
 			[]string{"300 with 0 held"},
 		},
 		{
-			"captures and cancels", true, []string{operationCapture, operationCancel}, nil,
+			"captures and cancels", true,
+			[]string{operationCapture, operationCancel},
+			nil,
 			map[string]int{"200": 1, "refused: invalid_state": 99},
 			[]string{"0 with 0 held", "300 with 0 held"},
 		},
@@ -183,8 +187,10 @@ func TestCanceledPaymentFreesItsReferenceAtOnce(t *testing.T) {
 	s := newService(t, db.URL)
 	merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
 	payment := authorizeOrCharge(t, s, merchantID, 300, true)
-	again := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "b",
-		Reference: "order"}
+	again := Charge{
+		Amount: usd(1), SourceAccount: "world", DestinationAccount: "b",
+		Reference: "order",
+	}
 	batch := []*operation{
 		newCharge(callerWith(merchantID, "too early"), again),
 		newCancel(callerWith(merchantID, "cancel"), payment),

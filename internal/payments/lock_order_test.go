@@ -48,8 +48,10 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			wantFree: strings.Replace(claimKey, "KEY", "a", 1),
 			batch: func(_ *Service, merchant int64) []*operation {
 				c := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"}
-				return []*operation{newCharge(callerWith(merchant, "a"), c),
-					newCharge(callerWith(merchant, "B"), c)}
+				return []*operation{
+					newCharge(callerWith(merchant, "a"), c),
+					newCharge(callerWith(merchant, "B"), c),
+				}
 			},
 		},
 		{
@@ -57,12 +59,18 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			hold:     strings.Replace(claimReference, "KEY", "B", 1),
 			wantFree: strings.Replace(claimReference, "KEY", "a", 1),
 			batch: func(_ *Service, merchant int64) []*operation {
-				first := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a",
-					Reference: "a"}
-				second := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a",
-					Reference: "B"}
-				return []*operation{newCharge(callerWith(merchant, "k1"), first),
-					newCharge(callerWith(merchant, "k2"), second)}
+				first := Charge{
+					Amount: usd(1), SourceAccount: "world", DestinationAccount: "a",
+					Reference: "a",
+				}
+				second := Charge{
+					Amount: usd(1), SourceAccount: "world", DestinationAccount: "a",
+					Reference: "B",
+				}
+				return []*operation{
+					newCharge(callerWith(merchant, "k1"), first),
+					newCharge(callerWith(merchant, "k2"), second),
+				}
 			},
 		},
 		{
@@ -88,8 +96,10 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			wantFree: strings.Replace(lockAccount, "KEY", "a", 1),
 			batch: func(_ *Service, merchant int64) []*operation {
 				c := Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "B"}
-				return []*operation{newCharge(callerWith(merchant, "k1"), c),
-					newCharge(callerWith(merchant, "k2"), c)}
+				return []*operation{
+					newCharge(callerWith(merchant, "k1"), c),
+					newCharge(callerWith(merchant, "k2"), c),
+				}
 			},
 		},
 	} {

@@ -10,8 +10,10 @@ import (
 
 var (
 	sevenCents     = Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"}
-	sevenCentsHeld = Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b",
-		AuthorizeOnly: true}
+	sevenCentsHeld = Charge{
+		Amount: usd(7), SourceAccount: "a", DestinationAccount: "b",
+		AuthorizeOnly: true,
+	}
 )
 
 // operationCase is one operation of a caller, the payment that it needs first, and the
@@ -66,9 +68,8 @@ type attempt struct {
 
 func newAttempt(t *testing.T, healthy *Service, c operationCase) *attempt {
 	t.Helper()
-	a := &attempt{operationCase: c,
-		merchant: newMerchant(t, healthy, map[string]int64{"a": 1000, "b": 0}), healthy: healthy,
-		t: t}
+	merchant := newMerchant(t, healthy, map[string]int64{"a": 1000, "b": 0})
+	a := &attempt{operationCase: c, merchant: merchant, healthy: healthy, t: t}
 	if c.to != nil {
 		a.request.payment = charge(t, healthy, a.merchant, "before", *c.to).PaymentID
 	}

@@ -35,9 +35,9 @@ const picturePath = "../../docs/payment-states.md"
 func picture(transitions []transition) string {
 	var b strings.Builder
 	b.WriteString("# The states of a payment\n\n" +
-		"Drawn from `payment_transitions` in [the " +
-		"schema](../migrations/000004_payments.up.sql), " +
-		"which refuses every other change of status, and from\n[states.go](../internal/payments/states.go). " +
+		"Drawn from `payment_transitions` in [the schema](../migrations/000004_payments.up.sql), " +
+		"which refuses every other change of status, and from\n" +
+		"[states.go](../internal/payments/states.go). " +
 		"A test keeps this page true. `begin` and `settle` are those of card payments, which " +
 		"are not built yet.\n\n```mermaid\nstateDiagram-v2\n")
 	for _, t := range transitions {

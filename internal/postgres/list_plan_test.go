@@ -77,8 +77,10 @@ func TestAPageOfAListReadsWhatItShowsAndNotTheWholeTable(t *testing.T) {
 		return read["payments"] > 0 && read["entries"] > 0 && read["accounts"] > 0
 	})
 	const shown = pages * (limit + 1)
-	for table, most := range map[string]int64{"payments": shown + 2*10_000, "entries": shown,
-		"accounts": shown} {
+	for table, most := range map[string]int64{
+		"payments": shown + 2*10_000, "entries": shown,
+		"accounts": shown,
+	} {
 		if read[table] > most {
 			t.Errorf("%d rows of %s were read, where %d are enough", read[table], table, most)
 		}

@@ -110,8 +110,10 @@ func chargeWith(t *testing.T, service *payments.Service) {
 			charge.Amount.Minor = 1000
 		}
 		caller := payments.Caller{
-			Key: idempotency.Key{MerchantID: 1, Scope: idempotency.ScopeClient,
-				Value: test.key},
+			Key: idempotency.Key{
+				MerchantID: 1, Scope: idempotency.ScopeClient,
+				Value: test.key,
+			},
 			RequestID: uuid.Must(uuid.NewV7()),
 		}
 		_, err := service.Charge(context.Background(), caller, charge)
