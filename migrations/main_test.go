@@ -18,7 +18,7 @@ import (
 
 var update = flag.Bool("update", false, "write the generated files anew instead of comparing them")
 
-// golang-migrate reads ahead, and leaves its readers behind when a migration fails.
+// golang-migrate reads ahead. Its readers stay when a migration fails.
 func TestMain(m *testing.M) {
 	const reader = "github.com/golang-migrate/migrate/v4.(*Migration).Buffer"
 	pgtest.Main(m, goleak.IgnoreAnyFunction(reader))
@@ -30,7 +30,7 @@ type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// execute runs what must succeed for the test to make sense.
+// execute runs a statement that the test needs.
 func execute(t *testing.T, db querier, sql string, args ...any) {
 	t.Helper()
 	if _, err := db.Exec(t.Context(), sql, args...); err != nil {
@@ -38,7 +38,7 @@ func execute(t *testing.T, db querier, sql string, args ...any) {
 	}
 }
 
-// column is what a query of one column returns.
+// column is the result of a query of one column.
 func column[T any](t *testing.T, db querier, sql string, args ...any) []T {
 	t.Helper()
 	rows, err := db.Query(t.Context(), sql, args...)
@@ -52,7 +52,6 @@ func column[T any](t *testing.T, db querier, sql string, args ...any) []T {
 	return values
 }
 
-// connect opens a connection of the test's own.
 func connect(t *testing.T, url string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -63,8 +62,8 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	return conn
 }
 
-// inVain runs what the test does in a transaction that never takes effect.
-func inVain(t *testing.T, db interface {
+// rolledBack runs a part of a test in a transaction, and rolls it back.
+func rolledBack(t *testing.T, db interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }, do func(pgx.Tx),
 ) {

@@ -89,19 +89,7 @@ func TestForceRecordsAVersionAndRunsNothing(t *testing.T) {
 	}
 }
 
-// During a rolling deploy the newer release migrates while an instance of this one
-// starts.
-func TestASchemaOfANewerReleaseIsLeftAlone(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	execute(t, db.Pool, `INSERT INTO schema_versions (version) VALUES ($1)`, migrations.Latest+1)
-	want := describe(t, db.Pool)
-	up(t, db)
-	wantVersion(t, db, migrations.Latest+1)
-	wantSame(t, "a newer schema", describe(t, db.Pool), want)
-}
-
-// golang-migrate's own table is how such a database is recognised.
+// The own table of golang-migrate marks such a database.
 func TestADatabaseOfADevelopmentVersionIsRefusedInOneSentence(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -145,7 +133,7 @@ func TestAnUnreachableDatabaseIsCalledThatAndNoPasswordIsTold(t *testing.T) {
 	}
 }
 
-// closedPort is an address where nobody listens.
+// closedPort is an address without a listener.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -13,9 +13,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// What the database itself refuses, each rule once, and beside it what it must take.
+// The database refuses each breach of a rule, and accepts what comes close to one.
 
-// books are where the cases start from: merchant 1 has a payment a001 of 5 from world
+// books are there before each case: merchant 1 has a payment a001 of 5 from world
 // to shop, with its claim k1, reference, entries, event and answer. Merchant 2 has the
 // same accounts, unused.
 const books = `
@@ -38,7 +38,8 @@ INSERT INTO payments
 VALUES (1, '00000000-0000-7000-8000-00000000a001', 'succeeded', 5, 'USD', 'world', 'shop', 5,
 	'order 1', '', '{}', 'k1', '2026-11-01');
 INSERT INTO entries
-	(merchant_id, account_id, sequence, journal_id, payment_id, currency, amount, balance_after, at)
+	(merchant_id, account_id, sequence, journal_id, payment_id, currency, amount,
+	balance_after, at)
 SELECT 1, account_id, 1, '00000000-0000-7000-8000-00000000a001',
 	'00000000-0000-7000-8000-00000000a001', 'USD', amount, amount, '2026-11-01'
 FROM (VALUES ('world', -5), ('shop', 5)) AS moved (account_id, amount);
@@ -50,8 +51,7 @@ VALUES (1, '00000000-0000-7000-8000-00000000e001', 201,
 	'/payments/pay_0000000000007000800000000000a001', '{}', '2026-11-01');
 `
 
-// insert writes a row like one that is there, or like nothing, except for what the
-// documents say.
+// insert copies a row, or an empty one, with the changes of the documents.
 func insert(table, like string, documents ...string) string {
 	return fmt.Sprintf(`INSERT INTO %[1]s SELECT (jsonb_populate_record(model, %[3]s)).*
 		FROM (SELECT NULL::%[1]s) AS none LEFT JOIN %[1]s AS model ON %[2]s;`,
@@ -134,7 +134,7 @@ type refusal struct {
 	attempts []string
 }
 
-// refusals meet the application.
+// refusals are for the role of the service.
 var refusals = []refusal{
 	{"merchants_id_positive", []string{`INSERT INTO merchants VALUES (0, 'none')`}},
 	{"merchants_name_length", []string{`INSERT INTO merchants VALUES (3, '')`}},
@@ -373,7 +373,7 @@ var taken = []string{
 	event(`{}`),             // an event
 }
 
-// ownerRefusals meet even the owner and a superuser.
+// ownerRefusals are for the owner and a superuser, too.
 var ownerRefusals = []refusal{
 	{"entries_immutable", []string{
 		`UPDATE entries SET amount = amount`,                             // UPDATE of entries
@@ -382,7 +382,8 @@ var ownerRefusals = []refusal{
 		`TRUNCATE entries`, // TRUNCATE of entries
 		// Upsert of entries.
 		`INSERT INTO entries SELECT (e).* FROM entries e
-			ON CONFLICT (merchant_id, account_id, sequence) DO UPDATE SET amount = excluded.amount`,
+			ON CONFLICT (merchant_id, account_id, sequence)
+			DO UPDATE SET amount = excluded.amount`,
 	}},
 	{"idempotency_keys_kept", []string{`DELETE FROM idempotency_keys WHERE key = 'k1'`}},
 	{"idempotency_keys_immutable", []string{
@@ -418,13 +419,13 @@ func TestTheDatabaseRefusesWhatBreaksARuleAndNothingElse(t *testing.T) {
 		login := connect(t, url)
 		for _, refusal := range ownerRefusals {
 			for _, attempt := range refusal.attempts {
-				inVain(t, login, func(tx pgx.Tx) { wantRefused(t, tx, attempt, refusal.by) })
+				rolledBack(t, login, func(tx pgx.Tx) { wantRefused(t, tx, attempt, refusal.by) })
 			}
 		}
 	}
 }
 
-// A constraint or trigger that is added belongs above.
+// A new constraint or trigger needs a case above.
 func TestEveryGuardIsSeenToRefuse(t *testing.T) {
 	t.Parallel()
 	seen := []string{"idempotency_answers_status_final"} // TestOnlyFinalAnswersAreStored
@@ -440,7 +441,7 @@ func TestEveryGuardIsSeenToRefuse(t *testing.T) {
 	}
 }
 
-// What a retry must be able to outlive is never stored.
+// A retry must be able to get another answer after a transient one.
 func TestOnlyFinalAnswersAreStored(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -456,8 +457,8 @@ func TestOnlyFinalAnswersAreStored(t *testing.T) {
 	}
 }
 
-// Two requests with one key: the second waits inside its INSERT until the first has
-// ended.
+// The second of two requests with one key waits inside its INSERT for the end of the
+// first.
 func TestARivalThatWaitsForAKeyGetsItIfItStaysFree(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -499,17 +500,16 @@ func TestARivalThatWaitsForAKeyGetsItIfItStaysFree(t *testing.T) {
 	}
 }
 
-// asApplication is inVain as the restricted role.
+// asApplication is rolledBack as the restricted role.
 func asApplication(t *testing.T, db *pgtest.DB, do func(pgx.Tx)) {
 	t.Helper()
-	inVain(t, db.Pool, func(tx pgx.Tx) {
+	rolledBack(t, db.Pool, func(tx pgx.Tx) {
 		execute(t, tx, `SET LOCAL ROLE paymentsvc_app`)
 		do(tx)
 	})
 }
 
-// wantRefused expects the database's refusal in the name of that constraint, or
-// success.
+// wantRefused expects a refusal by that constraint, or success without a name.
 func wantRefused(t *testing.T, tx pgx.Tx, sql, by string) {
 	t.Helper()
 	_, err := tx.Exec(t.Context(), sql)

@@ -14,21 +14,21 @@ import (
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
-// Everything that the service may do to a table. What is added here is a decision.
+// These are all rights of the service. A new one needs a decision.
 func TestTheApplicationMayDoThisAndNoMore(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	want := map[string]string{
-		"accounts":            "SELECT INSERT", // and what may change about one, by column
+		"accounts":            "SELECT INSERT", // and UPDATE of some columns
 		"api_keys":            "SELECT INSERT",
 		"entries":             "SELECT INSERT",
 		"events":              "SELECT INSERT",
 		"idempotency_answers": "SELECT INSERT DELETE",
-		"idempotency_keys":    "SELECT INSERT DELETE", // only its own unfinished claims
+		"idempotency_keys":    "SELECT INSERT DELETE", // a trigger keeps committed claims
 		"idempotency_reaper":  "SELECT UPDATE",
 		"merchants":           "SELECT INSERT",
 		"payment_references":  "SELECT INSERT UPDATE DELETE",
-		"payments":            "SELECT INSERT", // and what may change about one, by column
+		"payments":            "SELECT INSERT", // and UPDATE of some columns
 		"refunds":             "SELECT INSERT",
 		"schema_versions":     "SELECT",
 	}
@@ -80,11 +80,11 @@ func TestTheApplicationMayDoThisAndNoMore(t *testing.T) {
 	}
 }
 
-// Nothing but the grants above gives it power.
+// Only the grants above give it rights.
 func TestTheApplicationsRoleIsNobodyByItself(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	empty(t, db) // a copy of a template does not have its rights on the database itself
+	empty(t, db) // a copy of the template lacks the rights on the database itself
 	up(t, db)
 	for _, test := range []struct{ name, query string }{
 		{"it may not log in, nor do anything to the cluster", `
@@ -114,7 +114,7 @@ func TestTheApplicationsRoleIsNobodyByItself(t *testing.T) {
 	}
 }
 
-// An owner whose administrator keeps the making of roles to himself.
+// The login owns the database, and may not make roles.
 func TestALoginThatMayNotGrantTheRoleIsToldWhatToAskFor(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t)
@@ -153,8 +153,8 @@ func TestALoginThatWasGivenTheRoleNeedsNoOtherRight(t *testing.T) {
 	}
 }
 
-// stranger empties the database, and makes a login that may fill it and has no other
-// right. It returns its URL.
+// stranger empties the database, and makes a login that may only fill it. It returns
+// the URL of the login.
 func stranger(t *testing.T, db *pgtest.DB) string {
 	t.Helper()
 	empty(t, db)

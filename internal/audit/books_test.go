@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -13,80 +14,99 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// Words of their own for the tests of this package, so that a row of them can be read.
-// Every id is a name of up to 12 hexadecimal digits behind the same zeros: payment "c1"
-// is 00000000-0000-7000-8000-0000000000c1, and was asked for by request "ec1".
+// words are SQL functions that make the rows of these tests short. Every id is a name
+// of up to 12 hexadecimal digits behind the same zeros: payment "c1" is
+// 00000000-0000-7000-8000-0000000000c1, and its request is "ec1".
 const words = `
 CREATE FUNCTION named(name text) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
 	SELECT ('00000000-0000-7000-8000-' || lpad(name, 12, '0'))::uuid
 $$;
 
 -- A journal of two entries for merchant 1, and the balances after it.
-CREATE FUNCTION post(journal text, payment text, source text, destination text, minor bigint) RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION post(journal text, payment text, source text, destination text, minor bigint)
+RETURNS void LANGUAGE sql AS $$
 	UPDATE accounts
-	SET balance = balance + CASE id WHEN source THEN -minor ELSE minor END, last_sequence = last_sequence + 1, last_entry_at = '2026-11-01 10:00Z'
+	SET balance = balance + CASE id WHEN source THEN -minor ELSE minor END,
+		last_sequence = last_sequence + 1, last_entry_at = '2026-11-01 10:00Z'
 	WHERE merchant_id = 1 AND id IN (source, destination);
-	INSERT INTO entries (merchant_id, account_id, sequence, journal_id, payment_id, currency, amount, balance_after, at)
+	INSERT INTO entries (merchant_id, account_id, sequence, journal_id, payment_id, currency,
+		amount, balance_after, at)
 	SELECT merchant_id, id, last_sequence, named(journal), named(payment), currency,
 		CASE id WHEN source THEN -minor ELSE minor END, balance, last_entry_at
 	FROM accounts
 	WHERE merchant_id = 1 AND id IN (source, destination);
 $$;
 
-CREATE FUNCTION tell(event text, event_type text, payment text) RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION tell(event text, event_type text, payment text)
+RETURNS void LANGUAGE sql AS $$
 	INSERT INTO events (merchant_id, id, type, payment_id, data, created_at)
 	VALUES (1, named(event), 'payment.' || event_type, named(payment), '{}', '2026-11-01 10:00Z');
 $$;
 
-CREATE FUNCTION tell_refund(event text, event_type text, payment text, refund text) RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION tell_refund(event text, event_type text, payment text, refund text)
+RETURNS void LANGUAGE sql AS $$
 	INSERT INTO events (merchant_id, id, type, payment_id, refund_id, data, created_at)
-	VALUES (1, named(event), 'refund.' || event_type, named(payment), named(refund), '{}', '2026-11-01 10:00Z');
-$$;
-
-CREATE FUNCTION claim(key_name text, payment text, request text, operation text DEFAULT 'charge') RETURNS void LANGUAGE sql AS $$
-	INSERT INTO idempotency_keys
-		(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id, created_at)
-	VALUES (1, 'client', key_name, operation, sha256('request'), 1, named(request), named(payment), '2026-11-01 10:00Z');
-$$;
-
-CREATE FUNCTION answer(request text, code int, payment text, refund text DEFAULT NULL) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO idempotency_answers (merchant_id, request_id, status, location, body, created_at)
-	VALUES (1, named(request), code, '/payments/pay_' || replace(named(payment)::text, '-', '')
-		|| coalesce('/refunds/ref_' || replace(named(refund)::text, '-', ''), ''), '{}', '2026-11-01 10:00Z');
-$$;
-
-CREATE FUNCTION refund(refund text, payment text, key_name text, state text, minor bigint) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO refunds (merchant_id, payment_id, id, amount, status, decline_code, reason, idempotency_key, created_at)
-	VALUES (1, named(payment), named(refund), minor, state, CASE state WHEN 'declined' THEN 'insufficient_funds' END, '', key_name,
+	VALUES (1, named(event), 'refund.' || event_type, named(payment), named(refund), '{}',
 		'2026-11-01 10:00Z');
 $$;
 
--- The payment of a key, which is claimed already.
-CREATE FUNCTION pay(payment text, key_name text, state text, source text, destination text, minor bigint, name text)
+CREATE FUNCTION claim(key text, payment text, request text, operation text DEFAULT 'charge')
 RETURNS void LANGUAGE sql AS $$
-	INSERT INTO payments (merchant_id, id, status, amount, currency, source_account, destination_account,
-		amount_captured, decline_code, reference, description, metadata, authorized_until, idempotency_key, created_at)
-	VALUES (1, named(payment), state, minor, 'USD', source, destination, CASE state WHEN 'succeeded' THEN minor ELSE 0 END,
-		CASE state WHEN 'declined' THEN 'insufficient_funds' END, name, '', '{}', CASE state WHEN 'authorized' THEN timestamptz 'infinity' END,
-		key_name, '2026-11-01 10:00Z');
+	INSERT INTO idempotency_keys (merchant_id, scope, key, operation, fingerprint,
+		fingerprint_version, request_id, payment_id, created_at)
+	VALUES (1, 'client', $1, operation, sha256('request'),
+		1, named(request), named(payment), '2026-11-01 10:00Z');
+$$;
+
+CREATE FUNCTION answer(request text, code int, payment text, refund text DEFAULT NULL)
+RETURNS void LANGUAGE sql AS $$
+	INSERT INTO idempotency_answers (merchant_id, request_id, status, location, body, created_at)
+	VALUES (1, named(request), code,
+		'/payments/pay_' || replace(named(payment)::text, '-', '')
+			|| coalesce('/refunds/ref_' || replace(named(refund)::text, '-', ''), ''),
+		'{}', '2026-11-01 10:00Z');
+$$;
+
+CREATE FUNCTION refund(refund text, payment text, key text, state text, minor bigint)
+RETURNS void LANGUAGE sql AS $$
+	INSERT INTO refunds (merchant_id, payment_id, id, amount, status, decline_code, reason,
+		idempotency_key, created_at)
+	VALUES (1, named(payment), named(refund), minor, state,
+		CASE state WHEN 'declined' THEN 'insufficient_funds' END, '', key, '2026-11-01 10:00Z');
+$$;
+
+-- The payment of a key, which is claimed already.
+CREATE FUNCTION pay(payment text, key text, state text, source text, destination text,
+	minor bigint, name text)
+RETURNS void LANGUAGE sql AS $$
+	INSERT INTO payments (merchant_id, id, status, amount, currency, source_account,
+		destination_account, amount_captured, decline_code, reference, description, metadata,
+		authorized_until, idempotency_key, created_at)
+	VALUES (1, named(payment), state, minor, 'USD', source, destination,
+		CASE state WHEN 'succeeded' THEN minor ELSE 0 END,
+		CASE state WHEN 'declined' THEN 'insufficient_funds' END, name, '', '{}',
+		CASE state WHEN 'authorized' THEN timestamptz 'infinity' END, key, '2026-11-01 10:00Z');
 $$;
 `
 
-// Books in order: payment f1 funds alice, c1 is a charge for order 7, d1 was declined
-// and a1 is authorized. Of 5a a part was captured, of which 5b gave a part back; 5c
-// could not.
+// books are in order: payment f1 funds alice, c1 is a charge for order 7, d1 was
+// declined and a1 is authorized. Of 5a a part was captured. Refund 5b gave some of it
+// back, and 5c was declined.
 const books = `
 INSERT INTO merchants (id, name) VALUES (1, 'one'), (2, 'two');
 INSERT INTO accounts (merchant_id, id, currency, overdraft_limit)
-VALUES (1, 'world', 'USD', NULL), (1, 'alice', 'USD', 0), (1, 'shop', 'USD', 0), (1, 'idle', 'USD', 0),
-	(1, 'bank', 'USD', NULL), (1, 'seller', 'USD', 0);
+VALUES (1, 'world', 'USD', NULL), (1, 'alice', 'USD', 0), (1, 'shop', 'USD', 0),
+	(1, 'idle', 'USD', 0), (1, 'bank', 'USD', NULL), (1, 'seller', 'USD', 0);
 
 SELECT claim('fund', 'f1', 'ef1'), answer('ef1', 201, 'f1'), tell('bf1', 'succeeded', 'f1');
-SELECT pay('f1', 'fund', 'succeeded', 'world', 'alice', 1000, NULL), post('f1', 'f1', 'world', 'alice', 1000);
+SELECT pay('f1', 'fund', 'succeeded', 'world', 'alice', 1000, NULL),
+	post('f1', 'f1', 'world', 'alice', 1000);
 
 SELECT claim('charge', 'c1', 'ec1'), answer('ec1', 201, 'c1'), tell('bc1', 'succeeded', 'c1');
-SELECT pay('c1', 'charge', 'succeeded', 'alice', 'shop', 400, 'order 7'), post('c1', 'c1', 'alice', 'shop', 400);
-INSERT INTO payment_references (merchant_id, reference, payment_id) VALUES (1, 'order 7', named('c1'));
+SELECT pay('c1', 'charge', 'succeeded', 'alice', 'shop', 400, 'order 7'),
+	post('c1', 'c1', 'alice', 'shop', 400);
+INSERT INTO payment_references (merchant_id, reference, payment_id)
+VALUES (1, 'order 7', named('c1'));
 
 SELECT claim('decline', 'd1', 'ed1'), answer('ed1', 402, 'd1'), tell('bd1', 'declined', 'd1');
 SELECT pay('d1', 'decline', 'declined', 'alice', 'shop', 9999, NULL);
@@ -98,17 +118,20 @@ UPDATE accounts SET open_payments = 1 WHERE id = 'shop';
 
 SELECT claim('order', '5a', 'e5a'), answer('e5a', 201, '5a'), tell('b50', 'authorized', '5a');
 SELECT pay('5a', 'order', 'authorized', 'bank', 'seller', 200, NULL);
-SELECT claim('capture', '5a', 'e5d', 'capture'), answer('e5d', 200, '5a'), tell('b5a', 'succeeded', '5a');
+SELECT claim('capture', '5a', 'e5d', 'capture'), answer('e5d', 200, '5a'),
+	tell('b5a', 'succeeded', '5a');
 UPDATE payments SET status = 'succeeded', amount_captured = 150 WHERE id = named('5a');
 SELECT post('5a', '5a', 'bank', 'seller', 150);
-SELECT claim('back', '5a', 'e5b', 'refund'), answer('e5b', 201, '5a', '5b'), tell_refund('b5b', 'succeeded', '5a', '5b');
+SELECT claim('back', '5a', 'e5b', 'refund'), answer('e5b', 201, '5a', '5b'),
+	tell_refund('b5b', 'succeeded', '5a', '5b');
 SELECT refund('5b', '5a', 'back', 'succeeded', 50), post('5b', '5a', 'seller', 'bank', 50);
 UPDATE payments SET amount_refunded = 50 WHERE id = named('5a');
-SELECT claim('back again', '5a', 'e5c', 'refund'), answer('e5c', 402, '5a'), tell_refund('b5c', 'declined', '5a', '5c');
+SELECT claim('back again', '5a', 'e5c', 'refund'), answer('e5c', 402, '5a'),
+	tell_refund('b5c', 'declined', '5a', '5c');
 SELECT refund('5c', '5a', 'back again', 'declined', 60);
 `
 
-// keepBooks writes the books, and ends the test unless the audit finds them in order.
+// keepBooks writes the books, and checks that the audit finds them in order.
 func keepBooks(t *testing.T, db *pgtest.DB) {
 	t.Helper()
 	if _, err := db.Pool.Exec(t.Context(), words+books); err != nil {
@@ -116,11 +139,11 @@ func keepBooks(t *testing.T, db *pgtest.DB) {
 	}
 	violations, err := audit.Run(t.Context(), db.Pool, 100)
 	if err != nil || len(violations) > 0 {
-		t.Fatalf("the books should be in order, and the audit says %v, %v", violations, err)
+		t.Fatalf("the audit of good books reports %v, %v", violations, err)
 	}
 }
 
-// superuser is who may do what no trigger allows.
+// superuser is a login that can switch the triggers off.
 func superuser(t *testing.T, db *pgtest.DB) *pgx.Conn {
 	t.Helper()
 	admin, err := pgx.Connect(t.Context(), db.AdminURL)
@@ -131,8 +154,8 @@ func superuser(t *testing.T, db *pgtest.DB) *pgx.Conn {
 	return admin
 }
 
-// afterBreaking does what no trigger would allow, audits the result as a line each, and
-// takes it all back.
+// afterBreaking runs the statements without triggers, audits the result, and rolls
+// back. It returns a line for each violation.
 func afterBreaking(t *testing.T, admin *pgx.Conn, breaks string, limit int) []string {
 	t.Helper()
 	tx, err := admin.Begin(t.Context())
@@ -151,14 +174,16 @@ func afterBreaking(t *testing.T, admin *pgx.Conn, breaks string, limit int) []st
 	lines := make([]string, len(violations))
 	for i, violation := range violations {
 		if violation.Promise == "" {
-			t.Errorf("nobody says what %s promises", violation.Invariant)
+			t.Errorf("%s has no comment, which is its promise", violation.Invariant)
 		}
-		lines[i] = names.Replace(violation.String())
+		invariant, _, _ := strings.Cut(violation.Invariant, "_")
+		lines[i] = names.Replace(
+			fmt.Sprintf("%s %s: %s", invariant, violation.Subject, violation.Detail))
 	}
 	return lines
 }
 
-// names takes ids back to the names that they were made from.
+// names turns the ids of named() into their names again.
 var names = strings.NewReplacer(
 	"00000000-0000-7000-8000-0000000000", "", "00000000-0000-7000-8000-000000000", "",
 	"pay_000000000000700080000000000000", "pay_", "ref_000000000000700080000000000000", "ref_")

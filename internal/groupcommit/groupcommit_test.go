@@ -22,8 +22,7 @@ var errPoison = errors.New("poison")
 // item is what these tests commit, and what the commit made of it.
 type item struct{ value, result int }
 
-// disk is a commit function under the test's control: each commit waits for the test to
-// allow it.
+// disk is a commit function: each commit waits until the test allows it.
 type disk struct {
 	allow   chan struct{}
 	mu      sync.Mutex
@@ -155,7 +154,7 @@ func TestItemsThatWaitForABusyWorkerShareTheNextCommit(t *testing.T) {
 	})
 }
 
-func TestNobodyHearsBeforeTheCommit(t *testing.T) {
+func TestNoCallReturnsBeforeItsCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		group := newGroup(t, d, nil)
@@ -164,12 +163,12 @@ func TestNobodyHearsBeforeTheCommit(t *testing.T) {
 			do(t.Context(), group, "a", 1), do(t.Context(), group, "b", 2),
 			do(t.Context(), group, "c", 3), do(t.Context(), group, "c", 4),
 		}
-		wantNoneHeard(t, append(batch, busy))
+		wantNoneReturned(t, append(batch, busy))
 		d.allow <- struct{}{}
 		busy.want(t, 0, true, nil)
 		synctest.Wait() // the batch of a, b and c is being committed
 		wantBatches(t, d, []int{0}, []int{1, 2, 3})
-		wantNoneHeard(t, batch)
+		wantNoneReturned(t, batch)
 		d.allow <- struct{}{}
 		for i, result := range []int{10, 20, 30, 30} {
 			batch[i].want(t, result, i < 3, nil)
@@ -177,12 +176,12 @@ func TestNobodyHearsBeforeTheCommit(t *testing.T) {
 	})
 }
 
-func wantNoneHeard(t *testing.T, calls []*call) {
+func wantNoneReturned(t *testing.T, calls []*call) {
 	t.Helper()
 	for i, c := range calls {
 		select {
 		case <-c.done:
-			t.Errorf("caller %d heard %d, %v while its commit was running", i, c.result, c.err)
+			t.Errorf("call %d returned %d, %v before its commit ended", i, c.result, c.err)
 		default:
 		}
 	}
@@ -206,7 +205,7 @@ func TestCallersOfOneKeyShareOneItem(t *testing.T) {
 	})
 }
 
-func TestACallerOfAKeyThatIsBeingCommittedWaitsForTheNextCommit(t *testing.T) {
+func TestCallDuringTheCommitOfItsKeyWaitsForTheNextCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		group := newGroup(t, d, nil)
@@ -219,7 +218,7 @@ func TestACallerOfAKeyThatIsBeingCommittedWaitsForTheNextCommit(t *testing.T) {
 	})
 }
 
-func TestACallerWhoLeavesBeforeTheCommitHasNoEffect(t *testing.T) {
+func TestCallCanceledBeforeItsCommitHasNoEffect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		group := newGroup(t, d, nil)
@@ -237,9 +236,9 @@ func TestACallerWhoLeavesBeforeTheCommitHasNoEffect(t *testing.T) {
 	})
 }
 
-// Who has left takes no place in a batch, or else a worker that finds only such places
-// would sleep beside somebody who waits.
-func TestWhoStaysIsCommittedHoweverManyLeave(t *testing.T) {
+// A canceled call takes no place in a batch. Otherwise a worker that took only canceled
+// calls would sleep while another call waits.
+func TestCanceledCallTakesNoPlaceInABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		group := newGroup(t, d, func(c *groupcommit.Config[*item]) { c.BatchSizeMax = 1 })
@@ -259,7 +258,7 @@ func TestWhoStaysIsCommittedHoweverManyLeave(t *testing.T) {
 	})
 }
 
-func TestTheNextCallerTakesTheKeyOfOneWhoLeft(t *testing.T) {
+func TestNextCallTakesTheKeyOfACanceledCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		group := newGroup(t, d, nil)
@@ -276,7 +275,7 @@ func TestTheNextCallerTakesTheKeyOfOneWhoLeft(t *testing.T) {
 	})
 }
 
-func TestACallerWhoLeavesDuringTheCommitDoesNotStopIt(t *testing.T) {
+func TestCallCanceledDuringItsCommitDoesNotStopIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		group := newGroup(t, d, nil)
@@ -368,7 +367,7 @@ func TestOnePoisonousItemFailsAlone(t *testing.T) {
 	}
 }
 
-func TestAnErrorThatIsNobodysFaultFailsTheBatchWhole(t *testing.T) {
+func TestIndivisibleErrorFailsTheWholeBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		group := newGroup(t, d, nil)
@@ -415,7 +414,7 @@ func TestCloseCommitsWhatWaitsAndTakesNoMore(t *testing.T) {
 	})
 }
 
-func TestAnObserverIsToldOfEveryWaitAndEveryCommit(t *testing.T) {
+func TestObserverGetsEveryWaitAndEveryCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type commit struct {
 			size   int
@@ -448,7 +447,7 @@ func TestAnObserverIsToldOfEveryWaitAndEveryCommit(t *testing.T) {
 		if want := []time.Duration{0, time.Second, time.Second}; !slices.Equal(waits, want) {
 			t.Errorf("waits %v, want %v", waits, want)
 		}
-		// The batch of two is parted, and told of after its halves.
+		// The batch of two is split. The observer gets its halves first.
 		want := []commit{{1, time.Second, false}, {1, 0, false}, {1, 0, true}, {2, 0, true}}
 		if !slices.Equal(commits, want) {
 			t.Errorf("commits %v, want %v", commits, want)

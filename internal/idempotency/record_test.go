@@ -8,7 +8,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 )
 
-func TestWhatAStoredRecordAnswers(t *testing.T) {
+func TestRecordAnswersItsOwnRequestUntilTheRetentionEnds(t *testing.T) {
 	const retention = time.Hour
 	at := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	own := idempotency.Fingerprint{Version: 1, Sum: [32]byte{1}}
@@ -49,8 +49,10 @@ func TestWhatAStoredRecordAnswers(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			record := idempotency.Record{Claim: idempotency.Claim{Fingerprint: own},
-				Answer: test.answer, AnsweredAt: at}
+			record := idempotency.Record{
+				Claim:  idempotency.Claim{Fingerprint: own},
+				Answer: test.answer, AnsweredAt: at,
+			}
 			got, err := record.AnswerTo(test.request, test.now, retention)
 			if !errors.Is(err, test.err) || (err == nil) != (got == answer) {
 				t.Errorf("AnswerTo = %v, %v; want error %v", got, err, test.err)

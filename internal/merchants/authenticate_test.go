@@ -20,7 +20,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// asked is a pool's queries, and whether it may connect.
+// asked has the queries of a pool, and can keep it from connecting.
 type asked struct {
 	mu      sync.Mutex // guards queries
 	queries []string   // each with its arguments
@@ -38,7 +38,7 @@ func (a *asked) TraceQueryStart(
 
 func (*asked) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// watched is a pool of the test's database whose queries are noted.
+// watched is a pool that records its queries.
 func watched(t *testing.T, db *pgtest.DB) (*pgxpool.Pool, *asked) {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(db.URL)
@@ -62,7 +62,7 @@ func watched(t *testing.T, db *pgtest.DB) (*pgxpool.Pool, *asked) {
 	return pool, a
 }
 
-// lockKeys lets every look-up wait until the lock is released.
+// lockKeys makes every look-up wait until the lock is released.
 func lockKeys(t *testing.T, db *pgtest.DB) (release func()) {
 	t.Helper()
 	tx, err := db.Pool.Begin(t.Context())
@@ -124,7 +124,6 @@ func TestKeyIdentifiesMerchantAndRights(t *testing.T) {
 	}
 }
 
-// SECURITY 6 and 7.
 func TestMalformedKeysAreRefusedWithoutAQuery(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -152,7 +151,7 @@ func TestMalformedKeysAreRefusedWithoutAQuery(t *testing.T) {
 	}
 }
 
-// SECURITY 7 and 10: the secret is compared with nothing. Its hash is looked up.
+// No code compares the secret: its hash is looked up.
 func TestDatabaseIsAskedForAHash(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -172,7 +171,7 @@ func TestDatabaseIsAskedForAHash(t *testing.T) {
 	}
 }
 
-// SECURITY 8: the stated number of seconds is CacheFor.
+// CacheFor is the documented time.
 func TestRevokedKeyIsRefusedInTime(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -69,7 +69,7 @@ func same(a, b merchants.Key) bool {
 		at(a.RevokedAt) == at(b.RevokedAt)
 }
 
-func TestWhatIsNotThereHasNoKeys(t *testing.T) {
+func TestUnknownMerchantHasNoKeys(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	_, _, err := merchants.CreateKey(t.Context(), db.Pool, 1, false)
@@ -86,7 +86,7 @@ func TestWhatIsNotThereHasNoKeys(t *testing.T) {
 	}
 }
 
-func TestKeyIDsAreReadAsTheyWereWritten(t *testing.T) {
+func TestKeyIDsRoundTrip(t *testing.T) {
 	t.Parallel()
 	id := uuid.Must(uuid.NewV7())
 	text := merchants.FormatKeyID(id)

@@ -86,19 +86,22 @@ func TestRequestsAreCountedByRouteAndCodeAndReplaysApart(t *testing.T) {
 	} {
 		m.Answered(&x)
 	}
+	const requests, durations = `paymentsvc_http_requests_total`,
+		`paymentsvc_http_request_duration_seconds_bucket`
+	const route = `method="POST",route="/payments"`
 	wantLines(t, scrape(t, m),
-		`paymentsvc_http_requests_total{code="",method="POST",route="/payments",status="201"} 2`,
-		`paymentsvc_http_requests_total{code="insufficient_funds",method="POST",route="/payments",status="402"} 2`,
-		`paymentsvc_http_requests_total{code="not_found",method="GET",route="none",status="404"} 1`,
-		`paymentsvc_http_request_duration_seconds_bucket{method="POST",route="/payments",le="0.025"} 3`,
-		`paymentsvc_http_request_duration_seconds_bucket{method="POST",route="/payments",le="0.05"} 4`,
+		requests+`{code="",`+route+`,status="201"} 2`,
+		requests+`{code="insufficient_funds",`+route+`,status="402"} 2`,
+		requests+`{code="not_found",method="GET",route="none",status="404"} 1`,
+		durations+`{`+route+`,le="0.025"} 3`,
+		durations+`{`+route+`,le="0.05"} 4`,
 		`paymentsvc_replays_total{status="201"} 1`,
 		`paymentsvc_replays_total{status="402"} 1`,
 		`paymentsvc_declines_total{code="insufficient_funds",route="/payments"} 1`,
 	)
 }
 
-func TestTransactionsAreMeasuredByWhatTheyCameTo(t *testing.T) {
+func TestTransactionsAreMeasuredByResult(t *testing.T) {
 	t.Parallel()
 	m, _ := newMetrics(t)
 	queue := m.Queue()
@@ -148,13 +151,17 @@ func TestStateIsReadWhenItIsAskedFor(t *testing.T) {
 	)
 }
 
-func TestNamesAreAsPrometheusWantsThem(t *testing.T) {
+func TestNamesPassThePrometheusLinter(t *testing.T) {
 	t.Parallel()
 	m, _ := newMetrics(t)
-	m.Answered(&httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402,
-		Code: "insufficient_funds"})
-	m.Answered(&httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402,
-		Code: "insufficient_funds", Replayed: true})
+	m.Answered(&httpapi.Exchange{
+		Method: "POST", Route: "/payments", Status: 402,
+		Code: "insufficient_funds",
+	})
+	m.Answered(&httpapi.Exchange{
+		Method: "POST", Route: "/payments", Status: 402,
+		Code: "insufficient_funds", Replayed: true,
+	})
 	problems, err := promlint.New(strings.NewReader(scrape(t, m))).Lint()
 	if err != nil {
 		t.Fatal(err)
@@ -170,8 +177,10 @@ func TestNamesAreAsPrometheusWantsThem(t *testing.T) {
 // for everything else.
 func BenchmarkAnswered(b *testing.B) {
 	m := metrics.New(metrics.Sources{})
-	x := httpapi.Exchange{Method: "POST", Route: "/payments", Status: 201,
-		Duration: 30 * time.Millisecond}
+	x := httpapi.Exchange{
+		Method: "POST", Route: "/payments", Status: 201,
+		Duration: 30 * time.Millisecond,
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Answered(&x)

@@ -2,7 +2,6 @@ package outbox_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
 	"github.com/paymentsvc/paymentsvc/lab/await"
@@ -19,8 +17,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// The events here belong to no payment, which the audit would find, so the databases
-// are broken ones.
+// The events of these tests belong to no payment. The audit would report them, so the
+// databases are broken ones.
 
 var at = time.Date(2026, 11, 1, 10, 0, 0, 123456000, time.UTC)
 
@@ -31,8 +29,7 @@ func newEvent(kind, data string) outbox.Event {
 	}
 }
 
-// insert writes the events as somebody's transaction does: as the restricted role, on a
-// pipelined batch.
+// insert writes the events as the service does: with its role, in a pipelined batch.
 func insert(ctx context.Context, tx pgx.Tx, events ...outbox.Event) error {
 	batch := &pgx.Batch{}
 	batch.Queue(`SET LOCAL ROLE paymentsvc_app`)
@@ -40,7 +37,7 @@ func insert(ctx context.Context, tx pgx.Tx, events ...outbox.Event) error {
 	return tx.SendBatch(ctx, batch).Close()
 }
 
-// stored reads what a feed would hand out.
+// stored reads events in the order of the feed.
 func stored(t *testing.T, db *pgtest.DB, where string) []outbox.Event {
 	t.Helper()
 	rows, err := db.Pool.Query(t.Context(), `
@@ -72,12 +69,12 @@ func wantEvents(t *testing.T, got []outbox.Event, want ...outbox.Event) {
 	}
 }
 
-func TestEventsAreKeptAsTheyWereSaidInTheirOrder(t *testing.T) {
+func TestEventsKeepTheirBytesAndOrder(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t)
 	said := []outbox.Event{
 		newEvent("payment.processing", `{"id":"pay_1"}`),
-		// bytes, not a value: they are signed later
+		// The bytes matter, because they are signed later.
 		newEvent("payment.authorized", `{ "b": 1,  "a": 1.0, "a": 2 }`),
 		newEvent("payment.succeeded", `{"description":"\u0000 ü \"quoted\" \\ 💶"}`),
 		newEvent("payment.declined", `{}`),
@@ -91,71 +88,8 @@ func TestEventsAreKeptAsTheyWereSaidInTheirOrder(t *testing.T) {
 	wantEvents(t, stored(t, db, "true"), said...)
 }
 
-func TestAnEventExistsOnlyIfItsChangeDoes(t *testing.T) {
-	t.Parallel()
-	undo := errors.New("the change is taken back")
-	for _, test := range []struct {
-		name   string
-		change func(ctx context.Context, tx pgx.Tx) error
-		wants  int // merchants, which stand for the change, and events
-	}{
-		{"both are committed", func(ctx context.Context, tx pgx.Tx) error {
-			return insert(ctx, tx, newEvent("payment.succeeded", `{}`))
-		}, 1},
-		{"the change is taken back", func(ctx context.Context, tx pgx.Tx) error {
-			return errors.Join(insert(ctx, tx, newEvent("payment.succeeded", `{}`)), undo)
-		}, 0},
-		{"the event is refused for its type", func(ctx context.Context, tx pgx.Tx) error {
-			return insert(ctx, tx, newEvent("payment.succeeded", `{}`),
-				newEvent("payment.lost", `{}`))
-		}, 0},
-		{"the event is refused for its data", func(ctx context.Context, tx pgx.Tx) error {
-			return insert(ctx, tx, newEvent("payment.succeeded", `{}`),
-				newEvent("payment.succeeded", `{`))
-		}, 0},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			db := pgtest.NewBroken(t)
-			err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error {
-				if _, err := tx.Exec(t.Context(),
-					`INSERT INTO merchants (id, name) VALUES (1, 'changed')`); err != nil {
-					return err
-				}
-				return test.change(t.Context(), tx)
-			})
-			if (err == nil) != (test.wants > 0) {
-				t.Errorf("the transaction ended with %v", err)
-			}
-			var changes int
-			if err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM merchants`).
-				Scan(&changes); err != nil {
-				t.Fatal(err)
-			}
-			if events := len(stored(t, db, "true")); changes != test.wants ||
-				events != test.wants {
-				t.Errorf("%d changes and %d events, want %d of each", changes, events, test.wants)
-			}
-		})
-	}
-}
-
-func TestOneEventIsNotKeptTwice(t *testing.T) {
-	t.Parallel()
-	db := pgtest.NewBroken(t)
-	event := newEvent("payment.succeeded", `{}`)
-	err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error {
-		return insert(t.Context(), tx, event, event)
-	})
-	if refused, ok := errors.AsType[*pgconn.PgError](err); !ok ||
-		refused.ConstraintName != "events_pkey" {
-		t.Errorf("got %v, want a refusal by events_pkey", err)
-	}
-}
-
-// An event that commits late has a lower number than others that were read before. A reader
-// that stays below the oldest running transaction meets it all the same, because until then
-// it has read nothing above it.
+// An event that commits late has a lower number than events that are committed already.
+// A reader that stays below the oldest running transaction does not skip it.
 func TestAnEventThatCommitsLateIsNotSkipped(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t)
@@ -175,23 +109,24 @@ func TestAnEventThatCommitsLateIsNotSkipped(t *testing.T) {
 		t.Fatal(err)
 	}
 	const settled = `transaction_id < pg_snapshot_xmin(pg_current_snapshot())`
-	wantEvents(t, stored(t, db, settled)) // nothing yet: what is committed is above what is not
+	wantEvents(t, stored(t, db, settled)) // the slow transaction is older
 	if err := slow.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	awaitNobodyElse(t, db)
-	wantEvents(t, stored(t, db, settled), late, early) // the one that began first comes first
+	wantEvents(t, stored(t, db, settled), late, early)
 }
 
-// awaitNobodyElse waits until the transactions that others run on this server, at the
-// same time as the test's own, have ended: the oldest running transaction is the whole
-// server's.
+// awaitNobodyElse waits for the end of the transactions that other tests run on this
+// server. The oldest running transaction is that of the whole server.
 func awaitNobodyElse(t *testing.T, db *pgtest.DB) {
 	t.Helper()
-	await.Until(t, time.Minute, "the transactions of other tests have ended", func() (settled bool) {
+	const what = "the transactions of other tests have ended"
+	await.Until(t, time.Minute, what, func() (settled bool) {
 		if err := db.Pool.QueryRow(t.Context(), `
-			SELECT pg_snapshot_xmin(pg_current_snapshot()) > max(transaction_id::text::bigint)::text::xid8 FROM events`,
-		).Scan(&settled); err != nil {
+			SELECT pg_snapshot_xmin(pg_current_snapshot())
+				> max(transaction_id::text::bigint)::text::xid8
+			FROM events`).Scan(&settled); err != nil {
 			t.Fatal(err)
 		}
 		return settled

@@ -10,15 +10,14 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/wire"
 )
 
-// An instance dies before a statement, whichever it is, and nobody takes its place. The
-// key and the money are one transaction: nothing is left of the operation, so the same
-// key does it anew. A key that was committed before its payment would be taken for
-// ever, with nothing behind it.
+// An instance dies before a statement, and no other instance continues its operation.
+// The key and the money are one transaction, so nothing of the operation is left, and
+// the same key runs it anew. A key that was committed before its payment would stay
+// taken for ever.
 func TestInstanceThatDiesBeforeItsCommitLeavesNothing(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	healthy := newService(t, db.URL)
-	// One that makes a payment, and one that changes one.
 	for _, c := range []operationCase{chargeCase, operationCases[len(operationCases)-1]} {
 		for n := range statementsOf(t, db, healthy, c) {
 			a := newAttempt(t, healthy, c)
@@ -34,12 +33,12 @@ func TestInstanceThatDiesBeforeItsCommitLeavesNothing(t *testing.T) {
 	}
 }
 
-// statementsOf counts the statements that the operation sends on money's connection,
-// COMMIT being the last one, whatever transactions they are in.
+// statementsOf counts the statements of the operation on the money connection, in all
+// its transactions. The last one is COMMIT.
 func statementsOf(t *testing.T, db *pgtest.DB, healthy *Service, c operationCase) (n int) {
 	t.Helper()
 	proxy := wire.Start(t, db.URL)
-	a, s := newAttempt(t, healthy, c), newHastyService(t, proxy.URL())
+	a, s := newAttempt(t, healthy, c), newLoneWorker(t, proxy.URL(), hasty)
 	caller := a.caller()
 	reply, err := a.request.send(t.Context(), s, caller)
 	a.wantDone(caller, reply, err)
@@ -55,13 +54,13 @@ func statementsOf(t *testing.T, db *pgtest.DB, healthy *Service, c operationCase
 func dieBefore(t *testing.T, db *pgtest.DB, a *attempt, n int) {
 	t.Helper()
 	proxy := wire.Start(t, db.URL)
-	s := newServiceWith(t, proxy.URL(), func(c *Config) { c.Timeout = 3 * time.Second })
+	s := newLoneWorker(t, proxy.URL(), func(c *Config) { c.Timeout = 3 * time.Second })
 	held := proxy.On(committers(wire.Any()).Nth(n), wire.HoldBefore)
 	ctx, leave := context.WithCancel(t.Context())
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
-		_, _ = a.request.send(ctx, s, a.caller()) // nobody hears what an instance says that died
+		_, _ = a.request.send(ctx, s, a.caller()) // the reply of a dead instance is lost
 	}()
 	held.Wait(t)
 	proxy.Refuse()

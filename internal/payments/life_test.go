@@ -2,8 +2,8 @@ package payments
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -13,14 +13,13 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// race sends n requests at once, to two instances in turn and under a key each, and
-// counts what they came to. The name tells its keys from those of another race.
+// race sends n requests at once, each under its own key, to two instances in turn. It
+// returns how often each result came.
 func race(
-	t *testing.T, db *pgtest.DB, merchantID int64, name string, n int, request func(i int) request,
+	t *testing.T, db *pgtest.DB, merchantID int64, n int, request func(i int) request,
 ) map[string]int {
 	t.Helper()
 	instances := []*Service{newService(t, db.URL), newService(t, db.URL)}
@@ -29,7 +28,7 @@ func race(
 	var callers sync.WaitGroup
 	for i := range n {
 		callers.Go(func() {
-			caller := callerWith(merchantID, fmt.Sprint(name, " ", i))
+			caller := callerWith(merchantID, fmt.Sprint("race ", i))
 			<-start
 			reply, err := request(i).send(context.Background(), instances[i%2], caller)
 			results[i] = result(reply, err, caller)
@@ -44,13 +43,6 @@ func race(
 	return counts
 }
 
-func wantCounts(t *testing.T, got map[string]int, want map[string]int) {
-	t.Helper()
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("came to %v, want %v", got, want)
-	}
-}
-
 // authorizeOrCharge makes a payment from a to b.
 func authorizeOrCharge(
 	t *testing.T, s *Service, merchantID, cents int64, authorizeOnly bool,
@@ -62,123 +54,105 @@ func authorizeOrCharge(
 	}).PaymentID
 }
 
-// FAULTS 41. Two refunds of $60 on $100 both succeeded: hyperswitch 13182 (BUGS 22).
-func TestRefundsOfAThirdAtOnceAreThree(t *testing.T) {
+// Without the lock on the payment, two refunds of $60 on $100 would both succeed
+// (docs/bugs.md, "refunds over the cap").
+func TestRacingChangesOfOnePaymentStayWithinItsAmount(t *testing.T) {
 	t.Parallel()
-	db := pgtest.New(t)
-	s := newService(t, db.URL)
-	merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
-	payment := authorizeOrCharge(t, s, merchantID, 300, false)
 	third := int64(100)
-	got := race(t, db, merchantID, "race", 100, func(int) request {
-		return request{operation: operationRefund, payment: payment, amount: &third}
-	})
-	wantCounts(t, got, map[string]int{"201": 3, "refused: " + string(CodeAmountTooLarge): 97})
-	if balance := balanceOf(t, s, merchantID, "a"); balance != 300 {
-		t.Errorf("a is at %d, want 300", balance)
+	for _, test := range []struct {
+		name       string
+		authorized bool
+		operations []string // in turn
+		amount     *int64
+		want       map[string]int
+		funds      []string // of a, who had 300: one of these
+	}{
+		{
+			"refunds of a third", false,
+			[]string{operationRefund},
+			&third,
+			map[string]int{"201": 3, "refused: amount_too_large": 97},
+			[]string{"300 with 0 held"},
+		},
+		{
+			"captures and cancels", true,
+			[]string{operationCapture, operationCancel},
+			nil,
+			map[string]int{"200": 1, "refused: invalid_state": 99},
+			[]string{"0 with 0 held", "300 with 0 held"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			s := newService(t, db.URL)
+			merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
+			payment := authorizeOrCharge(t, s, merchantID, 300, test.authorized)
+			got := race(t, db, merchantID, 100, func(i int) request {
+				operation := test.operations[i/2%len(test.operations)]
+				return request{operation: operation, payment: payment, amount: test.amount}
+			})
+			if !maps.Equal(got, test.want) {
+				t.Errorf("came to %v, want %v", got, test.want)
+			}
+			if funds := fundsOf(t, s, merchantID, "a"); !slices.Contains(test.funds, funds) {
+				t.Errorf("a has %s, want one of %q", funds, test.funds)
+			}
+		})
 	}
 }
 
-// FAULTS 41. Over-capture by check-then-act: medusa 16012 (BUGS 23). A pending payment
-// was committed twice: midaz 1519, blnk 171 (BUGS 24).
-func TestOfManyCapturesOneWins(t *testing.T) {
+func TestHeldMoneyCannotBeSpent(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	s := newService(t, db.URL)
-	merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
-	payment := authorizeOrCharge(t, s, merchantID, 300, true)
-	part := int64(200)
-	got := race(t, db, merchantID, "race", 100, func(int) request {
-		return request{operation: operationCapture, payment: payment, amount: &part}
+	merchantID := newMerchant(t, newService(t, db.URL), map[string]int64{"a": 300, "b": 0})
+	got := race(t, db, merchantID, 100, func(i int) request {
+		return request{operation: operationCharge, charge: Charge{
+			Amount: usd(100), SourceAccount: "a", DestinationAccount: "b",
+			AuthorizeOnly: i/2%2 == 0,
+		}}
 	})
-	wantCounts(t, got, map[string]int{"200": 1, "refused: " + string(CodeInvalidState): 99})
-	if balance := balanceOf(t, s, merchantID, "b"); balance != 200 {
-		t.Errorf("b is at %d, want 200", balance)
+	if want := map[string]int{"201": 3, "402": 97}; !maps.Equal(got, want) {
+		t.Errorf("came to %v, want %v", got, want)
 	}
 }
 
-// Two reversals, two voids at once: open-bank-oss 528, lago-api 5495 (BUGS 26).
-func TestOfCapturesAndCancelsOneWins(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	s := newService(t, db.URL)
-	merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
-	payment := authorizeOrCharge(t, s, merchantID, 300, true)
-	got := race(t, db, merchantID, "race", 100, func(i int) request {
-		return request{operation: []string{operationCapture, operationCancel}[i/2%2],
-			payment: payment}
-	})
-	wantCounts(t, got, map[string]int{"200": 1, "refused: " + string(CodeInvalidState): 99})
-	account, err := accountsOf(s).
-		Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: "a"})
-	if err != nil || account.Held != 0 || account.Posted != 0 && account.Posted != 300 {
-		t.Errorf("a is at %d with %d held, %v", account.Posted, account.Held, err)
-	}
-}
-
-// FAULTS 41. Two voids at once: lago-api 5495 (BUGS 26).
-func TestOfManyCancelsOneWins(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	s := newService(t, db.URL)
-	merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
-	payment := authorizeOrCharge(t, s, merchantID, 300, true)
-	got := race(t, db, merchantID, "race", 100, func(int) request {
-		return request{operation: operationCancel, payment: payment}
-	})
-	wantCounts(t, got, map[string]int{"200": 1, "refused: " + string(CodeInvalidState): 99})
-	wantCanceledOnce(t, s, merchantID, payment)
-}
-
-// FAULTS 41, and 27. The two wait for the payment in that order, on an instance each,
-// until it is let go.
-func TestOfACancelAndTheExpiryOneHappens(t *testing.T) {
+// The cancel and the expiry wait for the payment in the given order, each on its own
+// instance, until the test lets go of it.
+func TestPaymentIsCanceledOnceByACallerOrByItsExpiry(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ first, cancelGets string }{
 		{operationCancel, "200"},
-		{operationExpire, "refused: " + string(CodeInvalidState)},
+		{operationExpire, "refused: invalid_state"},
 	} {
 		t.Run(row.first+" first", func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t)
 			s, other := newService(t, db.URL), newService(t, db.URL)
 			merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
-			s.authorizedFor = 0 // its time is over at once
+			s.authorizedFor = 0 // the authorization ends at once
 			payment := authorizeOrCharge(t, s, merchantID, 300, true)
-			holder, err := db.Pool.Begin(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := holder.Exec(t.Context(),
-				`SELECT FROM payments WHERE merchant_id = $1 FOR UPDATE`, merchantID); err != nil {
-				t.Fatal(err)
-			}
+			const lock = `SELECT FROM payments WHERE merchant_id = $1 FOR UPDATE`
+			release := hold(t, db, lock, merchantID)
 			var canceled string
-			ways := []func(){
+			rivals := []func(){
 				func() {
 					caller := callerWith(merchantID, "cancel")
 					reply, err := s.Cancel(context.Background(), caller, payment)
 					canceled = result(reply, err, caller)
 				},
-				func() {
-					if _, err := other.ExpireAuthorizations(context.Background(),
-						100); err != nil {
-						t.Error(err)
-					}
-				},
+				func() { expire(t, other) },
 			}
 			if row.first == operationExpire {
-				slices.Reverse(ways)
+				slices.Reverse(rivals)
 			}
-			var rivals sync.WaitGroup
-			for i, way := range ways {
-				rivals.Go(way)
+			var running sync.WaitGroup
+			for i, rival := range rivals {
+				running.Go(rival)
 				waitUntilBlocked(t, db, i+1)
 			}
-			if err := holder.Rollback(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			rivals.Wait()
+			release()
+			running.Wait()
 			if canceled != row.cancelGets {
 				t.Errorf("the cancel got %s, want %s", canceled, row.cancelGets)
 			}
@@ -187,47 +161,36 @@ func TestOfACancelAndTheExpiryOneHappens(t *testing.T) {
 	}
 }
 
-// wantCanceledOnce checks that the payment, of all 300 that a has, was canceled, freed
-// them, and changed no further.
+func expire(t *testing.T, s *Service) {
+	t.Helper()
+	if _, err := s.ExpireAuthorizations(context.Background(), 100); err != nil {
+		t.Error(err)
+	}
+}
+
+// wantCanceledOnce checks that the payment was canceled, and that a has 300 again.
 func wantCanceledOnce(t *testing.T, s *Service, merchantID int64, id uuid.UUID) {
 	t.Helper()
-	payment, err := s.Get(t.Context(), merchantID, id)
-	if err != nil || payment.Status != StatusCanceled || payment.Version != 2 {
-		t.Errorf("the payment is %+v, %v", payment, err)
+	const want = "canceled, 0 captured, 0 refunded, version 2"
+	if got := stateOf(t, s, merchantID, id); got != want {
+		t.Errorf("the payment is %s; want %s", got, want)
 	}
-	account, err := accountsOf(s).
-		Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: "a"})
-	if err != nil || account.Held != 0 || account.Posted != 300 {
-		t.Errorf("a is at %d with %d held, %v; want 300 with none held", account.Posted,
-			account.Held, err)
+	if got := account(t, s, merchantID, "a").Posted; got != 300 {
+		t.Errorf("a has %d, want 300", got)
 	}
 }
 
-// FAULTS 42. Holds were ignored in the funds check: blnk 181 (BUGS 25).
-func TestWhatIsHeldCannotBeSpent(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	s := newService(t, db.URL)
-	merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
-	got := race(t, db, merchantID, "race", 100, func(i int) request {
-		return request{operation: operationCharge, charge: Charge{
-			Amount: usd(100), SourceAccount: "a", DestinationAccount: "b",
-			AuthorizeOnly: i/2%2 == 0,
-		}}
-	})
-	wantCounts(t, got, map[string]int{"201": 3, "402": 97})
-}
-
-// A rejected hold was applied later: blnk 182 (BUGS 25). A canceled payment frees its
-// reference, for a charge of the same batch too.
-func TestACanceledPaymentFreesItsReferenceAtOnce(t *testing.T) {
+// The charge that uses the reference again is in the batch of the cancel.
+func TestCanceledPaymentFreesItsReferenceAtOnce(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	s := newService(t, db.URL)
 	merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
 	payment := authorizeOrCharge(t, s, merchantID, 300, true)
-	again := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "b",
-		Reference: "order"}
+	again := Charge{
+		Amount: usd(1), SourceAccount: "world", DestinationAccount: "b",
+		Reference: "order",
+	}
 	batch := []*operation{
 		newCharge(callerWith(merchantID, "too early"), again),
 		newCancel(callerWith(merchantID, "cancel"), payment),
@@ -239,66 +202,51 @@ func TestACanceledPaymentFreesItsReferenceAtOnce(t *testing.T) {
 	}
 	var got []string
 	for _, op := range batch {
-		got = append(got, verdict(op))
+		if op.refusal != nil {
+			got = append(got, string(op.refusal.Code))
+		} else {
+			got = append(got, fmt.Sprint(op.record.Answer.Status))
+		}
 	}
 	if want := "[duplicate_reference 200 201 duplicate_reference]"; fmt.Sprint(got) != want {
 		t.Errorf("came to %v, want %s", got, want)
 	}
-	charge(t, s, merchantID, "another",
-		Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "b",
-			Reference: "another"})
 }
 
-// FAULTS 27: an authorization ends by the database's clock, once, whichever instance
-// finds it.
-func TestAnAuthorizationThatIsOverIsCanceledOnce(t *testing.T) {
+// The database's clock ends an authorization, once, whichever instance finds it.
+func TestExpiredAuthorizationIsCanceledOnce(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	s := newService(t, db.URL)
 	merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
 	s.authorizedFor = 0
-	over := authorizeOrCharge(t, s, merchantID, 100, true)
+	expired := authorizeOrCharge(t, s, merchantID, 100, true)
 	s.authorizedFor = time.Hour
-	charge(t, s, merchantID, "lasts",
+	charge(t, s, merchantID, "open",
 		Charge{Amount: usd(100), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true})
 
-	if _, err := s.Capture(t.Context(), callerWith(merchantID, "late"),
-		Capture{PaymentID: over}); !refusedWith(err, CodeInvalidState) {
-		t.Errorf("capturing late: %v, want %s", err, CodeInvalidState)
+	late := callerWith(merchantID, "late")
+	reply, err := s.Capture(t.Context(), late, Capture{PaymentID: expired})
+	if got := result(reply, err, late); got != "refused: invalid_state" {
+		t.Errorf("the late capture came to %s", got)
 	}
-	instances := []*Service{s, newService(t, db.URL), newService(t, db.URL)}
 	var sweepers sync.WaitGroup
-	for _, in := range instances {
-		sweepers.Go(func() {
-			if _, err := in.ExpireAuthorizations(context.Background(), 100); err != nil {
-				t.Error(err)
-			}
-		})
+	for _, in := range []*Service{s, newService(t, db.URL), newService(t, db.URL)} {
+		sweepers.Go(func() { expire(t, in) })
 	}
 	sweepers.Wait()
-	payment, err := s.Get(t.Context(), merchantID, over)
-	if err != nil || payment.Status != StatusCanceled || payment.Version != 2 {
-		t.Errorf("the payment is %+v, %v", payment, err)
-	}
-	account, err := accountsOf(s).
-		Get(t.Context(), ledger.Ref{MerchantID: merchantID, AccountID: "a"})
-	if err != nil || account.Held != 100 || account.Posted != 300 {
-		t.Errorf("a is at %d with %d held, %v; want 300 with 100 held", account.Posted,
-			account.Held, err)
+	wantCanceledOnce(t, s, merchantID, expired)
+	if funds := fundsOf(t, s, merchantID, "a"); funds != "300 with 100 held" {
+		t.Errorf("a has %s, want 300 with 100 held", funds)
 	}
 	if n, err := s.ExpireAuthorizations(t.Context(), 100); n != 0 || err != nil {
-		t.Errorf("%d are left, %v", n, err)
+		t.Errorf("%d authorizations are left, %v", n, err)
 	}
 }
 
-func refusedWith(err error, code Code) bool {
-	refusal, refused := errors.AsType[*Refusal](err)
-	return refused && refusal.Code == code
-}
-
-// The look for expired authorizations comes every second. It reads those, and not all
-// that are open.
-func TestOnlyExpiredAuthorizationsAreRead(t *testing.T) {
+// Every instance looks for expired authorizations each second. The query must not read
+// the open ones.
+func TestSearchForExpiredAuthorizationsReadsNoOpenOnes(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	rows, err := db.Pool.Query(t.Context(), `EXPLAIN (COSTS off) `+expiredSQL, 500)
@@ -309,8 +257,8 @@ func TestOnlyExpiredAuthorizationsAreRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := strings.Join(plan, "\n"); !strings.Contains(text,
-		"Index Cond: (authorized_until <=") {
+	const bound = "Index Cond: (authorized_until <="
+	if text := strings.Join(plan, "\n"); !strings.Contains(text, bound) {
 		t.Errorf("the index is not bounded by the time:\n%s", text)
 	}
 }

@@ -2,60 +2,81 @@ package payments
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// Two transactions that want the same things must want them in the same order, or they
-// wait for each other for ever. So each kind is taken ascending, byte by byte: "B"
-// before "a". The test holds the first of two things. Whoever takes them in order waits
-// for it empty-handed, and the second is still free; whoever does not holds the second
-// meanwhile.
+const (
+	claimKey = `
+		INSERT INTO idempotency_keys
+			(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id,
+			payment_id)
+		SELECT $1, 'client', key, 'charge', sha256(''), 1, gen_random_uuid(), gen_random_uuid()
+		FROM (VALUES ('KEY')) AS k (key)`
+	claimReference = `
+		INSERT INTO payment_references (merchant_id, reference, payment_id)
+		VALUES ($1, 'KEY', gen_random_uuid())`
+	lockAccount = `SELECT FROM accounts WHERE merchant_id = $1 AND id = 'KEY' FOR UPDATE`
+	lockPayment = `
+		SELECT FROM payments
+		WHERE merchant_id = $1 AND id = (
+			SELECT id FROM payments WHERE merchant_id = $1 ORDER BY id DESC OFFSET KEY LIMIT 1)
+		FOR UPDATE`
+)
+
+// Transactions that lock the same rows in the same order cannot deadlock. So each kind
+// of row is locked in ascending byte order: "B" before "a". The test holds the first of
+// two rows, and a batch names both in the wrong order. While the batch waits for the
+// first row, the second must still be free.
 func TestLocksAreTakenInOneOrder(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name     string
-		hold     string // takes the first thing, in the test's own transaction
-		wantFree string // takes the second, which must still be free
+		hold     string // locks the first row
+		wantFree string // locks the second row
 		batch    func(s *Service, merchant int64) []*operation
 	}{
 		{
-			name: "keys",
-			hold: `INSERT INTO idempotency_keys
-					(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id)
-				VALUES ($1, 'client', 'B', 'charge', sha256(''), 1, gen_random_uuid(), gen_random_uuid())`,
-			wantFree: `INSERT INTO idempotency_keys
-					(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id)
-				VALUES ($1, 'client', 'a', 'charge', sha256(''), 1, gen_random_uuid(), gen_random_uuid())`,
+			name:     "keys",
+			hold:     strings.Replace(claimKey, "KEY", "B", 1),
+			wantFree: strings.Replace(claimKey, "KEY", "a", 1),
 			batch: func(_ *Service, merchant int64) []*operation {
 				c := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"}
-				return []*operation{newCharge(callerWith(merchant, "a"), c),
-					newCharge(callerWith(merchant, "B"), c)}
+				return []*operation{
+					newCharge(callerWith(merchant, "a"), c),
+					newCharge(callerWith(merchant, "B"), c),
+				}
 			},
 		},
 		{
 			name:     "references",
-			hold:     `INSERT INTO payment_references (merchant_id, reference, payment_id) VALUES ($1, 'B', gen_random_uuid())`,
-			wantFree: `INSERT INTO payment_references (merchant_id, reference, payment_id) VALUES ($1, 'a', gen_random_uuid())`,
+			hold:     strings.Replace(claimReference, "KEY", "B", 1),
+			wantFree: strings.Replace(claimReference, "KEY", "a", 1),
 			batch: func(_ *Service, merchant int64) []*operation {
-				first := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a",
-					Reference: "a"}
-				second := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a",
-					Reference: "B"}
-				return []*operation{newCharge(callerWith(merchant, "k1"), first),
-					newCharge(callerWith(merchant, "k2"), second)}
+				first := Charge{
+					Amount: usd(1), SourceAccount: "world", DestinationAccount: "a",
+					Reference: "a",
+				}
+				second := Charge{
+					Amount: usd(1), SourceAccount: "world", DestinationAccount: "a",
+					Reference: "B",
+				}
+				return []*operation{
+					newCharge(callerWith(merchant, "k1"), first),
+					newCharge(callerWith(merchant, "k2"), second),
+				}
 			},
 		},
 		{
-			name: "payments",
-			hold: `SELECT FROM payments WHERE merchant_id = $1
-				AND id = (SELECT id FROM payments WHERE merchant_id = $1 ORDER BY id DESC OFFSET 1 LIMIT 1) FOR UPDATE`,
-			wantFree: `SELECT FROM payments WHERE merchant_id = $1
-				AND id = (SELECT id FROM payments WHERE merchant_id = $1 ORDER BY id DESC LIMIT 1) FOR UPDATE`,
+			name:     "payments",
+			hold:     strings.Replace(lockPayment, "KEY", "1", 1),
+			wantFree: strings.Replace(lockPayment, "KEY", "0", 1),
 			batch: func(s *Service, merchant int64) []*operation {
 				older := charge(t, s, merchant, "older",
 					Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"})
@@ -71,12 +92,14 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 		},
 		{
 			name:     "accounts",
-			hold:     `SELECT FROM accounts WHERE merchant_id = $1 AND id = 'B' FOR UPDATE`,
-			wantFree: `SELECT FROM accounts WHERE merchant_id = $1 AND id = 'a' FOR UPDATE`,
+			hold:     strings.Replace(lockAccount, "KEY", "B", 1),
+			wantFree: strings.Replace(lockAccount, "KEY", "a", 1),
 			batch: func(_ *Service, merchant int64) []*operation {
 				c := Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "B"}
-				return []*operation{newCharge(callerWith(merchant, "k1"), c),
-					newCharge(callerWith(merchant, "k2"), c)}
+				return []*operation{
+					newCharge(callerWith(merchant, "k1"), c),
+					newCharge(callerWith(merchant, "k2"), c),
+				}
 			},
 		},
 	} {
@@ -86,22 +109,12 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			s := newService(t, db.URL)
 			merchant := newMerchant(t, s, map[string]int64{"a": 10, "B": 10})
 			batch := test.batch(s, merchant)
-			holder, err := db.Pool.Begin(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := holder.Exec(t.Context(), test.hold, merchant); err != nil {
-				t.Fatal(err)
-			}
+			release := hold(t, db, test.hold, merchant)
 			done := make(chan error, 1)
-			go func() {
-				done <- s.transact(context.Background(), batch)
-			}()
+			go func() { done <- s.transact(context.Background(), batch) }()
 			waitUntilBlocked(t, db, 1)
 			wantFree(t, db, test.wantFree, merchant)
-			if err := holder.Rollback(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			release()
 			if err := <-done; err != nil {
 				t.Errorf("the batch came to %v", err)
 			}
@@ -109,26 +122,40 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 	}
 }
 
-// waitUntilBlocked returns once that many money transactions wait for a lock.
-func waitUntilBlocked(t *testing.T, db *pgtest.DB, n int) {
+// hold locks rows until release.
+func hold(t *testing.T, db *pgtest.DB, lock string, merchant int64) (release func()) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for range tick.C {
-		var blocked int
-		if err := db.Pool.QueryRow(t.Context(), `
-			SELECT count(*) FROM pg_stat_activity
-			WHERE datname = current_database() AND application_name = 'paymentsvc-money' AND wait_event_type = 'Lock'`,
-		).Scan(&blocked); err != nil {
+	holder, err := db.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := holder.Exec(t.Context(), lock, merchant); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if err := holder.Rollback(t.Context()); err != nil {
 			t.Fatal(err)
-		}
-		if blocked >= n {
-			return
 		}
 	}
 }
 
-// wantFree takes a thing, and gives it back.
+// waitUntilBlocked returns once n money transactions wait for a lock.
+func waitUntilBlocked(t *testing.T, db *pgtest.DB, n int) {
+	t.Helper()
+	await.Until(t, 10*time.Second, "money transactions wait for a lock", func() bool {
+		var blocked int
+		if err := db.Pool.QueryRow(t.Context(), `
+			SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name = 'paymentsvc-money'
+				AND wait_event_type = 'Lock'`).Scan(&blocked); err != nil {
+			t.Fatal(err)
+		}
+		return blocked >= n
+	})
+}
+
+// wantFree locks a row, and lets go of it.
 func wantFree(t *testing.T, db *pgtest.DB, take string, merchant int64) {
 	t.Helper()
 	tx, err := db.Pool.Begin(t.Context())
@@ -140,6 +167,6 @@ func wantFree(t *testing.T, db *pgtest.DB, take string, merchant int64) {
 		t.Fatal(err)
 	}
 	if _, err := tx.Exec(t.Context(), take, pgx.QueryExecModeExec, merchant); err != nil {
-		t.Errorf("the second is held while the first is waited for: %v", err)
+		t.Errorf("the batch locked the second row before the first: %v", err)
 	}
 }

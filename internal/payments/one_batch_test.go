@@ -3,7 +3,6 @@ package payments
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -13,36 +12,12 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
-	"github.com/paymentsvc/paymentsvc/internal/ledger"
-	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// newServiceWith is an instance of the engine with one worker, as the test wants it.
-func newServiceWith(t *testing.T, url string, edit func(*Config)) *Service {
-	t.Helper()
-	options := postgres.Options{URL: url, GeneralSize: 4, MoneySize: 1}
-	pools, err := postgres.Open(context.Background(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := Config{
-		Pools: pools, Retention: time.Hour, AuthorizationLifetime: time.Hour,
-		Workers: 1, BatchSizeMax: 512, QueueSizeMax: 10_000, Timeout: 10 * time.Second,
-		Logger: slog.New(slog.DiscardHandler),
-	}
-	edit(&config)
-	s := New(config)
-	t.Cleanup(func() {
-		s.Close()
-		pools.Close()
-	})
-	return s
-}
-
-// gathering is an instance that the test can keep from its next batch. So the test
-// decides which operations share a transaction.
+// gathering is an instance whose next batch waits for the test. So the test decides
+// which operations share a transaction.
 type gathering struct {
 	*Service
 	t    *testing.T
@@ -57,7 +32,7 @@ type gathering struct {
 func newGathering(t *testing.T, url string) *gathering {
 	t.Helper()
 	g := &gathering{t: t}
-	g.Service = newServiceWith(t, url, func(c *Config) {
+	g.Service = newLoneWorker(t, url, func(c *Config) {
 		c.Observer = groupcommit.Observer{Committed: g.committed}
 	})
 	g.plug = newMerchant(t, g.Service, map[string]int64{"a": 0})
@@ -73,7 +48,7 @@ func (g *gathering) committed(size int, _ time.Duration, _ error) {
 	defer g.gate.Unlock()
 }
 
-// together executes the operations in one transaction and in their order.
+// together executes the operations in one transaction, in the given order.
 func (g *gathering) together(operations []func()) {
 	g.t.Helper()
 	g.gate.Lock()
@@ -100,12 +75,12 @@ func (g *gathering) together(operations []func()) {
 	})
 }
 
-// step is an operation that may be about one of the payments that were made before.
+// step is an operation. It may change one of the payments that were made before.
 type step struct {
 	request
 	payment int    // which one
 	key     string // "": named after the step's position
-	want    string // what it must come to
+	want    string // its result
 }
 
 // send sends the step. The payments are those that were made before.
@@ -141,7 +116,7 @@ func (s step) keyAt(i int) string {
 	return s.key
 }
 
-// Each change sees the one before it, and the last state is the one that is written.
+// Each change sees the change before it, and the last state is written.
 func TestChangesOfOnePaymentInOneBatchFollowEachOther(t *testing.T) {
 	t.Parallel()
 	change := func(operation string, amount int64, want string) step {
@@ -219,8 +194,7 @@ func stateOf(t testing.TB, s *Service, merchantID int64, id uuid.UUID) string {
 		p.Status, p.AmountCaptured, p.AmountRefunded, p.Version)
 }
 
-// eventsOf are a payment's events in the order of the feed, each with the amount that
-// has moved.
+// eventsOf are a payment's events in the order of the feed, each with its amount.
 func eventsOf(t testing.TB, s *Service, merchantID int64, id uuid.UUID) (events string) {
 	t.Helper()
 	if err := s.pool.QueryRow(context.Background(), `
@@ -234,7 +208,7 @@ func eventsOf(t testing.TB, s *Service, merchantID int64, id uuid.UUID) (events 
 	return events
 }
 
-// opening is what a merchant has paid before. The last one is over at once.
+// opening are the payments that a merchant has already. The last one expires at once.
 var opening = []Charge{
 	{Amount: usd(12), SourceAccount: "a", DestinationAccount: "b"},
 	{
@@ -244,7 +218,7 @@ var opening = []Charge{
 	{Amount: usd(5), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true},
 }
 
-// newOpening makes a merchant with these payments. The second instance makes the last
+// newOpening makes a merchant with these payments. The instance hasty makes the last
 // one.
 func newOpening(t *testing.T, s, hasty *Service) (merchantID int64, paid []uuid.UUID) {
 	t.Helper()
@@ -265,8 +239,8 @@ func TestOneBatchOfManyIsManyBatchesOfOne(t *testing.T) {
 	one, many := pgtest.New(t), pgtest.New(t)
 	g, alone := newGathering(t, one.URL), newService(t, many.URL)
 	endAtOnce := func(c *Config) { c.AuthorizationLifetime = time.Microsecond }
-	hastyOne := newServiceWith(t, one.URL, endAtOnce)
-	hastyMany := newServiceWith(t, many.URL, endAtOnce)
+	hastyOne := newLoneWorker(t, one.URL, endAtOnce)
+	hastyMany := newLoneWorker(t, many.URL, endAtOnce)
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := drawSteps(rt)
 		together, paidTogether := newOpening(t, g.Service, hastyOne)
@@ -300,16 +274,12 @@ func TestOneBatchOfManyIsManyBatchesOfOne(t *testing.T) {
 
 func fundsOf(t testing.TB, s *Service, merchantID int64, id string) string {
 	t.Helper()
-	ref := ledger.Ref{MerchantID: merchantID, AccountID: id}
-	account, err := accountsOf(s).Get(context.Background(), ref)
-	if err != nil {
-		t.Fatal(err)
-	}
+	account := account(t, s, merchantID, id)
 	return fmt.Sprintf("%d with %d held", account.Posted, account.Held)
 }
 
-// drawSteps draws operations of every kind that can share a batch: each under a key of
-// its own, and none that is refused before it gets there.
+// drawSteps draws operations that can share a batch: each has a key of its own, and
+// none breaks a rule that is checked before the batch.
 func drawSteps(t *rapid.T) (steps []step) {
 	seen := map[string]bool{}
 	for range rapid.IntRange(2, 12).Draw(t, "steps") {
@@ -322,7 +292,7 @@ func drawSteps(t *rapid.T) (steps []step) {
 }
 
 func drawStep(t *rapid.T) step {
-	const retry = "retry" // of what was paid before
+	const retry = "retry" // of a charge of the opening
 	operation := rapid.SampledFrom([]string{
 		operationCharge, operationCharge, operationCapture, operationCancel, operationExpire,
 		operationRefund, operationRefund, retry,

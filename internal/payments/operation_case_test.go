@@ -2,26 +2,25 @@ package payments
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/google/uuid"
-
-	"github.com/paymentsvc/paymentsvc/internal/ledger"
 )
 
 var (
 	sevenCents     = Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"}
-	sevenCentsHeld = Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b",
-		AuthorizeOnly: true}
+	sevenCentsHeld = Charge{
+		Amount: usd(7), SourceAccount: "a", DestinationAccount: "b",
+		AuthorizeOnly: true,
+	}
 )
 
-// operationCase is one operation of a caller, the payment that it needs first, and what
-// must be there after it was done exactly once.
+// operationCase is one operation of a caller, the payment that it needs first, and the
+// state after it was done exactly once.
 type operationCase struct {
 	name    string
-	to      *Charge // that made the payment which it changes; nil: it makes one
+	to      *Charge // makes the payment that it changes; nil: it makes one itself
 	request request
 	status  int    // of its answer
 	leaves  string // see attempt.state
@@ -33,8 +32,8 @@ var chargeCase = operationCase{
 	leaves: "succeeded, 7 captured, 0 refunded; a has 993 with 0 held, b has 7",
 }
 
-// operationCases are all that callers can do to money. Each is of a merchant whose
-// account a has 1000, and b nothing.
+// operationCases are all operations of callers. Account a of the merchant has 1000, and
+// b has nothing.
 var operationCases = []operationCase{
 	chargeCase,
 	{
@@ -59,19 +58,18 @@ var operationCases = []operationCase{
 	},
 }
 
-// attempt is the operation of a case, by a merchant of its own and ready to be done.
+// attempt is the operation of a case, with a merchant of its own.
 type attempt struct {
 	operationCase
 	merchant int64
-	healthy  *Service // an instance that nothing happens to
+	healthy  *Service // an instance without faults
 	t        *testing.T
 }
 
 func newAttempt(t *testing.T, healthy *Service, c operationCase) *attempt {
 	t.Helper()
-	a := &attempt{operationCase: c,
-		merchant: newMerchant(t, healthy, map[string]int64{"a": 1000, "b": 0}), healthy: healthy,
-		t: t}
+	merchant := newMerchant(t, healthy, map[string]int64{"a": 1000, "b": 0})
+	a := &attempt{operationCase: c, merchant: merchant, healthy: healthy, t: t}
 	if c.to != nil {
 		a.request.payment = charge(t, healthy, a.merchant, "before", *c.to).PaymentID
 	}
@@ -81,8 +79,8 @@ func newAttempt(t *testing.T, healthy *Service, c operationCase) *attempt {
 // caller is a new request under the same key.
 func (a *attempt) caller() Caller { return callerWith(a.merchant, "k") }
 
-// wantDone checks that the request did it, that the same key tells everyone the same,
-// and that it was done once.
+// wantDone checks that this request executed the operation, once, and that the same key
+// replays its answer.
 func (a *attempt) wantDone(own Caller, reply Reply, err error) {
 	a.t.Helper()
 	if got, want := result(reply, err, own), fmt.Sprint(a.status); got != want {
@@ -91,8 +89,8 @@ func (a *attempt) wantDone(own Caller, reply Reply, err error) {
 	a.wantReplayOf(reply)
 }
 
-// wantReplayOf checks that another instance answers the key with the same bytes, and
-// that all is as after one operation.
+// wantReplayOf checks that another instance replays the reply byte for byte, and that
+// the state is that after one operation.
 func (a *attempt) wantReplayOf(reply Reply) {
 	a.t.Helper()
 	retry := a.caller()
@@ -108,17 +106,15 @@ func (a *attempt) wantReplayOf(reply Reply) {
 	}
 }
 
-// state is that of the payment and of the two accounts.
+// state describes the payment and the two accounts.
 func (a *attempt) state(id uuid.UUID) string {
 	a.t.Helper()
 	payment, err := a.healthy.Get(context.Background(), a.merchant, id)
-	from, fromErr := accountsOf(a.healthy).
-		Get(context.Background(), ledger.Ref{MerchantID: a.merchant, AccountID: "a"})
-	if err := errors.Join(err, fromErr); err != nil {
+	if err != nil {
 		a.t.Fatal(err)
 	}
+	from := account(a.t, a.healthy, a.merchant, "a")
 	return fmt.Sprintf("%s, %d captured, %d refunded; a has %d with %d held, b has %d",
-		payment.Status,
-		payment.AmountCaptured, payment.AmountRefunded, from.Posted, from.Held,
+		payment.Status, payment.AmountCaptured, payment.AmountRefunded, from.Posted, from.Held,
 		balanceOf(a.t, a.healthy, a.merchant, "b"))
 }

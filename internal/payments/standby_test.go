@@ -12,9 +12,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// FAULTS 19. Somebody may have cancelled the first COMMIT's wait for a synchronous
-// standby, so that its answer can be read and no standby has it. A replay of it is an
-// acknowledgement only after a COMMIT of its own has waited.
+// An operator may cancel the first COMMIT's wait for the synchronous standby. Then the
+// answer is visible, and no standby has it. So a replay waits for a COMMIT of its own.
 func TestAReplayWaitsForTheStandby(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Durable(t, nil)
@@ -67,13 +66,12 @@ func TestAReplayWaitsForTheStandby(t *testing.T) {
 	}
 }
 
-// FAULTS 19, of what has no key: a write is no acknowledgement before a standby has it,
-// and a repetition that finds it done neither. Here somebody cancels every wait, so
-// that each COMMIT succeeds, with a WARNING.
+// A write without a key, and its repetition, are acknowledged only when a standby has
+// them. Here every wait is cancelled, so each COMMIT succeeds with a WARNING.
 func TestAnAccountIsAcknowledgedOnlyByAStandbyToo(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Durable(t, nil)
-	// Whatever is set elsewhere: here, that no COMMIT waits which does not ask for it.
+	// No COMMIT waits unless its transaction asks for it.
 	s := newService(t, cluster.URL()+"&synchronous_commit=off")
 	merchant := newMerchant(t, s, map[string]int64{"a": 100, "b": 0, "closed": 0, "to-close": 0})
 	paid := charge(t, s, merchant, "k",

@@ -35,12 +35,11 @@ const picturePath = "../../docs/payment-states.md"
 func picture(transitions []transition) string {
 	var b strings.Builder
 	b.WriteString("# The states of a payment\n\n" +
-		"Drawn from `payment_transitions` in [the " +
-		"schema](../migrations/000004_payments.up.sql), " +
-		"which refuses every other change of status, and from\n[states.go](../internal/payments/states.go). " +
+		"Drawn from `payment_transitions` in [the schema](../migrations/000004_payments.up.sql), " +
+		"which refuses every other change of status, and from\n" +
+		"[states.go](../internal/payments/states.go). " +
 		"A test keeps this page true. `begin` and `settle` are those of card payments, which " +
-		"are " +
-		"not built yet.\n\n```mermaid\nstateDiagram-v2\n")
+		"are not built yet.\n\n```mermaid\nstateDiagram-v2\n")
 	for _, t := range transitions {
 		from := t.From
 		if from == "" {
@@ -68,16 +67,16 @@ func TestPictureOfTheStatesIsTrue(t *testing.T) {
 	}
 }
 
-// The code asks for a status before it looks at money, and the schema refuses what the
-// code forgets. Both must know the same machine.
-func TestSchemaAndCodeKnowTheSameStateMachine(t *testing.T) {
+// The code requires a status for each operation, and the schema refuses every other
+// transition. Both must have the same state machine.
+func TestSchemaAndCodeHaveTheSameStateMachine(t *testing.T) {
 	t.Parallel()
 	for _, row := range readTransitions(t, pgtest.New(t)) {
 		if row.From == "" || row.From == string(statusProcessing) {
-			continue // it makes a payment, or is that of a card
+			continue // it makes a payment, or changes one of a card
 		}
 		if required := requiredStatus[row.Operation]; string(required) != row.From {
-			t.Errorf("%s is for a payment that is %s; the code asks for %q",
+			t.Errorf("%s is for a payment that is %s; the code requires %q",
 				row.Operation, row.From, required)
 		}
 	}
@@ -110,10 +109,10 @@ func TestSchemaRefusesEveryOtherWay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = tx.Exec(t.Context(), `UPDATE payments SET status = $2 WHERE id = $1`, paid,
-				to)
-			if want := from == to ||
-				legal[[2]string{string(from), string(to)}]; (err == nil) != want {
+			const update = `UPDATE payments SET status = $2 WHERE id = $1`
+			_, err = tx.Exec(t.Context(), update, paid, to)
+			want := from == to || legal[[2]string{string(from), string(to)}]
+			if (err == nil) != want {
 				t.Errorf("from %s to %s: %v; legal: %t", from, to, err, want)
 			}
 			if err := tx.Rollback(t.Context()); err != nil {

@@ -46,10 +46,9 @@ func refunding(amount *int64, reason string) sendFunc {
 	}
 }
 
-// storedRequests are requests as this service has stored them: one for each operation
-// and each of its fields. The sums are written down, and were computed from the
-// encoding by hand. If one fails, raise FingerprintVersion and keep computing the old
-// encoding.
+// storedRequests has a request for each operation and each of its fields. The sums were
+// computed from the encoding by hand. If one fails, raise FingerprintVersion and keep
+// computing the old encoding.
 var storedRequests = []struct {
 	name      string
 	operation string
@@ -66,7 +65,7 @@ var storedRequests = []struct {
 		charging(func(c *Charge) { c.AuthorizeOnly = true }),
 	},
 	{
-		// No release has taken one yet. The sum is promised to the one that will.
+		// No release accepts one yet.
 		"a charge of a payment method", "charge",
 		"65cc66bbee8a1b572c60345043c07f707b0af25fc76b7da4947255f052373315",
 		charging(func(c *Charge) { c.SourceAccount, c.PaymentMethod = "", "tok_visa" }),
@@ -183,8 +182,8 @@ func storeRequest(t *testing.T, db *pgtest.DB, caller Caller, operation, sum str
 	}
 }
 
-// The service's own operation has no retry that could be refused. What stands in the
-// database is what a later release will compare with.
+// The service's own operation has no retry, so the test reads the stored fingerprint. A
+// later release will compare with it.
 func TestStoredFingerprintOfAnExpiryStaysTheSame(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t) // the authorization has no event

@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// FAULTS 15 and 22. A transaction that runs again, whether it lost to a rival or found
-// no connection, waits at random for up to a ceiling, which doubles with each attempt
-// until it is half a second, and stays there.
+// A transaction that runs again waits for a random time below a ceiling. The ceiling
+// doubles with each attempt, up to half a second.
 func TestBackoffGrowsIsBoundedAndJittered(t *testing.T) {
 	t.Parallel()
 	const draws = 10_000

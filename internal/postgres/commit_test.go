@@ -11,14 +11,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// The units of these tests make merchants, because those stand alone. What becomes of a
-// COMMIT whose answer is lost is tested where the connection can be cut: in
-// internal/payments, with test/wire.
+// The units of these tests make merchants, which need no other rows. The tests of
+// internal/payments lose the answer of a COMMIT.
 
-// run runs a unit with time enough.
+// run runs a unit without time pressure.
 func run(t *testing.T, c *postgres.Committer, unit postgres.Unit) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -65,8 +65,8 @@ func wantMerchants(t *testing.T, db *pgtest.DB, want string) {
 	}
 }
 
-// backendOf is the process that serves the pool's one connection, which must be idle
-// and clean.
+// backendOf is the server process of the pool's one connection, which must be idle and
+// have no lock.
 func backendOf(t *testing.T, db *pgtest.DB, pool *pgxpool.Pool) uint32 {
 	t.Helper()
 	conn, err := pool.Acquire(t.Context())
@@ -78,10 +78,12 @@ func backendOf(t *testing.T, db *pgtest.DB, pool *pgxpool.Pool) uint32 {
 	if status := conn.Conn().PgConn().TxStatus(); status != 'I' {
 		t.Errorf("a connection in state %q is in the pool", status)
 	}
-	await(t, "the server sees the connection idle, without a transaction or a lock", func() bool {
+	await.Until(t, 10*time.Second, "the connection is idle and has no lock", func() bool {
 		return read[bool](t, db.Pool, `
-			SELECT state = 'idle' AND xact_start IS NULL AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid)
-			FROM pg_stat_activity a WHERE a.pid = $1`, pid)
+			SELECT state = 'idle' AND xact_start IS NULL
+				AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid)
+			FROM pg_stat_activity a
+			WHERE a.pid = $1`, pid)
 	})
 	return pid
 }
@@ -104,14 +106,14 @@ func TestAUnitThatAsksForItRunsAgainFromNothing(t *testing.T) {
 	if err != nil || runs != 3 {
 		t.Errorf("%d runs, and %v; want 3 and success", runs, err)
 	}
-	if got, want := committer.Stats(), (postgres.CommitterStats{RerunsAfterConflict: 2}); got != want {
+	want := postgres.CommitterStats{RerunsAfterConflict: 2}
+	if got := committer.Stats(); got != want {
 		t.Errorf("counted %+v, want %+v", got, want)
 	}
 	wantMerchants(t, db, "3")
 }
 
-// Everything may go with COMMIT: then that is the round trip that opens the
-// transaction.
+// A unit may send all its statements with COMMIT.
 func TestAUnitMayBeOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -165,8 +167,9 @@ func TestARefusedUnitRunsOnceAndLeavesNothing(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t)
-			execute(t, db.Pool,
-				`ALTER TABLE merchants ADD CONSTRAINT names_differ UNIQUE (name) DEFERRABLE INITIALLY DEFERRED`)
+			execute(t, db.Pool, `
+				ALTER TABLE merchants
+				ADD CONSTRAINT names_differ UNIQUE (name) DEFERRABLE INITIALLY DEFERRED`)
 			pools := open(t, db.URL)
 			c := newCommitter(pools)
 			before := backendOf(t, db, pools.Money)
@@ -194,7 +197,6 @@ func TestARefusedUnitRunsOnceAndLeavesNothing(t *testing.T) {
 	}
 }
 
-// FAULTS 25.
 func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(){"panic": func() {
@@ -206,14 +208,15 @@ func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
 			execute(t, db.Pool, newMerchant, 1)
 			c := newCommitter(open(t, db.URL))
 			over := make(chan any)
-			// kept, or a connection that was forgotten might be collected
+			// The reference keeps the garbage collector from closing a leaked
+			// connection.
 			var panicked *postgres.Tx
 			go func() {
 				defer func() { over <- recover() }()
 				_ = run(t, c, func(ctx context.Context, tx *postgres.Tx) error {
 					panicked = tx
-					// Or the server would end a connection that was forgotten, after
-					// two seconds.
+					// Without this the server would end a leaked connection after two
+					// seconds.
 					const forEver = `SET LOCAL idle_in_transaction_session_timeout = 0`
 					err := errors.Join(send(ctx, tx, forEver), send(ctx, tx, newMerchant, 2))
 					if err != nil {
@@ -224,7 +227,7 @@ func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
 				})
 			}()
 			<-over
-			// which waits if the first claim of 2 is still there
+			// It waits if merchant 2 of the first unit is still there.
 			if err := run(t, c, makeMerchant(2)); err != nil {
 				t.Errorf("the next unit: %v", err)
 			}
@@ -234,7 +237,7 @@ func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
 	}
 }
 
-// No COMMIT was sent, so nothing was done, and that is known.
+// No COMMIT was sent, so the outcome is known: nothing was done.
 func TestAUnitThatRunsOutOfTimeBeforeItsCommitIsUnavailable(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -276,7 +279,7 @@ func TestAUnitThatRunsOutOfTimeBeforeItsCommitIsUnavailable(t *testing.T) {
 	}
 }
 
-// holdMerchant makes merchant 1 in a transaction that takes it back at the end.
+// holdMerchant makes merchant 1 in a transaction that undo rolls back.
 func holdMerchant(t *testing.T, db *pgtest.DB, _ *postgres.Pools) (undo func()) {
 	t.Helper()
 	rival, err := db.Pool.Begin(t.Context())
@@ -291,7 +294,7 @@ func holdMerchant(t *testing.T, db *pgtest.DB, _ *postgres.Pools) (undo func()) 
 	}
 }
 
-// holdConnection takes the one connection that there is for money.
+// holdConnection takes the only money connection.
 func holdConnection(t *testing.T, _ *pgtest.DB, pools *postgres.Pools) (undo func()) {
 	t.Helper()
 	conn, err := pools.Money.Acquire(t.Context())
@@ -299,100 +302,4 @@ func holdConnection(t *testing.T, _ *pgtest.DB, pools *postgres.Pools) (undo fun
 		t.Fatal(err)
 	}
 	return conn.Release
-}
-
-// Each holds what the other wants, so the server ends one of them, which then runs
-// again. The test lets it do so when the other one is done: a survivor whose backend is
-// slow to wake up would find its row taken again, and the two would deadlock a second
-// time.
-func TestUnitsThatDeadlockBothSucceed(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	configure(t, superuser(t, db.AdminURL), "deadlock_timeout", "10ms")
-	execute(t, db.Pool, `INSERT INTO merchants (id, name) VALUES (1, 'one'), (2, 'two')`)
-	execute(t, db.Pool,
-		`INSERT INTO accounts (merchant_id, id, currency) VALUES (1, 'a', 'USD'), (1, 'b', 'USD')`)
-	const deposit = `UPDATE accounts SET held = held, name = name || $2 WHERE merchant_id = 1 AND id = $1`
-	met, survived := make(chan struct{}), make(chan struct{}, 2)
-	results, runs := make(chan error), make(chan string, 10)
-	for _, order := range [][2]string{{"a", "b"}, {"b", "a"}} {
-		c := newCommitter(open(t, db.URL))
-		go func() {
-			first := true
-			results <- run(t, c, func(ctx context.Context, tx *postgres.Tx) error {
-				runs <- order[0]
-				if !first && !received(ctx, survived) {
-					return errors.New("both units were ended, or one of them for something else")
-				}
-				if err := send(ctx, tx, deposit, order[0], "x"); err != nil {
-					return err
-				}
-				if first {
-					first = false
-					meet(met)
-				}
-				tx.Batch().Queue(deposit, order[1], "x")
-				err := tx.Commit(ctx)
-				if err == nil {
-					survived <- struct{}{}
-				}
-				return err
-			})
-		}()
-	}
-	for range 2 {
-		if err := <-results; err != nil {
-			t.Errorf("a unit failed: %v", err)
-		}
-	}
-	if len(runs) != 3 {
-		t.Errorf("the two units ran %d times, want 3: there was no deadlock, or both were ended",
-			len(runs))
-	}
-	if got := read[string](t, db.Pool,
-		`SELECT string_agg(name, ' ') FROM accounts`); got != "xx xx" {
-		t.Errorf("the accounts say %q; each unit should have written once on each", got)
-	}
-}
-
-// received waits for a value, and returns false if ctx ends first.
-func received(ctx context.Context, from <-chan struct{}) bool {
-	select {
-	case <-from:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// meet returns when two are there.
-func meet(met chan struct{}) {
-	select {
-	case met <- struct{}{}:
-	case <-met:
-	}
-}
-
-// FAULTS 13.
-func TestAUnitWhoseBackendIsTerminatedRunsAgainOnAnother(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	release := holdMerchant(t, db, nil)
-	pools := open(t, db.URL)
-	first := backendOf(t, db, pools.Money)
-	result := make(chan error, 1)
-	go func() { result <- run(t, newCommitter(pools), makeMerchant(1)) }()
-	awaitBlocked(t, db)
-	if !read[bool](t, superuser(t, db.AdminURL), `SELECT pg_terminate_backend($1)`, first) {
-		t.Fatal("the backend was not there")
-	}
-	await(t, "the unit waits on another connection", func() bool {
-		return read[bool](t, db.Pool, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
-			AND application_name = 'paymentsvc-money' AND wait_event_type = 'Lock' AND pid <> $1)`, first)
-	})
-	release()
-	if err := <-result; err != nil {
-		t.Errorf("got %v", err)
-	}
-	wantMerchants(t, db, "1")
 }

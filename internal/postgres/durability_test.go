@@ -4,14 +4,15 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// FAULTS 16.
 func TestAServerThatMayLoseACommitIsRefusedByName(t *testing.T) {
 	t.Parallel()
 	c := pgtest.Durable(t, nil)
@@ -58,7 +59,7 @@ func TestAServerThatMayLoseACommitIsRefusedByName(t *testing.T) {
 			execute(t, admin, test.change)
 			execute(t, admin, `SELECT pg_reload_conf()`)
 			var err error
-			await(t, "the settings are in force", func() bool {
+			await.Until(t, 10*time.Second, "the settings are in force", func() bool {
 				pools := open(t, c.URL())
 				defer pools.Close()
 				everyConnection(t, pools.Money, func(conn *pgxpool.Conn) {
@@ -78,16 +79,16 @@ func TestAServerThatMayLoseACommitIsRefusedByName(t *testing.T) {
 	}
 }
 
-// alterLogin sets something for every connection of the service's login, who owns the
-// database.
+// alterLogin changes the login of the service, which owns the database.
 func alterLogin(what string) string {
-	return `DO $$ BEGIN
-			EXECUTE format('ALTER ROLE %s ` + what + `', (SELECT datdba::regrole FROM pg_database WHERE datname = current_database()));
+	return `
+		DO $$ BEGIN
+			EXECUTE format('ALTER ROLE %s ` + what + `', (
+				SELECT datdba::regrole FROM pg_database WHERE datname = current_database()));
 		END $$`
 }
 
-// FAULTS 18: found read-only by a connection that is there already, and by one that is
-// made then.
+// An open connection finds it, and so does a new one.
 func TestAReadOnlyDatabaseIsCalledThat(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

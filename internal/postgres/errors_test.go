@@ -16,7 +16,7 @@ import (
 
 // What each of the server's errors means for the transaction that meets it, before any
 // COMMIT. The codes are from the PostgreSQL manual, appendix A.
-func TestWhatIsDoneAboutAnErrorOfTheServer(t *testing.T) {
+func TestErrorOfTheServerDecidesWhetherAUnitRunsAgain(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	pools := open(t, db.URL)
@@ -58,8 +58,8 @@ func TestWhatIsDoneAboutAnErrorOfTheServer(t *testing.T) {
 			runs := 0
 			err := run(t, newCommitter(pools), func(ctx context.Context, tx *postgres.Tx) error {
 				if runs++; runs == 1 {
-					return send(ctx, tx,
-						`DO $$ BEGIN RAISE EXCEPTION 'injected' USING ERRCODE = '`+test.code+`'; END $$`)
+					return send(ctx, tx, `DO $$ BEGIN
+						RAISE EXCEPTION 'injected' USING ERRCODE = '`+test.code+`'; END $$`)
 				}
 				return makeNothing(ctx, tx)
 			})
@@ -80,9 +80,8 @@ func TestWhatIsDoneAboutAnErrorOfTheServer(t *testing.T) {
 	}
 }
 
-// A connection that cannot be had says nothing about the data of the unit that wanted
-// it.
-func TestADatabaseThatTurnsUsAwayIsUnavailable(t *testing.T) {
+// A refused connection says nothing about the data of the unit.
+func TestDatabaseThatRefusesConnectionsIsUnavailable(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, sql, undo string }{
 		{
@@ -159,8 +158,8 @@ func wantTurnedAway(t *testing.T, url string) {
 	}
 }
 
-// What a read tells the caller when it fails: come back later, or never.
-func TestWhichErrorsOfAReadPassByThemselves(t *testing.T) {
+// The error of a read is temporary, or it is not.
+func TestTemporaryErrorsOfAReadAreUnavailable(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	pools := open(t, db.URL)

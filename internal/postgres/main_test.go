@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -39,7 +38,7 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// execute runs what must succeed for the test to make sense.
+// execute runs a statement that the test needs.
 func execute(t *testing.T, db querier, sql string, args ...any) {
 	t.Helper()
 	if _, err := db.Exec(t.Context(), sql, args...); err != nil {
@@ -56,7 +55,7 @@ func read[T any](t *testing.T, db querier, sql string, args ...any) (value T) {
 	return value
 }
 
-// superuser is for what an owner may not do.
+// superuser has rights that the owner of the database lacks.
 func superuser(t *testing.T, url string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -67,36 +66,14 @@ func superuser(t *testing.T, url string) *pgx.Conn {
 	return conn
 }
 
-// configure sets something for every later connection to the test's database: ALTER
-// DATABASE … SET.
+// configure changes a setting for every later connection to the test's database.
 func configure(t *testing.T, db querier, setting, value string) {
 	t.Helper()
 	name := pgx.Identifier{read[string](t, db, `SELECT current_database()::text`)}.Sanitize()
 	execute(t, db, `ALTER DATABASE `+name+` SET `+setting+` = '`+value+`'`)
 }
 
-// await waits until the condition holds.
-func await(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
-}
-
-// awaitBlocked waits until a money transaction waits for a lock.
-func awaitBlocked(t *testing.T, db *pgtest.DB) {
-	t.Helper()
-	await(t, "a money transaction waits for a lock", func() bool {
-		return read[bool](t, db.Pool, `SELECT EXISTS (SELECT FROM pg_stat_activity
-			WHERE datname = current_database() AND application_name = 'paymentsvc-money' AND wait_event_type = 'Lock')`)
-	})
-}
-
-// refusal is what the database itself said, if that is what err is.
+// refusal is the code and the constraint of an error of the server.
 func refusal(err error) (code, constraint string) {
 	if reported, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return reported.Code, reported.ConstraintName
@@ -104,7 +81,7 @@ func refusal(err error) (code, constraint string) {
 	return "", ""
 }
 
-// everyConnection takes all that the pool has, so that each is another one.
+// everyConnection takes all connections of the pool, so that each is another one.
 func everyConnection(t *testing.T, pool *pgxpool.Pool, do func(*pgxpool.Conn)) {
 	t.Helper()
 	for range pool.Config().MaxConns {

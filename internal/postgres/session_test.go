@@ -116,7 +116,6 @@ func TestAURLThatCannotBeReadIsRefusedWithoutItsPassword(t *testing.T) {
 	}
 }
 
-// FAULTS 20: health is known when every other connection is taken.
 func TestTheProbeAnswersWhenEveryOtherConnectionIsTaken(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
