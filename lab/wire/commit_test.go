@@ -119,6 +119,19 @@ func TestHeldCommitIsDoneAfterTheClientLeft(t *testing.T) {
 	b.wantStored(1, true)
 }
 
+func TestImplicitTransactionIsUndoneByACut(t *testing.T) {
+	b := newBench(t)
+	b.proxy.On(wire.Statement("INSERT INTO wire_rows"), wire.CutAfter)
+	batch := &pgx.Batch{}
+	batch.Queue(insertRow, 1)
+	batch.Queue(selectRow, 1)
+	if err := send(b.ctx, b.client(), batch); err == nil {
+		t.Error("the client heard of success")
+	}
+	b.proxy.WaitBackendsGone(t)
+	b.wantStored(1, false) // only the Sync after the SELECT commits
+}
+
 func TestStatementsAfterARefusedCommitAreSkipped(t *testing.T) {
 	b := newBench(t)
 	b.proxy.On(wire.Commit(), wire.FailWith("40001"))

@@ -125,6 +125,22 @@ func TestSkippedStepDoesNotFire(t *testing.T) {
 	}
 }
 
+func TestHoldAfterKeepsTheLocksOfTheStatement(t *testing.T) {
+	eachShape(t, func(b *bench, run func(*pgx.Conn, int) error) {
+		held := b.proxy.On(wire.Statement("INSERT INTO wire_rows"), wire.HoldAfter)
+		ended := b.start(b.client(), run)
+		held.Wait(b.t)
+		b.mustExec(b.direct, `SET lock_timeout = '20ms'`)
+		if _, err := b.direct.Exec(b.ctx, insertRow, 1); sqlstate(err) != "55P03" {
+			b.t.Errorf("a rival's INSERT: %v, want it blocked", err)
+		}
+		held.Release()
+		if err := <-ended; err != nil {
+			b.t.Error(err)
+		}
+	})
+}
+
 func TestHoldBeforeLeavesNoTraceAtTheServer(t *testing.T) {
 	eachShape(t, func(b *bench, run func(*pgx.Conn, int) error) {
 		conn := b.client()
