@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 )
 
 func TestMain(m *testing.M) { Main(m) }
@@ -41,6 +43,23 @@ func TestAuditComesAfterTheTestsCleanup(t *testing.T) {
 	})
 	if fake.Failed() {
 		t.Errorf("unexpected complaints: %q", fake.complaints)
+	}
+}
+
+func TestLeakedConnectionDoesNotKeepTheDatabase(t *testing.T) {
+	t.Parallel()
+	var leaked *pgx.Conn
+	fake := inFake(t, func(tb testing.TB) {
+		var err error
+		if leaked, err = pgx.Connect(tb.Context(), New(tb).URL); err != nil {
+			tb.Fatal(err)
+		}
+	})
+	if fake.Failed() {
+		t.Errorf("unexpected complaints: %q", fake.complaints)
+	}
+	if err := leaked.Ping(t.Context()); err == nil {
+		t.Error("the leaked connection still has a database")
 	}
 }
 
