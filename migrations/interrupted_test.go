@@ -134,14 +134,19 @@ func TestNextProcessWaitsForAnOrphanedMigration(t *testing.T) {
 	want := describe(t, db.Pool)
 	empty(t, db)
 	proxy := wire.Start(t, db.URL)
-	orphan := proxy.On(wire.Commit(), wire.DropBefore.LeavingServer())
-	if err := migrations.Up(t.Context(), proxy.URL()); err == nil {
+	orphan := proxy.On(wire.Commit(), wire.HoldBefore)
+	ctx, kill := context.WithCancel(t.Context())
+	killed := make(chan error, 1)
+	go func() { killed <- migrations.Up(ctx, proxy.URL()) }()
+	orphan.Wait(t)
+	kill()
+	if err := <-killed; err == nil {
 		t.Error("the interruption was not reported")
 	}
 	done := make(chan error, 1)
 	go func() { done <- migrations.Up(t.Context(), db.URL) }()
 	awaitBlocked(t, db, 1, 0)
-	orphan.Release()
+	orphan.Cut()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}

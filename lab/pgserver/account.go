@@ -10,72 +10,47 @@ import (
 	"syscall"
 )
 
-// account is the user who runs the server.
+// account is the user that runs the server.
 type account struct {
 	name       string
-	credential *syscall.Credential // nil: the user that we are
+	credential *syscall.Credential // nil: the user of this process
 }
 
-// accountFor is our own user, except for root, as whom Postgres refuses to run: then it
-// is the user to whom the data belongs, or for new data postgres, or else nobody.
+// accountFor is the user of this process, except for root: Postgres refuses to run as
+// root. Then it is the owner of the data, or for new data postgres, or else nobody.
 func accountFor(dir directory) (account, error) {
 	if os.Geteuid() != 0 {
 		return account{}, nil
 	}
-	info, err := os.Stat(dir.data())
-	if err == nil {
-		return ownerOf(info)
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	var data syscall.Stat_t
+	err := syscall.Stat(dir.data(), &data)
+	switch {
+	case err == nil && data.Uid == 0:
+		return account{}, errors.New("the data belongs to root, " +
+			"and Postgres refuses to run as root")
+	case err == nil:
+		return account{
+			name:       strconv.Itoa(int(data.Uid)),
+			credential: &syscall.Credential{Uid: data.Uid, Gid: data.Gid},
+		}, nil
+	case !errors.Is(err, fs.ErrNotExist):
 		return account{}, fmt.Errorf("looking at the data: %w", err)
 	}
 	for _, name := range []string{"postgres", "nobody"} {
-		if u, err := user.Lookup(name); err == nil {
-			return newAccount(u)
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
 		}
+		uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
+		gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
+		return account{name, &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}},
+			errors.Join(uidErr, gidErr)
 	}
-	return account{}, errors.New(
-		"Postgres refuses to run as root, and there is neither a user postgres nor a user nobody",
-	)
+	return account{}, errors.New("there is neither a user postgres nor a user nobody, and " +
+		"Postgres refuses to run as root")
 }
 
-func ownerOf(data fs.FileInfo) (account, error) {
-	stat, ok := data.Sys().(*syscall.Stat_t)
-	if !ok || stat.Uid == 0 {
-		return account{}, errors.New("the data belongs to root, as whom Postgres refuses to run")
-	}
-	credential := &syscall.Credential{Uid: stat.Uid, Gid: stat.Gid}
-	return account{name: fmt.Sprintf("with id %d", stat.Uid), credential: credential}, nil
-}
-
-func newAccount(u *user.User) (account, error) {
-	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
-	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
-	if err := errors.Join(uidErr, gidErr); err != nil {
-		return account{}, fmt.Errorf("reading the ids of user %s: %w", u.Username, err)
-	}
-	return account{name: u.Username,
-		credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
-}
-
-// mayEnter reads the permission bits as the kernel does. For ourselves there is nothing
-// to find out: we were there.
-func (a account) mayEnter(dir fs.FileInfo) bool {
-	stat, ok := dir.Sys().(*syscall.Stat_t)
-	if a.credential == nil || !ok {
-		return true
-	}
-	execute := uint32(0o001)
-	switch {
-	case stat.Uid == a.credential.Uid:
-		execute = 0o100
-	case stat.Gid == a.credential.Gid:
-		execute = 0o010
-	}
-	return uint32(dir.Mode().Perm())&execute != 0
-}
-
-// own gives a file that we made to the user who runs the server.
+// own gives a file to the server's user.
 func (a account) own(path string) error {
 	if a.credential == nil {
 		return nil

@@ -29,9 +29,9 @@ func (b Binaries) Program(name string) string { return filepath.Join(b.dir, name
 // Version is the programs' major version, for example "17".
 func (b Binaries) Version() string { return b.version }
 
-// FindBinaries looks for Postgres on this machine: on the PATH, where pg_config says,
-// and where Debian, Homebrew and Postgres.app put it, the newest first. None gives
-// ErrNoBinaries.
+// FindBinaries looks for Postgres on this machine: on the PATH, in the directory that
+// pg_config names, and in those of Debian, Red Hat, Homebrew and Postgres.app, the newest
+// first. None gives ErrNoBinaries.
 func FindBinaries(ctx context.Context) (Binaries, error) {
 	return findBinaries(ctx, candidates(ctx), "")
 }
@@ -48,7 +48,11 @@ func binariesFor(ctx context.Context, o Options, dir directory) (Binaries, error
 		binaries, err = findBinaries(ctx, candidates(ctx), wanted)
 	}
 	if errors.Is(err, ErrNoBinaries) {
-		binaries, err = orDownloaded(ctx, err)
+		notFound := err
+		if binaries, err = DownloadBinaries(ctx); err != nil {
+			err = fmt.Errorf("%w; %w. Install PostgreSQL, or allow its download from "+
+				"Maven Central (tests can also use Docker)", notFound, err)
+		}
 	}
 	if err != nil {
 		return Binaries{}, err
@@ -62,25 +66,13 @@ func binariesFor(ctx context.Context, o Options, dir directory) (Binaries, error
 	return binaries, nil
 }
 
-// orDownloaded is the last resort. It says what to do if that fails too.
-func orDownloaded(ctx context.Context, notFound error) (Binaries, error) {
-	binaries, err := DownloadBinaries(ctx)
-	if err != nil {
-		return Binaries{}, fmt.Errorf(
-			"%w; %w. Install PostgreSQL, or allow its download from Maven Central"+
-				" (tests can also use Docker)", notFound, err)
-	}
-	return binaries, nil
-}
-
-// findBinaries is the first candidate of the wanted version, or the first of all if
-// there is none of that.
+// findBinaries is the first candidate of the wanted version, or else the first.
 func findBinaries(ctx context.Context, candidates []string, wanted string) (Binaries, error) {
 	var first Binaries
 	for _, dir := range candidates {
 		binaries, err := inspect(ctx, dir)
 		if err != nil {
-			continue // half an installation, as Debian's client packages are one
+			continue // an incomplete installation, such as Debian's client package
 		}
 		if wanted == "" || binaries.version == wanted {
 			return binaries, nil
@@ -108,9 +100,8 @@ func candidates(ctx context.Context) []string {
 		dirs = append(dirs, strings.TrimSpace(string(bindir)))
 	}
 	for _, pattern := range []string{
-		"/usr/lib/postgresql/*/bin", // Debian, Ubuntu
-		// the Postgres project's packages for Red Hat
-		"/usr/pgsql-*/bin",
+		"/usr/lib/postgresql/*/bin",                               // Debian, Ubuntu
+		"/usr/pgsql-*/bin",                                        // Red Hat
 		"/opt/homebrew/opt/postgresql@*/bin",                      // Homebrew on Apple silicon
 		"/usr/local/opt/postgresql@*/bin",                         // Homebrew on Intel
 		"/Applications/Postgres.app/Contents/Versions/[0-9]*/bin", // Postgres.app

@@ -21,11 +21,15 @@ func TestDataIsServedByProgramsOfItsOwnVersion(t *testing.T) {
 		{"new data gets the first there is", []string{recent, old}, "", Binaries{recent, "18"}},
 		{"old data gets its own", []string{recent, old}, "15", Binaries{old, "15"}},
 		{
-			"data of no installed version gets the first, to be told", []string{recent, old}, "14",
+			"data of no installed version gets the first, to be told",
+			[]string{recent, old},
+			"14",
 			Binaries{recent, "18"},
 		},
 		{
-			"a directory without a server is passed over", []string{client, old}, "",
+			"a directory without a server is passed over",
+			[]string{client, old},
+			"",
 			Binaries{old, "15"},
 		},
 	} {
@@ -44,11 +48,15 @@ func TestDataIsServedByProgramsOfItsOwnVersion(t *testing.T) {
 
 func TestNewestInstallationComesFirst(t *testing.T) {
 	t.Parallel()
-	paths := []string{"/usr/lib/postgresql/9.6/bin", "/usr/lib/postgresql/17/bin",
-		"/usr/lib/postgresql/15/bin"}
+	paths := []string{
+		"/usr/lib/postgresql/9.6/bin", "/usr/lib/postgresql/17/bin",
+		"/usr/lib/postgresql/15/bin",
+	}
 	slices.SortFunc(paths, newestFirst)
-	want := []string{"/usr/lib/postgresql/17/bin", "/usr/lib/postgresql/15/bin",
-		"/usr/lib/postgresql/9.6/bin"}
+	want := []string{
+		"/usr/lib/postgresql/17/bin", "/usr/lib/postgresql/15/bin",
+		"/usr/lib/postgresql/9.6/bin",
+	}
 	if !slices.Equal(paths, want) {
 		t.Errorf("the order is %v, want %v", paths, want)
 	}

@@ -11,12 +11,12 @@ import (
 	"syscall"
 )
 
-// directory is where a server lives; the package comment says what is in it.
+// directory is a server's directory; the package comment lists its files.
 type directory struct{ path string }
 
-// DefaultDataDir is the place for a developer's own data: where root's server can go
-// for root, and where the XDG Base Directory Specification says for everybody else.
-func DefaultDataDir() (string, error) {
+// defaultDataDir is the place for a developer's own data: the one that the XDG Base
+// Directory Specification names. Root's server, which is another user, needs another.
+func defaultDataDir() (string, error) {
 	if os.Geteuid() == 0 {
 		return "/var/lib/paymentsvc/postgres", nil
 	}
@@ -38,7 +38,7 @@ func Remove(dataDir string) error {
 	if err != nil {
 		return err
 	}
-	lock, err := dir.lock()
+	release, err := dir.lock()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -47,9 +47,30 @@ func Remove(dataDir string) error {
 	}
 	if server := dir.postmaster(); server.alive() { // and its parent is dead
 		err = fmt.Errorf("removing %s: %w by process %s", dataDir, ErrInUse, server.pid)
-		return errors.Join(err, lock.release())
+		return errors.Join(err, release())
 	}
-	return errors.Join(os.RemoveAll(dir.path), lock.release())
+	return errors.Join(os.RemoveAll(dir.path), release())
+}
+
+// ScratchDir is the cheapest place for a server whose data is thrown away. It is in
+// memory if the machine has plenty (on Linux, where initdb and cloning databases took
+// less than half of the time), else among the temporary files. A TMPDIR decides it.
+func ScratchDir() string {
+	const (
+		memory = "/dev/shm"
+		// Several servers run at a time, with some hundred MB each. A container has 64 MB
+		// by default.
+		plenty = 4 << 30
+	)
+	var space syscall.Statfs_t
+	if os.Getenv("TMPDIR") != "" || syscall.Statfs(memory, &space) != nil {
+		return os.TempDir()
+	}
+	//nolint:unconvert // other systems have other types
+	if uint64(space.Bavail)*uint64(space.Bsize) < plenty {
+		return os.TempDir()
+	}
+	return memory
 }
 
 func newDirectory(path string) (directory, error) {
@@ -78,34 +99,9 @@ func (d directory) version() (string, error) {
 	return strings.TrimSpace(string(version)), nil
 }
 
-// create makes the directory. It refuses a place where a, who is to run the server,
-// cannot go.
-func (d directory) create(a account) error {
-	for place := d.path; ; place = filepath.Dir(place) {
-		info, err := os.Stat(place)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("looking at the data directory: %w", err)
-		}
-		if err == nil && !a.mayEnter(info) {
-			return fmt.Errorf(
-				"%w: user %s, who is to run Postgres, may not enter %s (mode %v): choose a data "+
-					"directory"+
-					" outside, for example below /var/lib, or open that one with chmod o+x",
-				ErrClosedDirectory, a.name, place, info.Mode())
-		}
-		if place == filepath.Dir(place) {
-			break
-		}
-	}
-	if err := makeEnterable(d.path); err != nil {
-		return fmt.Errorf("making the data directory: %w", err)
-	}
-	return nil
-}
-
-// makeEnterable makes what is missing of a path. Nobody but the owner may list what it
-// made; others may pass if they are root's servants, because everything inside that is
-// worth protecting has a mode of its own.
+// makeEnterable makes the missing directories of a path. Only the owner may list them.
+// If the owner is root, the server's user may pass through them: the files inside have
+// modes of their own.
 func makeEnterable(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -123,12 +119,12 @@ func makeEnterable(path string) error {
 	return os.Chmod(path, mode) // whatever the umask is
 }
 
-// postmasterStatus is what a server says about itself in its directory.
+// postmasterStatus is a server's entry in its directory.
 type postmasterStatus struct{ pid, port, status string }
 
 // postmaster reads postmaster.pid. Its first line is the process id, the fourth the
 // port, and the eighth the status, padded with blanks (miscadmin.h,
-// LOCK_FILE_LINE_PM_STATUS). It may be of a server that was killed.
+// LOCK_FILE_LINE_PM_STATUS). A killed server leaves its entry behind.
 func (d directory) postmaster() postmasterStatus {
 	content, err := os.ReadFile(filepath.Join(d.data(), "postmaster.pid"))
 	if err != nil {
@@ -138,7 +134,7 @@ func (d directory) postmaster() postmasterStatus {
 	return postmasterStatus{pid: lines[0], port: lines[3], status: strings.TrimSpace(lines[7])}
 }
 
-// alive tells a server from the remains of one that was killed.
+// alive tells a server from the entry of one that was killed.
 func (p postmasterStatus) alive() bool {
 	pid, err := strconv.Atoi(p.pid)
 	return err == nil && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)

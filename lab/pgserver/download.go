@@ -16,9 +16,8 @@ import (
 // and checks its checksum.
 const downloadVersion = embeddedpostgres.V17
 
-// DownloadBinaries gets Postgres's programs from the network, once: a later call finds
-// them in this user's cache. It is the last resort, for a machine without Postgres. The
-// context bounds nothing but the question for their version: the library cannot be
+// DownloadBinaries gets Postgres's programs from the network. A later call finds them in
+// this user's cache. The context does not bound the download: the library cannot be
 // interrupted.
 func DownloadBinaries(ctx context.Context) (Binaries, error) {
 	cache, err := downloadCache()
@@ -28,7 +27,7 @@ func DownloadBinaries(ctx context.Context) (Binaries, error) {
 	return downloadTo(ctx, cache, embeddedpostgres.DefaultConfig())
 }
 
-// downloadCache is a place that root's servant may enter too.
+// downloadCache is a place that the user of root's servers may enter too.
 func downloadCache() (string, error) {
 	if os.Geteuid() == 0 {
 		return "/var/cache/paymentsvc/postgres", nil
@@ -37,9 +36,8 @@ func downloadCache() (string, error) {
 	return filepath.Join(cache, "paymentsvc", "postgres"), err
 }
 
-// downloadTo unpacks into a directory of its own, which then gets its name at once. So
-// processes that do it at the same time, as the tests of several packages may, never
-// see half of it.
+// downloadTo unpacks into another directory and renames it. So processes that download at
+// the same time, such as the tests of several packages, never find an incomplete one.
 func downloadTo(
 	ctx context.Context, cache string, config embeddedpostgres.Config,
 ) (Binaries, error) {
@@ -54,7 +52,7 @@ func downloadTo(
 	if err != nil {
 		return Binaries{}, fmt.Errorf("making a place for downloaded programs: %w", err)
 	}
-	defer os.RemoveAll(work) //nolint:errcheck // what is left is found and removed by whoever looks at a cache
+	defer os.RemoveAll(work) //nolint:errcheck // the cache may be removed at any time
 	unpacked := filepath.Join(work, "unpacked")
 	if err := unpack(work, unpacked, config.CachePath(cache)); err != nil {
 		return Binaries{}, fmt.Errorf("downloading Postgres: %w", err)
@@ -65,9 +63,8 @@ func downloadTo(
 	return inspect(ctx, filepath.Join(home, "bin"))
 }
 
-// unpack has the library download the programs. It offers no such function, only a
-// whole server; so let it start one for a moment. As root it cannot start, but its
-// programs are there by then, and they are all that is wanted.
+// unpack has the library download the programs. The library can only start a server, so
+// it starts one for a moment. Under root the start fails, but after the download.
 func unpack(work, unpacked string, config embeddedpostgres.Config) error {
 	var said bytes.Buffer
 	server := embeddedpostgres.NewDatabase(config.

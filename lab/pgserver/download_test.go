@@ -18,8 +18,8 @@ import (
 )
 
 // archive is a stand-in for the downloaded programs: three shell scripts, bin/initdb,
-// bin/postgres and bin/pg_ctl, which hand over to the programs in the directory that
-// EMBEDDED_TEST_BINARIES names.
+// bin/postgres and bin/pg_ctl. They run the programs in the directory of
+// EMBEDDED_TEST_BINARIES.
 //
 //go:embed testdata/binaries.txz
 var archive []byte
@@ -32,7 +32,7 @@ func TestDownloadedProgramsRunAServer(t *testing.T) {
 	t.Setenv("EMBEDDED_TEST_BINARIES", local.dir)
 	var downloads atomic.Int32
 	repository := serveArchive(t, &downloads)
-	cache, dataDir := emptyDirectory(t).path, emptyDirectory(t).path
+	cache, serverDir := dataDir(t), dataDir(t)
 	t.Setenv("TMPDIR", t.TempDir()) // where the library forgets its log
 	var downloaded Binaries
 	for range 2 {
@@ -45,7 +45,7 @@ func TestDownloadedProgramsRunAServer(t *testing.T) {
 			t.Errorf("the programs are in %s, want %s", downloaded.dir, want)
 		}
 	}
-	started(t, Options{DataDir: dataDir, Binaries: downloaded})
+	start(t, Options{DataDir: serverDir, Binaries: downloaded})
 	if n := downloads.Load(); n != 1 {
 		t.Errorf("the programs were downloaded %d times, want once", n)
 	}
@@ -58,7 +58,7 @@ func TestDownloadedProgramsRunAServer(t *testing.T) {
 func TestFailedDownloadLeavesNothingThatLooksWhole(t *testing.T) {
 	repository := httptest.NewServer(http.NotFoundHandler())
 	defer repository.Close()
-	cache := emptyDirectory(t).path
+	cache := dataDir(t)
 	t.Setenv("TMPDIR", t.TempDir()) // where the library forgets its log
 	_, err := downloadTo(t.Context(), cache,
 		embeddedpostgres.DefaultConfig().BinaryRepositoryURL(repository.URL))

@@ -7,19 +7,21 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
-// prepare makes sure that the directory has data which these binaries can serve, and
-// learns its password.
+// prepare makes the data if there is none, and reads the password.
 func (s *Server) prepare(ctx context.Context) error {
-	lock, err := s.dir.lock()
+	release, err := s.dir.lock()
 	if err != nil {
 		return err
 	}
-	defer lock.release() //nolint:errcheck // nothing was written
+	defer release() //nolint:errcheck // nothing was written
 	version, err := s.dir.version()
 	if err != nil {
 		return err
@@ -39,9 +41,8 @@ func (d directory) password() (string, error) {
 	return strings.TrimSpace(string(password)), nil
 }
 
-// initialise makes the data under another name, and gives it its own when all of it is
-// there: a start that was killed half-way leaves nothing that a later one could mistake
-// for data.
+// initialise makes the data under another name, and renames it when it is whole. A start
+// that was killed half-way leaves nothing that a later one could mistake for data.
 func (s *Server) initialise(ctx context.Context) error {
 	if err := os.RemoveAll(s.dir.unfinished()); err != nil {
 		return fmt.Errorf("removing an unfinished data directory: %w", err)
@@ -52,7 +53,13 @@ func (s *Server) initialise(ctx context.Context) error {
 	if err := s.account.own(s.dir.unfinished()); err != nil {
 		return err
 	}
-	if err := s.fill(ctx); err != nil {
+	var err error
+	if s.options.Follow != nil {
+		err = s.basebackup(ctx, s.options.Follow)
+	} else {
+		err = s.initdb(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	if err := os.Rename(s.dir.unfinished(), s.dir.data()); err != nil {
@@ -61,21 +68,7 @@ func (s *Server) initialise(ctx context.Context) error {
 	return s.dir.sync()
 }
 
-// fill makes the data anew, or copies it from the server that is to be followed.
-func (s *Server) fill(ctx context.Context) error {
-	if s.options.Follow != nil {
-		if err := s.keepPassword(s.options.Follow.password); err != nil {
-			return err
-		}
-		return s.basebackup(ctx, s.options.Follow)
-	}
-	if err := s.keepPassword(rand.Text()); err != nil {
-		return err
-	}
-	return s.initdb(ctx)
-}
-
-// keepPassword keeps the password where a restart finds it.
+// keepPassword writes the password to a file, for a restart.
 func (s *Server) keepPassword(password string) error {
 	s.password = password
 	if err := os.Remove(s.dir.passwordFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -93,9 +86,11 @@ func (s *Server) keepPassword(password string) error {
 }
 
 // initdb makes the data. The locale is C whatever the machine's is, so that a test
-// sorts alike everywhere; what must be sorted in one way says so in its SQL (COLLATE
-// "C").
+// sorts alike everywhere. SQL that depends on an order says COLLATE "C".
 func (s *Server) initdb(ctx context.Context) error {
+	if err := s.keepPassword(rand.Text()); err != nil {
+		return err
+	}
 	args := []string{
 		"-D", s.dir.unfinished(), "--username", superuser, "--pwfile", s.dir.passwordFile(),
 		"--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale",
@@ -103,47 +98,42 @@ func (s *Server) initdb(ctx context.Context) error {
 	if !s.options.Durable {
 		args = append(args, "--no-sync")
 	}
-	return s.run(ctx, nil, s.binaries.initdb(), args...)
+	if err := s.run(s.child(ctx, s.binaries.initdb(), args...)); err != nil {
+		return err
+	}
+	create := s.child(ctx, s.binaries.postgres(), "--single", "-D", s.dir.unfinished(), "postgres")
+	create.Stdin = strings.NewReader("CREATE DATABASE " + database)
+	return s.run(create)
 }
 
 // basebackup makes the data a copy of a running server's, and writes down how to follow
-// that server from there on. Everybody can read a command line, so the password goes
-// another way.
+// that server from there on. Everybody can read a command line, so the password is in
+// the environment.
 func (s *Server) basebackup(ctx context.Context, from *Server) error {
-	return s.run(ctx, []string{"PGPASSWORD=" + from.password}, s.binaries.Program("pg_basebackup"),
-		"--pgdata", s.dir.unfinished(), "--host", host, "--port", strconv.Itoa(from.port),
-		"--username", superuser,
-		"--checkpoint", "fast", "--write-recovery-conf")
-}
-
-// run runs a program that makes the data, as the server's user.
-func (s *Server) run(
-	ctx context.Context, environment []string, program string, args ...string,
-) error {
-	log, err := s.dir.openLog()
-	if err != nil {
+	if err := s.keepPassword(from.password); err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // the program has its own, and it is the one who writes
-	command := s.child(log.File, program, args...)
-	command.Env = append(command.Env, environment...)
-	p, err := startProcess(command, func(*process) {})
+	backup := s.child(ctx, s.binaries.Program("pg_basebackup"),
+		"--pgdata", s.dir.unfinished(), "--host", host, "--port", strconv.Itoa(from.port),
+		"--username", superuser, "--checkpoint", "fast", "--write-recovery-conf")
+	backup.Env = append(backup.Env, "PGPASSWORD="+from.password)
+	return s.run(backup)
+}
+
+// run runs a program that makes the data.
+func (s *Server) run(command *exec.Cmd) error {
+	runtime.LockOSThread() // see startProcess
+	defer runtime.UnlockOSThread()
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGINT) }
+	command.WaitDelay = 5 * time.Second
+	output, err := command.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("running %s: %w", program, err)
-	}
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("running %s: %w", program, ctx.Err()),
-			p.stop(context.Background(), syscall.SIGINT))
-	}
-	if p.err != nil {
-		return fmt.Errorf("running %s: %w. It said:\n%s", program, p.err, log.tail())
+		return fmt.Errorf("running %s: %w. It said:\n%s", command.Path, s.explain(err), output)
 	}
 	return nil
 }
 
-// sync makes a new name in the directory as durable as what it names.
+// sync makes a new name in the directory durable.
 func (d directory) sync() error {
 	file, err := os.Open(d.path)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -19,26 +20,24 @@ import (
 const (
 	host      = "127.0.0.1"
 	superuser = "postgres"
+	database  = "paymentsvc"
 
 	// A server whose parent was killed shuts down within a second or two, unless it has
 	// much to write.
 	predecessorPatience = 15 * time.Second
 
-	// A port of our choice is ours but for accidents: another process that tries it at
-	// this moment.
+	// Another process may take a chosen port at the same moment.
 	portPatience = 2 * time.Second
 
-	// How often to look at a condition that nobody announces. A start takes about a
-	// third of a second.
+	// A start takes about a third of a second.
 	pollInterval = 10 * time.Millisecond
 
 	// Postgres's default, 100, is little for parallel tests with a pool each.
 	connectionsMax = "200"
 )
 
-// launch runs the postmaster and returns when it answers. What passes by itself is
-// waited for: a previous server on its way out, or a port that another process has for
-// the moment.
+// launch runs the postmaster and returns when it answers. It waits for a previous server
+// to end, and for a port that another process has for the moment.
 func (s *Server) launch(ctx context.Context) error {
 	choosePort := s.port == 0
 	var obstacle error
@@ -65,28 +64,27 @@ func (s *Server) launch(ctx context.Context) error {
 	}
 }
 
-// attempt runs the postmaster once. The lock on the directory is kept for as long as
-// the postmaster lives.
+// attempt runs the postmaster once, and keeps the directory locked while it lives.
 func (s *Server) attempt(ctx context.Context) error {
-	lock, err := s.dir.lock()
+	release, err := s.dir.lock()
 	if err != nil {
 		return err
 	}
 	log, err := s.dir.openLog()
 	if err != nil {
-		return errors.Join(err, lock.release())
+		return errors.Join(err, release())
 	}
-	defer log.Close() //nolint:errcheck // the postmaster has its own, and it is the one who writes
+	defer log.Close() //nolint:errcheck // only the postmaster writes, through a copy of its own
 	p, err := startProcess(s.command(log.File), func(p *process) {
-		_ = lock.release()
+		_ = release()
 		if !p.asked.Load() {
 			s.options.Logger.Warn("Postgres ended by itself", "pid", p.pid(), "how", p.err, "log",
 				s.LogPath())
 		}
 	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("running %s: %w", s.binaries.postgres(), err),
-			lock.release())
+		return errors.Join(fmt.Errorf("running %s: %w", s.binaries.postgres(), s.explain(err)),
+			release())
 	}
 	if err := s.awaitReady(ctx, p, log); err != nil {
 		return errors.Join(err, p.stop(context.Background(), syscall.SIGQUIT))
@@ -98,9 +96,8 @@ func (s *Server) attempt(ctx context.Context) error {
 	return nil
 }
 
-// command is the postmaster's. What it says goes straight to a file: a pipe would need
-// somebody to read it, and would be held open by the server's other processes after the
-// postmaster was killed.
+// command is the postmaster's. Its output goes straight to a file. The server's other
+// processes would hold a pipe open after the postmaster was killed.
 func (s *Server) command(log *os.File) *exec.Cmd {
 	settings := map[string]string{
 		"listen_addresses":        host,
@@ -118,16 +115,17 @@ func (s *Server) command(log *os.File) *exec.Cmd {
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		args = append(args, "-c", name+"="+settings[name])
 	}
-	return s.child(log, s.binaries.postgres(), args...)
+	command := s.child(context.Background(), s.binaries.postgres(), args...)
+	command.Stdout, command.Stderr = log, log
+	return command
 }
 
-// child is a command that runs as the server's user, in its directory, and ends when we
-// do. Variables such as PGDATA and PGPORT, meant for another server, are kept from it,
-// and its messages are English: diagnose reads them.
-func (s *Server) child(output *os.File, program string, args ...string) *exec.Cmd {
-	command := exec.Command(program, args...)
+// child is a command that runs as the server's user, in its directory, and ends when this
+// process does. It does not get variables such as PGDATA and PGPORT, which are meant for
+// another server. Its messages are English, because diagnose reads them.
+func (s *Server) child(ctx context.Context, program string, args ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, program, args...)
 	command.Dir = s.dir.path
-	command.Stdout, command.Stderr = output, output
 	command.SysProcAttr = childAttributes(s.account.credential)
 	foreign := func(variable string) bool {
 		return strings.HasPrefix(variable, "PG") || strings.HasPrefix(variable, "LC_")
@@ -136,9 +134,19 @@ func (s *Server) child(output *os.File, program string, args ...string) *exec.Cm
 	return command
 }
 
-// awaitReady waits until the postmaster says, in the file that pg_ctl reads too, that
-// it takes connections. Another server's answer on the same port cannot be mistaken for
-// it.
+// explain adds the remedy where the server's user may not enter the directory. The kernel
+// then says "permission denied" and names the program.
+func (s *Server) explain(err error) error {
+	if !errors.Is(err, fs.ErrPermission) || s.account.credential == nil {
+		return err
+	}
+	return fmt.Errorf("%w: user %s, who runs Postgres, may not enter %s: choose a data directory"+
+		" outside, for example below /var/lib, or open the path with chmod o+x: %w",
+		ErrClosedDirectory, s.account.name, s.dir.path, err)
+}
+
+// awaitReady waits until the postmaster's entry, which pg_ctl reads too, says that it
+// takes connections. A connection attempt could reach another server on the same port.
 func (s *Server) awaitReady(ctx context.Context, p *process, log *serverLog) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
@@ -156,7 +164,7 @@ func (s *Server) awaitReady(ctx context.Context, p *process, log *serverLog) err
 	}
 }
 
-// diagnose explains a start that failed with err. Only the log knows why.
+// diagnose finds the cause of a failed start in the log.
 func (s *Server) diagnose(err error, log *serverLog) error {
 	said := log.tail()
 	err = fmt.Errorf("%w. It said:\n%s", err, said)
@@ -172,10 +180,9 @@ func (s *Server) diagnose(err error, log *serverLog) error {
 	return err
 }
 
-// freePort finds a port below those from which systems choose the local ports of
-// outgoing connections (32768 on Linux, 49152 elsewhere). Above, a client that dials
-// the port of a stopped server again and again is in the end connected to itself, and
-// keeps the server from coming back.
+// freePort finds a port below the range of outgoing connections (from 32768 on Linux,
+// from 49152 elsewhere). In that range, a client that dials the port of a stopped server
+// again and again would at some time connect to itself, and keep the port.
 func freePort() uint32 {
 	for range 1000 {
 		port := 15000 + rand.Uint32N(17000) // a guess that is checked, not a secret

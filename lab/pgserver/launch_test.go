@@ -10,18 +10,20 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/paymentsvc/paymentsvc/lab/await"
 )
 
-func TestErrorAtTheStartSaysWhatTheServerSaid(t *testing.T) {
+func TestStartErrorQuotesTheServer(t *testing.T) {
 	t.Parallel()
-	dir := emptyDirectory(t)
+	dir := dataDir(t)
 	_, err := Start(t.Context(),
-		Options{DataDir: dir.path, Parameters: map[string]string{"shared_buffers": "plenty"}})
+		Options{DataDir: dir, Parameters: map[string]string{"shared_buffers": "plenty"}})
 	if err == nil || !strings.Contains(err.Error(),
 		`invalid value for parameter "shared_buffers": "plenty"`) {
 		t.Fatalf("the error does not quote the server: %v", err)
 	}
-	started(t, Options{DataDir: dir.path}) // and the directory is free again
+	start(t, Options{DataDir: dir}) // and the directory is free again
 }
 
 func TestPortOfAnotherProcessIsRefused(t *testing.T) {
@@ -32,26 +34,33 @@ func TestPortOfAnotherProcessIsRefused(t *testing.T) {
 	}
 	defer other.Close()
 	port := other.Addr().(*net.TCPAddr).Port
-	_, err = Start(t.Context(), Options{DataDir: emptyDirectory(t).path, Port: port})
+	_, err = Start(t.Context(), Options{DataDir: dataDir(t), Port: port})
 	if !errors.Is(err, errPortTaken) {
 		t.Fatalf("starting on a taken port gave %v, want %v", err, errPortTaken)
 	}
 }
 
-func TestServerThatNobodyOwnsIsWaitedFor(t *testing.T) {
+func TestStartWaitsForAServerWithoutAParent(t *testing.T) {
 	t.Parallel()
-	dir, orphan := started(t, Options{})
+	orphan := start(t, Options{})
+	dir := orphan.dir
 	if err := os.Remove(dir.lockFile()); err != nil { // as if its parent were dead
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error)
 	go func() {
-		defer cancel()
-		waitForLog(t, dir, `lock file "postmaster.pid" already exists`)
+		_, err := Start(ctx, Options{DataDir: dir.path})
+		result <- err
 	}()
-	_, err := Start(ctx, Options{DataDir: dir.path})
-	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), strconv.Itoa(orphan.PID())) {
-		t.Fatalf("starting beside a server that nobody owns gave %v, want %v and its process id",
+	await.Until(t, 20*time.Second, "the second server finds the first", func() bool {
+		log, _ := os.ReadFile(dir.logFile())
+		return strings.Contains(string(log), `lock file "postmaster.pid" already exists`)
+	})
+	cancel()
+	if err := <-result; !errors.Is(err, ErrInUse) ||
+		!strings.Contains(err.Error(), strconv.Itoa(orphan.PID())) {
+		t.Fatalf("starting beside a server without a parent gave %v, want %v and its process id",
 			err, ErrInUse)
 	}
 	if err := Remove(dir.path); !errors.Is(err, ErrInUse) {
@@ -60,26 +69,5 @@ func TestServerThatNobodyOwnsIsWaitedFor(t *testing.T) {
 	if err := syscall.Kill(orphan.PID(), syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	started(t, Options{DataDir: dir.path})
-}
-
-func waitForLog(t *testing.T, dir directory, want string) {
-	t.Helper()
-	deadline := time.After(20 * time.Second)
-	for {
-		log, err := os.ReadFile(dir.logFile())
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		if strings.Contains(string(log), want) {
-			return
-		}
-		select {
-		case <-deadline:
-			t.Errorf("the server never said %q, only:\n%s", want, log)
-			return
-		case <-time.After(pollInterval):
-		}
-	}
+	start(t, Options{DataDir: dir.path})
 }

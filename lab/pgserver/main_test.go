@@ -1,4 +1,4 @@
-package pgserver_test
+package pgserver
 
 import (
 	"context"
@@ -8,13 +8,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
-
-	"github.com/paymentsvc/paymentsvc/lab/pgserver"
 )
 
 // parentOn, an environment variable with a directory, makes this test program the
 // parent of a server there, to be killed by a test.
-const parentOn = "EMBEDDED_TEST_PARENT_ON"
+const parentOn = "PGSERVER_TEST_PARENT_ON"
 
 func TestMain(m *testing.M) {
 	dir := os.Getenv(parentOn)
@@ -27,10 +25,10 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// beParent starts a server, commits a row, says the server's process id, and waits for
-// its own death.
+// beParent starts a server, commits a row, prints the server's process id, and waits to
+// be killed.
 func beParent(ctx context.Context, dir string) error {
-	s, err := pgserver.Start(ctx, pgserver.Options{DataDir: dir, Durable: true})
+	s, err := Start(ctx, Options{DataDir: dir, Durable: true})
 	if err != nil {
 		return err
 	}

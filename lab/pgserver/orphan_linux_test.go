@@ -1,52 +1,38 @@
-package pgserver_test
+package pgserver
 
 import (
-	"bufio"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/paymentsvc/paymentsvc/lab/pgserver"
+	"github.com/paymentsvc/paymentsvc/lab/await"
 )
 
-func TestNoServerOutlivesAKilledParent(t *testing.T) {
+func TestServerEndsWithAKilledParent(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)
-	parent, postmaster := startParent(t, dir)
-	if err := parent.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = parent.Wait() // it was killed, and says so
-	deadline := time.After(20 * time.Second)
-	for !errors.Is(syscall.Kill(postmaster, 0), syscall.ESRCH) {
-		select {
-		case <-deadline:
-			t.Fatalf("server process %d outlived its parent", postmaster)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	postmaster := killedParent(t, dir)
+	await.Until(t, 20*time.Second, "the server ends", func() bool {
+		return errors.Is(syscall.Kill(postmaster, 0), syscall.ESRCH)
+	})
 }
 
 func TestStartWaitsForTheServerOfAKilledParent(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)
-	parent, _ := startParent(t, dir)
-	if err := parent.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = parent.Wait() // it was killed, and says so
-	wantKept(t, start(t, pgserver.Options{DataDir: dir, Durable: true}), "by the parent")
+	killedParent(t, dir)
+	wantKept(t, start(t, Options{DataDir: dir, Durable: true}), "by the parent")
 }
 
-// startParent runs this test program as the parent of a server on dir; see TestMain.
-func startParent(t *testing.T, dir string) (parent *exec.Cmd, postmaster int) {
+// killedParent runs this test program as the parent of a server on dir (see TestMain),
+// kills it, and returns the server's process id.
+func killedParent(t *testing.T, dir string) (postmaster int) {
 	t.Helper()
-	parent = exec.Command(os.Args[0])
+	parent := exec.Command(os.Args[0])
 	parent.Env = append(os.Environ(), parentOn+"="+dir)
 	parent.Stderr = os.Stderr
 	output, err := parent.StdoutPipe()
@@ -56,13 +42,12 @@ func startParent(t *testing.T, dir string) (parent *exec.Cmd, postmaster int) {
 	if err := parent.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line, err := bufio.NewReader(output).ReadString('\n')
-	if err != nil {
+	if _, err := fmt.Fscanln(output, &postmaster); err != nil {
 		t.Fatalf("waiting for the parent's server: %v", err)
 	}
-	postmaster, err = strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
+	if err := parent.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	return parent, postmaster
+	_ = parent.Wait() // it was killed, and says so
+	return postmaster
 }

@@ -4,10 +4,9 @@ package pgserver
 
 import "syscall"
 
-// childAttributes leave the child in our process group: only Linux can signal it at our
-// death, so elsewhere Ctrl-C in a terminal should at least reach it too. After a
-// SIGKILL of the parent the server stays until somebody stops it, and Start says so
-// with its process id.
+// childAttributes leave the child in the parent's process group, so that Ctrl-C in a
+// terminal reaches it too: only Linux can signal a child at its parent's death. After a
+// SIGKILL of the parent the server stays. Start then reports it with its process id.
 func childAttributes(credential *syscall.Credential) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: credential}
 }

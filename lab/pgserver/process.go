@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// process is a child that does not outlive us.
+// process is a child that does not outlive its parent.
 type process struct {
 	command *exec.Cmd
 	asked   atomic.Bool   // to end
@@ -20,13 +20,12 @@ type process struct {
 	err     error         // how it ended; read it only after done
 }
 
-// startProcess starts a child. When that has ended, it calls exited before it closes
-// done.
+// startProcess starts a child. At the child's end it calls exited and closes done.
 //
-// The kernel signals the child when its parent dies, and by "parent" it means the
-// thread that forked, not the process (prctl(2), PR_SET_PDEATHSIG). Go ends threads as
-// it likes, and the server would go with one. So the thread that forks is bound to a
-// goroutine that stays for as long as the child does: it waits for the child's end.
+// The kernel signals the child when its parent dies. The parent is the thread that
+// forked, not the process (prctl(2), PR_SET_PDEATHSIG). Go may end a thread at any time,
+// and the server would end with it. So the thread is bound to a goroutine that waits for
+// the child's end.
 func startProcess(command *exec.Cmd, exited func(*process)) (*process, error) {
 	p := &process{command: command, done: make(chan struct{})}
 	started := make(chan error)
@@ -51,8 +50,8 @@ func startProcess(command *exec.Cmd, exited func(*process)) (*process, error) {
 func (p *process) pid() int { return p.command.Process.Pid }
 
 // stop signals the child and waits for its end. A child that is slower than the context
-// allows gets SIGQUIT, which makes a postmaster drop everything; its data survives that
-// as it survives a crash.
+// allows gets SIGQUIT: a postmaster then ends at once, and its data survives as it
+// survives a crash.
 func (p *process) stop(ctx context.Context, signal syscall.Signal) error {
 	if err := p.signal(signal); err != nil {
 		return err

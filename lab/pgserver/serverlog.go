@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// logSizeMax bounds the log of a server that is started again and again: at a start, a
-// larger one makes room.
+// logSizeMax bounds the log of a server that is started again and again. A start puts a
+// larger log aside.
 const logSizeMax = 16 << 20
 
-// serverLog is the server's log file, from where it stood at a start.
+// serverLog is the server's log file, from its end at a start.
 type serverLog struct {
 	*os.File
 	start int64
@@ -35,7 +35,7 @@ func (d directory) openLog() (*serverLog, error) {
 	return &serverLog{File: file, start: start}, nil
 }
 
-// tail is what the server said since the log was opened, or the last of it.
+// tail is the end of the log since it was opened.
 func (l *serverLog) tail() string {
 	const bytesMax = 4 << 10
 	info, err := l.Stat()

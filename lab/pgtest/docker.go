@@ -16,9 +16,8 @@ import (
 // another.
 const defaultImage = "postgres:17-alpine"
 
-// dataDir is in memory: making and dropping databases is mostly writing files, and
-// nothing here has to outlive the container. The images' own places differ from version
-// to version.
+// dataDir is in memory, where databases are made and dropped faster. The images' own
+// places differ from version to version.
 const dataDir = "/pgtest"
 
 // startContainer runs a server in a container. Should this process be killed,
@@ -50,9 +49,8 @@ func startContainer(ctx context.Context, getenv func(string) string) (*server, e
 	return &server{adminURL: url, stop: stop}, nil
 }
 
-// dockerAnswers finds out whether there is a daemon, and not only its socket or a
-// variable that names one. The library asks without a limit of time, so the question is
-// left behind if the answer takes too long.
+// dockerAnswers asks the daemon, because its socket may exist without it. The library
+// asks without a time limit, so a slow question is left behind.
 func dockerAnswers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()

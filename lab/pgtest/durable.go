@@ -3,14 +3,11 @@ package pgtest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/paymentsvc/paymentsvc/lab/pgserver"
 	"github.com/paymentsvc/paymentsvc/migrations"
@@ -23,17 +20,16 @@ type Cluster struct {
 	url string
 }
 
-// URL is as the owner of the database, who is no superuser; the service's own URL.
+// URL is the service's own URL: as the owner of the database, who is no superuser.
 func (c *Cluster) URL() string { return c.url }
 
 // AdminURL is as a superuser, on the same database.
 func (c *Cluster) AdminURL() string { return c.Server.URL() }
 
-// Durable starts a server that keeps what it has committed, whatever happens to it: its
-// settings are Postgres's own, plus the parameters. It runs from this machine's
-// Postgres programs, or downloaded ones, because a container's server is killed in
-// another way. After the test it is started once more if it is down, audited, stopped
-// and removed.
+// Durable starts a server that keeps its commits through every kill: its settings are
+// Postgres's own, plus the parameters. It runs from this machine's Postgres programs, or
+// downloaded ones, because a container's server is killed in another way. After the test
+// it is started once more if it is down, audited, stopped and removed.
 func Durable(t testing.TB, parameters map[string]string) *Cluster {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -85,7 +81,7 @@ func start(ctx context.Context, t testing.TB, o pgserver.Options) *Cluster {
 	return c
 }
 
-// end audits what the server has kept, and stops it.
+// end audits the server's data, and stops the server.
 func (c *Cluster) end(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -106,28 +102,19 @@ func (c *Cluster) end(t testing.TB) {
 	}
 }
 
-// migrate makes an owner for the database and has it run the migrations, as pgtestdb
-// does for New. The result is the owner's URL.
-func migrate(ctx context.Context, adminURL string) (_ string, err error) {
+// migrate makes an owner for the database and runs the migrations as that owner, as
+// pgtestdb does for New. The result is the owner's URL.
+func migrate(ctx context.Context, adminURL string) (string, error) {
 	config, err := testConfig(adminURL)
 	if err != nil {
 		return "", err
 	}
-	conn, err := pgx.Connect(ctx, adminURL)
-	if err != nil {
-		return "", fmt.Errorf("connecting as administrator: %w", err)
-	}
-	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
-	role := pgx.Identifier{config.TestRole.Username}.Sanitize()
-	for _, statement := range []string{
-		`CREATE ROLE ` + role + ` LOGIN PASSWORD '` + config.TestRole.Password + `' ` +
-			config.TestRole.Capabilities,
-		`ALTER DATABASE ` + pgx.Identifier{config.Database}.Sanitize() + ` OWNER TO ` + role,
-	} {
-		if _, err := conn.Exec(ctx, statement); err != nil {
-			return "", fmt.Errorf("making an owner for the database: %w", err)
-		}
-	}
-	config.User, config.Password = config.TestRole.Username, config.TestRole.Password
-	return config.URL(), migrations.Up(ctx, config.URL())
+	role := config.TestRole
+	config.User, config.Password = role.Username, role.Password
+	return config.URL(), errors.Join(
+		asAdmin(ctx, adminURL,
+			`CREATE ROLE `+role.Username+` LOGIN PASSWORD '`+role.Password+`' `+role.Capabilities,
+			`ALTER DATABASE `+config.Database+` OWNER TO `+role.Username),
+		migrations.Up(ctx, config.URL()),
+	)
 }

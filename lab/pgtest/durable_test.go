@@ -11,31 +11,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-func TestDurableServerKeepsWhatItCommittedThroughAKill(t *testing.T) {
-	t.Parallel()
-	c := Durable(t, map[string]string{"deadlock_timeout": "123ms"})
-	query(t, c.URL(), `INSERT INTO merchants (id, name) VALUES (1, 'kept') RETURNING name`, "kept")
-	if err := c.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	query(t, c.URL(), `SELECT name FROM merchants`, "kept")
-	query(t, c.URL(), `SHOW fsync`, "on")
-	query(t, c.URL(), `SHOW deadlock_timeout`, "123ms")
-	query(t, c.AdminURL(), `SELECT rolsuper::text FROM pg_roles WHERE rolname = current_user`,
-		"true")
-	query(t, c.URL(), `SELECT rolsuper::text FROM pg_roles WHERE rolname = current_user`, "false")
-}
-
-func TestServerThatTheTestLeftDeadIsAuditedAndRemoved(t *testing.T) {
+func TestKilledServerIsAuditedAndRemoved(t *testing.T) {
 	t.Parallel()
 	var c *Cluster
 	fake := inFake(t, func(tb testing.TB) {
 		c = Durable(tb, nil)
 		query(t, c.URL(), `INSERT INTO merchants (id, name) VALUES (1, 'm') RETURNING name`, "m")
-		query(t, c.URL(), `INSERT INTO accounts (merchant_id, id, currency, balance) VALUES (1, 'broken', 'EUR', 5) RETURNING id`, "broken")
+		query(t, c.URL(), `
+			INSERT INTO accounts (merchant_id, id, currency, balance)
+			VALUES (1, 'broken', 'EUR', 5) RETURNING id`, "broken")
 		if err := c.Kill(); err != nil {
 			tb.Fatal(err)
 		}

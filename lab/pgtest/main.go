@@ -19,17 +19,17 @@ var run testRun
 
 // testRun owns the server that the tests of a process share.
 type testRun struct {
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	begun  bool       // Main is there to stop the server
 	server *server    // from the first New on
-	err    error      // why there is none; another test would not fare better
+	err    error      // why there is none, for every test
 }
 
-// Main runs a package's tests, stops the server that they used, and exits. It also
-// fails the package if goroutines are left behind, except for those that the options
-// excuse. m is the *testing.M, or something that runs it and adds to its verdict.
+// Main runs a package's tests, stops their server, and exits. It also fails the package
+// if goroutines are left behind, except for those that the options excuse. m is the
+// *testing.M, or a wrapper around it that adds to its verdict.
 func Main(m interface{ Run() int }, excuses ...goleak.Option) {
-	os.Exit(run.main(m, excuses)) //nolint:revive // TestMain is a package's main, and this is its one line
+	os.Exit(run.main(m, excuses)) //nolint:revive // TestMain is a package's main
 }
 
 func (r *testRun) main(m interface{ Run() int }, excuses []goleak.Option) int {
@@ -39,18 +39,17 @@ func (r *testRun) main(m interface{ Run() int }, excuses []goleak.Option) int {
 	code := m.Run()
 	if code != 0 && r.server != nil && !r.server.stays {
 		fmt.Fprintln(os.Stderr,
-			"pgtest: the databases of failed tests go now, with the test server. "+
-				"To look at one, set TEST_DATABASE_URL to an administrator's URL of a server that "+
-				"stays.")
+			"pgtest: the test server and the databases of failed tests are removed now. "+
+				"To look at one, set TEST_DATABASE_URL to an administrator's URL of a server.")
 	}
 	if err := r.stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "pgtest: stopping the test server:", err)
 		return max(code, 1)
 	}
 	if code != 0 {
-		return code // a test that was cut short leaves goroutines; they are not the news
+		return code // a failed test leaves goroutines
 	}
-	http.DefaultClient.CloseIdleConnections() // kept alive on purpose, each by two goroutines
+	http.DefaultClient.CloseIdleConnections() // each has two goroutines
 	if err := goleak.Find(append(excuses, libraryGoroutines...)...); err != nil {
 		fmt.Fprintln(os.Stderr, "pgtest: the tests left goroutines behind:", err)
 		return 1
@@ -58,13 +57,13 @@ func (r *testRun) main(m interface{ Run() int }, excuses []goleak.Option) int {
 	return 0
 }
 
-// libraryGoroutines stay for as long as the process, and we cannot end them.
+// libraryGoroutines stay as long as the process. Nothing can end them.
 var libraryGoroutines = []goleak.Option{
 	goleak.IgnoreAnyFunction(
 		"github.com/testcontainers/testcontainers-go.(*Reaper).connect.func1",
 	),
 	goleak.IgnoreAnyFunction(
-		"github.com/paymentsvc/paymentsvc/internal/pgtest.dockerAnswers.func1",
+		"github.com/paymentsvc/paymentsvc/lab/pgtest.dockerAnswers.func1",
 	),
 }
 
@@ -74,7 +73,7 @@ func (r *testRun) adminURL(t testing.TB) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.begun {
-		t.Fatal("pgtest: this package has nobody who stops the test server after the last test. " +
+		t.Fatal("pgtest: nothing stops the test server after this package's last test. " +
 			"Add to one of its _test files:\n\n" +
 			"\tfunc TestMain(m *testing.M) { pgtest.Main(m) }\n")
 	}

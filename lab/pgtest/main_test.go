@@ -43,7 +43,7 @@ func TestMainFailsAPackageThatLeaksAGoroutine(t *testing.T) {
 	}
 }
 
-func TestForgottenDirectoriesAreRemovedUnlessAServerIsThere(t *testing.T) {
+func TestForgottenDirectoriesWithoutAServerAreRemoved(t *testing.T) {
 	t.Parallel()
 	parent := enterable(t)
 	now := time.Now()
@@ -59,7 +59,7 @@ func TestForgottenDirectoriesAreRemovedUnlessAServerIsThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Stop(context.WithoutCancel(t.Context())) //nolint:errcheck // the directory goes with the test
+	defer s.Stop(context.Background()) //nolint:errcheck // its directory is removed
 	yesterday := now.Add(-25 * time.Hour)
 	for _, dir := range []string{forgotten, foreign, used} {
 		if err := os.Chtimes(dir, yesterday, yesterday); err != nil {
@@ -67,16 +67,18 @@ func TestForgottenDirectoriesAreRemovedUnlessAServerIsThere(t *testing.T) {
 		}
 	}
 	removeForgotten(parent, now)
-	for dir, want := range map[string]bool{forgotten: false, recent: true, foreign: true,
-		used: true} {
+	for dir, want := range map[string]bool{
+		forgotten: false, recent: true, foreign: true,
+		used: true,
+	} {
 		if _, err := os.Stat(dir); (err == nil) != want {
 			t.Errorf("%s is there: %t, want %t", dir, err == nil, want)
 		}
 	}
 }
 
-// again names, in the environment of this program's second run, what TestInASecondRun
-// is to do.
+// again is an environment variable of this program's second run: the task of
+// TestInASecondRun.
 const again = "PGTEST_AGAIN"
 
 func TestInASecondRun(t *testing.T) {

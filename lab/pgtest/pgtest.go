@@ -10,23 +10,21 @@
 //
 //	db := pgtest.New(t)
 //
-// Parallel tests cannot see each other, so none of them cleans up. After each test the
-// invariants of the books are checked (see package audit), whatever the test was about;
-// a violation fails it.
+// Parallel tests cannot see each other, so none of them cleans up. After each test its
+// database is audited (see package audit), and a violation fails it.
 //
 // The databases are on one server per test process, taken from the first of these that
 // works:
 //
-//  1. TEST_DATABASE_URL, an administrator's URL of a server that is there already. It stays, and so do the databases
-//     of failed tests, to be looked at.
+//  1. TEST_DATABASE_URL, an administrator's URL of a running server. It keeps the databases
+//     of failed tests, for a look at them;
 //  2. a container, if a Docker daemon answers;
 //  3. the Postgres programs of this machine;
 //  4. downloaded Postgres programs.
 //
 // TEST_POSTGRES=docker, local or download insists on one of the last three, and
 // TEST_POSTGRES_IMAGE on a container of that image, for another version of Postgres.
-// With none there is no test run: tests without a database prove nothing, so they fail
-// rather than being skipped.
+// With none the tests fail rather than being skipped: they would prove nothing.
 package pgtest
 
 import (
@@ -43,21 +41,19 @@ import (
 
 // DB is a test's own database.
 type DB struct {
-	// as the owner of the database, who is no superuser; the service's own URL
-	URL      string
-	AdminURL string // as a superuser, on the same database
-	// as the owner, for what the test itself wants to know; closed after the test
-	Pool *pgxpool.Pool
+	URL      string        // the service's own: as the database's owner, who is no superuser
+	AdminURL string        // as a superuser
+	Pool     *pgxpool.Pool // as the owner, for the test's own queries; closed after the test
 }
 
-// New is a migrated database for one test. After the test and its clean-up functions,
-// its invariants are checked, and it is dropped; a failed test keeps it and says its
-// URL, which is of use if the server stays (see package comment).
+// New is a migrated database for one test. After the test and its clean-up functions, it
+// is audited and dropped. A failed test keeps it and says its URL, which is of use if the
+// server stays (see package comment).
 func New(t testing.TB) *DB {
 	t.Helper()
 	db := open(t)
-	// Clean-up functions run last in, first out: what the test registers from now on
-	// ends before the audit begins, and the database is dropped after it.
+	// Clean-up functions run last in, first out. Those of the test come later, so they run
+	// before the audit. The database is dropped after it.
 	t.Cleanup(func() { check(t, db.URL) })
 	t.Cleanup(db.Pool.Close)
 	return db
@@ -87,9 +83,9 @@ func open(t testing.TB) *DB {
 	return &DB{URL: own.URL(), AdminURL: config.URL(), Pool: pool}
 }
 
-// check fails the test for every promise that its data breaks. It connects by itself,
-// because a test may have used up or closed its pool, and not for long, because a test
-// may have left a lock behind.
+// check fails the test for every violation in its data. It connects by itself, because a
+// test may have used up or closed its pool. It has a time limit, because a test may have
+// left a lock behind.
 func check(t testing.TB, url string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -100,12 +96,12 @@ func check(t testing.TB, url string) {
 		return
 	}
 	defer conn.Close(ctx)
-	const ofEach = 20 // of one broken promise, the first examples are enough
+	const ofEach = 20 // examples of one kind of violation
 	violations, err := audit.Run(ctx, conn, ofEach)
 	if err != nil {
 		t.Errorf("pgtest: auditing after the test: %v", err)
 	}
 	for _, violation := range violations {
-		t.Errorf("after the test, the books are not in order: %v", violation)
+		t.Errorf("after the test, the audit found: %v", violation)
 	}
 }

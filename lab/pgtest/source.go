@@ -33,7 +33,7 @@ func startServer(
 ) (*server, error) {
 	wanted := getenv("TEST_POSTGRES")
 	if wanted == "" && getenv("TEST_POSTGRES_IMAGE") != "" {
-		wanted = "docker" // whoever names a version would be misled by a run on another
+		wanted = "docker" // an image names a version, and other sources have others
 	}
 	if url := getenv("TEST_DATABASE_URL"); url != "" && wanted == "" {
 		return &server{adminURL: url, stays: true, stop: func(context.Context) error {
@@ -80,8 +80,7 @@ func startDownloaded(ctx context.Context, _ func(string) string) (*server, error
 	return startEmbedded(ctx, binaries)
 }
 
-// startEmbedded runs a server that forgets: nobody's data depends on it, and without
-// fsync it is faster.
+// startEmbedded runs a server without fsync, which is faster: its data is thrown away.
 func startEmbedded(ctx context.Context, binaries pgserver.Binaries) (*server, error) {
 	dir := newDir(pgserver.ScratchDir())
 	s, err := pgserver.Start(ctx, pgserver.Options{DataDir: dir, Binaries: binaries})

@@ -40,31 +40,41 @@ func TestServerComesFromTheFirstSourceThatWorks(t *testing.T) {
 	}{
 		{"in their order", nil, all, "local://"},
 		{
-			"a given server before them", map[string]string{"TEST_DATABASE_URL": "given://"}, all,
+			"a given server before them",
+			map[string]string{"TEST_DATABASE_URL": "given://"},
+			all,
 			"given://",
 		},
 		{"a forced one only", map[string]string{"TEST_POSTGRES": "download"}, all, "download://"},
 		{
 			"a forced one before that",
-			map[string]string{"TEST_POSTGRES": "local", "TEST_DATABASE_URL": "given://"}, all,
+			map[string]string{"TEST_POSTGRES": "local", "TEST_DATABASE_URL": "given://"},
+			all,
 			"local://",
 		},
 		{
 			"a container, if its image is named",
-			map[string]string{"TEST_POSTGRES_IMAGE": "postgres:18"}, all, "docker: none here",
-		},
-		{
-			"its image before that",
-			map[string]string{"TEST_POSTGRES_IMAGE": "postgres:18",
-				"TEST_DATABASE_URL": "given://"},
+			map[string]string{"TEST_POSTGRES_IMAGE": "postgres:18"},
 			all, "docker: none here",
 		},
 		{
-			"a forced one that does not work", map[string]string{"TEST_POSTGRES": "docker"}, all,
+			"its image before that",
+			map[string]string{
+				"TEST_POSTGRES_IMAGE": "postgres:18",
+				"TEST_DATABASE_URL":   "given://",
+			},
+			all, "docker: none here",
+		},
+		{
+			"a forced one that does not work",
+			map[string]string{"TEST_POSTGRES": "docker"},
+			all,
 			"docker: none here",
 		},
 		{
-			"a forced one that does not exist", map[string]string{"TEST_POSTGRES": "dokcer"}, all,
+			"a forced one that does not exist",
+			map[string]string{"TEST_POSTGRES": "dokcer"},
+			all,
 			`TEST_POSTGRES is "dokcer"`,
 		},
 	} {

@@ -12,7 +12,7 @@ import (
 )
 
 // Standby makes COMMITs wait for a synchronous standby that does not exist, from Leave
-// until it comes back.
+// until comeBack.
 type Standby struct{ admin *pgxpool.Pool }
 
 // NewStandby is for the server of the administrator's URL.
@@ -26,8 +26,8 @@ func NewStandby(t testing.TB, adminURL string) *Standby {
 	return &Standby{admin}
 }
 
-// Leave returns when COMMITs wait. The server reads its settings in its own time, so
-// there is one that waits from then on.
+// Leave returns when COMMITs wait. The server reads its settings with a delay, so a
+// canary commits until its COMMIT waits.
 func (s *Standby) Leave(t testing.TB) (comeBack func()) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -36,7 +36,7 @@ func (s *Standby) Leave(t testing.TB) (comeBack func()) {
 		stop()
 		s.configure(t, `ALTER SYSTEM RESET synchronous_standby_names`)
 		canary.Wait()
-		await.Until(t, 10*time.Second, "no COMMIT waits any more", func() bool {
+		await.Until(t, 10*time.Second, "all COMMITs return", func() bool {
 			return s.AwaitedBy(t) == 0
 		})
 	})

@@ -11,19 +11,17 @@ import (
 
 const dirPrefix = "paymentsvc-pgtest-"
 
-// newDir is a place for a server's directory, which the server makes. t.TempDir is
-// none: it is closed to others, and Postgres, which refuses to run as root, is another
-// user when the tests run as root.
+// newDir is a place for a server's directory, which the server makes. The user that runs
+// root's servers may not enter t.TempDir.
 func newDir(parent string) string {
 	removeForgotten(parent, time.Now())
 	return filepath.Join(parent, dirPrefix+rand.Text())
 }
 
-// removeForgotten removes the directories of test processes that were killed before
-// they could; the servers ended with them. A directory with a server in it is left
-// alone, and so is one of today: its server may be down for a moment, between a kill
-// and a restart. What cannot be removed is another user's, or being removed by somebody
-// else.
+// removeForgotten removes the directories of test processes that were killed. Their
+// servers ended with them. It leaves a directory with a server, and one of today: its
+// server may be down for a moment, between a kill and a restart. An error means that the
+// directory belongs to another user, or that another process removes it.
 func removeForgotten(parent string, now time.Time) {
 	dirs, _ := filepath.Glob(filepath.Join(parent, dirPrefix+"*"))
 	for _, dir := range dirs {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib" // the "pgx" driver of database/sql, which pgtestdb uses
 	"github.com/peterldowns/pgtestdb"
 
@@ -22,10 +23,8 @@ import (
 func testConfig(adminURL string) (pgtestdb.Config, error) {
 	u, err := url.Parse(adminURL)
 	if err != nil || u.Host == "" {
-		return pgtestdb.Config{},
-			errors.New(
-				"TEST_DATABASE_URL must look like postgres://user:password@host:port/database",
-			)
+		return pgtestdb.Config{}, errors.New(
+			"TEST_DATABASE_URL must look like postgres://user:password@host:port/database")
 	}
 	password, _ := u.User.Password()
 	// pgtestdb puts its URLs together as they are
@@ -41,8 +40,8 @@ func testConfig(adminURL string) (pgtestdb.Config, error) {
 		Database: strings.TrimPrefix(u.Path, "/"),
 		Options:  u.RawQuery,
 		TestRole: &role,
-		// A service under test may still be closing its connections. Leaks are found
-		// otherwise: as goroutines, in Main.
+		// A service under test may still be closing its connections. Main finds leaks, as
+		// goroutines.
 		ForceTerminateConnections: true,
 	}, nil
 }
@@ -62,8 +61,7 @@ func ownerRole(adminURL string) pgtestdb.Role {
 }
 
 // migrator makes the template, from which pgtestdb copies the tests' databases. Test
-// processes that share a server share the template too, for as long as they have the
-// same migrations.
+// processes on one server share a template if they have the same migrations.
 type migrator struct{ adminURL string }
 
 // Hash changes with every change of a migration.
@@ -88,28 +86,29 @@ func (m migrator) Migrate(ctx context.Context, _ *sql.DB, template pgtestdb.Conf
 	return migrations.Up(ctx, template.URL())
 }
 
-// shareAppRole lets owner hand out the application's role where another owner has
-// created it before. That happens on a server that stays: roles belong to the whole of
-// it, and since Postgres 16 to whoever created them.
-func shareAppRole(ctx context.Context, adminURL, owner string) (err error) {
+// shareAppRole lets owner grant the application's role where another owner has created
+// it before. That happens on a server that stays: roles belong to the whole server, and
+// since Postgres 16 to their creator.
+func shareAppRole(ctx context.Context, adminURL, owner string) error {
+	err := asAdmin(ctx, adminURL,
+		`GRANT paymentsvc_app TO `+pgx.Identifier{owner}.Sanitize()+` WITH ADMIN OPTION`)
+	const undefinedObject = "42704" // the migrations create the role
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == undefinedObject {
+		return nil
+	}
+	return err
+}
+
+func asAdmin(ctx context.Context, adminURL string, statements ...string) (err error) {
 	conn, err := pgx.Connect(ctx, adminURL)
 	if err != nil {
 		return fmt.Errorf("connecting as administrator: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
-	var exists bool
-	err = conn.QueryRow(ctx,
-		`SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'paymentsvc_app')`).Scan(&exists)
-	if err != nil {
-		return fmt.Errorf("looking for the role paymentsvc_app: %w", err)
-	}
-	if !exists {
-		return nil
-	}
-	_, err = conn.Exec(ctx,
-		`GRANT paymentsvc_app TO `+pgx.Identifier{owner}.Sanitize()+` WITH ADMIN OPTION`)
-	if err != nil {
-		return fmt.Errorf("granting paymentsvc_app to %s: %w", owner, err)
+	for _, statement := range statements {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("as administrator: %w", err)
+		}
 	}
 	return nil
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/wire"
 )
 
-// TestWhatTheClientHearsOfCommitAndWhatIsTrue is the table that the package exists for.
-func TestWhatTheClientHearsOfCommitAndWhatIsTrue(t *testing.T) {
+// TestEffectsOnCommit compares the error at the client with the committed rows.
+func TestEffectsOnCommit(t *testing.T) {
 	lost := func(err error) bool { return err != nil && sqlstate(err) == "" }
 	refused := func(code string) func(error) bool {
 		return func(err error) bool { return sqlstate(err) == code }
@@ -27,14 +27,9 @@ func TestWhatTheClientHearsOfCommitAndWhatIsTrue(t *testing.T) {
 	}{
 		{"the request is lost", wire.DropBefore, lost, false, false},
 		{"the acknowledgement is lost", wire.LoseReply, lost, true, false},
-		{
-			"the acknowledgement is lost and the backend stays", wire.LoseReply.LeavingServer(),
-			lost, true, false,
-		},
 		{"only the tag arrives", wire.CutBeforeReady, lost, true, false},
 		{"the connection ends after the acknowledgement", wire.CutAfter, success, true, false},
 		{"refused by 40001", wire.FailWith("40001"), refused("40001"), false, true},
-		{"refused by 40P01", wire.FailWith("40P01"), refused("40P01"), false, true},
 		{"the backend ends before", wire.FatalBefore("57P01"), refused("57P01"), false, false},
 		{"the backend ends after", wire.FatalAfter("57P01"), refused("57P01"), true, false},
 		{"rolled back instead", wire.RollBackInstead, rolledBack, false, true},
@@ -46,7 +41,7 @@ func TestWhatTheClientHearsOfCommitAndWhatIsTrue(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			eachShapeAt(t, url, func(b *bench, run func(*pgx.Conn, int) error) {
 				conn := b.client()
-				// prepares, and shows that the fault is not yet
+				// Statements are prepared before the fault.
 				if err := run(conn, 1); err != nil {
 					b.t.Fatal(err)
 				}
@@ -58,9 +53,6 @@ func TestWhatTheClientHearsOfCommitAndWhatIsTrue(t *testing.T) {
 				b.proxy.WaitBackendsGone(b.t)
 				b.wantStored(2, row.stored)
 				b.wantUsable(conn, row.usable)
-				if fault.Fired() != 1 {
-					b.t.Errorf("fired %d times", fault.Fired())
-				}
 			})
 		})
 	}
@@ -80,76 +72,41 @@ func (b *bench) wantUsable(conn *pgx.Conn, want bool) {
 	b.wantStored(100, want)
 }
 
-func TestAWarningIsHeardBeforeTheSuccess(t *testing.T) {
-	eachShape(t, func(b *bench, run func(*pgx.Conn, int) error) {
-		var heard []string
-		conn := b.clientWithNotices(&heard)
-		b.proxy.On(wire.Commit(), wire.SyncRepCancelled)
-		if err := run(conn, 1); err != nil {
-			b.t.Fatal(err)
-		}
-		if len(heard) != 1 || heard[0] != "WARNING 01000" {
-			b.t.Errorf("heard %q", heard)
-		}
-	})
+func TestHeldCommit(t *testing.T) {
+	url := pgtest.New(t).URL
+	for _, row := range []struct {
+		name   string
+		hold   wire.Effect
+		stored bool // while the fault holds
+	}{{"request", wire.HoldBefore, false}, {"reply", wire.HoldAfter, true}} {
+		t.Run(row.name, func(t *testing.T) {
+			eachShapeAt(t, url, func(b *bench, run func(*pgx.Conn, int) error) {
+				held := b.proxy.On(wire.Commit(), row.hold)
+				ended := b.start(b.client(), run)
+				held.Wait(b.t)
+				b.wantStored(1, row.stored)
+				select {
+				case err := <-ended:
+					b.t.Errorf("the client heard %v during the hold", err)
+				default:
+				}
+				held.Release()
+				if err := <-ended; err != nil {
+					b.t.Error(err)
+				}
+				b.wantStored(1, true)
+			})
+		})
+	}
 }
 
-func TestAHeldCommitIsNotYetDone(t *testing.T) {
-	eachShape(t, func(b *bench, run func(*pgx.Conn, int) error) {
-		held := b.proxy.On(wire.Commit(), wire.HoldBefore)
-		ended := b.start(run)
-		held.Wait(b.t)
-		b.wantStored(1, false)
-		held.Release()
-		if err := <-ended; err != nil {
-			b.t.Error(err)
-		}
-		b.wantStored(1, true)
-	})
-}
-
-func TestACommitWhoseReplyIsHeldIsDone(t *testing.T) {
-	eachShape(t, func(b *bench, run func(*pgx.Conn, int) error) {
-		held := b.proxy.On(wire.Commit(), wire.HoldAfter)
-		ended := b.start(run)
-		held.Wait(b.t)
-		b.wantStored(1, true)
-		select {
-		case err := <-ended:
-			b.t.Errorf("the client heard %v while the reply was held", err)
-		default:
-		}
-		held.Release()
-		if err := <-ended; err != nil {
-			b.t.Error(err)
-		}
-	})
-}
-
-// start runs the transaction of row 1 in the background, on a connection of its own.
-func (b *bench) start(run func(*pgx.Conn, int) error) <-chan error {
-	return b.startOn(b.client(), run)
-}
-
-func (b *bench) startOn(conn *pgx.Conn, run func(*pgx.Conn, int) error) <-chan error {
-	ended, left := make(chan error, 1), make(chan struct{})
-	go func() {
-		defer close(left)
-		ended <- run(conn, 1)
-	}()
-	b.t.Cleanup(func() { // a test that failed half-way still holds it
-		b.proxy.Close()
-		<-left
-	})
-	return ended
-}
-
-func TestACommitThatIsReleasedAfterTheClientLeftIsStillDone(t *testing.T) {
+func TestHeldCommitIsDoneAfterTheClientLeft(t *testing.T) {
 	b := newBench(t)
 	held := b.proxy.On(wire.Commit(), wire.HoldBefore)
 	conn := b.client()
-	ended := make(chan error, 1)
-	go func() { ended <- inOnePipeline(b.ctx, conn, 1) }()
+	ended := b.start(conn, func(conn *pgx.Conn, id int) error {
+		return inOnePipeline(b.ctx, conn, id)
+	})
 	held.Wait(t)
 	if err := conn.PgConn().Conn().Close(); err != nil {
 		t.Fatal(err)
@@ -162,20 +119,7 @@ func TestACommitThatIsReleasedAfterTheClientLeftIsStillDone(t *testing.T) {
 	b.wantStored(1, true)
 }
 
-func TestAStatementOutsideATransactionIsDoneWhenItsReplyIsLost(t *testing.T) {
-	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement,
-		pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
-		b := newBench(t)
-		b.proxy.On(wire.Statement("INSERT INTO wire_rows"), wire.LoseReply)
-		if _, err := b.client().Exec(b.ctx, insertRow, mode, 1); err == nil ||
-			sqlstate(err) != "" {
-			t.Errorf("%s: the client hears %v", mode, err)
-		}
-		b.wantStored(1, true)
-	}
-}
-
-func TestABatchWithoutATransactionIsUndoneWhenCutInTheMiddle(t *testing.T) {
+func TestImplicitTransactionIsUndoneByACut(t *testing.T) {
 	b := newBench(t)
 	b.proxy.On(wire.Statement("INSERT INTO wire_rows"), wire.CutAfter)
 	batch := &pgx.Batch{}
@@ -185,17 +129,17 @@ func TestABatchWithoutATransactionIsUndoneWhenCutInTheMiddle(t *testing.T) {
 		t.Error("the client heard of success")
 	}
 	b.proxy.WaitBackendsGone(t)
-	b.wantStored(1, false) // its COMMIT is the Sync after the SELECT
+	b.wantStored(1, false) // only the Sync after the SELECT commits
 }
 
-func TestWhatFollowsARefusedCommitInItsPipelineIsSkipped(t *testing.T) {
+func TestStatementsAfterARefusedCommitAreSkipped(t *testing.T) {
 	b := newBench(t)
 	b.proxy.On(wire.Commit(), wire.FailWith("40001"))
 	batch := &pgx.Batch{}
 	batch.Queue(`BEGIN`)
 	batch.Queue(insertRow, 1)
 	batch.Queue(`COMMIT`)
-	batch.Queue(insertRow, 2) // a real COMMIT that fails would take it along
+	batch.Queue(insertRow, 2)
 	conn := b.client()
 	if err := send(b.ctx, conn, batch); sqlstate(err) != "40001" {
 		t.Errorf("the client hears %v, want 40001", err)

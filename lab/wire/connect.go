@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,92 +28,52 @@ func (p *Proxy) accept() {
 	}
 }
 
-// serve does what comes before a session: encryption refused, cancel requests passed
-// on, the server dialled.
+// serve opens a session, or passes a cancel request on.
 func (p *Proxy) serve(client net.Conn) {
-	ended := make(chan struct{})
-	p.work.Go(func() { // nobody else can end a connection that is no session yet
-		select {
-		case <-p.closed:
-			abort(client)
-		case <-ended:
-		}
-	})
+	// Cut and Close reach sessions only.
+	opened := context.AfterFunc(p.ctx, func() { abort(client) })
 	s, err := p.connect(client)
+	opened()
 	if err != nil || s == nil {
 		abort(client) // a reset also tells the client that there is no server
+		return
 	}
-	close(ended)
-	if s != nil {
-		s.run()
-	}
+	s.run()
 }
 
-// connect answers until the client asks for a session, and opens it. A cancel request
-// is none.
+// connect passes a client's first message on. A cancel request opens no session.
 func (p *Proxy) connect(client net.Conn) (*session, error) {
-	in := newFrameReader(client)
-	for {
-		code, packet, err := in.startup()
-		if err != nil {
-			return nil, err
-		}
-		p.gate.wait(p.closed)
-		switch code {
-		case codeSSLRequest, codeGSSEncRequest:
-			if _, err := client.Write([]byte{'N'}); err != nil {
-				return nil, fmt.Errorf("refusing encryption: %w", err)
-			}
-		case codeCancelRequest:
-			return nil, p.cancel(packet)
-		default:
-			return p.open(client, in, packet)
-		}
-	}
-}
-
-// cancel passes a CancelRequest on and waits until the server has taken it.
-func (p *Proxy) cancel(packet []byte) error {
-	server, err := net.Dial(p.network, p.address)
+	requests := pgproto3.NewBackend(client, nil)
+	message, err := requests.ReceiveStartupMessage()
 	if err != nil {
-		return fmt.Errorf("dialling server to cancel: %w", err)
+		return nil, fmt.Errorf("reading startup message: %w", err)
 	}
-	defer server.Close()
-	if _, err := server.Write(packet); err != nil {
-		return fmt.Errorf("cancelling: %w", err)
-	}
-	_, err = io.Copy(io.Discard, server) // the server answers by closing
-	return err
-}
-
-// open makes a session of a startup message.
-func (p *Proxy) open(client net.Conn, in frameReader, packet []byte) (*session, error) {
-	var startup pgproto3.StartupMessage
-	if err := startup.Decode(packet[4:]); err != nil {
-		return nil, fmt.Errorf("decoding startup message: %w", err)
-	}
+	p.gate.wait(p.ctx.Done())
 	server, err := net.Dial(p.network, p.address)
 	if err != nil {
 		return nil, fmt.Errorf("dialling server: %w", err)
 	}
-	if _, err := server.Write(packet); err != nil {
+	if _, err := server.Write(encode(message)); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting session: %w", err), server.Close())
 	}
-	s := newSession(p, client, server, in, startup.Parameters["application_name"])
+	startup, ok := message.(*pgproto3.StartupMessage)
+	if !ok {
+		_, err := io.Copy(io.Discard, server) // the server closes once it has cancelled
+		return nil, errors.Join(err, server.Close())
+	}
+	s := newSession(p, client, server, requests, startup.Parameters["application_name"])
 	if !p.remember(s) {
 		return nil, errors.Join(errors.New("proxy is closed"), server.Close())
 	}
 	return s, nil
 }
 
-// remember makes the session one that Cut and Close reach.
+// remember makes Cut and Close reach the session.
 func (p *Proxy) remember(s *session) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	select {
-	case <-p.closed:
+	if p.ctx.Err() != nil {
 		return false
-	default:
 	}
 	p.last++
 	s.id = p.last

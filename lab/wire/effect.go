@@ -1,14 +1,11 @@
 package wire
 
-import "fmt"
-
-// Effect is what happens to a statement.
+// Effect is the fault at a statement.
 type Effect struct {
-	name        string
-	kind        effectKind
-	code        string // SQLSTATE, or the tag of Retag
-	message     string
-	leaveServer bool
+	name    string
+	kind    effectKind
+	code    string // SQLSTATE, or the tag of Retag
+	message string
 }
 
 type effectKind int
@@ -20,7 +17,7 @@ const (
 	fatalBefore
 	rollbackInstead
 
-	firstAfter // what follows acts on the reply of an executed statement
+	firstAfter // later kinds act on the reply of an executed statement
 
 	holdAfter
 	loseReply
@@ -28,30 +25,30 @@ const (
 	cutAfter
 	fatalAfter
 
-	firstEdit // what follows changes the reply and stops nothing
+	firstEdit // later kinds change the reply and stop nothing
 
 	retag
 	warn
 )
 
-// Effects on a statement before the server sees any of it.
+// Effects before the server receives the statement.
 var (
 	// HoldBefore keeps the statement back until Fault.Release or Fault.Cut. The client
-	// may leave meanwhile: a released statement still reaches the server, like a packet
+	// may leave meanwhile. A released statement still reaches the server, like a packet
 	// that was under way.
 	HoldBefore = Effect{name: "hold before", kind: holdBefore}
 	// DropBefore loses the statement: both connections are reset.
 	DropBefore = Effect{name: "drop before", kind: dropBefore}
-	// RollBackInstead makes the server roll back where the client said COMMIT; the tag
-	// ROLLBACK is the truth. It passes by all other statements.
+	// RollBackInstead makes the server roll back where the client said COMMIT, and say so
+	// in its tag. It passes by all other statements.
 	RollBackInstead = Effect{name: "roll back instead", kind: rollbackInstead}
 )
 
 // Effects after the server executed the statement, and nothing after it.
 var (
 	// HoldAfter keeps the reply back, and all else in both directions, until
-	// Fault.Release or Fault.Cut. Neither side learns that the other one has left, so a
-	// hold that is never released is a half-open connection.
+	// Fault.Release or Fault.Cut. Neither side learns that the other one has left, so an
+	// unreleased hold is a half-open connection.
 	HoldAfter = Effect{name: "hold after", kind: holdAfter}
 	// LoseReply resets both connections when the reply arrives, and the client sees
 	// nothing of it.
@@ -61,7 +58,7 @@ var (
 	CutBeforeReady = Effect{name: "cut before ready", kind: cutBeforeReady}
 	// CutAfter lets the client read the whole reply and closes.
 	CutAfter = Effect{name: "cut after", kind: cutAfter}
-	// SyncRepCancelled is what Postgres says when a wait for its synchronous standby is
+	// SyncRepCancelled is Postgres's reply when a wait for its synchronous standby is
 	// cancelled: a WARNING, then success.
 	SyncRepCancelled = Warn("01000",
 		"canceling wait for synchronous replication due to user request")
@@ -81,13 +78,13 @@ func FatalBefore(sqlstate string) Effect {
 }
 
 // FatalAfter tells the client FATAL and closes although the server executed the
-// statement, as a backend does that is terminated (57P01) between making a commit
-// durable and saying so.
+// statement. A backend that is terminated (57P01) after it made a commit durable, and
+// before its reply, does the same.
 func FatalAfter(sqlstate string) Effect {
 	return Effect{name: "fatal after " + sqlstate, kind: fatalAfter, code: sqlstate}
 }
 
-// Retag replaces the command tag. The server did what the real tag said: this one lies.
+// Retag replaces the command tag of a statement that the server executed: it lies.
 func Retag(tag string) Effect {
 	return Effect{name: "retag " + tag, kind: retag, code: tag}
 }
@@ -97,23 +94,11 @@ func Warn(sqlstate, message string) Effect {
 	return Effect{name: "warn " + sqlstate, kind: warn, code: sqlstate, message: message}
 }
 
-// LeavingServer makes DropBefore and LoseReply reset the client's side only. The
-// backend learns nothing and keeps its transaction and locks until Fault.Release,
-// Proxy.Cut, or a time-out of its own.
-func (e Effect) LeavingServer() Effect {
-	if e.kind != dropBefore && e.kind != loseReply {
-		panic(fmt.Sprintf("wire: %s has no variant that leaves the server", e.name))
-	}
-	e.leaveServer = true
-	e.name += ", leaving the server"
-	return e
-}
-
 func (e Effect) actsBefore() bool { return e.kind < firstAfter }
 
-// applies says whether the effect would be the truth: a failed transaction raises its
-// own error and not that of FailWith, and a transaction that is rolled back at another
-// statement than COMMIT would let a later COMMIT succeed.
+// applies says whether the effect leaves a possible state. A failed transaction raises
+// its own error and not that of FailWith. A ROLLBACK in place of another statement would
+// let a later COMMIT succeed.
 func (e Effect) applies(t text, txStatus byte) bool {
 	switch e.kind {
 	case failInstead:

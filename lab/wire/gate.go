@@ -25,7 +25,7 @@ func (g *gate) open() {
 	}
 }
 
-// wait returns when the gate is open, or the one who waits has ended.
+// wait returns when the gate is open, or done is closed.
 func (g *gate) wait(done <-chan struct{}) {
 	g.mu.Lock()
 	shut := g.shut

@@ -4,13 +4,11 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-)
 
-// logMax bounds the log under load; a test that looks at it has far fewer statements.
-const logMax = 100_000
+	"github.com/paymentsvc/paymentsvc/lab/await"
+)
 
 // Statements returns the statements of all connections in the order in which they came.
 func (p *Proxy) Statements() []Seen {
@@ -18,7 +16,7 @@ func (p *Proxy) Statements() []Seen {
 	defer p.mu.Unlock()
 	seen := make([]Seen, 0, len(p.log))
 	for _, st := range p.log {
-		seen = append(seen, st.copy())
+		seen = append(seen, *st)
 	}
 	return seen
 }
@@ -26,23 +24,18 @@ func (p *Proxy) Statements() []Seen {
 // Transaction returns the statements of the latest explicit transaction with one that
 // contains these words, BEGIN first: its length is the number of steps that a test can
 // break. It is empty if there was none.
-func (p *Proxy) Transaction(containing string) []Seen {
+func (p *Proxy) Transaction(containing string) (steps []Seen) {
 	words := normalize(containing)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var last *statement
-	for _, st := range p.log {
-		if st.seen.Step >= 0 && strings.Contains(st.text.normal, words) {
+	seen := p.Statements()
+	var last Seen
+	for _, st := range seen {
+		if st.Step >= 0 && strings.Contains(st.text.normal, words) {
 			last = st
 		}
 	}
-	if last == nil {
-		return nil
-	}
-	var steps []Seen
-	for _, st := range p.log {
-		if st.seen.Conn == last.seen.Conn && st.seen.Tx == last.seen.Tx {
-			steps = append(steps, st.copy())
+	for _, st := range seen {
+		if st.Tx > 0 && st.Conn == last.Conn && st.Tx == last.Tx {
+			steps = append(steps, st)
 		}
 	}
 	return steps
@@ -59,27 +52,22 @@ func (p *Proxy) Forget() {
 // proxy ended: their transactions are over and their locks are free.
 func (p *Proxy) WaitBackendsGone(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
-	defer cancel()
+	ctx := context.WithoutCancel(t.Context())
 	conn, err := pgx.Connect(ctx, p.upstream)
 	if err != nil {
 		t.Fatalf("connecting past the proxy: %v", err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for {
-		var alive int
-		err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1)`,
-			p.endedPIDs()).Scan(&alive)
+	defer conn.Close(ctx)
+	await.Until(t, waitLimit, "the backends end", func() bool {
+		var gone bool
+		err := conn.QueryRow(ctx,
+			`SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = ANY ($1))`,
+			p.endedPIDs()).Scan(&gone)
 		if err != nil {
-			t.Fatalf("waiting for %d backends to end: %v", alive, err)
+			t.Fatalf("looking for backends: %v", err)
 		}
-		if alive == 0 {
-			return
-		}
-		<-again.C
-	}
+		return gone
+	})
 }
 
 func (p *Proxy) endedPIDs() []int32 {
@@ -93,34 +81,23 @@ func (p *Proxy) endedPIDs() []int32 {
 }
 
 // see puts a statement into the log.
-func (p *Proxy) see(s *session, sql text) *statement {
+func (p *Proxy) see(s *session, sql text) *Seen {
 	tx, step := s.queue.place(sql)
-	st := &statement{text: sql,
-		seen: Seen{Conn: s.id, App: s.app, Tx: tx, Step: step, SQL: sql.sql}}
+	st := &Seen{Conn: s.id, App: s.app, Tx: tx, Step: step, SQL: sql.sql, text: sql}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.log) == logMax {
-		p.log = append(p.log[:0], p.log[logMax/2:]...)
-	}
 	p.log = append(p.log, st)
 	return st
 }
 
-// note changes what the log says of a statement. Replies that belong to none are not in
-// the log.
-func (p *Proxy) note(st *statement, change func(*Seen)) {
+// note writes a statement's outcome into the log. Some replies belong to no statement.
+func (p *Proxy) note(st *Seen, outcome string) {
 	if st == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	change(&st.seen)
-}
-
-func (st *statement) copy() Seen {
-	seen := st.seen
-	seen.Warnings = append([]string(nil), seen.Warnings...)
-	return seen
+	st.Outcome = outcome
 }
 
 // tail is the end of the log, for messages.

@@ -1,7 +1,9 @@
 package wire_test
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -15,13 +17,13 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// bench is a proxy in front of a database, and a connection past the proxy to ask for
-// the truth.
+// bench is a proxy in front of a database, and a connection past the proxy.
 type bench struct {
 	t      *testing.T
 	ctx    context.Context
 	proxy  *wire.Proxy
 	direct *pgx.Conn
+	mode   string // of the clients; see shape
 }
 
 func newBench(t *testing.T) *bench {
@@ -51,25 +53,8 @@ func newBenchAt(t *testing.T, url string) *bench {
 // client connects through the proxy.
 func (b *bench) client() *pgx.Conn {
 	b.t.Helper()
-	conn, err := pgx.Connect(b.ctx, b.proxy.URL())
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	return conn
-}
-
-// clientWithNotices also writes down what the server says besides.
-func (b *bench) clientWithNotices(heard *[]string) *pgx.Conn {
-	b.t.Helper()
-	config, err := pgx.ParseConfig(b.proxy.URL())
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	config.OnNotice = func(_ *pgconn.PgConn, notice *pgconn.Notice) {
-		*heard = append(*heard, notice.Severity+" "+notice.Code)
-	}
-	conn, err := pgx.ConnectConfig(b.ctx, config)
+	conn, err := pgx.Connect(b.ctx, b.proxy.URL()+"&default_query_exec_mode="+
+		cmp.Or(b.mode, "cache_statement"))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -84,20 +69,51 @@ func (b *bench) mustExec(conn *pgx.Conn, sql string, args ...any) {
 	}
 }
 
-// stored says whether the row is committed.
-func (b *bench) stored(id int) bool {
-	b.t.Helper()
-	var count int
-	if err := b.direct.QueryRow(b.ctx, `SELECT count(*) FROM wire_rows WHERE id = $1`, id).
-		Scan(&count); err != nil {
-		b.t.Fatal(err)
-	}
-	return count == 1
-}
-
 func (b *bench) wantStored(id int, want bool) {
 	b.t.Helper()
-	if got := b.stored(id); got != want {
-		b.t.Errorf("row %d is stored: %t, want %t", id, got, want)
+	var stored bool
+	if err := b.direct.QueryRow(b.ctx, `SELECT EXISTS (SELECT FROM wire_rows WHERE id = $1)`, id).
+		Scan(&stored); err != nil {
+		b.t.Fatal(err)
 	}
+	if stored != want {
+		b.t.Errorf("row %d is stored: %t, want %t", id, stored, want)
+	}
+}
+
+// start runs the transaction of row 1 in the background.
+func (b *bench) start(conn *pgx.Conn, run func(*pgx.Conn, int) error) <-chan error {
+	ended, left := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(left)
+		ended <- run(conn, 1)
+	}()
+	b.t.Cleanup(func() { // after a failure, the fault still holds it
+		b.proxy.Close()
+		<-left
+	})
+	return ended
+}
+
+func (b *bench) backendLives(conn *pgx.Conn) (lives bool) {
+	b.t.Helper()
+	err := b.direct.QueryRow(b.ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)`,
+		conn.PgConn().PID()).Scan(&lives)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return lives
+}
+
+func (b *bench) waitBackendGone(conn *pgx.Conn) {
+	b.t.Helper()
+	for b.backendLives(conn) { // each turn is a round trip, and b.ctx bounds them all
+	}
+}
+
+func sqlstate(err error) string {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pgErr.Code
+	}
+	return ""
 }

@@ -1,8 +1,8 @@
 package wire
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"strings"
@@ -22,60 +22,49 @@ type Proxy struct {
 	url      string
 	listener net.Listener
 
-	gate    gate
-	refuse  atomic.Bool
-	closed  chan struct{}
-	closing sync.Once
-	work    sync.WaitGroup // the accept loop and every connection
+	gate   gate
+	refuse atomic.Bool
+	ctx    context.Context // ends with the proxy
+	end    context.CancelFunc
+	work   sync.WaitGroup // the accept loop and every connection
 
-	mu       sync.Mutex // guards what follows, and every statement's Seen
+	mu       sync.Mutex // guards the fields below
 	sessions map[*session]struct{}
-	last     int // session id given out
+	last     int // the latest session id
 	faults   []*Fault
-	log      []*statement
+	log      []*Seen
 	ended    map[uint32]struct{} // backends whose connections the proxy has ended
 }
 
 // Start puts a proxy in front of the Postgres at that URL for the length of a test. The
-// test fails if a fault that it asked for never fired and is not Optional.
+// test fails if a fault never fired.
 func Start(t testing.TB, upstreamURL string) *Proxy {
 	t.Helper()
-	p, err := Listen(upstreamURL)
+	config, err := pgconn.ParseConfig(upstreamURL)
+	if err != nil {
+		t.Fatalf("parsing upstream URL: %v", err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := &Proxy{
+		upstream: upstreamURL, listener: listener,
+		sessions: make(map[*session]struct{}), ended: make(map[uint32]struct{}),
+	}
+	p.network, p.address = pgconn.NetworkAddress(config.Host, config.Port)
+	p.ctx, p.end = context.WithCancel(context.Background())
+	p.work.Go(p.accept)
 	t.Cleanup(func() {
 		p.Close()
 		for _, f := range p.unfired() {
 			t.Errorf("%s: never fired, so this test shows nothing; seen:\n%s", f, p.tail())
 		}
 	})
+	if p.url, err = redirect(upstreamURL, listener.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
 	return p
-}
-
-// Listen is Start outside of a test; the caller closes the proxy.
-func Listen(upstreamURL string) (*Proxy, error) {
-	config, err := pgconn.ParseConfig(upstreamURL)
-	if err != nil {
-		return nil, fmt.Errorf("parsing upstream URL: %w", err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("listening: %w", err)
-	}
-	clientURL, err := redirect(upstreamURL, listener.Addr().String())
-	if err != nil {
-		return nil, errors.Join(err, listener.Close())
-	}
-	network, address := pgconn.NetworkAddress(config.Host, config.Port)
-	p := &Proxy{
-		upstream: upstreamURL, network: network, address: address, url: clientURL,
-		listener: listener,
-		closed:   make(chan struct{}), sessions: make(map[*session]struct{}),
-		ended: make(map[uint32]struct{}),
-	}
-	p.work.Go(p.accept)
-	return p, nil
 }
 
 // redirect rewrites a Postgres URL to the proxy, which speaks no TLS.
@@ -98,23 +87,26 @@ func (p *Proxy) URL() string { return p.url }
 
 // On makes the effect happen to the statements that match, from now on.
 func (p *Proxy) On(m Match, e Effect) *Fault {
-	f := newFault(p, m, e)
+	f := &Fault{
+		match: m, effect: e, proxy: p, fired: make(chan struct{}),
+		release: make(chan struct{}), cut: make(chan struct{}),
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.faults = append(p.faults, f)
 	return f
 }
 
-// BlackHole stops all forwarding, in both directions, and closes nothing: neither side
-// hears data or the end of the other one. New connections are accepted and stay silent.
-// The kernel still acknowledges what a side sends, so TCP keep-alive and user time-outs
-// do not notice.
+// BlackHole stops all forwarding, in both directions, and closes nothing. Neither side
+// receives data, or learns that the other side has closed. New connections are accepted
+// and get no answer. The kernel still acknowledges the data that a side sends, so TCP
+// keep-alive and user time-outs do not notice.
 func (p *Proxy) BlackHole() { p.gate.close() }
 
-// Refuse resets new connections as soon as they come. Those that exist go on.
+// Refuse resets each new connection. Existing connections go on.
 func (p *Proxy) Refuse() { p.refuse.Store(true) }
 
-// Heal ends BlackHole and Refuse. What was under way arrives.
+// Heal ends BlackHole and Refuse. The data that was under way arrives.
 func (p *Proxy) Heal() {
 	p.refuse.Store(false)
 	p.gate.open()
@@ -135,34 +127,19 @@ func (p *Proxy) Cut() {
 
 // Close cuts everything and waits until all goroutines of the proxy have ended.
 func (p *Proxy) Close() {
-	p.closing.Do(func() {
-		close(p.closed)
-		_ = p.listener.Close()
-	})
+	p.end()
+	_ = p.listener.Close()
 	p.Cut()
 	p.work.Wait()
 }
 
-// unfired lists the faults that should have happened and did not.
-func (p *Proxy) unfired() []*Fault {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var never []*Fault
-	for _, f := range p.faults {
-		if !f.optional && f.Fired() == 0 {
-			never = append(never, f)
-		}
-	}
-	return never
-}
-
 // candidates lists the faults that a statement matches and that still may fire.
-func (p *Proxy) candidates(st *statement) []*Fault {
+func (p *Proxy) candidates(st *Seen) []*Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var candidates []*Fault
 	for _, f := range p.faults {
-		if !f.spent && f.match.test(st.text, st.seen) {
+		if !f.spent && f.match.test(st) {
 			candidates = append(candidates, f)
 		}
 	}
@@ -170,9 +147,8 @@ func (p *Proxy) candidates(st *statement) []*Fault {
 }
 
 // dueBefore counts the match and returns the faults in front of the statement, in the
-// order in which they were given. Nothing after one that takes the statement away is
-// counted.
-func (p *Proxy) dueBefore(candidates []*Fault, st *statement, txStatus byte) []*Fault {
+// order in which they were given. A fault that takes the statement away ends the count.
+func (p *Proxy) dueBefore(candidates []*Fault, st *Seen, txStatus byte) []*Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var due []*Fault
@@ -198,4 +174,19 @@ func (p *Proxy) dueAfter(candidates []*Fault) *Fault {
 		}
 	}
 	return nil
+}
+
+// unfired lists the faults that should have happened and did not.
+func (p *Proxy) unfired() []*Fault {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var never []*Fault
+	for _, f := range p.faults {
+		select {
+		case <-f.fired:
+		default:
+			never = append(never, f)
+		}
+	}
+	return never
 }

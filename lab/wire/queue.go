@@ -16,42 +16,45 @@ const (
 // expected is a reply that the server owes for a message it was sent.
 type expected struct {
 	kind      byte
-	statement *statement // whose messages these are; nil for a bare Parse or Sync
-	act       *act       // what a fault does with the reply
-	hidden    bool       // the proxy sent the message, so the client must not see the reply
-	tx        int        // the client's transaction when it was pushed
-}
-
-// statement is what the log keeps of an execution. Its Seen is guarded by Proxy.mu once
-// the server has it.
-type statement struct {
-	text text
-	seen Seen
+	statement *Seen // whose messages these are; nil for a bare Parse or Sync
+	act       *act  // the fault that acts on the reply
+	hidden    bool  // the proxy sent the message, so the client must not see the reply
+	tx        int   // the client's transaction when it was pushed
 }
 
 // act is a fault on its way through the queue.
 type act struct {
 	fault  *Fault
-	effect Effect        // the fault's, but for a refused COMMIT
 	synced bool          // the reply ends with the ReadyForQuery of the Sync sent with it
 	done   chan struct{} // closed when the fault has happened and the session may go on
 }
 
-// queue keeps what the server owes, in order, and so knows whom a reply belongs to. The
-// client's side pushes before it sends, the server's side pops after it has passed the
-// reply on: an empty queue means that the client has it all.
+// stops says whether the fault stops the session at the reply.
+func (a *act) stops() bool { return a != nil && a.fault.effect.stopsAfter() }
+
+// endsAt says whether the fault happens at this message of the reply.
+func (a *act) endsAt(reply byte) bool {
+	if a.synced && a.fault.effect.kind != cutBeforeReady {
+		return reply == replyReady
+	}
+	return reply == replyError || completes(reply, kindExecute)
+}
+
+// queue keeps the replies that the server owes, in order. So it knows the statement of
+// each reply. The requests goroutine pushes before it sends. The replies goroutine pops
+// after it has passed a reply on, so an empty queue means that the client has every reply.
 type queue struct {
 	mu       sync.Mutex
 	owed     []expected
 	skipping bool          // the server ignores what comes until Sync
 	txStatus byte          // of the last ReadyForQuery
 	position position      // in the client's transaction
-	idle     chan struct{} // closed when owed becomes empty; nil if nobody waits
+	idle     chan struct{} // closed when owed becomes empty; nil without a waiter
 }
 
 // push notes replies that will come, and returns the statements that the server will
 // ignore.
-func (q *queue) push(replies ...expected) (skipped []*statement) {
+func (q *queue) push(replies ...expected) (skipped []*Seen) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range replies {
@@ -87,13 +90,12 @@ func (q *queue) answered(reply byte) {
 }
 
 // ready notes the transaction status of a ReadyForQuery. An idle server means that the
-// client has no transaction, whatever became of its BEGIN, unless it has sent another
-// one since: it may do so before we get here.
+// client has no transaction, unless the client has already sent another BEGIN.
 func (q *queue) ready(status byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.txStatus = status
-	if len(q.owed) == 0 || !completes('Z', q.owed[0].kind) {
+	if len(q.owed) == 0 || !completes(replyReady, q.owed[0].kind) {
 		return // the one that ends the startup
 	}
 	if status == 'I' && len(q.owed) == 1 && q.owed[0].tx == q.position.tx {
@@ -103,9 +105,9 @@ func (q *queue) ready(status byte) {
 }
 
 // failed takes out everything that an error makes the server skip: all up to the next
-// Sync, sent already or not. Errors of a simple Query, of Sync itself (a deferred
-// constraint), and of nobody (FATAL) skip nothing.
-func (q *queue) failed() (skipped []*statement) {
+// Sync, sent already or not. An error of a simple Query, of Sync itself (a deferred
+// constraint) or of no statement (FATAL) skips nothing.
+func (q *queue) failed() (skipped []*Seen) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.owed) == 0 || q.owed[0].kind == kindQuery || q.owed[0].kind == kindSync {
@@ -169,8 +171,8 @@ func completes(reply, kind byte) bool {
 	case kindDescribe:
 		return reply == 'T' || reply == 'n' // a statement's ParameterDescription comes before them
 	case kindExecute:
-		return reply == 'C' || reply == 'I' || reply == 's'
+		return reply == replyComplete || reply == replyEmpty || reply == replySuspended
 	default:
-		return reply == 'Z'
+		return reply == replyReady
 	}
 }

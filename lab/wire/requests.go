@@ -6,116 +6,72 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
+// injected is the message of every error that the proxy makes, to tell it from an error
+// of Postgres.
+const injected = "injected by the wire proxy"
+
 var flushFrame = encode(&pgproto3.Flush{})
 
-// passRequests reads what the client sends until it closes or the session is cut.
+// passRequests reads the client's messages until it closes or the session is cut.
 func (s *session) passRequests() error {
 	for {
-		if s.in.Buffered() == 0 {
-			if err := s.toServer.Flush(); err != nil {
-				return err
+		message := s.ahead
+		s.ahead = nil
+		if message == nil {
+			var err error
+			if message, err = s.requests.Receive(); err != nil {
+				return fmt.Errorf("reading from client: %w", err)
 			}
 		}
-		kind, size, err := s.in.header()
-		if err != nil {
-			return err
-		}
-		frame, err := s.in.take(size)
-		if err != nil {
-			return err
-		}
-		if s.discarding && kind != kindSync {
-			continue
-		}
-		if err := s.request(kind, frame); err != nil {
+		if err := s.request(message); err != nil {
 			return err
 		}
 	}
 }
 
-// request passes one message on. Those that prepare an execution wait for it in the
+// request passes one message on. Messages that prepare an execution wait for it in the
 // unit.
-func (s *session) request(kind byte, frame []byte) error {
-	switch kind {
-	case kindParse, kindBind, kindDescribe, kindClose:
-		return s.prepare(kind, frame)
-	case kindExecute:
-		sql, err := s.portal(frame)
-		if err != nil {
-			return err
-		}
-		return s.execute(kind, sql, frame)
-	case kindQuery:
-		var message pgproto3.Query
-		if err := message.Decode(frame[headerSize:]); err != nil {
-			return fmt.Errorf("decoding Query: %w", err)
-		}
-		return s.execute(kind, newText(message.String), frame)
-	case kindSync:
-		s.discarding = false
-		return s.send(frame, expected{kind: kindSync})
-	// Flush, CopyData, passwords, Terminate: the server owes nothing for them that we
-	// would have to know
-	default:
-		return s.send(frame)
+func (s *session) request(message pgproto3.FrontendMessage) error {
+	frame := encode(message)
+	kind := frame[0]
+	if s.discarding && kind != kindSync {
+		return nil
 	}
-}
-
-// prepare keeps the names that lead from an Execute to its SQL.
-func (s *session) prepare(kind byte, frame []byte) error {
-	body := frame[headerSize:]
-	switch kind {
-	case kindParse:
-		var message pgproto3.Parse
-		if err := message.Decode(body); err != nil {
-			return fmt.Errorf("decoding Parse: %w", err)
-		}
-		s.statements[message.Name] = newText(message.Query)
-	case kindBind:
-		var message pgproto3.Bind
-		if err := message.Decode(body); err != nil {
-			return fmt.Errorf("decoding Bind: %w", err)
-		}
-		s.portals[message.DestinationPortal] = s.statements[message.PreparedStatement]
-	case kindClose:
-		var message pgproto3.Close
-		if err := message.Decode(body); err != nil {
-			return fmt.Errorf("decoding Close: %w", err)
-		}
-		if message.ObjectType == 'S' {
-			delete(s.statements, message.Name)
-		}
+	switch m := message.(type) {
+	case *pgproto3.Parse:
+		s.statements[m.Name] = newText(m.Query)
+	case *pgproto3.Bind:
+		s.portals[m.DestinationPortal] = s.statements[m.PreparedStatement]
+	case *pgproto3.Describe, *pgproto3.Close:
+	case *pgproto3.Execute:
+		return s.execute(kind, s.portals[m.Portal], frame)
+	case *pgproto3.Query:
+		return s.execute(kind, newText(m.String), frame)
+	case *pgproto3.Sync:
+		s.discarding = false
+		return s.send(frame, expected{kind: kind})
+	default: // Flush, CopyData, passwords, Terminate: no reply that the queue must know
+		return s.send(frame)
 	}
 	s.unit = append(s.unit, frame...)
 	s.unitOwed = append(s.unitOwed, expected{kind: kind})
 	return nil
 }
 
-func (s *session) portal(frame []byte) (text, error) {
-	var message pgproto3.Execute
-	if err := message.Decode(frame[headerSize:]); err != nil {
-		return text{}, fmt.Errorf("decoding Execute: %w", err)
-	}
-	return s.portals[message.Portal], nil
-}
-
-// send passes the unit and the frame on. The replies are noted first: the server may be
-// quick.
+// send passes the unit and the frame on. It notes the expected replies first, because
+// the server may answer at once.
 func (s *session) send(frame []byte, replies ...expected) error {
 	for _, st := range s.queue.push(append(s.unitOwed, replies...)...) {
-		s.proxy.note(st, func(seen *Seen) { seen.Skipped = true })
+		s.proxy.note(st, skipped)
 	}
-	_, err := s.toServer.Write(s.unit)
-	if err == nil {
-		_, err = s.toServer.Write(frame)
-	}
+	err := s.writeServer(append(s.unit, frame...))
 	s.unit, s.unitOwed = s.unit[:0], s.unitOwed[:0]
 	return err
 }
 
 // own makes the unit's messages the statement's, so that their errors and their replies
 // are its own.
-func (s *session) own(st *statement, a *act) {
+func (s *session) own(st *Seen, a *act) {
 	for i := range s.unitOwed {
 		s.unitOwed[i].statement, s.unitOwed[i].act = st, a
 	}
@@ -125,13 +81,10 @@ func (s *session) own(st *statement, a *act) {
 func (s *session) execute(kind byte, sql text, frame []byte) error {
 	st := s.proxy.see(s, sql)
 	candidates := s.proxy.candidates(st)
-	if len(candidates) == 0 {
-		s.own(st, nil)
-		return s.send(frame, expected{kind: kind, statement: st})
-	}
-	frame = append([]byte(nil), frame...) // settling and peeking read on
-	if err := s.settle(); err != nil {
-		return err
+	if len(candidates) > 0 {
+		if err := s.settle(); err != nil {
+			return err
+		}
 	}
 	skipping, status := s.queue.state()
 	if skipping {
@@ -152,22 +105,20 @@ func (s *session) execute(kind byte, sql text, frame []byte) error {
 
 // before makes the fault happen in front of the statement, and says whether something
 // else took the statement's place.
-func (s *session) before(f *Fault, kind byte, st *statement) (replaced bool, err error) {
+func (s *session) before(f *Fault, kind byte, st *Seen) (replaced bool, err error) {
 	switch f.effect.kind {
 	case holdBefore:
 		return false, f.hold(s)
 	case dropBefore:
-		if !f.effect.leaveServer {
-			s.proxy.gone(s)
-		}
+		s.proxy.gone(s)
 		f.fire()
-		s.cutFor(f, f.effect)
+		s.reset()
 		return true, errStopped
 	case fatalBefore:
 		s.proxy.gone(s)
-		s.proxy.note(st, func(seen *Seen) { seen.SQLState = f.effect.code })
+		s.proxy.note(st, "error "+f.effect.code)
 		f.fire()
-		s.say(errorResponse("FATAL", f.effect.code, injected))
+		s.say(errorResponse("FATAL", f.effect.code))
 		return true, errStopped
 	case failInstead:
 		return true, s.fail(f, kind, st)
@@ -180,36 +131,62 @@ func (s *session) before(f *Fault, kind byte, st *statement) (replaced bool, err
 // executeWith sends a statement whose reply a fault waits for. If the fault stops the
 // session at this statement, the server gets nothing after it but the Sync that belongs
 // to it.
-func (s *session) executeWith(f *Fault, kind byte, st *statement, frame []byte) error {
-	a := &act{fault: f, effect: f.effect, done: make(chan struct{})}
-	reply := expected{kind: kind, statement: st, act: a}
-	if !a.effect.stopsAfter() {
+func (s *session) executeWith(f *Fault, kind byte, st *Seen, frame []byte) error {
+	a := &act{fault: f, done: make(chan struct{})}
+	replies := []expected{{kind: kind, statement: st, act: a}}
+	if !f.effect.stopsAfter() {
 		s.own(st, nil)
-		return s.send(frame, reply)
+		return s.send(frame, replies...)
 	}
 	s.own(st, a)
-	tail := flushFrame
-	replies := []expected{reply}
-	if a.synced = kind == kindQuery; !a.synced {
-		next, size, err := s.in.header()
+	a.synced = kind == kindQuery
+	if !a.synced {
+		next, err := s.requests.Receive()
 		if err != nil {
-			return err
+			return fmt.Errorf("reading from client: %w", err)
 		}
-		if a.synced = next == kindSync; a.synced {
-			if tail, err = s.in.take(size); err != nil {
-				return err
-			}
+		if _, a.synced = next.(*pgproto3.Sync); a.synced {
+			frame = append(frame, encode(next)...)
 			replies = append(replies, expected{kind: kindSync, act: a})
+		} else {
+			frame = append(frame, flushFrame...)
+			s.ahead = next
 		}
 	}
-	if err := s.send(append(frame, tail...), replies...); err != nil {
+	if err := s.send(frame, replies...); err != nil {
 		return err
 	}
-	if err := s.toServer.Flush(); err != nil {
-		return err
+	return s.await(a.done)
+}
+
+// fail puts an error in the statement's place that the server itself raises; see the
+// package comment for COMMIT.
+func (s *session) fail(f *Fault, kind byte, st *Seen) error {
+	f.fire()
+	if st.text.commits() {
+		s.discarding = kind == kindExecute
+		return s.substitute(kind, st, "ROLLBACK", &act{fault: f})
 	}
-	if err := s.await(a.done); err != nil || s.left.Load() {
-		return errStopped
+	raise := fmt.Sprintf(
+		"DO $wire$ BEGIN RAISE EXCEPTION USING ERRCODE = '%s', MESSAGE = '%s'; END $wire$",
+		f.effect.code, injected)
+	return s.substitute(kind, st, raise, nil)
+}
+
+// substitute executes other SQL in the statement's place. The client's own Parse, Bind
+// and Describe go to the server all the same. So the client reads the replies that it
+// waits for, and the names that it gave exist. The Flush is for a client that does not
+// send Sync before it has read the reply.
+func (s *session) substitute(kind byte, st *Seen, sql string, a *act) error {
+	s.own(st, nil)
+	if kind == kindQuery {
+		return s.send(encode(&pgproto3.Query{String: sql}),
+			expected{kind: kind, statement: st, act: a})
 	}
-	return nil
+	frames := encode(&pgproto3.Parse{Query: sql}, &pgproto3.Bind{}, &pgproto3.Execute{},
+		&pgproto3.Flush{})
+	return s.send(frames,
+		expected{kind: kindParse, statement: st, hidden: true},
+		expected{kind: kindBind, statement: st, hidden: true},
+		expected{kind: kindExecute, statement: st, act: a})
 }

@@ -1,13 +1,14 @@
 package wire
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 var errServerClosed = errors.New("writing to server")
@@ -20,69 +21,58 @@ type session struct {
 	client net.Conn
 	server net.Conn
 
-	// The requests goroutine's own: what it reads, what it knows of the client's names,
-	// and the messages of a statement whose Execute has not come yet.
-	in         frameReader
-	toServer   *bufio.Writer
+	// Only the requests goroutine uses these.
+	requests   *pgproto3.Backend        // reads the client
+	ahead      pgproto3.FrontendMessage // was read, and is passed on next
 	statements map[string]text
 	portals    map[string]text
-	unit       []byte
+	unit       []byte // the messages of a statement whose Execute has not come yet
 	unitOwed   []expected
-	// a refused COMMIT: what follows up to Sync is lost, as the server would skip it
-	discarding bool
+	discarding bool // after a refused COMMIT: the server would skip up to Sync
 
-	// The replies goroutine's own, but for toClient: see clientMu.
-	replies  frameReader
-	withheld []byte // the reply that a fault keeps back
-
-	// orders writes to the client: FatalBefore writes from the requests goroutine
-	clientMu sync.Mutex
-	toClient *bufio.Writer
+	// Only the replies goroutine uses these.
+	replies  *pgproto3.Frontend // reads the server
+	withheld []byte             // the reply that a fault keeps back
 
 	queue      queue
 	backendPID atomic.Uint32
-	left       atomic.Bool   // the client was reset and the server was not told
 	ended      atomic.Bool   // the client is closed in order, and only its end is awaited
 	done       chan struct{} // closed by reset
 	resetOnce  sync.Once
 	serverGone chan struct{} // closed when the replies goroutine has ended
 }
 
-func newSession(p *Proxy, client, server net.Conn, in frameReader, app string) *session {
-	s := &session{
-		proxy: p, app: app, client: client, server: server, in: in,
+func newSession(
+	p *Proxy, client, server net.Conn, requests *pgproto3.Backend, app string,
+) *session {
+	return &session{
+		proxy: p, app: app, client: client, server: server,
+		requests: requests, replies: pgproto3.NewFrontend(server, nil),
 		statements: make(map[string]text), portals: make(map[string]text),
-		replies: newFrameReader(server),
-		done:    make(chan struct{}), serverGone: make(chan struct{}),
+		done: make(chan struct{}), serverGone: make(chan struct{}),
 	}
-	s.toServer = bufio.NewWriterSize(gated{server, s}, bufferSize)
-	s.toClient = bufio.NewWriterSize(gated{client, s}, bufferSize)
-	return s
 }
 
 // run passes messages in both directions until both sides have gone.
 func (s *session) run() {
 	go func() {
 		defer close(s.serverGone)
-		_ = s.passReplies() // why it ended shows in what it leaves behind
+		_ = s.passReplies() // every cause has the same consequence
 		s.closeClientInOrder()
 	}()
 	if err := s.passRequests(); errors.Is(err, errServerClosed) {
-		<-s.serverGone // its last words have yet to reach the client
+		<-s.serverGone // the server's last message has yet to reach the client
 	}
 	if s.ended.Load() {
 		// Closing with unread data would reset the connection and could destroy what
 		// the client has yet to read.
 		_, _ = io.Copy(io.Discard, s.client)
 	}
-	// in a black hole, the server does not learn that its client has left
+	// In a black hole, the server does not learn that its client has left.
 	s.proxy.gate.wait(s.done)
-	if !s.left.Load() {
-		_ = s.server.Close()
-	}
+	_ = s.server.Close()
 	<-s.serverGone
 	_ = s.client.Close()
-	_ = s.server.Close()
 	s.proxy.forget(s)
 }
 
@@ -96,30 +86,11 @@ func (s *session) reset() {
 	})
 }
 
-// resetClient drops the client; the server side stays until the fault is released, or
-// the server closes it.
-func (s *session) resetClient(f *Fault) {
-	s.left.Store(true)
-	f.leave(s)
-	abort(s.client)
-}
-
-// cutFor drops what the fault's effect says.
-func (s *session) cutFor(f *Fault, e Effect) {
-	if e.leaveServer {
-		s.resetClient(f)
-		return
-	}
-	s.reset()
-}
-
-// say tells the client something of our own and closes: in order at the client, who is
-// to read it, and by a reset at the server, so that a transaction ends there too.
+// say tells the client a message of the proxy and closes. The client's connection is
+// closed in order, so that the client reads the message. The server's is reset, so that
+// a transaction ends there too.
 func (s *session) say(frames []byte) {
-	s.clientMu.Lock()
-	_, _ = s.toClient.Write(frames) // the client may have left
-	_ = s.toClient.Flush()
-	s.clientMu.Unlock()
+	_ = s.writeClient(frames) // the client may have left
 	s.closeClientInOrder()
 	abort(s.server)
 }
@@ -127,13 +98,10 @@ func (s *session) say(frames []byte) {
 // closeClientInOrder ends the stream to the client. The requests goroutine then waits
 // for the client to close too.
 func (s *session) closeClientInOrder() {
-	if s.left.Load() {
-		return
-	}
 	s.proxy.gate.wait(s.done)
 	s.proxy.gone(s)
 	s.ended.Store(true)
-	if half, ok := s.client.(interface{ CloseWrite() error }); ok {
+	if half, ok := s.client.(*net.TCPConn); ok {
 		_ = half.CloseWrite()
 	}
 }
@@ -146,10 +114,7 @@ func (s *session) settle() error {
 	if idle == nil {
 		return nil
 	}
-	if _, err := s.toServer.Write(flushFrame); err != nil {
-		return err
-	}
-	if err := s.toServer.Flush(); err != nil {
+	if err := s.writeServer(flushFrame); err != nil {
 		return err
 	}
 	return s.await(idle)
@@ -170,25 +135,20 @@ func (s *session) await(done <-chan struct{}) error {
 	}
 }
 
-// gated writes when the proxy is not a black hole.
-type gated struct {
-	conn    net.Conn
-	session *session
+func (s *session) writeServer(frames []byte) error {
+	s.proxy.gate.wait(s.done)
+	if _, err := s.server.Write(frames); err != nil {
+		return fmt.Errorf("%w: %w", errServerClosed, err)
+	}
+	return nil
 }
 
-func (g gated) Write(data []byte) (int, error) {
-	g.session.proxy.gate.wait(g.session.done)
-	n, err := g.conn.Write(data)
-	switch {
-	case err == nil:
-		return n, nil
-	case g.conn == g.session.server:
-		return n, fmt.Errorf("%w: %w", errServerClosed, err)
-	case g.session.left.Load():
-		return len(data), nil // the client was reset, and the server is not to notice
-	default:
-		return n, fmt.Errorf("writing to client: %w", err)
+func (s *session) writeClient(frames []byte) error {
+	s.proxy.gate.wait(s.done)
+	if _, err := s.client.Write(frames); err != nil {
+		return fmt.Errorf("writing to client: %w", err)
 	}
+	return nil
 }
 
 // abort closes with a reset.
@@ -197,4 +157,23 @@ func abort(conn net.Conn) {
 		_ = tcp.SetLinger(0)
 	}
 	_ = conn.Close()
+}
+
+// encode panics where pgproto3 refuses a message, which it does only for one above a
+// gigabyte.
+func encode(messages ...pgproto3.Message) []byte {
+	var frames []byte
+	for _, message := range messages {
+		var err error
+		if frames, err = message.Encode(frames); err != nil {
+			panic(fmt.Sprintf("wire: encoding %T: %v", message, err))
+		}
+	}
+	return frames
+}
+
+func errorResponse(severity, code string) []byte {
+	return encode(&pgproto3.ErrorResponse{
+		Severity: severity, SeverityUnlocalized: severity, Code: code, Message: injected,
+	})
 }

@@ -2,11 +2,9 @@ package wire_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
@@ -15,16 +13,18 @@ import (
 // steps 0 to 3.
 type shape struct {
 	name string
+	mode string // pgx's default_query_exec_mode
 	run  func(ctx context.Context, conn *pgx.Conn, id int) error
 }
 
 const commitStep = 3
 
 var shapes = []shape{
-	{"a round trip a statement", oneByOne},
-	{"one pipeline", inOnePipeline},
-	{"two pipelines", inTwoPipelines},
-	{"one pipeline of unprepared statements", unprepared},
+	{"a round trip a statement", "cache_statement", oneByOne},
+	{"one pipeline", "cache_statement", inOnePipeline},
+	{"two pipelines", "cache_statement", inTwoPipelines},
+	{"one pipeline of unprepared statements", "exec", inOnePipeline},
+	{"simple queries", "simple_protocol", oneByOne},
 }
 
 const (
@@ -69,36 +69,6 @@ func inTwoPipelines(ctx context.Context, conn *pgx.Conn, id int) error {
 	return send(ctx, conn, second)
 }
 
-// unprepared uses pgconn's pipeline, where each statement is parsed as it goes, in the
-// same flight.
-func unprepared(ctx context.Context, conn *pgx.Conn, id int) error {
-	pipeline := conn.PgConn().StartPipeline(ctx)
-	pipeline.SendQueryParams(`BEGIN`, nil, nil, nil, nil)
-	pipeline.SendQueryParams(insertRow, [][]byte{fmt.Append(nil, id)}, nil, nil, nil)
-	pipeline.SendQueryParams(selectRow, [][]byte{fmt.Append(nil, id)}, nil, nil, nil)
-	pipeline.SendQueryParams(`COMMIT`, nil, nil, nil, nil)
-	if err := pipeline.Sync(); err != nil {
-		_ = pipeline.Close()
-		return err
-	}
-	for step := range commitStep + 1 {
-		reader, err := pipeline.GetResults()
-		if err != nil {
-			_ = pipeline.Close()
-			return err
-		}
-		tag, err := reader.(*pgconn.ResultReader).Close()
-		if err == nil && step == commitStep && tag.String() != `COMMIT` {
-			err = pgx.ErrTxCommitRollback
-		}
-		if err != nil {
-			_ = pipeline.Close()
-			return err
-		}
-	}
-	return pipeline.Close()
-}
-
 // send reads every reply and checks the tag of COMMIT, as a careful client does.
 func send(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error {
 	results := conn.SendBatch(ctx, batch)
@@ -127,6 +97,7 @@ func eachShapeAt(
 	for _, shape := range shapes {
 		t.Run(shape.name, func(t *testing.T) {
 			b := newBenchAt(t, url)
+			b.mode = shape.mode
 			promise(b, func(conn *pgx.Conn, id int) error { return shape.run(b.ctx, conn, id) })
 		})
 	}

@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -14,24 +16,18 @@ type Seen struct {
 	Step int    // position in the transaction: BEGIN is 0, COMMIT the last; -1 outside of one
 	SQL  string // as the client wrote it
 
-	Tag      string   // of CommandComplete, as the server said it; empty if none came
-	SQLState string   // of the server's ErrorResponse, or of the one injected
-	Skipped  bool     // the server ignored it, because of an earlier error in its pipeline
-	Warnings []string // SQLSTATE and message of the notices that came with it
+	// Outcome is the server's command tag, "error" and the SQLSTATE, or "skipped" after an
+	// earlier error in the pipeline. It is empty if no reply came. Proxy.mu guards it.
+	Outcome string
+
+	text text
 }
 
+const skipped = "skipped"
+
 func (s Seen) String() string {
-	outcome := s.Tag
-	switch {
-	case s.Skipped:
-		outcome = "skipped"
-	case s.SQLState != "":
-		outcome = "error " + s.SQLState
-	case outcome == "":
-		outcome = "no reply"
-	}
-	return fmt.Sprintf("conn %d tx %d step %d: %s → %s", s.Conn, s.Tx, s.Step, normalize(s.SQL),
-		outcome)
+	return fmt.Sprintf("conn %d tx %d step %d: %s → %s", s.Conn, s.Tx, s.Step, s.text.normal,
+		cmp.Or(s.Outcome, "no reply"))
 }
 
 // text is a statement's SQL with the form that matches are made against, computed once
@@ -40,26 +36,13 @@ type text struct{ sql, normal string }
 
 func newText(sql string) text { return text{sql: sql, normal: normalize(sql)} }
 
+var comment = regexp.MustCompile(`(?s)--[^\n]*|/\*.*?\*/`)
+
 // normalize drops comments and case and folds white space, so that a match survives a
-// reformatted statement. It does not know string literals, which is good enough to
-// recognise a statement by.
+// reformatted statement. It does not know string literals, and need not.
 func normalize(sql string) string {
-	var plain strings.Builder
-	for line := range strings.Lines(sql) {
-		line, _, _ = strings.Cut(line, "--")
-		plain.WriteString(line)
-		plain.WriteByte(' ')
-	}
-	sql = plain.String()
-	for {
-		before, rest, found := strings.Cut(sql, "/*")
-		_, after, closed := strings.Cut(rest, "*/")
-		if !found || !closed {
-			break
-		}
-		sql = before + " " + after
-	}
-	return strings.TrimRight(strings.ToLower(strings.Join(strings.Fields(sql), " ")), "; ")
+	words := strings.Fields(comment.ReplaceAllString(sql, " "))
+	return strings.TrimRight(strings.ToLower(strings.Join(words, " ")), "; ")
 }
 
 func (t text) startsWith(words ...string) bool {
@@ -80,8 +63,8 @@ func (t text) rollsBack() bool {
 }
 
 // position numbers the statements of a connection's transactions. It goes by the text
-// that the client sends, because the server's word (ReadyForQuery) comes only at the
-// end of a pipeline.
+// that the client sends, because the server's ReadyForQuery comes only at the end of a
+// pipeline.
 type position struct {
 	tx   int
 	step int

@@ -3,21 +3,22 @@
 //
 // The server is an ordinary one. Its programs are those installed on this machine, or
 // else downloaded ones (see FindBinaries and DownloadBinaries), and a durable server
-// keeps Postgres's own defaults for everything that guards data. What this package adds
-// is a life that nobody has to look after:
+// keeps Postgres's own defaults for everything that guards data. This package adds a
+// life that needs no care:
 //
-//   - The server does not outlive its parent, not even one that was killed with SIGKILL (on Linux; see startProcess).
-//   - It listens on 127.0.0.1 only, and not on a Unix socket, whose path may have 107 bytes, fewer than the temporary
-//     directories of some systems need. Other users of the machine can reach the port, so it asks for a password.
+//   - The server does not outlive its parent, not even after a SIGKILL of the parent (on
+//     Linux; see startProcess).
+//   - It listens on 127.0.0.1 only. The path of a Unix socket may have 107 bytes, fewer
+//     than the temporary directories of some systems need. Other users of the machine can
+//     reach the port, so it asks for a password.
 //   - Postgres refuses to run as root. A root parent runs it as user postgres, else nobody.
 //
-// All that is known of a server is in its directory, so that starting again there is a
-// restart:
+// The whole state of a server is in its directory, so that a start there is a restart:
 //
-//	lock          held by the parent for as long as its server runs here; says who that is
-//	password      of the superuser: random or that of the server it follows, and for the server's user only
-//	data/         what initdb made or pg_basebackup copied; it has this name only when it is whole
-//	postgres.log  what the server said
+//	lock          held by the parent while its server runs here; holds the parent's pid
+//	password      of the superuser; only the server's user can read it
+//	data/         made by initdb or pg_basebackup; it has this name only when it is whole
+//	postgres.log  the server's log
 package pgserver
 
 import (
@@ -30,17 +31,35 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
-	"time"
+)
 
-	"github.com/jackc/pgx/v5"
+var (
+	// ErrInUse means that another server works on the data directory. The message has its
+	// process id.
+	ErrInUse = errors.New("data directory is in use")
+
+	// ErrNotRunning means that no server answers on the data directory.
+	ErrNotRunning = errors.New("no server runs")
+
+	// ErrNoBinaries means that this machine has no Postgres programs.
+	ErrNoBinaries = errors.New("no Postgres programs (initdb, postgres)")
+
+	// ErrClosedDirectory means that the server's user may not enter the data directory.
+	ErrClosedDirectory = errors.New("data directory cannot be entered")
+
+	// ErrVersion means that another major version of Postgres wrote the data.
+	ErrVersion = errors.New("data of another Postgres version")
+
+	// The next two pass by themselves, or on another port.
+	errPredecessor = errors.New("a server of another parent is still there")
+	errPortTaken   = errors.New("another process has the port")
 )
 
 // Options say which server to run.
 type Options struct {
-	DataDir    string            // made if absent; empty: DefaultDataDir(), and durable
+	DataDir    string            // made if absent; empty: defaultDataDir(), and durable
 	Durable    bool              // false: fsync is off, which is faster, and for tests only
 	Port       int               // 0: one that is free; a restart keeps it
-	Database   string            // made if absent; empty: "paymentsvc"
 	Parameters map[string]string // further server settings, as in postgres -c name=value
 	Binaries   Binaries          // zero: found on this machine, else downloaded
 	Logger     *slog.Logger      // nil: silent
@@ -60,16 +79,16 @@ type Server struct {
 	password string
 	port     int
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	process *process
 }
 
-// Start runs a server on o.DataDir, which it prepares if need be, and returns once the
-// server answers queries. The context bounds the start only; the server runs until Stop
-// or until this process ends, however it ends.
+// Start runs a server on o.DataDir, which it makes if absent, and returns once the server
+// takes connections. The context bounds the start only. The server runs until Stop or
+// until this process ends.
 //
-// A directory in use gives ErrInUse. A previous server that is still on its way out is
-// waited for.
+// A directory in use gives ErrInUse. Start waits for a previous server that is shutting
+// down.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s, err := newServer(ctx, o)
 	if err != nil {
@@ -81,14 +100,10 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err := s.launch(ctx); err != nil {
 		return nil, fmt.Errorf("starting Postgres in %s: %w", s.dir.path, err)
 	}
-	if err := s.ensureDatabase(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting Postgres in %s: %w", s.dir.path, err),
-			s.StopImmediate(ctx))
-	}
 	return s, nil
 }
 
-// newServer decides who runs the server, where, and from which programs.
+// newServer chooses the server's user, directory and programs.
 func newServer(ctx context.Context, o Options) (*Server, error) {
 	o, dir, err := o.complete()
 	if err != nil {
@@ -98,8 +113,8 @@ func newServer(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := dir.create(account); err != nil {
-		return nil, err
+	if err := makeEnterable(dir.path); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
 	binaries, err := binariesFor(ctx, o, dir)
 	if err != nil {
@@ -108,36 +123,31 @@ func newServer(ctx context.Context, o Options) (*Server, error) {
 	return &Server{options: o, dir: dir, account: account, binaries: binaries, port: o.Port}, nil
 }
 
-// complete fills in what the caller left open.
+// complete sets the defaults.
 func (o Options) complete() (Options, directory, error) {
-	if o.Database == "" {
-		o.Database = "paymentsvc"
-	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.DataDir == "" {
-		dir, err := DefaultDataDir()
+		dir, err := defaultDataDir()
 		if err != nil {
 			return o, directory{}, err
 		}
-		o.DataDir, o.Durable = dir, true // nobody keeps there what may be lost
+		o.DataDir, o.Durable = dir, true // a developer's data must not be lost
 	}
 	dir, err := newDirectory(o.DataDir)
 	return o, dir, err
 }
 
-// URL connects as the superuser to Options.Database. It holds the password, and stays
-// the same over restarts.
+// URL connects as the superuser. It holds the password, and stays the same over restarts.
 func (s *Server) URL() string {
-	return superuserURL(s.password, strconv.Itoa(s.port), s.options.Database)
+	return superuserURL(s.password, strconv.Itoa(s.port))
 }
 
 // RunningURL is the URL of the server that another process runs on o.DataDir. None
-// gives ErrNotRunning. Only who may read the password, which is the server's user and
-// root, learns the URL.
+// gives ErrNotRunning. Only the server's user and root may read the password in it.
 func RunningURL(o Options) (string, error) {
-	o, dir, err := o.complete()
+	_, dir, err := o.complete()
 	if err != nil {
 		return "", err
 	}
@@ -149,10 +159,10 @@ func RunningURL(o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return superuserURL(password, server.port, o.Database), nil
+	return superuserURL(password, server.port), nil
 }
 
-func superuserURL(password, port, database string) string {
+func superuserURL(password, port string) string {
 	u := url.URL{
 		Scheme:   "postgres",
 		User:     url.UserPassword(superuser, password),
@@ -163,15 +173,14 @@ func superuserURL(password, port, database string) string {
 	return u.String()
 }
 
-// LogPath is the file with everything that the server said.
+// LogPath is the server's log file.
 func (s *Server) LogPath() string { return s.dir.logFile() }
 
 // PID is the process id of the postmaster, the parent of all the server's processes. It
 // changes with a restart.
 func (s *Server) PID() int { return s.current().pid() }
 
-// Done is closed when the postmaster has died, for whatever reason. A restart has a
-// Done of its own.
+// Done is closed when the postmaster has ended. A restart has a Done of its own.
 func (s *Server) Done() <-chan struct{} { return s.current().done }
 
 func (s *Server) current() *process {
@@ -180,10 +189,10 @@ func (s *Server) current() *process {
 	return s.process
 }
 
-// Stop shuts the server down: open transactions are rolled back, everything is written,
-// and the call returns when the postmaster is gone. Where that takes longer than the
-// context allows, the server is stopped at once, as by StopImmediate, and the context's
-// error is returned. Stopping a stopped server does nothing.
+// Stop shuts the server down: open transactions are rolled back, and everything is
+// written. It returns when the postmaster is gone. If the context ends before, it stops
+// the server as StopImmediate does and returns the context's error. Stopping a stopped
+// server does nothing.
 func (s *Server) Stop(ctx context.Context) error {
 	if err := s.current().stop(ctx, syscall.SIGINT); err != nil {
 		return fmt.Errorf("stopping Postgres: %w", err)
@@ -217,32 +226,6 @@ func (s *Server) Restart(ctx context.Context) error {
 	}
 	if err := s.launch(ctx); err != nil {
 		return fmt.Errorf("restarting Postgres in %s: %w", s.dir.path, err)
-	}
-	return nil
-}
-
-// ensureDatabase makes the database that URL names. Nobody else creates it meanwhile:
-// only we know the password yet.
-func (s *Server) ensureDatabase(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, superuserURL(s.password, strconv.Itoa(s.port), "postgres"))
-	if err != nil {
-		return fmt.Errorf("connecting to the new server: %w", err)
-	}
-	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
-	var exists bool
-	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`,
-		s.options.Database).Scan(&exists)
-	if err != nil {
-		return fmt.Errorf("looking for database %s: %w", s.options.Database, err)
-	}
-	if exists {
-		return nil
-	}
-	if _, err := conn.Exec(ctx,
-		`CREATE DATABASE `+pgx.Identifier{s.options.Database}.Sanitize()); err != nil {
-		return fmt.Errorf("creating database %s: %w", s.options.Database, err)
 	}
 	return nil
 }
