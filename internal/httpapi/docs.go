@@ -14,9 +14,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/problem"
 )
 
-// The documentation: the contract, drawn by Swagger UI from the very document that
-// /openapi.yaml serves, and a page for each problem, because that is where a problem's
-// type leads.
+// The documentation: the contract, which Swagger UI renders from /openapi.yaml, and a
+// page for each problem, to which the problem's type links.
 
 //go:embed docs
 var docsFiles embed.FS
@@ -46,10 +45,10 @@ func (a *api) routeDocs(r chi.Router) {
 }
 
 func writeDocs(w http.ResponseWriter, name string, data any) error {
-	return htmlPage{template: docsPages.Lookup(name), data: data, security: pageSecurity}.write(w)
+	return writePage(w, docsPages.Lookup(name), data, pageSecurity)
 }
 
-// errorPage is what the page of a problem says.
+// errorPage is the data of a problem's page.
 type errorPage struct {
 	Code, Title, Happened, Next string
 	Status                      int
@@ -66,17 +65,16 @@ func newErrorPage(code string, k problem.Kind) errorPage {
 	switch k.Retry {
 	case problem.SameKey:
 		page.KeyUsed = "No"
-		page.Advice = "This answer is not stored. Send the request again with the same key, " +
-			"never with a new one: " +
-			"an older copy of it may still be under way."
+		page.Advice = "This answer is not stored. Send the request again with the same key. " +
+			"Do not use a new key: an older copy of the request may still be under way."
 	case problem.NewKey:
 		page.KeyUsed = "Yes"
-		page.Advice = "This answer is stored with the key. Every retry gets it again. Another " +
-			"attempt takes a new key."
+		page.Advice = "This answer is stored with the key, and every retry gets it. " +
+			"Another attempt takes a new key."
 	case problem.Never:
-		page.KeyUsed = "By something that is done"
-		page.Advice = "Sending this request again will not help. The payment that payment_id " +
-			"names says what was done."
+		page.KeyUsed = "The key or the reference belongs to an earlier request"
+		page.Advice = "Do not send this request again. The payment in payment_id has the result " +
+			"of the earlier request."
 	}
 	return page
 }
