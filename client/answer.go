@@ -125,8 +125,10 @@ func errorOf(response *http.Response, body []byte) *Error {
 	e := &Error{}
 	if mediaTypeOf(response.Header) != problemType || json.Unmarshal(body, e) != nil ||
 		e.Status != response.StatusCode {
-		e = &Error{Status: response.StatusCode, Title: http.StatusText(response.StatusCode),
-			RequestID: response.Header.Get("Request-Id")}
+		e = &Error{
+			Status: response.StatusCode, Title: http.StatusText(response.StatusCode),
+			RequestID: response.Header.Get("Request-Id"),
+		}
 	}
 	e.Replayed = response.Header.Get("Idempotent-Replayed") == "true"
 	e.RetryAfter = retryAfterOf(response.Header, time.Now())

@@ -42,10 +42,10 @@
 //
 // A call retries with the same key and the same bytes:
 //
-//   - if the service asks for it: its problem has retry "same_key" and status 429, 503, or
-//     409 while the first request is in progress;
-//   - if the answer is lost: no connection, an incomplete answer, an attempt over its time
-//     limit, or a 429, 502, 503 or 504 without a problem document, from a gateway.
+//   - if the service asks for it: its problem has retry "same_key" and status 429, 503,
+//     or 409 while the first request is in progress;
+//   - if the answer is lost: no connection, an incomplete answer, an attempt over its
+//     time limit, or a 429, 502, 503 or 504 without a problem document, from a gateway.
 //
 // It does not retry anything else. GET, PUT and DELETE are retried in the same way: by
 // their meaning a repetition changes nothing. A PATCH takes effect once, because it names

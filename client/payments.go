@@ -15,7 +15,7 @@ type Charge struct {
 	Currency           string            `json:"currency"`
 	SourceAccount      string            `json:"source_account"`
 	DestinationAccount string            `json:"destination_account"`
-	Reference          string            `json:"reference,omitempty"` // unique, for any key; "": none
+	Reference          string            `json:"reference,omitempty"` // unique; "": none
 	Description        string            `json:"description,omitempty"`
 	Metadata           map[string]string `json:"metadata,omitempty"`
 }

@@ -122,11 +122,10 @@ func furnish(ctx context.Context, in *app.Instance) (apiKey string, err error) {
 	if err := putDemoAccounts(ctx, in.Accounts, merchantID); err != nil {
 		return "", err
 	}
-	caller := payments.Caller{
-		Key: idempotency.Key{MerchantID: merchantID, Scope: idempotency.ScopeClient,
-			Value: demoFundingKey},
-		RequestID: uuid.Must(uuid.NewV7()),
+	key := idempotency.Key{
+		MerchantID: merchantID, Scope: idempotency.ScopeClient, Value: demoFundingKey,
 	}
+	caller := payments.Caller{Key: key, RequestID: uuid.Must(uuid.NewV7())}
 	_, err = in.Payments.Charge(ctx, caller, payments.Charge{
 		Amount:             ledger.Money{Minor: demoAllowance, Currency: demoCurrency},
 		SourceAccount:      demoFundingFrom,
@@ -141,12 +140,13 @@ func furnish(ctx context.Context, in *app.Instance) (apiKey string, err error) {
 }
 
 func putDemoAccounts(ctx context.Context, accounts *ledger.Accounts, merchantID int64) error {
-	var noOverdraft int64
-	for id, limit := range map[string]*int64{demoFundingFrom: nil, "alice": &noOverdraft,
-		"bob": &noOverdraft, "shop": &noOverdraft} {
+	var zero int64
+	limits := map[string]*int64{demoFundingFrom: nil, "alice": &zero, "bob": &zero, "shop": &zero}
+	for id, limit := range limits {
 		ref := ledger.Ref{MerchantID: merchantID, AccountID: id}
-		terms := ledger.Terms{Currency: demoCurrency, Metadata: map[string]string{},
-			OverdraftLimit: limit}
+		terms := ledger.Terms{
+			Currency: demoCurrency, OverdraftLimit: limit, Metadata: map[string]string{},
+		}
 		if _, _, err := accounts.Put(ctx, ref, terms, ledger.Unconditional); err != nil {
 			return err
 		}
@@ -161,7 +161,8 @@ func demoCurl(url, apiKey, key string) string {
 		"-H 'Authorization: Bearer " + apiKey + "'",
 		"-H 'Idempotency-Key: " + key + "'",
 		"-H 'Content-Type: application/json'",
-		`-d '{"amount":4999,"currency":"USD","source_account":"alice","destination_account":"shop"}'`,
+		`-d '{"amount":4999,"currency":"USD",` +
+			`"source_account":"alice","destination_account":"shop"}'`,
 	}, " ")
 }
 

@@ -118,7 +118,7 @@ func (s service) postPayment(w http.ResponseWriter, r *http.Request) (a answer, 
 	if claim.RowsAffected() == 0 {
 		return replay(ctx, tx, key, fingerprint[:])
 	}
-	// 2. Lock both accounts, always in the order of their ids, so that there is no deadlock.
+	// 2. Lock both accounts, in the order of their ids, so that there is no deadlock.
 	rows, _ := tx.Query(ctx, `
 		SELECT id, currency, balance, overdraft_limit FROM onefile.accounts
 		WHERE id IN ($1, $2) ORDER BY id FOR UPDATE`, c.Source, c.Destination)
@@ -126,8 +126,8 @@ func (s service) postPayment(w http.ResponseWriter, r *http.Request) (a answer, 
 	if err != nil {
 		return a, err
 	}
-	// 3. Decide. A refusal rolls back, and its key is free for a corrected request. A decline
-	// is stored: its caller may pay elsewhere, so a retry must not succeed later.
+	// 3. Decide. A refusal rolls back, and its key is free for a corrected request. A
+	// decline is stored: its caller may pay elsewhere, so a retry must not succeed later.
 	status, err := c.decide(accounts)
 	if err != nil {
 		return a, err
@@ -136,8 +136,8 @@ func (s service) postPayment(w http.ResponseWriter, r *http.Request) (a answer, 
 	if a, err = write(ctx, tx, key, c, status); err != nil {
 		return a, err
 	}
-	// 5. COMMIT, and only then answer. After an error its outcome is unknown. A retry with
-	// the same key, on any instance, finds out.
+	// 5. COMMIT, and only then answer. After an error the outcome is unknown. A retry
+	// with the same key, on any instance, finds out.
 	return a, tx.Commit(ctx)
 }
 
@@ -338,8 +338,9 @@ func main() {
 		s.get(`SELECT row_to_json(a) FROM onefile.accounts a WHERE id = $1`))
 	listener := must(net.Listen("tcp", cmp.Or(os.Getenv("LISTEN_ADDR"), "127.0.0.1:8090")))
 	logger.InfoContext(ctx, "serving", "address", listener.Addr().String())
-	server := &http.Server{Handler: router, ReadTimeout: 10 * time.Second,
-		WriteTimeout: 30 * time.Second}
+	server := &http.Server{
+		Handler: router, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+	}
 	panic(server.Serve(listener))
 }
 

@@ -25,8 +25,9 @@ func (in *Instance) newAdminServer() *http.Server {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout,
-		IdleTimeout: adminIdleTimeout}
+	return &http.Server{
+		Handler: mux, ReadHeaderTimeout: headerTimeout, IdleTimeout: adminIdleTimeout,
+	}
 }
 
 // adminReadyz is the public /readyz with the reason for a no.

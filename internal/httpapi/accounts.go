@@ -64,8 +64,9 @@ func (b *accountRequest) terms() (ledger.Terms, error) {
 	if err != nil {
 		return ledger.Terms{}, err
 	}
-	terms := ledger.Terms{Currency: ledger.Currency(*b.Currency), Name: b.Name.value(),
-		Metadata: metadata}
+	terms := ledger.Terms{
+		Currency: ledger.Currency(*b.Currency), Name: b.Name.value(), Metadata: metadata,
+	}
 	if !b.OverdraftLimit.unlimited {
 		minor := int64(b.OverdraftLimit.minor)
 		terms.OverdraftLimit = &minor
@@ -103,8 +104,9 @@ func (a *api) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 
 // accountOf is the account in a request's path.
 func accountOf(r *http.Request) ledger.Ref {
-	return ledger.Ref{MerchantID: requestOf(r).identity.MerchantID,
-		AccountID: pathParameter(r, "id")}
+	return ledger.Ref{
+		MerchantID: requestOf(r).identity.MerchantID, AccountID: pathParameter(r, "id"),
+	}
 }
 
 func (a *api) getAccount(w http.ResponseWriter, r *http.Request) error {

@@ -188,8 +188,10 @@ func pathParameter(r *http.Request, name string) string {
 }
 
 // methods are all methods of the API.
-var methods = []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost,
-	http.MethodPatch, http.MethodDelete}
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost,
+	http.MethodPatch, http.MethodDelete,
+}
 
 // methodNotAllowed answers 405 with the methods of the path, whatever the id in it.
 func (a *api) methodNotAllowed(routes chi.Routes) http.HandlerFunc {

@@ -77,11 +77,10 @@ func explain(err error) error {
 	var invalid *invalidRequest
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntactic):
-		return &invalidRequest{detail: "the member occurs twice",
-			pointer: string(syntactic.JSONPointer)}
+		return &invalidRequest{"the member occurs twice", string(syntactic.JSONPointer)}
 	case errors.As(err, &syntactic):
-		return &invalidRequest{detail: fmt.Sprintf("the body is not valid JSON at byte %d",
-			syntactic.ByteOffset)}
+		detail := fmt.Sprintf("the body is not valid JSON at byte %d", syntactic.ByteOffset)
+		return &invalidRequest{detail: detail}
 	case errors.As(err, &semantic):
 		pointer := string(semantic.JSONPointer)
 		switch {
@@ -143,13 +142,14 @@ func (t *text) value() string {
 	return string(*t)
 }
 
+var errMetadataName = &invalidRequest{"names must not contain U+0000", "/metadata"}
+
 // texts converts the pairs of a metadata object.
 func texts(pairs map[string]text) (map[string]string, error) {
 	plain := make(map[string]string, len(pairs))
 	for key, value := range pairs {
 		if strings.ContainsRune(key, 0) {
-			return nil, &invalidRequest{detail: "names must not contain U+0000",
-				pointer: "/metadata"}
+			return nil, errMetadataName
 		}
 		plain[key] = string(value)
 	}

@@ -36,12 +36,15 @@ func (a *api) routeDocs(r chi.Router) {
 	a.routeAssets(r, "/docs/assets/",
 		asset{name: "docs.css", content: mustRead(docsFiles, "docs/docs.css")},
 		asset{name: "docs.js", content: mustRead(docsFiles, "docs/docs.js")},
-		asset{name: "swagger-ui.css", content: mustRead(swaggerui.FS, "swagger-ui.css.gz"),
-			compressed: true},
-		asset{name: "swagger-ui-bundle.js",
-			content: mustRead(swaggerui.FS, "swagger-ui-bundle.js.gz"), compressed: true},
 		asset{name: "favicon-32x32.png", content: mustRead(swaggerui.FS, "favicon-32x32.png")},
+		compressedAsset("swagger-ui.css"),
+		compressedAsset("swagger-ui-bundle.js"),
 	)
+}
+
+// compressedAsset is a large file of Swagger UI.
+func compressedAsset(name string) asset {
+	return asset{name: name, content: mustRead(swaggerui.FS, name+".gz"), compressed: true}
 }
 
 func writeDocs(w http.ResponseWriter, name string, data any) error {

@@ -54,7 +54,7 @@ func (a *api) listEntries(w http.ResponseWriter, r *http.Request) error {
 		if len(q.position) != 8 {
 			return errCursor
 		}
-		before = int64(binary.BigEndian.Uint64(q.position)) //nolint:gosec // as it was written below
+		before = int64(binary.BigEndian.Uint64(q.position)) //nolint:gosec // as written below
 	}
 	// An unknown account is an error, not an empty list.
 	if _, err := a.Accounts.Get(r.Context(), ref); err != nil {
@@ -64,10 +64,10 @@ func (a *api) listEntries(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK,
-		pageOf(&q, entries, viewEntry, func(e *ledger.WrittenEntry) []byte {
-			return binary.BigEndian.AppendUint64(nil, uint64(e.Sequence)) //nolint:gosec // from 1 on
-		}))
+	position := func(e *ledger.WrittenEntry) []byte {
+		return binary.BigEndian.AppendUint64(nil, uint64(e.Sequence)) //nolint:gosec // from 1 on
+	}
+	return writeJSON(w, http.StatusOK, pageOf(&q, entries, viewEntry, position))
 }
 
 func viewEntry(e *ledger.WrittenEntry) entryJSON {

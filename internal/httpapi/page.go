@@ -74,8 +74,8 @@ func listQueryOf(r *http.Request, filters ...string) (listQuery, error) {
 func pageSize(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > pageSizeMax || text != strconv.Itoa(n) {
-		return 0, &invalidRequest{detail: fmt.Sprintf("limit must be a number from 1 to %d",
-			pageSizeMax)}
+		detail := fmt.Sprintf("limit must be a number from 1 to %d", pageSizeMax)
+		return 0, &invalidRequest{detail: detail}
 	}
 	return n, nil
 }

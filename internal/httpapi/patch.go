@@ -64,8 +64,7 @@ func (p *patchRequest) patch() (payments.Patch, error) {
 	patch.Metadata = make(map[string]*string, len(p.Metadata.value))
 	for key, value := range p.Metadata.value {
 		if strings.ContainsRune(key, 0) {
-			return patch, &invalidRequest{detail: "names must not contain U+0000",
-				pointer: "/metadata"}
+			return patch, errMetadataName
 		}
 		patch.Metadata[key] = (*string)(value)
 	}

@@ -54,8 +54,9 @@ func callerOf(r *http.Request) (payments.Caller, error) {
 		return payments.Caller{}, err
 	}
 	req := requestOf(r)
-	key := idempotency.Key{MerchantID: req.identity.MerchantID, Scope: idempotency.ScopeClient,
-		Value: value}
+	key := idempotency.Key{
+		MerchantID: req.identity.MerchantID, Scope: idempotency.ScopeClient, Value: value,
+	}
 	return payments.Caller{Key: key, RequestID: req.id}, nil
 }
 
@@ -76,8 +77,9 @@ func (c *chargeRequest) charge() (payments.Charge, error) {
 		return payments.Charge{}, err
 	}
 	return payments.Charge{
-		Amount: ledger.Money{Minor: int64(*c.Amount),
-			Currency: ledger.Currency(*c.Currency)},
+		Amount: ledger.Money{
+			Minor: int64(*c.Amount), Currency: ledger.Currency(*c.Currency),
+		},
 		SourceAccount:      c.SourceAccount.value(),
 		PaymentMethod:      c.PaymentMethod.value(),
 		DestinationAccount: c.DestinationAccount.value(),

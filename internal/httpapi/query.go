@@ -21,8 +21,7 @@ func queryOf(r *http.Request, known ...string) (url.Values, error) {
 			return nil, &invalidRequest{detail: "this request takes no query parameters"}
 		case !slices.Contains(known, name), len(given) != 1, given[0] == "":
 			return nil, &invalidRequest{detail: "this request takes no query parameters but " +
-				strings.Join(known, ", ") +
-				", each at most once and not empty"}
+				strings.Join(known, ", ") + ", each at most once and not empty"}
 		}
 	}
 	return values, nil

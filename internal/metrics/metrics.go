@@ -38,8 +38,9 @@ type Metrics struct {
 
 // New makes the metrics of an instance.
 func New(s Sources) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), http: newHTTPMetrics(),
-		queue: newQueueMetrics()}
+	m := &Metrics{
+		registry: prometheus.NewRegistry(), http: newHTTPMetrics(), queue: newQueueMetrics(),
+	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -58,8 +59,9 @@ func (m *Metrics) Handler() http.Handler {
 
 // buildInfo names the running build in its labels.
 func buildInfo() prometheus.Collector {
-	labels := prometheus.Labels{"version": "unknown", "revision": "unknown",
-		"go_version": "unknown"}
+	labels := prometheus.Labels{
+		"version": "unknown", "revision": "unknown", "go_version": "unknown",
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		labels["version"], labels["go_version"] = info.Main.Version, info.GoVersion
 		for _, setting := range info.Settings {

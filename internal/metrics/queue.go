@@ -12,8 +12,9 @@ import (
 
 // transactionBuckets range from one flush to a fast disk to the time limit of a
 // transaction with all its runs.
-var transactionBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5,
-	5, 10}
+var transactionBuckets = []float64{
+	.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10,
+}
 
 // The results of a transaction. After a refusal, a batch is split and tried again.
 const (
@@ -47,8 +48,9 @@ func newQueueMetrics() queueMetrics {
 			Buckets: transactionBuckets,
 		}, []string{"result"}),
 	}
-	for _, result := range []string{resultCommitted, resultRefused, resultUnavailable,
-		resultUnknown} {
+	for _, result := range []string{
+		resultCommitted, resultRefused, resultUnavailable, resultUnknown,
+	} {
 		q.duration.WithLabelValues(result) // begin at 0, so that the first one is an increase
 	}
 	return q

@@ -63,13 +63,15 @@ func stateOfPool(name string, pool *pgxpool.Pool) []prometheus.Collector {
 func gauge(
 	name, help string, labels prometheus.Labels, value func() float64,
 ) prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name,
-		Help: help, ConstLabels: labels}, value)
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: namespace, Name: name, Help: help, ConstLabels: labels,
+	}, value)
 }
 
 func counter(
 	name, help string, labels prometheus.Labels, value func() float64,
 ) prometheus.Collector {
-	return prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Name: name,
-		Help: help, ConstLabels: labels}, value)
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: namespace, Name: name, Help: help, ConstLabels: labels,
+	}, value)
 }

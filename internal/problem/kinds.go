@@ -50,8 +50,8 @@ var Kinds = map[string]Kind{
 		http.StatusUnauthorized, SameKey, "A valid API key is required",
 		"The Authorization header has no API key, or a key that is malformed, unknown or " +
 			"revoked. The service did not read the request, and did not look for a stored answer.",
-		"Send “Authorization: Bearer sk_…” with a valid API key of the same merchant, and the " +
-			"same idempotency key.",
+		"Send “Authorization: Bearer sk_…” with a valid API key of the same merchant, and " +
+			"the same idempotency key.",
 	},
 	"insufficient_funds": {
 		http.StatusPaymentRequired, NewKey, "The account cannot pay",
