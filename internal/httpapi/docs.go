@@ -53,18 +53,13 @@ func writeDocs(w http.ResponseWriter, name string, data any) error {
 
 // errorPage is the data of a problem's page.
 type errorPage struct {
-	Code, Title, Happened, Next string
-	Status                      int
-	StatusText                  string
-	Retry                       problem.Retry
-	KeyUsed, Advice             string // from Retry
+	problem.Kind
+	Code, StatusText string
+	KeyUsed, Advice  string // from Retry
 }
 
 func newErrorPage(code string, k problem.Kind) errorPage {
-	page := errorPage{
-		Code: code, Title: k.Title, Happened: k.Happened, Next: k.Next,
-		Status: k.Status, StatusText: http.StatusText(k.Status), Retry: k.Retry,
-	}
+	page := errorPage{Kind: k, Code: code, StatusText: http.StatusText(k.Status)}
 	switch k.Retry {
 	case problem.SameKey:
 		page.KeyUsed = "No"

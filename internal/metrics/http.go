@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 )
@@ -19,31 +20,27 @@ type httpMetrics struct {
 	declines *prometheus.CounterVec
 }
 
-func newHTTPMetrics() httpMetrics {
+func newHTTPMetrics(registered promauto.Factory) httpMetrics {
 	return httpMetrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+		requests: registered.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "http_requests_total",
 			Help: "Requests answered, by route pattern, method, status and problem code. " +
 				"Status 0: the connection was closed before an answer.",
 		}, []string{"route", "method", "status", "code"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		duration: registered.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "http_request_duration_seconds",
 			Help:    "Time from a request's head to the end of its answer.",
 			Buckets: requestBuckets,
 		}, []string{"route", "method"}),
-		replays: prometheus.NewCounterVec(prometheus.CounterOpts{
+		replays: registered.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "replays_total",
 			Help: "Requests answered with the stored answer of an earlier request.",
 		}, []string{"status"}),
-		declines: prometheus.NewCounterVec(prometheus.CounterOpts{
+		declines: registered.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "declines_total",
 			Help: "Payments and refunds declined, without replays.",
 		}, []string{"route", "code"}),
 	}
-}
-
-func (h *httpMetrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{h.requests, h.duration, h.replays, h.declines}
 }
 
 // Answered counts an answered request.

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/paymentsvc/paymentsvc/internal/payments"
@@ -38,18 +39,15 @@ type Metrics struct {
 
 // New makes the metrics of an instance.
 func New(s Sources) *Metrics {
-	m := &Metrics{
-		registry: prometheus.NewRegistry(), http: newHTTPMetrics(), queue: newQueueMetrics(),
-	}
-	m.registry.MustRegister(
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(),
 	)
-	m.registry.MustRegister(m.http.collectors()...)
-	m.registry.MustRegister(m.queue.collectors()...)
-	m.registry.MustRegister(stateOf(s)...)
-	return m
+	registry.MustRegister(stateOf(s)...)
+	registered := promauto.With(registry) // makes metrics and registers them
+	return &Metrics{registry, newHTTPMetrics(registered), newQueueMetrics(registered)}
 }
 
 // Handler serves the metrics.

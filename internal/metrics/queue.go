@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
@@ -30,19 +31,19 @@ type queueMetrics struct {
 	duration  *prometheus.HistogramVec
 }
 
-func newQueueMetrics() queueMetrics {
+func newQueueMetrics(registered promauto.Factory) queueMetrics {
 	q := queueMetrics{
-		wait: prometheus.NewHistogram(prometheus.HistogramOpts{
+		wait: registered.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "queue_wait_seconds",
 			Help:    "Time that a key waited in the queue for a transaction.",
 			Buckets: transactionBuckets,
 		}),
-		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
+		batchSize: registered.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "transaction_keys",
 			Help:    "Keys in one money transaction.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 11),
 		}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		duration: registered.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "transaction_duration_seconds",
 			Help:    "Time of a money transaction with all its runs, by result.",
 			Buckets: transactionBuckets,
@@ -54,10 +55,6 @@ func newQueueMetrics() queueMetrics {
 		q.duration.WithLabelValues(result) // begin at 0, so that the first one is an increase
 	}
 	return q
-}
-
-func (q *queueMetrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{q.wait, q.batchSize, q.duration}
 }
 
 // Queue observes the engine's queue and transactions.
