@@ -54,7 +54,7 @@ export function intentForm({ title, submit, fields, request, onDone }) {
 
   const form = element("form", { onsubmit: sendTyped },
     title && element("h2", {}, title), inputs,
-    checkbox("Throw the first answer away, as a broken line does", { name: "lossy" }),
+    checkbox("Discard the first answer, like a broken connection", { name: "lossy" }),
     element("p", { className: "fine" }, "Idempotency-Key: ", keyShown),
     report);
   return form;
@@ -94,7 +94,7 @@ function unfinishedIntent(intent) {
   } else if (intent.came) {
     state.append(`${meanwhile[intent.came]} `, dismiss("I have seen it"));
   } else {
-    state.append("It is not known what came of it. The same request with the same key finds out, and does nothing twice. ",
+    state.append("Its outcome is unknown. The same request with the same key finds out, and does nothing twice. ",
       findOut(intent, state, () => {}), dismiss("Ask no more"));
   }
   return element("div", { "data-key": intent.key },

@@ -39,7 +39,7 @@ async function show() {
   try {
     view = await viewOf(location.hash);
   } catch (failure) {
-    view = element("section", {}, heading("Not to be shown"), failureNode(failure), button("Try again", start));
+    view = element("section", {}, heading("This cannot be shown"), failureNode(failure), button("Try again", start));
   }
   if (number === asked) {
     unfinishedShown = unfinishedList();

@@ -28,7 +28,7 @@ export function problemNode(answer, note) {
   const problem = answer.problem;
   if (!problem) {
     const said = answer.status > 0 ? `status ${answer.status}, and not from the service itself` : answer.reason;
-    return element("div", { className: "problem" }, element("p", {}, `No answer of the service: ${said}. `, note));
+    return element("div", { className: "problem" }, element("p", {}, `No answer from the service: ${said}. `, note));
   }
   return element("div", { className: "problem" },
     element("p", {}, element("strong", {}, problem.title), ": ", problem.detail),

@@ -46,7 +46,7 @@ export function losingTheFirst() {
   return async (...request) => {
     const answer = await exchange(...request);
     count++;
-    return count > 1 ? answer : Object.assign(new Answer({ reason: "the answer was thrown away" }), { tookMs: answer.tookMs });
+    return count > 1 ? answer : Object.assign(new Answer({ reason: "the answer was discarded" }), { tookMs: answer.tookMs });
   };
 }
 
@@ -66,7 +66,7 @@ function verdict(came, answer, attempts) {
         element("strong", {}, "Done"), `${doneBy(answer, attempts)}: `, ...doneThing(answer.value));
     case outcome.unknown:
       return element("div", { className: "problem" }, answer.problem && problemNode(answer, ""),
-        element("p", {}, element("strong", {}, "It is not known whether it was done. "),
+        element("p", {}, element("strong", {}, "The outcome is unknown. "),
           "Nothing is lost: the same request with the same key finds out, at any time. Until then this tab lists it as unfinished."));
     default:
       return keyedProblem(answer);
