@@ -1,28 +1,28 @@
-# The service as a container image: one static binary on a base that holds nothing else, not even a shell.
+# The container image of the service: one static binary on a base without a shell.
 #
 #     docker build -t paymentsvc .
 #     docker run --rm paymentsvc --help
 #
-# Both bases are pinned by tag here, so that a build gets their security fixes. A release pins them by digest as well, which
-# is then part of what is reviewed:
+# Both bases are pinned by tag, so that a build gets their security fixes. A release also pins them by
+# digest, which is then part of its review:
 #
 #     docker build --build-arg GO_IMAGE=golang:1.26@sha256:… --build-arg BASE_IMAGE=gcr.io/…:nonroot@sha256:… .
 #
-# Nothing here needs BuildKit.
+# The build does not need BuildKit.
 ARG GO_IMAGE=golang:1.26
 ARG BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot
 
 FROM ${GO_IMAGE} AS build
 WORKDIR /src
 
-# For a build behind a module mirror. Left out, Go uses its default.
+# For a build behind a module mirror. By default Go uses its own.
 ARG GOPROXY
 
-# The modules are a layer of their own: it stays until go.mod or go.sum changes, whatever happens to the code.
+# The modules have their own layer. A change of the code does not invalidate it.
 COPY go.mod go.sum ./
 RUN go mod download
 
-# .dockerignore says what gets here: what the binary is made of, and no test.
+# .dockerignore admits only the files that the binary needs.
 COPY . .
 RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/paymentsvc ./cmd/paymentsvc
 
@@ -36,14 +36,14 @@ LABEL org.opencontainers.image.title="paymentsvc" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /out/paymentsvc /usr/local/bin/paymentsvc
 
-# "nonroot" of the base, as numbers: an orchestrator that insists on an unprivileged user cannot look a name up.
+# The user "nonroot" of the base, as a number: an orchestrator cannot look up a name.
 USER 65532:65532
 
-# Loopback, the default, cannot be reached from outside the container. The admin listener stays on it.
+# The default, loopback, cannot be reached from outside the container. The admin listener stays there.
 ENV LISTEN_ADDR=:8080
 EXPOSE 8080
 
-# Ready means: the database is there, takes writes and keeps them, and has every constraint that the promise rests on.
+# A healthy container is ready: the database takes writes, keeps them, and has every constraint.
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 \
     CMD ["/usr/local/bin/paymentsvc", "healthcheck"]
 

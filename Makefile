@@ -1,28 +1,29 @@
-# Everything that is done with this repository more than once. `make` alone lists it.
+# The tasks of this repository. `make` alone lists them.
 #
-# Needs: Go, and for tests a C compiler (for the race detector), one of the Postgres sources that `make test` names when it
-# finds none, and Chromium or Chrome. The tools are built at first use from tools/go.mod.
+# They need Go. Tests also need a C compiler (for the race detector), Chromium or Chrome, and a
+# Postgres; without one, `make test` names the ways to get it. The tools are built at first use from
+# tools/go.mod.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
-# More arguments for the program that a target runs, for example: make test ARGS='-run TestCharge -v'
+# More arguments for a target's program, for example: make test ARGS='-run TestCharge -v'
 ARGS ?=
-# The packages that a target works on, for example: make test PKG=./internal/ledger
+# The packages of a target, for example: make test PKG=./internal/ledger
 PKG ?= ./...
 
-# Built tools are kept by Go version: a linter that was built by an older Go refuses newer code.
+# Built tools are kept per Go version: a linter that an older Go has built refuses newer code.
 TOOLS := bin/tools-$(shell go env GOVERSION)
 GOLANGCI_LINT := $(TOOLS)/golangci-lint
 GOTESTSUM := $(TOOLS)/gotestsum
 GOVULNCHECK := $(TOOLS)/govulncheck
 SPECLINT := $(TOOLS)/speclint
 
-# Compose in either of its forms: the plugin of Docker, or a program.
+# Compose is a plugin of Docker or a program.
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-# The database that `make psql` and `make audit` mean: DATABASE_URL, else that of the `make run` in another terminal.
+# The database of `make psql` and `make audit`: DATABASE_URL, else the one of a running `make run`.
 define database_url
 url=$${DATABASE_URL:-$$(bin/paymentsvc dev --print-database-url)} && test -n "$$url"
 endef
@@ -30,11 +31,11 @@ endef
 ##@ Run
 
 .PHONY: run
-run: build ## Start the service with a database of its own: nothing to install or set up
+run: build ## Start the service with its own database, without any setup
 	@exec bin/paymentsvc dev $(ARGS)
 
 .PHONY: compose-up
-compose-up: ## Start two instances on one Postgres in containers: docs/compose.md walks through it (needs Docker)
+compose-up: ## Start two instances on one Postgres in containers, see docs/compose.md (needs Docker)
 	$(COMPOSE) up --build --detach $(ARGS)
 
 .PHONY: psql
@@ -42,11 +43,11 @@ psql: build ## Open psql on DATABASE_URL, else on the database of `make run`
 	@$(database_url) && exec psql "$$url" $(ARGS)
 
 .PHONY: audit
-audit: build ## Check every invariant of the books in that same database
+audit: build ## Check every invariant in the same database as `make psql`
 	@$(database_url) && DATABASE_URL="$$url" exec bin/paymentsvc audit $(ARGS)
 
 .PHONY: bench
-bench: build ## Measure charges a second beside pgbench (minutes): ARGS='--prices --out docs/bench'
+bench: build ## Measure charges per second beside pgbench (minutes): ARGS='--prices --out docs/bench'
 	@go build -o bin/onefile ./examples/onefile
 	@exec bin/paymentsvc bench --commit="$$(git describe --always --dirty --abbrev=12)" \
 		--onefile=bin/onefile $(ARGS)
@@ -55,29 +56,29 @@ bench: build ## Measure charges a second beside pgbench (minutes): ARGS='--price
 
 .PHONY: build
 build: ## Compile bin/paymentsvc
-	@# No cgo and no debug information, as in the image: -dwarf=false does not even make what -s -w would drop. GOGC is
-	@# the compiler's, which collects less often and is done sooner.
+	@# No cgo and no debug information, as in the image. With -dwarf=false the compiler does not
+	@# write what -s -w would drop. GOGC makes the compiler collect garbage less often.
 	@CGO_ENABLED=0 GOGC=400 go build -gcflags=all=-dwarf=false -ldflags='-s -w' -o bin/paymentsvc ./cmd/paymentsvc
 
 .PHONY: test
-test: $(GOTESTSUM) ## Run every test that CI runs, on a real Postgres; narrow it by PKG= and ARGS=
+test: $(GOTESTSUM) ## Run every test of CI, on a real Postgres; select by PKG= and ARGS=
 ifeq ($(PKG)$(ARGS),./...)
 	@tools/need-browser
-	@# This one sends ten thousand requests, and with the race detector only a part of them.
+	@# This test sends ten thousand requests; with the race detector, below, it sends fewer.
 	@$(GOTESTSUM) --format=pkgname-and-test-fails -- -run=Naughty -timeout=5m ./internal/httpapi
 endif
-	@# One package after the other: many of them measure how long somebody waits, and make others wait. Within one, twice as many
-	@# tests at once as processors: most of a test is waiting too.
+	@# Packages run one after another, because many measure waiting times. Within a package, twice
+	@# as many tests as processors run at once, because tests mostly wait.
 	@$(GOTESTSUM) --format=pkgname-and-test-fails --format-hide-empty-pkg -- \
 		-race -shuffle=on -timeout=10m -p=1 -parallel=$$((2 * $$(getconf _NPROCESSORS_ONLN))) $(ARGS) $(PKG)
 
 .PHONY: lint
-lint: lint-api $(GOLANGCI_LINT) ## Check style, mistakes, formatting and who imports whom
+lint: lint-api $(GOLANGCI_LINT) ## Check style, mistakes, formatting and import rules
 	@$(GOLANGCI_LINT) config verify
 	@$(GOLANGCI_LINT) run $(ARGS) $(PKG)
 
 .PHONY: lint-api
-lint-api: $(SPECLINT) ## Check the OpenAPI document alone
+lint-api: $(SPECLINT) ## Check only the OpenAPI document
 	@$(SPECLINT) api/lint.yaml api/openapi.yaml
 
 .PHONY: fmt
@@ -85,37 +86,37 @@ fmt: $(GOLANGCI_LINT) ## Format the code and sort its imports
 	@$(GOLANGCI_LINT) fmt
 
 .PHONY: check
-check: lint modules macos test ## Everything that should hold before a push
+check: lint modules macos test ## Run all checks before a push
 
 .PHONY: modules
-modules: ## Check that go.mod and go.sum say what the code needs, and that the downloads are what they say
+modules: ## Check that go.mod and go.sum match the code and the downloads
 	go mod tidy -diff
 	go mod tidy -C tools -diff
 	go mod verify
 
 .PHONY: macos
-macos: ## Check that everything, tests included, compiles for macOS
+macos: ## Check that all code, including tests, compiles for macOS
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 go vet $(PKG)
 
 .PHONY: compose-test
-compose-test: ## Run docker-compose.yml, kill its parts under load, and check that each key charged once (needs Docker)
+compose-test: ## Kill parts of docker-compose.yml under load: each key charges once (needs Docker)
 	@go test -tags=compose -count=1 -timeout=20m -v $(ARGS) ./test/compose
 
 .PHONY: vuln
-vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in what the code calls (asks the Go vulnerability database)
+vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in called code (uses the Go vulnerability database)
 	@$(GOVULNCHECK) $(ARGS) $(PKG)
 
 ##@ Upkeep
 
 .PHONY: schema-docs
-schema-docs: ## Draw docs/schema.md and migrations/guards.txt from a migrated database
+schema-docs: ## Generate docs/schema.md and migrations/guards.txt from a migrated database
 	@go test ./migrations -run='SchemaPage|GuardsAreThose' -update
 
 .PHONY: tools
-tools: $(GOLANGCI_LINT) $(GOTESTSUM) $(SPECLINT) ## Build the tools now rather than at first use
+tools: $(GOLANGCI_LINT) $(GOTESTSUM) $(SPECLINT) ## Build the tools now, not at first use
 
 .PHONY: clean
-clean: ## Delete what make has built (no data: databases are elsewhere)
+clean: ## Delete built files (databases are elsewhere)
 	rm -rf bin
 
 .PHONY: help
@@ -124,11 +125,11 @@ help: ## List the targets
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-# The paths are those of the tool lines in tools/go.mod.
+# The packages of the tool lines in tools/go.mod.
 $(GOLANGCI_LINT): PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(GOTESTSUM): PACKAGE := gotest.tools/gotestsum
 $(GOVULNCHECK): PACKAGE := golang.org/x/vuln/cmd/govulncheck
-# This one is a program of ours around a library.
+# A program of this repository around a library.
 $(SPECLINT): PACKAGE := ./speclint
 $(SPECLINT): tools/speclint/main.go
 

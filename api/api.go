@@ -1,12 +1,9 @@
-// Package api holds the contract: the OpenAPI document that says what a caller may
-// send, and what comes back.
+// Package api holds the contract: the OpenAPI document of requests and answers.
 //
-// The document is written by hand and comes first: a reader learns from it, a client is
-// generated from it, and the service serves these very bytes under /openapi.yaml. What
-// keeps it true are the tests of internal/httpapi: every request and every answer in
-// them is compared with it, an operation that no test calls fails them, its examples
-// are sent and must be answered as they say, and requests drawn from its schemas, whole
-// and broken, must be taken and refused as it says.
+// The document is written by hand, before the code. The service serves it under
+// /openapi.yaml. The tests of internal/httpapi compare every request and answer with it,
+// and fail for an operation that no test calls. They send its examples and compare the
+// answers. They also send valid and invalid requests that are generated from its schemas.
 package api
 
 import _ "embed"

@@ -9,24 +9,19 @@ import (
 	"time"
 )
 
-// AccountTerms are what PutAccount sets, all of them at once: what is left zero goes
-// back to its default.
+// AccountTerms are the terms that PutAccount sets, all at once. A field that is left zero
+// resets its term to the default.
 type AccountTerms struct {
-	Currency string // never changes once the account is there
-	// how far below zero the balance may go, in the currency's minor unit
-	OverdraftLimit int64
-	// there is no overdraft limit: the account is where money comes from
-	Unlimited bool
-	Name      string            // for people
-	Metadata  map[string]string // for programs
-	// only if the account has this version still; 0: whatever it has, also if there is
-	// none
-	IfVersion int64
+	Currency       string            // never changes once the account exists
+	OverdraftLimit int64             // how far below zero the balance may go, in minor units
+	Unlimited      bool              // no overdraft limit: the account that money comes from
+	Name           string            // for people
+	Metadata       map[string]string // for programs
+	IfVersion      int64             // only if the account still has this version; 0: always
 }
 
-// MarshalJSON writes the terms as the request has them. No limit is null there; here it
-// has a name of its own, so that no account is without a limit because somebody has
-// left a field out.
+// MarshalJSON writes the terms as the request has them. There, null means no limit. Here
+// that has its own field, so that a forgotten field never means no limit.
 func (t AccountTerms) MarshalJSON() ([]byte, error) {
 	terms := struct {
 		Currency       string            `json:"currency"`
@@ -40,7 +35,7 @@ func (t AccountTerms) MarshalJSON() ([]byte, error) {
 	return json.Marshal(terms)
 }
 
-// AccountStatus says whether an account takes payments.
+// AccountStatus tells whether an account takes payments.
 type AccountStatus string
 
 // The statuses of an account.
@@ -49,7 +44,7 @@ const (
 	AccountClosed AccountStatus = "closed"
 )
 
-// Account is one of the merchant's. Amounts are in its currency's minor unit.
+// Account is an account of the merchant. Amounts are in its currency's minor unit.
 type Account struct {
 	ID             string            `json:"id"`
 	Currency       string            `json:"currency"`
@@ -61,14 +56,13 @@ type Account struct {
 	Name           string            `json:"name"`
 	Metadata       map[string]string `json:"metadata"`
 	CreatedAt      time.Time         `json:"created_at"`
-	// moves with every edit, and not with payments
-	Version int64 `json:"version"`
+	Version        int64             `json:"version"` // increases with its terms' changes
 }
 
 func (a *Account) complete() bool { return a.ID != "" }
 
-// PutAccount makes an account under the id that the caller chooses, or sets the terms
-// of the one that is there.
+// PutAccount creates an account under the id that the caller chooses, or replaces the
+// terms of an existing account.
 func (c *Client) PutAccount(
 	ctx context.Context, accountID string, terms AccountTerms,
 ) (*Account, error) {
@@ -85,7 +79,7 @@ func (c *Client) GetAccount(ctx context.Context, accountID string) (*Account, er
 	return get[Account](ctx, c, r, err)
 }
 
-// AccountBalance is what an account's balance was at a time.
+// AccountBalance is an account's balance at a time.
 type AccountBalance struct {
 	ID       string    `json:"id"`
 	Currency string    `json:"currency"`
@@ -95,7 +89,7 @@ type AccountBalance struct {
 
 func (b *AccountBalance) complete() bool { return b.ID != "" && !b.At.IsZero() }
 
-// BalanceAt reads what an account's balance was at a time, that moment included.
+// BalanceAt reads an account's balance at a time, including entries at that time.
 func (c *Client) BalanceAt(
 	ctx context.Context, accountID string, at time.Time,
 ) (*AccountBalance, error) {
@@ -106,8 +100,7 @@ func (c *Client) BalanceAt(
 	return get[AccountBalance](ctx, c, r, err)
 }
 
-// CloseAccount closes an account, which has to be empty. Closing it again changes
-// nothing.
+// CloseAccount closes an empty account. A repetition changes nothing.
 func (c *Client) CloseAccount(ctx context.Context, accountID string) error {
 	r, err := newCall("closing an account", http.MethodDelete, "accounts", accountID)
 	if err != nil {
@@ -117,20 +110,20 @@ func (c *Client) CloseAccount(ctx context.Context, accountID string) error {
 	return err
 }
 
-// ListAccounts reads one page of the merchant's accounts, closed ones too, by id.
+// ListAccounts reads one page of the merchant's accounts, including closed ones, by id.
 func (c *Client) ListAccounts(ctx context.Context, page PageRequest) (*Page[Account], error) {
 	return list[Account](ctx, c, "listing accounts", nil, page, "accounts")
 }
 
-// Accounts reads all accounts of the merchant. After an error there are no more.
+// Accounts reads all accounts of the merchant. An error ends the sequence.
 func (c *Client) Accounts(ctx context.Context) iter.Seq2[Account, error] {
 	return all(func(page PageRequest) (*Page[Account], error) { return c.ListAccounts(ctx, page) })
 }
 
 // Entry is a line of an account's statement. Amounts are in the currency's minor unit.
 type Entry struct {
-	Sequence     int64     `json:"sequence"` // of the account's own, from 1, without a gap
-	Amount       int64     `json:"amount"`   // negative: it left the account
+	Sequence     int64     `json:"sequence"` // in the account, from 1, without gaps
+	Amount       int64     `json:"amount"`   // negative: money left the account
 	Currency     string    `json:"currency"`
 	BalanceAfter int64     `json:"balance_after"`
 	PaymentID    string    `json:"payment_id"`
@@ -144,8 +137,7 @@ func (c *Client) ListEntries(
 	return list[Entry](ctx, c, "reading a statement", nil, page, "accounts", accountID, "entries")
 }
 
-// Entries reads all of an account's statement, newest first. After an error there are
-// no more.
+// Entries reads an account's whole statement, newest first. An error ends the sequence.
 func (c *Client) Entries(ctx context.Context, accountID string) iter.Seq2[Entry, error] {
 	return all(func(page PageRequest) (*Page[Entry], error) {
 		return c.ListEntries(ctx, accountID, page)

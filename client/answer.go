@@ -14,16 +14,16 @@ const (
 	problemType = "application/problem+json"
 )
 
-// Reply is about an answer, beside what it says.
+// Reply holds the facts about an answer beside its content.
 type Reply struct {
-	// Replayed tells that an earlier request under the key was executed, and that this
-	// is its answer. The earlier one may be an attempt of this very call, whose answer
-	// was lost; then Attempts is more than 1.
+	// Replayed tells that this is the answer of an earlier request under the key. That
+	// request may be an attempt of the same call, whose answer was lost. Then Attempts is
+	// more than 1.
 	Replayed          bool   `json:"-"`
-	RequestID         string `json:"-"` // the service's name for the request that it answered
-	OriginalRequestID string `json:"-"` // the request that was executed, if it was an earlier one
-	Attempts          int    `json:"-"` // requests that this call has sent
-	Body              []byte `json:"-"` // the answer as it came
+	RequestID         string `json:"-"` // the service's id of the request
+	OriginalRequestID string `json:"-"` // of a replay: the id of the executed request
+	Attempts          int    `json:"-"` // number of requests that this call has sent
+	Body              []byte `json:"-"` // the bytes of the answer
 }
 
 func replyOf(header http.Header, body []byte) Reply {
@@ -35,21 +35,21 @@ func replyOf(header http.Header, body []byte) Reply {
 	}
 }
 
-// judge tells what a whole answer means.
+// judge derives an attempt's outcome from a complete answer.
 func judge(response *http.Response, body []byte, into any) outcome {
 	if response.StatusCode/100 != 2 {
 		return judgeNo(response, body)
 	}
 	if err := read(response, body, into); err != nil {
-		// Whoever said that, it was not the service as this client knows it.
-		return outcome{err: fmt.Errorf("the answer, status %d, cannot be read: %w",
-			response.StatusCode, err), effect: maybe}
+		// The answer is probably not the service's.
+		err = fmt.Errorf("the answer, status %d, cannot be read: %w", response.StatusCode, err)
+		return outcome{err: err, effect: maybe}
 	}
 	return outcome{reply: replyOf(response.Header, body), effect: known}
 }
 
-// answered is what is read from an answer with content. A text that is JSON but of
-// something else has none of its marks.
+// answered is the content of an answer. complete is false for JSON of another kind, which
+// lacks the required members.
 type answered interface{ complete() bool }
 
 func read(response *http.Response, body []byte, into any) error {
@@ -71,7 +71,7 @@ func read(response *http.Response, body []byte, into any) error {
 	return nil
 }
 
-// judgeNo tells what an answer means that is not a success.
+// judgeNo derives an attempt's outcome from an answer that is not a success.
 func judgeNo(response *http.Response, body []byte) outcome {
 	e := errorOf(response, body)
 	o := outcome{err: e, effect: effectOf(e), retryAfter: e.RetryAfter}
@@ -89,7 +89,7 @@ func judgeNo(response *http.Response, body []byte) outcome {
 	return o
 }
 
-// The codes that mean something to the client itself.
+// The codes that the client itself handles.
 const (
 	codeInProgress  = "idempotency_key_in_progress"
 	codeRateLimited = "rate_limited"
@@ -98,20 +98,19 @@ const (
 	codeDuplicate   = "duplicate_reference"
 )
 
-// effectOf tells what a problem says about the effect of the request. What is not known
-// for sure is maybe.
+// effectOf derives the effect of the request from a problem. If in doubt it is maybe.
 func effectOf(e *Error) effect {
 	switch {
 	case e.Code == "":
-		return maybe // not the service's word: somebody between may have passed the request on
+		return maybe // not from the service: a gateway may have forwarded the request
 	case e.Code == codeDuplicate:
-		// the key is free: once the other payment is canceled, an earlier attempt could
-		// still charge
+		// The key is free. After a cancellation of the other payment, an earlier attempt
+		// could still charge.
 		return none
 	case e.Retry == RetryNewKey || e.Retry == RetryNever:
 		return known
 	case e.Code == codeRateLimited, e.Code == codeOverloaded, e.Code == codeUnavailable:
-		return none // turned away before anything was done
+		return none // refused before it was executed
 	case e.Code == codeInProgress:
 		return maybe
 	case e.Status >= 400 && e.Status < 500:
@@ -120,14 +119,16 @@ func effectOf(e *Error) effect {
 	return maybe
 }
 
-// errorOf reads a problem document. What is none, such as a gateway's page, becomes an
-// Error without a code.
+// errorOf reads a problem document. Any other answer, such as a gateway's page, becomes
+// an Error without a code.
 func errorOf(response *http.Response, body []byte) *Error {
 	e := &Error{}
 	if mediaTypeOf(response.Header) != problemType || json.Unmarshal(body, e) != nil ||
 		e.Status != response.StatusCode {
-		e = &Error{Status: response.StatusCode, Title: http.StatusText(response.StatusCode),
-			RequestID: response.Header.Get("Request-Id")}
+		e = &Error{
+			Status: response.StatusCode, Title: http.StatusText(response.StatusCode),
+			RequestID: response.Header.Get("Request-Id"),
+		}
 	}
 	e.Replayed = response.Header.Get("Idempotent-Replayed") == "true"
 	e.RetryAfter = retryAfterOf(response.Header, time.Now())

@@ -10,21 +10,20 @@ import (
 	"time"
 )
 
-// fullJitter is a random wait before the attempt that follows the nth: anything up to a
-// ceiling that doubles each time. Callers who failed together come back spread over the
-// whole of it. (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015, which
-// compares the kinds.)
+// fullJitter is the wait after the nth attempt: a random time below a limit that doubles
+// each time. So callers that failed together do not retry together. (AWS Architecture
+// Blog, "Exponential Backoff And Jitter", 2015, compares the kinds of jitter.)
 func fullJitter(n int, base, most time.Duration) time.Duration {
 	ceiling := most
 	if shift := n - 1; base < most>>min(shift, 62) {
 		ceiling = base << shift
 	}
-	return rand.N(ceiling) //nolint:gosec // it spreads callers, and hides nothing
+	return rand.N(ceiling) //nolint:gosec // not a secret
 }
 
-// retryAfterOf reads a Retry-After (RFC 9110, section 10.2.3): seconds, or a date,
-// which is compared with the same server's Date if there is one, because its clock need
-// not be ours. 0: there is none that makes sense.
+// retryAfterOf reads Retry-After (RFC 9110, section 10.2.3): seconds or a date. A date is
+// compared with the server's Date, if there is one, because the clocks may differ. An
+// absent or malformed header is 0.
 func retryAfterOf(header http.Header, now time.Time) time.Duration {
 	text := strings.TrimSpace(header.Get("Retry-After"))
 	if seconds, err := strconv.ParseUint(text, 10, 63); err == nil {
@@ -43,7 +42,7 @@ func retryAfterOf(header http.Header, now time.Time) time.Duration {
 	return max(0, at.Sub(now))
 }
 
-// sleep waits, but not beyond the context's end.
+// sleep waits until the time is over or the context ends.
 func sleep(ctx context.Context, wait time.Duration) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

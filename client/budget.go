@@ -2,15 +2,15 @@ package client
 
 import "sync"
 
-// retryReward is what a call that was answered adds to the budget: in the long run a
-// tenth as many retries as calls. (gRPC's retry throttling has the same proportion,
-// gRFC A6; the AWS SDKs' retry quota is of the same kind.)
+// retryReward is the part of a token that an answered call adds to the budget. So in the
+// long run there is at most one retry for ten calls. (gRPC's retry throttling, gRFC A6,
+// has the same ratio. The AWS SDKs have a similar retry quota.)
 const retryReward = 0.1
 
-// budget is a token bucket that all calls of a client share. A retry takes a token, a
-// call that the service answers gives a part of one back. While nothing is wrong it is
-// full and lets every short trouble be ridden out; when the service is down it is soon
-// empty, and each call then costs the service one request and not many.
+// budget is a token bucket that all calls of a client share. A retry takes a token. A
+// call that the service answers gives a part of a token back. A full budget is enough
+// for short failures. When the service is down, the budget is soon empty, and each call
+// sends one request only.
 type budget struct {
 	mu     sync.Mutex
 	most   float64
@@ -18,11 +18,10 @@ type budget struct {
 }
 
 func newBudget(retries int) *budget {
-	return &budget{most: float64(retries),
-		tokens: float64(retries)}
+	return &budget{most: float64(retries), tokens: float64(retries)}
 }
 
-// spend takes a retry from the budget, if one is left.
+// spend takes a token, if one is left.
 func (b *budget) spend() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -33,7 +32,7 @@ func (b *budget) spend() bool {
 	return true
 }
 
-// earn notes a call that was answered.
+// earn adds the reward of an answered call.
 func (b *budget) earn() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

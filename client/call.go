@@ -20,27 +20,27 @@ import (
 const (
 	// bodySizeMax is the largest body that the service takes.
 	bodySizeMax = 64 << 10
-	// answerSizeMax is the largest answer that is read: a page of 100 payments whose
-	// texts are as long as they may be, in an encoding that makes the most of them.
+	// answerSizeMax is the largest answer that is read. A page of 100 payments with the
+	// longest texts, all escaped, fits.
 	answerSizeMax = 20 << 20
 )
 
-// call is one request and all its attempts, which differ in nothing.
+// call is one request. All its attempts are identical.
 type call struct {
 	operation string // for people, in errors
 	method    string
 	path      string
-	key       Key    // "": the method says how the request is idempotent
+	key       Key    // "": the request is idempotent by its method
 	ifVersion int64  // for If-Match; 0: unconditional
 	mediaType string // of the body
 	body      []byte // nil: none
 }
 
-// newCall makes a call to the resource under parts of a path.
+// newCall makes a call to the resource at a path, which is given in parts.
 func newCall(operation, method string, parts ...string) (*call, error) {
 	var path strings.Builder
 	for _, part := range parts {
-		// An id that is empty or dots would make the path another resource's.
+		// An empty id, or one of dots only, would name another resource.
 		if strings.Trim(part, ".") == "" {
 			return nil, fmt.Errorf("%s: %q is not an id", operation, part)
 		}
@@ -60,14 +60,14 @@ func newWrite(operation, method string, body any, parts ...string) (*call, error
 		return nil, fmt.Errorf("%s: %w", operation, err)
 	}
 	if len(r.body) > bodySizeMax {
-		return nil, fmt.Errorf("%s: the request has %d bytes, and the service takes %d", operation,
-			len(r.body), bodySizeMax)
+		return nil, fmt.Errorf("%s: the request has %d bytes, and the service takes %d",
+			operation, len(r.body), bodySizeMax)
 	}
 	return r, nil
 }
 
-// newKeyed makes a call that moves money, under a key. Its body is never empty, or
-// net/http would take it for one that it may send again by itself.
+// newKeyed makes a call that moves money, under a key. Its body is never empty: net/http
+// could send an empty one again by itself.
 func newKeyed(operation string, key Key, body any, parts ...string) (*call, error) {
 	if err := key.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", operation, err)
@@ -80,34 +80,30 @@ func newKeyed(operation string, key Key, body any, parts ...string) (*call, erro
 	return r, nil
 }
 
-// effect is what an attempt has done to the money, or to whatever else it is about.
+// effect is an attempt's effect on the service.
 type effect int
 
 const (
-	none  effect = iota // nothing, and it will not
-	maybe               // something, or it may yet, or not
-	// what the answer says; it is the last word about the key, and so about earlier
-	// attempts as well
-	known
+	none  effect = iota // the attempt has no effect, also later
+	maybe               // the attempt may have an effect, now or later
+	known               // the answer is final for the key, and so for earlier attempts too
 )
 
-// outcome is what came of an attempt.
+// outcome is the result of an attempt.
 type outcome struct {
 	reply      Reply
-	err        error // nil: it is done
+	err        error // nil: success
 	effect     effect
-	retry      bool // it may be sent again
+	retry      bool // the request may be sent again
 	retryAfter time.Duration
 }
 
-// do sends the request until it is answered, and reads the answer into into. It returns
-// an error as soon as nothing more may be hoped for, or tried.
+// do sends the request until it has an answer, and decodes the answer into into. It
+// returns an error when another attempt is not useful or not allowed.
 func (c *Client) do(ctx context.Context, r *call, into any) (Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
-	// some attempt may have had, or may have yet, an effect that the client has not
-	// been told of
-	unsettled := false
+	unsettled := false // an attempt may have an effect that the client does not know
 	for n := 1; ; n++ {
 		o := c.attempt(ctx, r, into)
 		unsettled = (unsettled || o.effect == maybe) && o.effect != known
@@ -119,21 +115,21 @@ func (c *Client) do(ctx context.Context, r *call, into any) (Reply, error) {
 		err := c.pause(ctx, r, n, &o)
 		switch {
 		case err != nil && unsettled:
-			return Reply{}, &UnknownOutcomeError{Operation: r.operation, Key: r.key, Attempts: n,
-				Err: err}
+			return Reply{}, &UnknownOutcomeError{
+				Operation: r.operation, Key: r.key, Attempts: n, Err: err,
+			}
 		case err != nil:
 			return Reply{}, fmt.Errorf("%s: %w", r.operation, err)
 		}
 	}
 }
 
-// pause waits before the attempt that follows the nth. An error says why there will be
-// none.
+// pause waits after the nth attempt. An error says why no other attempt follows.
 func (c *Client) pause(ctx context.Context, r *call, n int, o *outcome) error {
 	switch {
 	case !o.retry:
 		if _, answered := errors.AsType[*Error](o.err); answered {
-			c.budget.earn() // the service is there, whatever it said
+			c.budget.earn() // any answer shows that the service works
 		}
 		return o.err
 	case ctx.Err() != nil:
@@ -143,19 +139,20 @@ func (c *Client) pause(ctx context.Context, r *call, n int, o *outcome) error {
 	case o.retryAfter > c.options.RetryAfterMax:
 		return fmt.Errorf("asked to come back only in %v: %w", o.retryAfter, o.err)
 	}
-	// Those who were told the same Retry-After must not come back at the same moment.
+	// Callers with the same Retry-After must not return at the same moment.
 	jitter := fullJitter(n, c.options.BackoffBase, c.options.BackoffMax)
 	if deadline, _ := ctx.Deadline(); time.Until(deadline)-o.retryAfter <= jitter {
-		return fmt.Errorf("%w before another attempt could be made: %w", context.DeadlineExceeded,
-			o.err)
+		return fmt.Errorf("%w before another attempt could be made: %w",
+			context.DeadlineExceeded, o.err)
 	}
 	if !c.budget.spend() {
 		return because(ErrRetryBudget, o.err)
 	}
 	wait := o.retryAfter + jitter
 	if c.options.OnRetry != nil {
-		c.options.OnRetry(Retry{Operation: r.operation, Key: r.key, Attempt: n, Err: o.err,
-			Wait: wait})
+		c.options.OnRetry(Retry{
+			Operation: r.operation, Key: r.key, Attempt: n, Err: o.err, Wait: wait,
+		})
 	}
 	if err := sleep(ctx, wait); err != nil {
 		return because(err, o.err)
@@ -163,7 +160,7 @@ func (c *Client) pause(ctx context.Context, r *call, n int, o *outcome) error {
 	return nil
 }
 
-// because says why an attempt is the last, and how it ended.
+// because joins the reason for no more attempts with the last attempt's error.
 func because(reason, last error) error {
 	if errors.Is(last, reason) {
 		return last
@@ -188,11 +185,11 @@ func (c *Client) attempt(ctx context.Context, r *call, into any) outcome {
 	body, err := io.ReadAll(io.LimitReader(response.Body, answerSizeMax+1))
 	switch {
 	case err != nil:
-		return r.lost(fmt.Errorf("the answer, status %d, ended early: %w", response.StatusCode,
-			err), false)
+		err = fmt.Errorf("the answer, status %d, ended early: %w", response.StatusCode, err)
+		return r.lost(err, false)
 	case len(body) > answerSizeMax:
-		return r.effecting(outcome{err: fmt.Errorf("the answer has more than %d bytes",
-			answerSizeMax), effect: maybe})
+		err = fmt.Errorf("the answer has more than %d bytes", answerSizeMax)
+		return r.effecting(outcome{err: err, effect: maybe})
 	}
 	return r.effecting(judge(response, body, into))
 }
@@ -223,7 +220,7 @@ func (c *Client) request(ctx context.Context, r *call) (*http.Request, error) {
 	return request, nil
 }
 
-// lost is an attempt without a whole answer.
+// lost is the outcome of an attempt without a complete answer.
 func (r *call) lost(err error, neverSent bool) outcome {
 	o := outcome{err: err, effect: maybe, retry: true}
 	if neverSent {
@@ -235,9 +232,9 @@ func (r *call) lost(err error, neverSent bool) outcome {
 	return r.effecting(o)
 }
 
-// effecting knows that reading has no effect, and that a write without a key cannot be
-// looked up: where the service could not reach its database, the write may have been
-// done, and only its acknowledgement lost.
+// effecting corrects the effect of an outcome. A read has none. A write without a key
+// may have one even if the service answers that its database is unavailable: only the
+// acknowledgement may be lost, and without a key the service cannot look that up.
 func (r *call) effecting(o outcome) outcome {
 	if e, ok := errors.AsType[*Error](o.err); ok && e.Code == codeUnavailable && r.key == "" {
 		o.effect = maybe
@@ -248,9 +245,9 @@ func (r *call) effecting(o outcome) outcome {
 	return o
 }
 
-// line watches whether an attempt ever had a connection. One that asked for it and got
-// none has sent nothing. A transport that does not report to httptrace has not been
-// seen asking either, so nothing is concluded from its silence.
+// line records whether an attempt ever had a connection. An attempt that asked for a
+// connection and got none has sent nothing. Nothing follows if no request for a
+// connection was seen: the transport may not support httptrace.
 type line struct{ asked, held atomic.Bool }
 
 func (l *line) watch(ctx context.Context) context.Context {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -10,64 +11,59 @@ import (
 	"time"
 )
 
-// Options configure a client. What is left zero has the default that is named.
+// Options configure a client. A field that is left zero has its default.
 type Options struct {
-	// URL is where the service is, for example https://payments.example.com. Required.
+	// URL is the address of the service, such as https://payments.example.com. Required.
 	URL string
-	// APIKey is the merchant's, sk_…. Required.
+	// APIKey is the merchant's API key, sk_…. Required.
 	APIKey string
-	// AllowPlaintext lets the API key travel over http:// to another machine, inside a
-	// network that is private or encrypts by itself. To this machine, http:// needs no
-	// permission.
+	// AllowPlaintext permits http:// to another machine, which shows the API key to the
+	// network between. Without it, http:// works only to this machine.
 	AllowPlaintext bool
 
-	// Timeout is for a call, with all its attempts and waits: 1 minute. A context may
-	// end it sooner.
+	// Timeout is for a call with all its attempts and waits. Default: 1 minute. A context
+	// may end the call sooner.
 	Timeout time.Duration
-	// AttemptTimeout is for one attempt: 20 seconds. It should be above the service's
-	// own REQUEST_TIMEOUT (15 seconds), or its word that it does not know yet comes too
-	// late.
+	// AttemptTimeout is for one attempt. Default: 20 seconds. It should be above the
+	// service's REQUEST_TIMEOUT (15 seconds), or the client misses its last answers.
 	AttemptTimeout time.Duration
-	// AttemptsMax is how often a request is sent: 8 times, which with the default
-	// backoff rides out 6 seconds on average.
+	// AttemptsMax is the largest number of attempts. Default: 8. With the default backoff
+	// they cover 6 seconds on average.
 	AttemptsMax int
-	// BackoffBase and BackoffMax are what a wait is at most before the second attempt,
-	// and before any: 100 milliseconds and 10 seconds. The first doubles with each
-	// attempt.
+	// BackoffBase is the longest wait before the second attempt. Default: 100
+	// milliseconds. The limit doubles with each attempt, up to BackoffMax. Default: 10
+	// seconds.
 	BackoffBase, BackoffMax time.Duration
-	// RetryAfterMax is the longest wait that the service may ask for: 30 seconds. Asked
-	// for a longer one, the call gives up at once, since an earlier attempt is not
-	// welcome. A wait that would outlast the call's time ends it as well.
+	// RetryAfterMax is the longest Retry-After that the client accepts. Default: 30
+	// seconds. A longer one ends the call at once. So does one that the call's Timeout
+	// does not allow.
 	RetryAfterMax time.Duration
-	// RetryBudget is how many retries all calls of this client may have together before
-	// calls that are answered have earned new ones, ten for one: 100. Negative: none at
-	// all.
+	// RetryBudget is the number of retries that all calls of this client share. Default:
+	// 100. Ten answered calls add one retry. A negative budget allows none.
 	RetryBudget int
 
-	// OnRetry, if set, is told of each attempt that will be followed by another, before
-	// the wait. It must not block.
+	// OnRetry, if set, is called before the wait for another attempt. It must not block.
 	OnRetry func(Retry)
-	// UserAgent names the caller's own program, and is put before the client's name.
+	// UserAgent names the calling program. It comes before the client's name.
 	UserAgent string
-	// Transport sends a request once. It must not try again by itself: that would be
-	// beyond every limit that is set here. Nil: a transport of the client's own.
+	// Transport sends a request once. It must not retry by itself, because the limits
+	// here would not count that. Default: a transport of this package.
 	Transport http.RoundTripper
 }
 
-// Retry is an attempt that did not settle its call, and will be followed by another.
+// Retry is a failed attempt that another attempt will follow.
 type Retry struct {
-	Operation string // for people: what is being tried
-	Key       Key    // under which it goes on; "" if it has none
-	Attempt   int    // that has failed, from 1
-	Err       error  // how
+	Operation string // for people
+	Key       Key    // of the call; "": it has none
+	Attempt   int    // number of the failed attempt, from 1
+	Err       error  // of the failed attempt
 	Wait      time.Duration
 }
 
-// userAgent is the client's own.
 const userAgent = "paymentsvc-client-go"
 
-// Client calls the service for one merchant. Any number of goroutines may use it at
-// once. Make one and keep it: its connections and its retry budget are worth sharing.
+// Client calls the service for one merchant. It is safe for concurrent use. Keep one
+// client, so that its calls share connections and the retry budget.
 type Client struct {
 	options   Options
 	base      string // without a slash at the end
@@ -104,7 +100,7 @@ func New(options Options) (*Client, error) {
 	return c, nil
 }
 
-// Close closes connections that are kept for later calls. Calls under way go on.
+// Close closes idle connections. Calls under way continue.
 func (c *Client) Close() {
 	if c.transport != nil {
 		c.transport.CloseIdleConnections()
@@ -121,14 +117,12 @@ func baseOf(options Options) (string, error) {
 	at, err := url.Parse(options.URL)
 	switch {
 	case err != nil:
-		// url.Parse repeats it, with what a password may be in
+		// The error of url.Parse repeats the URL, which may hold a password.
 		return "", errors.New("the service's URL cannot be read")
 	case at.Scheme != "https" && at.Scheme != "http" || at.Hostname() == "":
 		return "", errors.New("the service's URL must be https://HOST or http://HOST")
 	case at.User != nil || at.RawQuery != "" || at.Fragment != "":
-		return "", errors.New(
-			"the service's URL has a user, a query or a fragment, which mean nothing to it",
-		)
+		return "", errors.New("the service's URL must not have a user, a query or a fragment")
 	case at.Scheme == "http" && !options.AllowPlaintext && !loopback(at.Hostname()):
 		return "", fmt.Errorf(
 			"http:// would show the API key to the network before %s: use https://, or set "+
@@ -146,13 +140,13 @@ func loopback(host string) bool {
 
 func (c *Client) setDefaults() error {
 	o := &c.options
-	setDefault(&o.Timeout, time.Minute)
-	setDefault(&o.AttemptTimeout, 20*time.Second)
-	setDefault(&o.AttemptsMax, 8)
-	setDefault(&o.BackoffBase, 100*time.Millisecond)
-	setDefault(&o.BackoffMax, 10*time.Second)
-	setDefault(&o.RetryAfterMax, 30*time.Second)
-	setDefault(&o.RetryBudget, 100)
+	o.Timeout = cmp.Or(o.Timeout, time.Minute)
+	o.AttemptTimeout = cmp.Or(o.AttemptTimeout, 20*time.Second)
+	o.AttemptsMax = cmp.Or(o.AttemptsMax, 8)
+	o.BackoffBase = cmp.Or(o.BackoffBase, 100*time.Millisecond)
+	o.BackoffMax = cmp.Or(o.BackoffMax, 10*time.Second)
+	o.RetryAfterMax = cmp.Or(o.RetryAfterMax, 30*time.Second)
+	o.RetryBudget = cmp.Or(o.RetryBudget, 100)
 	if o.Timeout < 0 || o.AttemptTimeout < 0 || o.AttemptsMax < 0 || o.BackoffBase < 0 ||
 		o.BackoffMax < 0 || o.RetryAfterMax < 0 {
 		return errors.New("a limit of the client is negative")
@@ -162,27 +156,18 @@ func (c *Client) setDefaults() error {
 	return nil
 }
 
-func setDefault[T comparable](value *T, otherwise T) {
-	var zero T
-	if *value == zero {
-		*value = otherwise
-	}
-}
-
-// newTransport is a transport for many calls to one host. Its time limit of a whole
-// attempt is the attempt's context.
+// newTransport is a transport for many calls to one host. The context of an attempt is
+// its time limit.
 func newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}
 	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment,
-		DialContext: (&net.Dialer{Timeout: 5 * time.Second,
-			KeepAlive: 15 * time.Second}).DialContext,
-		TLSHandshakeTimeout: 5 * time.Second,
-		ForceAttemptHTTP2:   true,
-		// two, the default, make a new connection for most calls of a busy caller
-		MaxIdleConnsPerHost: 100,
-		// before the service, which waits 2 minutes, closes them under a request
-		IdleConnTimeout:        90 * time.Second,
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dialer.DialContext,
+		TLSHandshakeTimeout:    5 * time.Second,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    100,              // with the default, 2, many calls would connect
+		IdleConnTimeout:        90 * time.Second, // the service closes idle ones after 2 minutes
 		MaxResponseHeaderBytes: 64 << 10,
-		DisableCompression:     true, // answers are small, and so is then what is read of them
+		DisableCompression:     true, // answers are small, and their size stays bounded
 	}
 }

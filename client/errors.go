@@ -6,24 +6,21 @@ import (
 	"time"
 )
 
-// ErrUnknownOutcome is what an error is (errors.Is) when the client does not know
-// whether the request took effect, or may yet take it. The same request under the same
-// key is safe at any time, and finds out. See [UnknownOutcomeError].
+// ErrUnknownOutcome means that the client does not know whether the request took effect,
+// or will do so later. The same request under the same key is safe at any time, and
+// finds out. Test with errors.Is. See [UnknownOutcomeError].
 var ErrUnknownOutcome = errors.New("the outcome is unknown")
 
-// ErrRetryBudget is what an error is (errors.Is) when an attempt was not followed by
-// another because too many calls of this client have needed one; see
-// [Options.RetryBudget].
+// ErrRetryBudget means that no attempt followed because the retry budget of the client
+// was used up (see [Options.RetryBudget]). Test with errors.Is.
 var ErrRetryBudget = errors.New("the retry budget is used up")
 
-// UnknownOutcomeError is an [ErrUnknownOutcome] with what is needed to go on.
+// UnknownOutcomeError is an [ErrUnknownOutcome] with the data to go on.
 type UnknownOutcomeError struct {
-	Operation string // for people: what was tried
-	Key       Key    // to go on with; "" if the operation has none and is simply repeated
-	Attempts  int    // requests that were sent
-	// why there are no more; the service's own *Error, if it said something, and
-	// context errors are in it
-	Err error
+	Operation string // for people
+	Key       Key    // of the call; "": it has none, and may be repeated
+	Attempts  int    // number of requests that were sent
+	Err       error  // the last attempt's error, and the reason for no more attempts
 }
 
 func (e *UnknownOutcomeError) Error() string {
@@ -35,29 +32,27 @@ func (e *UnknownOutcomeError) Error() string {
 		e.Attempts, advice, e.Err)
 }
 
-// Is tells that it is an ErrUnknownOutcome.
+// Is makes errors.Is find ErrUnknownOutcome.
 func (e *UnknownOutcomeError) Is(target error) bool { return target == ErrUnknownOutcome }
 
 func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
 
-// Advice is what the service says about trying again.
+// Advice is the service's advice about a retry.
 type Advice string
 
 const (
-	// RetrySameKey means that the key is not used up: send again with it, later or
-	// corrected.
+	// RetrySameKey means that the key is free: use it again, later or corrected.
 	RetrySameKey Advice = "same_key"
-	// RetryNewKey means that it is decided and stored: another attempt is a new intent,
-	// with a new key.
+	// RetryNewKey means that the key has a stored decline. Another attempt is a new
+	// intent, with a new key.
 	RetryNewKey Advice = "new_key"
-	// RetryNever means that the key or the reference belongs to something done: look at
-	// PaymentID.
+	// RetryNever means that the key or the reference belongs to the payment in PaymentID.
 	RetryNever Advice = "never"
 )
 
-// Error is the service's answer when it is not a yes: a problem document (RFC 9457).
-// Its Code is stable; Title and Detail are for people. An answer that comes from a
-// gateway in between has Status only.
+// Error is a problem document (RFC 9457), the service's answer to a request that did not
+// succeed. Its Code is stable. Title and Detail are for people. The answer of a gateway
+// has a Status and no Code.
 type Error struct {
 	Status    int    `json:"status"`
 	Code      string `json:"code"`
@@ -65,14 +60,13 @@ type Error struct {
 	Title     string `json:"title"`
 	Detail    string `json:"detail"`
 	Retry     Advice `json:"retry"`
-	PaymentID string `json:"payment_id"` // the payment it is about; "" if it is about none
-	// of the request that the answer was made for: a replay's is the first one's
+	PaymentID string `json:"payment_id"` // "": no payment
+	// RequestID is the request that the answer was made for: of a replay, the first one.
 	RequestID string       `json:"request_id"`
 	Fields    []FieldError `json:"errors"`
 
-	// the answer was stored by an earlier request under this key
-	Replayed   bool          `json:"-"`
-	RetryAfter time.Duration `json:"-"` // how long the service asks to wait; 0 if it does not say
+	Replayed   bool          `json:"-"` // the answer was made for an earlier request
+	RetryAfter time.Duration `json:"-"` // the wait that the service asks for; 0: none
 }
 
 // FieldError says what is wrong with one member of a request.
@@ -83,7 +77,7 @@ type FieldError struct {
 
 func (e *Error) Error() string {
 	if e.Code == "" {
-		return fmt.Sprintf("status %d, and no word of the service: %s", e.Status, e.Title)
+		return fmt.Sprintf("status %d, not from the service: %s", e.Status, e.Title)
 	}
 	text := fmt.Sprintf("%s (%d): %s", e.Code, e.Status, e.Detail)
 	if e.PaymentID != "" {
@@ -92,6 +86,5 @@ func (e *Error) Error() string {
 	return text + "; request " + e.RequestID
 }
 
-// Declined tells whether it is a decline: decided, stored, and the same for ever under
-// its key.
+// Declined tells whether the error is a decline, which is stored with the key.
 func (e *Error) Declined() bool { return e.Retry == RetryNewKey }

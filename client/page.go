@@ -11,24 +11,23 @@ import (
 	"time"
 )
 
-// PageRequest says which page of a list is meant.
+// PageRequest names one page of a list.
 type PageRequest struct {
-	Cursor string // the page before's NextCursor; "": the first
-	Limit  int    // things on it, 1 to 100; 0: 20
+	Cursor string // NextCursor of the previous page; "": the first page
+	Limit  int    // size of the page, 1 to 100; 0: 20
 }
 
-// pageSizeMax is the service's.
 const pageSizeMax = 100
 
 // Page is one page of a list.
 type Page[T any] struct {
 	Data       []T    `json:"data"`
-	NextCursor string `json:"next_cursor"` // "": there is no more
+	NextCursor string `json:"next_cursor"` // "": this is the last page
 }
 
 func (p *Page[T]) complete() bool { return p.Data != nil }
 
-// get sends a request whose answer is a thing.
+// get sends a request and decodes its answer.
 func get[T any](ctx context.Context, c *Client, r *call, err error) (*T, error) {
 	if err != nil {
 		return nil, err
@@ -59,14 +58,14 @@ func list[T any](
 	return get[Page[T]](ctx, c, r, err)
 }
 
-// all goes through the pages of a list, and stops where the caller does.
+// all reads the pages of a list until the caller stops.
 func all[T any](list func(PageRequest) (*Page[T], error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		request := PageRequest{Limit: pageSizeMax}
 		for {
 			page, err := list(request)
 			if err == nil && page.NextCursor != "" && page.NextCursor == request.Cursor {
-				err = errors.New("the list does not move on")
+				err = errors.New("the next page has the same cursor")
 			}
 			if err != nil {
 				yield(*new(T), err)

@@ -8,72 +8,66 @@ import (
 	"time"
 )
 
-// Charge is an intent to move money from one account to another. As JSON it is the
-// request's own, so that it can be stored with its key.
+// Charge is an intent to move money from one account to another. Its JSON is the
+// request's body, so it can be stored with its key.
 type Charge struct {
-	// in the currency's minor unit: 4999 is 49.99 USD
-	Amount             int64  `json:"amount"`
-	Currency           string `json:"currency"`
-	SourceAccount      string `json:"source_account"`
-	DestinationAccount string `json:"destination_account"`
-	// one payment each, whatever the key; "" is none
-	Reference   string            `json:"reference,omitempty"`
-	Description string            `json:"description,omitempty"`
-	Metadata    map[string]string `json:"metadata,omitempty"`
+	Amount             int64             `json:"amount"` // in minor units: 4999 is 49.99 USD
+	Currency           string            `json:"currency"`
+	SourceAccount      string            `json:"source_account"`
+	DestinationAccount string            `json:"destination_account"`
+	Reference          string            `json:"reference,omitempty"` // unique; "": none
+	Description        string            `json:"description,omitempty"`
+	Metadata           map[string]string `json:"metadata,omitempty"`
 }
 
-// PaymentStatus says where in its life a payment is.
+// PaymentStatus is the state of a payment.
 type PaymentStatus string
 
 // The statuses of a payment.
 const (
 	PaymentAuthorized PaymentStatus = "authorized" // the money is held
-	PaymentProcessing PaymentStatus = "processing" // its outcome is being found out
+	PaymentProcessing PaymentStatus = "processing" // the outcome is not known yet
 	PaymentSucceeded  PaymentStatus = "succeeded"  // the money has moved
-	// it has not, and will not; DeclineCode says why
-	PaymentDeclined PaymentStatus = "declined"
-	PaymentCanceled PaymentStatus = "canceled" // it was held, and is free again
+	PaymentDeclined   PaymentStatus = "declined"   // it will not move; DeclineCode says why
+	PaymentCanceled   PaymentStatus = "canceled"   // it was held, and is free again
 )
 
-// Payment is one movement of money, and what has become of it.
+// Payment is one payment. Its amounts are in the currency's minor unit.
 type Payment struct {
-	ID     string        `json:"id"`
-	Status PaymentStatus `json:"status"`
-	// this and the following in the currency's minor unit
+	ID                 string            `json:"id"`
+	Status             PaymentStatus     `json:"status"`
 	Amount             int64             `json:"amount"`
 	Currency           string            `json:"currency"`
 	SourceAccount      string            `json:"source_account"`
 	DestinationAccount string            `json:"destination_account"`
 	AmountCaptured     int64             `json:"amount_captured"`
 	AmountRefunded     int64             `json:"amount_refunded"`
-	Reference          string            `json:"reference"` // "" is none
+	Reference          string            `json:"reference"` // "": none
 	Description        string            `json:"description"`
 	Metadata           map[string]string `json:"metadata"`
 	DeclineCode        string            `json:"decline_code"`
 	CreatedAt          time.Time         `json:"created_at"`
-	// moves with every change; see EditPayment
-	Version int64 `json:"version"`
+	Version            int64             `json:"version"` // increases with every change
 }
 
 func (p *Payment) complete() bool { return p.ID != "" }
 
-// PaymentReply is the answer to a request that made or changed a payment: the payment
-// as that request left it, also when it is replayed later. GetPayment shows it as it is
-// today.
+// PaymentReply is the answer to a request that made or changed a payment. It shows the
+// payment as that request left it, also in a replay. GetPayment shows the current state.
 type PaymentReply struct {
 	Payment
 	Reply
 }
 
-// Charge moves the money, once per key. A source account that cannot pay is an *Error
-// that is Declined.
+// Charge moves the money, once per key. If the source account cannot pay, the error is a
+// Declined *Error.
 func (c *Client) Charge(ctx context.Context, key Key, charge Charge) (*PaymentReply, error) {
 	r, err := newKeyed("charging", key, charge, "payments")
 	return c.payment(ctx, r, err)
 }
 
 // Authorize holds the money, once per key, until Capture moves it or Cancel frees it.
-// After the service's AUTHORIZATION_LIFETIME it is freed by itself.
+// After AUTHORIZATION_LIFETIME the service frees it.
 func (c *Client) Authorize(ctx context.Context, key Key, charge Charge) (*PaymentReply, error) {
 	r, err := newKeyed("authorizing", key, struct {
 		Charge
@@ -82,12 +76,13 @@ func (c *Client) Authorize(ctx context.Context, key Key, charge Charge) (*Paymen
 	return c.payment(ctx, r, err)
 }
 
-// CaptureRequest says how much of an authorization is captured.
+// CaptureRequest is the amount to capture. The rest is freed.
 type CaptureRequest struct {
-	Amount *int64 `json:"amount,omitempty"` // nil: all of it; the rest is freed
+	Amount *int64 `json:"amount,omitempty"` // nil: all of the authorized amount
 }
 
-// Capture moves the money that an authorization holds, once per key, and once at all.
+// Capture moves the money that an authorization holds. A payment is captured once, under
+// any key.
 func (c *Client) Capture(
 	ctx context.Context, key Key, paymentID string, request CaptureRequest,
 ) (*PaymentReply, error) {
@@ -118,16 +113,15 @@ func (c *Client) GetPayment(ctx context.Context, paymentID string) (*Payment, er
 	return get[Payment](ctx, c, r, err)
 }
 
-// PaymentPatch is what EditPayment changes: a JSON merge patch (RFC 7396).
+// PaymentPatch is a JSON merge patch (RFC 7396) for EditPayment.
 type PaymentPatch struct {
-	Description *string `json:"description,omitempty"` // nil: as it is
-	// of each name the new value; nil removes it
-	Metadata map[string]*string `json:"metadata,omitempty"`
+	Description *string            `json:"description,omitempty"` // nil: unchanged
+	Metadata    map[string]*string `json:"metadata,omitempty"`    // a nil value removes its pair
 }
 
-// EditPayment changes what is written on a payment, if it still has that version, so
-// that nobody's change is undone unseen: otherwise it is an *Error with code
-// precondition_failed. The package comment says what that means when it is
+// EditPayment changes the description and metadata of a payment, if the payment still
+// has that version. Otherwise the error is an *Error with code precondition_failed,
+// which prevents lost updates. See the package comment for such an error that is
 // ErrUnknownOutcome as well.
 func (c *Client) EditPayment(
 	ctx context.Context, paymentID string, version int64, patch PaymentPatch,
@@ -140,14 +134,14 @@ func (c *Client) EditPayment(
 	return get[Payment](ctx, c, r, err)
 }
 
-// PaymentFilter chooses payments. What is left zero does not matter.
+// PaymentFilter selects payments. A field that is left zero does not filter.
 type PaymentFilter struct {
 	Status         PaymentStatus
 	Reference      string
-	IdempotencyKey Key       // the one payment that this key stands for, if it stands for one
+	IdempotencyKey Key       // selects one payment or none
 	Account        string    // as source or as destination
-	CreatedAfter   time.Time // that moment included
-	CreatedBefore  time.Time
+	CreatedAfter   time.Time // inclusive
+	CreatedBefore  time.Time // exclusive
 }
 
 func (f *PaymentFilter) query() url.Values {
@@ -168,16 +162,16 @@ func (f *PaymentFilter) query() url.Values {
 	return q
 }
 
-// ListPayments reads one page of the payments that the filter chooses, newest first. A
-// page may have fewer than its limit, or none, and not be the last.
+// ListPayments reads one page of the payments that the filter selects, newest first. A
+// page may be short or empty and still not be the last.
 func (c *Client) ListPayments(
 	ctx context.Context, filter PaymentFilter, page PageRequest,
 ) (*Page[Payment], error) {
 	return list[Payment](ctx, c, "listing payments", filter.query(), page, "payments")
 }
 
-// Payments reads all payments that the filter chooses, newest first, page after page as
-// they are asked for. After an error there are no more.
+// Payments reads all payments that the filter selects, newest first, page by page. An
+// error ends the sequence.
 func (c *Client) Payments(ctx context.Context, filter PaymentFilter) iter.Seq2[Payment, error] {
 	return all(func(page PageRequest) (*Page[Payment], error) {
 		return c.ListPayments(ctx, filter, page)

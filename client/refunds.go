@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// RefundRequest says what is given back.
+// RefundRequest is the amount to give back, and the reason.
 type RefundRequest struct {
-	Amount *int64 `json:"amount,omitempty"` // nil: all that is left of what was captured
+	Amount *int64 `json:"amount,omitempty"` // nil: all that is left of the captured amount
 	Reason string `json:"reason,omitempty"`
 }
 
-// RefundStatus says whether a refund's money has moved.
+// RefundStatus is the state of a refund.
 type RefundStatus string
 
 // The statuses of a refund.
@@ -41,8 +41,8 @@ type RefundReply struct {
 	Reply
 }
 
-// Refund gives money back, once per key. A payment may have many refunds, never over
-// what was captured.
+// Refund gives money back, once per key. A payment may have many refunds, up to the
+// captured amount.
 func (c *Client) Refund(
 	ctx context.Context, key Key, paymentID string, request RefundRequest,
 ) (*RefundReply, error) {
@@ -73,8 +73,7 @@ func (c *Client) ListRefunds(
 	return list[Refund](ctx, c, "listing refunds", nil, page, "payments", paymentID, "refunds")
 }
 
-// Refunds reads all refunds of a payment, newest first. After an error there are no
-// more.
+// Refunds reads all refunds of a payment, newest first. An error ends the sequence.
 func (c *Client) Refunds(ctx context.Context, paymentID string) iter.Seq2[Refund, error] {
 	return all(func(page PageRequest) (*Page[Refund], error) {
 		return c.ListRefunds(ctx, paymentID, page)

@@ -12,12 +12,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrSchema means that money must not run on the database's schema with this build.
+// ErrSchema means that this build must not move money on the database's schema.
 var ErrSchema = errors.New("the schema is not fit for use")
 
-// guards are the constraints and triggers of version Latest with the functions that
-// they call, a line each. "Exactly once" and the books rest on them, and the code
-// cannot replace them. The file is made by: make schema-docs
+// guards are the constraints and triggers of version Latest, and the functions that they
+// call, a line each. "Exactly once" and the ledger depend on them, and code cannot
+// replace them. `make schema-docs` writes the file.
 //
 //go:embed guards.txt
 var guards string
@@ -34,11 +34,11 @@ type Querier interface {
 // Checker tells whether the schema is fit for use. It reads the version each time, and
 // the guards once for each version. It is not safe for concurrent use.
 type Checker struct {
-	fit int64 // the version whose guards were found in place; 0: none yet
+	fit int64 // the version whose guards are all there; 0: none yet
 }
 
-// Check returns ErrSchema, with the reason, unless the schema has a version that this
-// build can live with, and every guard in place.
+// Check returns ErrSchema with the reason, unless the schema has a version that works
+// with this build, and every guard.
 func (c *Checker) Check(ctx context.Context, db Querier) error {
 	version, err := usableVersion(ctx, db)
 	if err != nil || version == c.fit {
@@ -51,8 +51,8 @@ func (c *Checker) Check(ctx context.Context, db Querier) error {
 	return nil
 }
 
-// usableVersion reads the schema's version and refuses one that this build cannot live
-// with.
+// usableVersion reads the schema's version. It refuses a version that does not work with
+// this build.
 func usableVersion(ctx context.Context, db queryRower) (int64, error) {
 	var version, needs int64
 	err := db.QueryRow(ctx, `
@@ -82,9 +82,9 @@ func usableVersion(ctx context.Context, db queryRower) (int64, error) {
 
 const undefinedTable = "42P01" // PostgreSQL manual, appendix A
 
-// checkGuards looks for every guard. Of a newer schema it asks only for the primary
-// keys and unique constraints: a newer release may have better checks and triggers, and
-// its instances look at those.
+// checkGuards looks for every guard. In a newer schema it looks only for primary keys and
+// unique constraints: a newer release may have replaced checks and triggers, and its own
+// instances check those.
 func checkGuards(ctx context.Context, db Querier, version int64) error {
 	rows, err := db.Query(ctx, selectGuards)
 	if err != nil {

@@ -18,21 +18,21 @@ var ErrOldSchema = errors.New("the database was made by the migrations of a deve
 	" before 0.1.0, which this build cannot upgrade:" +
 	" create a new database and point the service to it")
 
-// tableLockTimeout bounds how long a migration waits for a table that somebody else
-// uses. Every charge would wait behind the migration. It applies unless the URL says
-// otherwise.
+// tableLockTimeout limits the wait of a migration for a table that is in use: every
+// charge would wait behind the migration. A lock_timeout in the URL takes precedence.
 const tableLockTimeout = "5s"
 
-// closeTimeout bounds the goodbye to the server.
+// closeTimeout limits the end of a connection.
 const closeTimeout = 5 * time.Second
 
 // driver is golang-migrate's access to one database, over one connection.
-// golang-migrate's own driver marks a version as dirty in one transaction, migrates in
-// another, and removes the mark in a third. A process that is killed in between leaves
-// a mark that does not say whether the migration took effect. This driver has no mark:
+//
+// golang-migrate's own driver marks a version as dirty in one transaction, migrates in a
+// second, and removes the mark in a third. A process that is killed in between leaves a
+// mark that does not tell whether the migration took effect. This driver has no mark:
 // Run commits the migration together with its record.
 type driver struct {
-	ctx    context.Context //nolint:containedctx // golang-migrate hands none to Run
+	ctx    context.Context //nolint:containedctx // golang-migrate passes none to Run
 	conn   *pgx.Conn
 	target int // the version that the next Run leads to
 }
@@ -55,8 +55,8 @@ func connect(ctx context.Context, url string) (*driver, error) {
 }
 
 // lock waits until no other process migrates this database. The lock belongs to the
-// connection that runs the migrations. If the process is killed while the server still
-// executes a migration, the lock lasts until that migration has ended.
+// connection that runs the migrations. If the process is killed while the server executes
+// a migration, the lock lasts until that migration has ended.
 func (d *driver) lock(ctx context.Context) error {
 	_, err := d.conn.Exec(ctx, `
 		SET LOCAL lock_timeout = 0;
@@ -86,7 +86,7 @@ func (d *driver) Run(migration io.Reader) error {
 	})
 }
 
-// SetVersion is called before and after Run. The record itself is written by Run.
+// SetVersion is called before and after Run. Run itself writes the record.
 func (d *driver) SetVersion(version int, _ bool) error {
 	d.target = version
 	return nil

@@ -1,13 +1,12 @@
 // Package migrations holds the schema as numbered SQL files and moves a database
 // between its versions.
 //
-// The files are the place to learn what is stored and why; docs/schema.md is drawn from
-// a migrated database. golang-migrate chooses the files to run. Each file runs in one
-// transaction, which also writes or deletes the version's row in schema_versions. So a
-// migration and the record of it are there together or not at all, and a process that
-// is killed at any moment leaves nothing to repair. One advisory lock is held from the
-// first look at the version to the end. Of instances that start at the same moment, one
-// migrates and the others find the work done.
+// The files explain the stored data; docs/schema.md is generated from a migrated
+// database. golang-migrate chooses the files to run. Each file runs in one transaction,
+// which also writes or deletes the version's row in schema_versions. So a migration and
+// its record exist together or not at all, and a killed process leaves nothing to repair.
+// An advisory lock is held from the first read of the version to the end. If several
+// instances start at the same moment, one migrates and the others find the work done.
 package migrations
 
 import (
@@ -26,20 +25,18 @@ import (
 //go:embed *.sql
 var FS embed.FS
 
-// Schema versions that this build works with: Oldest at least. A newer schema than
-// Latest says in schema_versions.breaks_older_builds whether this build can live with
-// it (see Checker).
+// Schema versions that this build works with, from Oldest. A schema newer than Latest
+// tells in schema_versions.breaks_older_builds whether it works too (see Checker).
 const (
 	Oldest uint = 6
 	Latest uint = 6
 )
 
-// ErrUnreachable means that the database could not be connected to. Nothing was done.
+// ErrUnreachable means that there was no connection to the database. Nothing was done.
 var ErrUnreachable = errors.New("the database cannot be reached")
 
-// Up brings the database at url to Latest. It is safe to call from many instances at
-// once, and does nothing on a schema that is already there. A schema newer than Latest
-// is left alone: it belongs to a newer release.
+// Up migrates the database at url to Latest. Many instances may call it at once. It does
+// nothing if the schema has version Latest or a newer one, of a newer release.
 func Up(ctx context.Context, url string) error {
 	return with(ctx, url, func(d *driver) error {
 		version, err := recordedVersion(ctx, d.conn)
@@ -50,8 +47,8 @@ func Up(ctx context.Context, url string) error {
 	})
 }
 
-// Down takes back the last steps migrations, and with them the data that only they can
-// hold.
+// Down reverts the last steps migrations. Data that only their tables and columns hold
+// is lost.
 func Down(ctx context.Context, url string, steps int) error {
 	if steps < 1 {
 		return fmt.Errorf("migrating down %d steps: the number must be at least 1", steps)
@@ -102,7 +99,7 @@ func with(ctx context.Context, url string, use func(*driver) error) (err error) 
 	return nil
 }
 
-// migrate lets golang-migrate run the embedded files in the way that move says.
+// migrate lets golang-migrate run the embedded files. move says which.
 func (d *driver) migrate(move func(*migrate.Migrate) error) error {
 	files, err := iofs.New(fs.FS(FS), ".")
 	if err != nil {

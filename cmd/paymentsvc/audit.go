@@ -5,32 +5,28 @@ import (
 	"fmt"
 	"text/tabwriter"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/paymentsvc/paymentsvc/internal/audit"
-	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
 // auditCommand is paymentsvc audit.
 type auditCommand struct {
 	databaseFlags
-	Limit int `help:"Most violations to print of each invariant." default:"100"`
+	Limit int `help:"Most violations to print for each invariant." default:"100"`
 }
 
-// Run reads every invariant and prints what violates it.
+// Run checks every invariant and prints the violations.
 func (c *auditCommand) Run(ctx context.Context, term terminal) error {
-	if err := c.check(); err != nil {
+	var violations []audit.Violation
+	err := c.withPool(ctx, func(pool *pgxpool.Pool) (err error) {
+		// An audit reads all rows. The pool has one connection, so this SET applies.
+		if _, err := pool.Exec(ctx, `SET statement_timeout = 0`); err != nil {
+			return err
+		}
+		violations, err = audit.Run(ctx, pool, c.Limit)
 		return err
-	}
-	pools, err := postgres.Open(ctx,
-		postgres.Options{URL: c.DatabaseURL, GeneralSize: 1, MoneySize: 1})
-	if err != nil {
-		return err
-	}
-	defer pools.Close()
-	// The pool has this one connection, and an audit reads everything.
-	if _, err := pools.General.Exec(ctx, `SET statement_timeout = 0`); err != nil {
-		return err
-	}
-	violations, err := audit.Run(ctx, pools.General, c.Limit)
+	})
 	if err != nil {
 		return err
 	}

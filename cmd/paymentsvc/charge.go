@@ -11,36 +11,40 @@ import (
 	"github.com/paymentsvc/paymentsvc/client"
 )
 
-// retriesMax leaves it to the time limit to end a charge: there is one caller, who has
-// said how long he waits.
+// retriesMax is high, because the time limit alone ends a charge from a shell.
 const retriesMax = 100_000
 
-// chargeCommand is paymentsvc charge: one charge from a shell, with all the care that
-// the Go client takes.
+// chargeCommand is paymentsvc charge: one charge from a shell, through the Go client.
 type chargeCommand struct {
-	Amount         int64         `help:"In the currency's minor unit: 4999 is 49.99 USD." required:""`
-	Currency       string        `help:"Such as USD." required:""`
-	From           string        `help:"The account that pays." required:"" placeholder:"ACCOUNT"`
-	To             string        `help:"The account that is paid." required:"" placeholder:"ACCOUNT"`
-	Key            client.Key    `help:"Idempotency key: continues the earlier try that had it. Without one, a new one is made and printed."`
-	Reference      string        `help:"A name of which there is one payment, whatever the key."`
-	Description    string        `help:"What it is for."`
-	AuthorizeOnly  bool          `help:"Hold the money, to be captured later."`
-	URL            string        `help:"Where the service is." env:"PAYMENTSVC_URL" default:"http://127.0.0.1:8080" placeholder:"URL"`
+	Amount        int64      `help:"In the currency's minor unit: 4999 is 49.99 USD." required:""`
+	Currency      string     `help:"Such as USD." required:""`
+	From          string     `help:"The account that pays." required:"" placeholder:"ACCOUNT"`
+	To            string     `help:"The account that is paid." required:"" placeholder:"ACCOUNT"`
+	Key           client.Key `help:"${key}"`
+	Reference     string     `help:"${reference}"`
+	Description   string     `help:"Text for people."`
+	AuthorizeOnly bool       `help:"Hold the money, to be captured later."`
+
+	URL string `help:"${url}" env:"PAYMENTSVC_URL" default:"http://127.0.0.1:8080"`
+
 	AllowPlaintext bool          `help:"Send the API key over http:// to another machine."`
 	Timeout        time.Duration `help:"How long to go on trying." default:"1m"`
 }
 
 // Help is the long part of --help.
 func (c *chargeCommand) Help() string {
-	return `The API key is read from the environment, API_KEY: a command line is seen by every user of the machine.
+	return `The API key is read from the environment variable API_KEY. Every user of a machine can
+see its command lines.
 
-The key is printed before anything is sent. Whatever happens then, the same command with --key KEY is safe, and ends in the
-same one payment.
+The idempotency key is printed before anything is sent. From then on the same command with
+--key KEY is safe: it makes no second payment.
 
-Exit code: 0 charged (or held), now or by an earlier try; 1 declined, refused or never sent, and the message says which
-and what the key is good for; 2 called wrongly; 3 unknown: it may have been charged or may yet be, so go on with the same
-key.`
+Exit codes:
+
+  0 charged or held, now or by an earlier try
+  1 declined, refused or never sent; the message says which, and what the key is good for
+  2 wrong arguments
+  3 unknown: the charge may have happened or may yet happen; try again with the same key`
 }
 
 // Run charges.
@@ -76,7 +80,7 @@ func (c *chargeCommand) Run(ctx context.Context, term terminal) error {
 		say("replayed: an earlier request under this key made the payment, and this is its answer")
 	}
 	if _, err := fmt.Fprintf(term.out, "%s\n", payment.Body); err != nil {
-		// so the exit code says charged
+		// The exit code stays 0: the money was charged.
 		say("%s is charged, and could not be printed: %v", payment.ID, err)
 	}
 	return nil
@@ -99,7 +103,7 @@ func (c *chargeCommand) charge(
 	})
 }
 
-// explain adds to an error what the key is good for now.
+// explain adds to an error the state of the key.
 func (c *chargeCommand) explain(err error) error {
 	no, said := errors.AsType[*client.Error](err)
 	switch {
@@ -117,7 +121,7 @@ func (c *chargeCommand) explain(err error) error {
 		shellQuoted(string(c.Key)))
 }
 
-// shellQuoted is a text as a shell takes it.
+// shellQuoted quotes a text for a shell.
 func shellQuoted(text string) string {
 	if !strings.ContainsFunc(text, func(r rune) bool {
 		return !strings.ContainsRune(plainCharacters, r)

@@ -22,13 +22,14 @@ import (
 
 const databaseStopTimeout = 20 * time.Second
 
-// devCommand is paymentsvc dev: everything on one machine, for trying and developing.
-// Its Postgres is a real and durable one; it ends with this process, and its data
-// stays.
+// devCommand is paymentsvc dev: the service and its database on one machine, for trials
+// and development. The database is a durable Postgres. It stops with this process and
+// keeps its data.
 type devCommand struct {
-	DatabaseURL      string `help:"Use this database instead of an embedded one." env:"DATABASE_URL" placeholder:"URL"`
-	DataDir          string `help:"Where the embedded database keeps its data." env:"PAYMENTSVC_DATA_DIR" placeholder:"DIR"`
-	PrintDatabaseURL bool   `help:"Print the URL of the embedded database of a dev that is running, for psql, and exit."`
+	DatabaseURL string `help:"${dev_url}" env:"DATABASE_URL" placeholder:"URL"`
+	DataDir     string `help:"${dev_dir}" env:"PAYMENTSVC_DATA_DIR" placeholder:"DIR"`
+
+	PrintDatabaseURL bool `help:"${printurl}"`
 	app.Settings
 }
 
@@ -69,8 +70,7 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
 	return in.Serve(ctx)
 }
 
-// databaseOptions are those of the embedded database, for running it and for finding
-// the one that runs.
+// databaseOptions are the options to start the private database, or to find it running.
 func databaseOptions(dataDir string, logger *slog.Logger) pgserver.Options {
 	return pgserver.Options{
 		DataDir:    dataDir,
@@ -86,7 +86,7 @@ func stopDatabase(server *pgserver.Server) error {
 	return server.Stop(ctx)
 }
 
-// printDatabaseURL is for psql beside a dev that is running.
+// printDatabaseURL prints the URL of the running dev's database, for psql.
 func printDatabaseURL(term terminal, dataDir, given string) error {
 	url := given
 	if url == "" {
@@ -102,8 +102,7 @@ func printDatabaseURL(term terminal, dataDir, given string) error {
 	return err
 }
 
-// The demo merchant's accounts: money comes from world, and alice has some to spend at
-// shop.
+// The demo merchant's accounts: money comes from world, and alice spends it at shop.
 const (
 	demoMerchant    = "demo"
 	demoCurrency    = "USD"
@@ -112,10 +111,9 @@ const (
 	demoFundingFrom = "world"
 )
 
-// furnish makes the demo merchant and its accounts, unless an earlier dev has, and a
-// new API key for it. It goes through the same doors as everybody: the accounts are
-// upserts, and alice's allowance is a charge under a fixed key, so it is paid once
-// however often dev is started.
+// furnish creates the demo merchant and its accounts, unless an earlier dev did, and a
+// new API key. The accounts are upserts. Alice's allowance is a charge under a fixed
+// key, so it is paid once, however often dev starts.
 func furnish(ctx context.Context, in *app.Instance) (apiKey string, err error) {
 	merchantID, apiKey, err := merchants.CreateNamedOnce(ctx, in.Pools.General, demoMerchant)
 	if err != nil {
@@ -124,11 +122,10 @@ func furnish(ctx context.Context, in *app.Instance) (apiKey string, err error) {
 	if err := putDemoAccounts(ctx, in.Accounts, merchantID); err != nil {
 		return "", err
 	}
-	caller := payments.Caller{
-		Key: idempotency.Key{MerchantID: merchantID, Scope: idempotency.ScopeClient,
-			Value: demoFundingKey},
-		RequestID: uuid.Must(uuid.NewV7()),
+	key := idempotency.Key{
+		MerchantID: merchantID, Scope: idempotency.ScopeClient, Value: demoFundingKey,
 	}
+	caller := payments.Caller{Key: key, RequestID: uuid.Must(uuid.NewV7())}
 	_, err = in.Payments.Charge(ctx, caller, payments.Charge{
 		Amount:             ledger.Money{Minor: demoAllowance, Currency: demoCurrency},
 		SourceAccount:      demoFundingFrom,
@@ -143,12 +140,13 @@ func furnish(ctx context.Context, in *app.Instance) (apiKey string, err error) {
 }
 
 func putDemoAccounts(ctx context.Context, accounts *ledger.Accounts, merchantID int64) error {
-	var noOverdraft int64
-	for id, limit := range map[string]*int64{demoFundingFrom: nil, "alice": &noOverdraft,
-		"bob": &noOverdraft, "shop": &noOverdraft} {
+	var zero int64
+	limits := map[string]*int64{demoFundingFrom: nil, "alice": &zero, "bob": &zero, "shop": &zero}
+	for id, limit := range limits {
 		ref := ledger.Ref{MerchantID: merchantID, AccountID: id}
-		terms := ledger.Terms{Currency: demoCurrency, Metadata: map[string]string{},
-			OverdraftLimit: limit}
+		terms := ledger.Terms{
+			Currency: demoCurrency, OverdraftLimit: limit, Metadata: map[string]string{},
+		}
 		if _, _, err := accounts.Put(ctx, ref, terms, ledger.Unconditional); err != nil {
 			return err
 		}
@@ -156,15 +154,15 @@ func putDemoAccounts(ctx context.Context, accounts *ledger.Accounts, merchantID 
 	return nil
 }
 
-// demoCurl is a command line for the shell, which charges once however often it is
-// sent.
+// demoCurl is a shell command that charges once, however often it runs.
 func demoCurl(url, apiKey, key string) string {
 	return strings.Join([]string{
 		"curl -i " + url + "/payments",
 		"-H 'Authorization: Bearer " + apiKey + "'",
 		"-H 'Idempotency-Key: " + key + "'",
 		"-H 'Content-Type: application/json'",
-		`-d '{"amount":4999,"currency":"USD","source_account":"alice","destination_account":"shop"}'`,
+		`-d '{"amount":4999,"currency":"USD",` +
+			`"source_account":"alice","destination_account":"shop"}'`,
 	}, " ")
 }
 

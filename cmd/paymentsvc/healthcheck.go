@@ -13,13 +13,13 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/app"
 )
 
-// healthcheckCommand is paymentsvc healthcheck: a container's question to the instance
-// that runs in it. The image has no shell and no curl, so the program asks itself. It
-// reads the settings that the instance reads, and so finds it.
+// healthcheckCommand is paymentsvc healthcheck: a container's health check of its own
+// instance. The image has no shell and no curl. The command finds the instance by the
+// settings that both read.
 type healthcheckCommand struct {
-	ListenAddr  string        `help:"Where the instance listens; an address that means every interface is asked by loopback." env:"LISTEN_ADDR" default:"127.0.0.1:8080"`
-	TLSCertFile string        `name:"tls-cert-file" help:"Set: the instance speaks TLS. (The file is not read.)" env:"TLS_CERT_FILE" placeholder:"FILE"`
-	URL         string        `name:"url" help:"Ask this instead, whatever the instance's settings are." placeholder:"URL"`
+	ListenAddr  string        `help:"${probed}" env:"LISTEN_ADDR" default:"127.0.0.1:8080"`
+	TLSCertFile string        `help:"${tls}" env:"TLS_CERT_FILE" placeholder:"FILE"`
+	URL         string        `help:"Ask this URL, whatever the settings say." placeholder:"URL"`
 	Timeout     time.Duration `help:"How long the answer may take." default:"2s"`
 }
 
@@ -33,9 +33,8 @@ func (c *healthcheckCommand) Run(ctx context.Context, term terminal) error {
 	defer cancel()
 	var trust *tls.Config // the system's
 	if c.URL == "" {
-		// The certificate names the host that callers know, and this question comes by
-		// loopback. It carries no secret, and the answer can only come from this
-		// machine.
+		// The certificate names the host that callers know, not the loopback address.
+		// The request carries no secret, and only this machine can answer it.
 		trust = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // see above
 	}
 	if err := askReady(ctx, target, trust); err != nil {
@@ -75,8 +74,7 @@ func (c *healthcheckCommand) target() (string, error) {
 	return target.String(), nil
 }
 
-// askReady asks once, directly (no proxy, no redirect): the answer must be the
-// instance's own.
+// askReady asks once, without a proxy or a redirect: the instance itself must answer.
 func askReady(ctx context.Context, target string, trust *tls.Config) error {
 	client := &http.Client{
 		Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust},

@@ -10,15 +10,14 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
-	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
-// keysCommand is paymentsvc keys. To change a key without a pause: create another, hand
-// it out, revoke the first.
+// keysCommand is paymentsvc keys. To rotate a key without downtime, create another,
+// hand it out, and revoke the first.
 type keysCommand struct {
-	Create keysCreateCommand `cmd:"" help:"Create another API key for a merchant, and print it, which is shown this once."`
-	List   keysListCommand   `cmd:"" help:"List a merchant's API keys, revoked ones too, without their secrets."`
-	Revoke keysRevokeCommand `cmd:"" help:"Revoke an API key. Every instance refuses it within seconds."`
+	Create keysCreateCommand `cmd:"" help:"${keys_create}"`
+	List   keysListCommand   `cmd:"" help:"${keys_list}"`
+	Revoke keysRevokeCommand `cmd:"" help:"Revoke an API key on every instance, within seconds."`
 }
 
 // keyJSON is an API key without its secret.
@@ -27,7 +26,7 @@ type keyJSON struct {
 	MerchantID string  `json:"merchant_id"`
 	ReadOnly   bool    `json:"read_only"`
 	CreatedAt  string  `json:"created_at"`
-	RevokedAt  *string `json:"revoked_at"` // null: it is good
+	RevokedAt  *string `json:"revoked_at"` // null: it is valid
 }
 
 func viewKey(key merchants.Key) keyJSON {
@@ -90,13 +89,13 @@ func (c *keysListCommand) Run(ctx context.Context, term terminal) error {
 
 type keysRevokeCommand struct {
 	databaseFlags
-	KeyID string `arg:"" help:"The key's id, which is not the key." placeholder:"KEY_ID"`
+	KeyID string `arg:"" help:"The key's id, not the key itself." placeholder:"KEY_ID"`
 }
 
 // Run revokes the key.
 func (c *keysRevokeCommand) Run(ctx context.Context, term terminal) error {
 	id, err := merchants.ParseKeyID(c.KeyID)
-	if err != nil { // what was given may be the key itself, so it is not printed
+	if err != nil { // the argument may be the key itself, so it is not printed
 		return fmt.Errorf(
 			"%w: a key's id is key_ and 32 hexadecimal digits, as keys list prints it", err,
 		)
@@ -108,18 +107,4 @@ func (c *keysRevokeCommand) Run(ctx context.Context, term terminal) error {
 		}
 		return printJSON(term, viewKey(key))
 	})
-}
-
-// withPool runs a command on its database.
-func (f databaseFlags) withPool(ctx context.Context, run func(*pgxpool.Pool) error) error {
-	if err := f.check(); err != nil {
-		return err
-	}
-	pools, err := postgres.Open(ctx,
-		postgres.Options{URL: f.DatabaseURL, GeneralSize: 1, MoneySize: 1})
-	if err != nil {
-		return err
-	}
-	defer pools.Close()
-	return run(pools.General)
 }

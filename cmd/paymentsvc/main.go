@@ -1,4 +1,4 @@
-// Command paymentsvc is the payment service: the API, and what is needed to run it.
+// Command paymentsvc is the payment service: the API, and the commands to operate it.
 package main
 
 import (
@@ -14,26 +14,59 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/paymentsvc/paymentsvc/client"
+	"github.com/paymentsvc/paymentsvc/internal/app"
 )
 
 // commands are the command line, as kong reads it.
 type commands struct {
-	Serve     serveCommand     `cmd:"" help:"Serve the API. Needs a database, and migrates it unless told not to."`
-	Dev       devCommand       `cmd:"" help:"Serve the API on this machine, with a Postgres of its own and a merchant to try it with."`
-	Migrate   migrateCommand   `cmd:"" help:"Move the database's schema."`
-	Merchants merchantsCommand `cmd:"" help:"Manage merchants."`
-	Keys      keysCommand      `cmd:"" help:"Manage the API keys of a merchant."`
-	Charge    chargeCommand    `cmd:"" help:"Charge once, through the API, and retry as often as it takes."`
-	Audit     auditCommand     `cmd:"" help:"Check every invariant of the books; exit 1 if one is violated."`
-	Bench     benchCommand     `cmd:"" help:"Measure charges a second, beside pgbench doing the same writes."`
-
-	Healthcheck healthcheckCommand `cmd:"" help:"Ask the instance beside this command whether it is ready; exit 1 if not. For containers."`
+	Serve       serveCommand       `cmd:"" help:"Migrate the database and serve the API."`
+	Dev         devCommand         `cmd:"" help:"${dev}"`
+	Migrate     migrateCommand     `cmd:"" help:"Migrate the database's schema."`
+	Merchants   merchantsCommand   `cmd:"" help:"Manage merchants."`
+	Keys        keysCommand        `cmd:"" help:"Manage the API keys of a merchant."`
+	Charge      chargeCommand      `cmd:"" help:"Charge once through the API, with retries."`
+	Audit       auditCommand       `cmd:"" help:"${audit}"`
+	Bench       benchCommand       `cmd:"" help:"${bench}"`
+	Healthcheck healthcheckCommand `cmd:"" help:"${healthcheck}"`
 }
 
-// terminal is what a command may write to.
+// help are the texts that are too long for a struct tag.
+var help = kong.Vars{
+	"dev":   "Serve the API on this machine, with its own Postgres and a demo merchant.",
+	"audit": "Check every invariant of the books; exit 1 if one is violated.",
+	"bench": "Measure charges per second, beside pgbench doing the same writes.",
+	"healthcheck": "Ask the instance in this container whether it is ready; " +
+		"exit 1 if it is not.",
+
+	"migrate_down": "Revert the last N migrations. " +
+		"Data that only their tables and columns hold is lost.",
+	"migrate_force": "Record N as the schema's version and run nothing, after a change of the " +
+		"schema by hand. An interrupted migration does not need it.",
+	"keys_create": "Create another API key for a merchant and print it. It is shown only once.",
+	"keys_list":   "List a merchant's API keys, including revoked ones, without their secrets.",
+	"merchant":    "Create a merchant and print its API key, which is shown only once.",
+
+	"owner": "The schema owner's login to the same database, for migrations only. " +
+		"(default: the database URL)",
+	"db":       "Postgres connection URL of the schema's owner.",
+	"dev_url":  "Use this database and start none.",
+	"dev_dir":  "Data directory of the database that dev starts.",
+	"printurl": "Print the database URL of the running dev, for psql, and exit.",
+
+	"url": "Address of the service.",
+	"key": "Idempotency key of an earlier try, to continue it. " +
+		"Without this flag a new key is made and printed.",
+	"reference": "Name of the purchase. Only one payment can have it, whatever its key.",
+
+	"probed": "Address where the instance listens. " +
+		"A wildcard address is asked through the loopback interface.",
+	"tls": "If set, the instance speaks TLS. The file is not read.",
+}
+
+// terminal is where a command writes.
 type terminal struct {
 	out io.Writer // results, for people and programs
-	err io.Writer // logs and complaints
+	err io.Writer // logs and errors
 }
 
 func main() {
@@ -43,18 +76,18 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], terminal{out: os.Stdout, err: os.Stderr}))
 }
 
-// errFound makes a command fail without a message of its own: it has said already what
-// it found.
-var errFound = errors.New("found what should not be there")
+// errFound makes a command fail without a message: the command has printed its findings.
+var errFound = errors.New("violations were found")
 
-// run parses args, runs the command, and returns the exit code: 0, 1 if the command
-// failed, 2 if it was called wrongly, 3 if nobody knows whether it has charged.
+// run parses args and runs the command. It returns the exit code: 0, 1 if the command
+// failed, 2 if its arguments were wrong, 3 if the outcome of a charge is unknown.
 func run(ctx context.Context, args []string, term terminal) int {
 	var cli commands
 	exited := -1
 	parser, err := kong.New(&cli,
 		kong.Name("paymentsvc"),
 		kong.Description("A payment service that charges exactly once."),
+		help, kong.Vars(app.Help),
 		kong.Writers(term.out, term.err),
 		kong.Exit(func(code int) { exited = code }), // --help ends here
 		kong.BindTo(ctx, (*context.Context)(nil)),

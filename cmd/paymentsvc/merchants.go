@@ -13,7 +13,7 @@ import (
 
 // merchantsCommand is paymentsvc merchants.
 type merchantsCommand struct {
-	Create merchantsCreateCommand `cmd:"" help:"Create a merchant, and print it with its API key, which is shown this once."`
+	Create merchantsCreateCommand `cmd:"" help:"${merchant}"`
 }
 
 type merchantsCreateCommand struct {
@@ -35,7 +35,7 @@ func (c *merchantsCreateCommand) Run(ctx context.Context, term terminal) error {
 	})
 }
 
-// printJSON prints a command's result on a line.
+// printJSON prints a command's result on one line.
 func printJSON(term terminal, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {

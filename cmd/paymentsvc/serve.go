@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -10,7 +11,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
-// A database that is still starting is asked again, for a while.
+// A database may still be starting. Migration waits for it this long.
 const (
 	migrateWait          = 10 * time.Second
 	migrateRetryInterval = 500 * time.Millisecond
@@ -19,7 +20,7 @@ const (
 // serveCommand is paymentsvc serve.
 type serveCommand struct {
 	databaseFlags
-	MigrateDatabaseURL string `help:"The owner's login, for migrations only; the same database. (default: the database URL)" env:"MIGRATE_DATABASE_URL" placeholder:"URL"`
+	MigrateDatabaseURL string `help:"${owner}" env:"MIGRATE_DATABASE_URL" placeholder:"URL"`
 	NoMigrate          bool   `help:"Leave the schema as it is." env:"NO_MIGRATE"`
 	app.Settings
 }
@@ -32,10 +33,7 @@ func (c *serveCommand) Run(ctx context.Context, term terminal) error {
 	}
 	logger := newLogger(term, config.LogLevel)
 	if !c.NoMigrate {
-		owner := c.MigrateDatabaseURL
-		if owner == "" {
-			owner = c.DatabaseURL
-		}
+		owner := cmp.Or(c.MigrateDatabaseURL, c.DatabaseURL)
 		if err := migrateWhenReachable(ctx, owner, logger); err != nil {
 			return err
 		}
@@ -47,7 +45,7 @@ func (c *serveCommand) Run(ctx context.Context, term terminal) error {
 	return in.Serve(ctx)
 }
 
-// migrateWhenReachable migrates, and gives a database that is on its way up a moment.
+// migrateWhenReachable migrates. It waits for a database that is still starting.
 func migrateWhenReachable(ctx context.Context, url string, logger *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, migrateWait)
 	defer cancel()

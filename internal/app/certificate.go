@@ -12,9 +12,9 @@ import (
 // certificateCheckInterval is how soon a renewed certificate is noticed.
 const certificateCheckInterval = time.Second
 
-// Certificate is the API's own. Whoever renews it writes its files, and need not tell
-// the service: new connections get the new one. Files that do not fit together, as in
-// the middle of a renewal, leave the last good one in use.
+// Certificate is the API's TLS certificate. A renewal only replaces the files: new
+// connections then get the new certificate. Files that do not match, as in the middle of
+// a renewal, leave the last good certificate in use.
 type Certificate struct {
 	certFile, keyFile string
 
@@ -24,7 +24,7 @@ type Certificate struct {
 	checked time.Time
 }
 
-// fileStamp tells one content of a file from the next.
+// fileStamp changes when a file's content changes.
 type fileStamp struct {
 	modified time.Time
 	size     int64
@@ -37,7 +37,7 @@ func openCertificate(certFile, keyFile string) (*Certificate, error) {
 	return c, c.refresh()
 }
 
-// config is TLS as the API speaks it: 1.2 or later, with the certificate of the moment.
+// config is TLS 1.2 or later, with the current certificate.
 func (c *Certificate) config(logger *slog.Logger) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,

@@ -32,8 +32,8 @@ type Config struct {
 	AllowDataLoss bool // run on a database that may lose what it has committed
 }
 
-// attributes are the configuration, for the log. They hold no secret: of the traces'
-// destination not even the address.
+// attributes are the configuration for the log. They hold no secret, and so not the
+// address that traces are sent to, which may hold one.
 func (c *Config) attributes() []any {
 	adminAddr := c.AdminAddr
 	if adminAddr == "" {

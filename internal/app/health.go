@@ -12,8 +12,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
-// The database is asked every probeInterval and has probeTimeout to answer, so that
-// readiness fails well within three seconds of a database that has gone silent.
+// When the database stops answering, readiness fails within probeInterval and
+// probeTimeout together: well within three seconds.
 const (
 	probeInterval = 500 * time.Millisecond
 	probeTimeout  = 1500 * time.Millisecond
@@ -21,17 +21,16 @@ const (
 
 var errDraining = errors.New("the instance is shutting down")
 
-// health knows whether this instance may take charges. It is asked by every load
-// balancer and answers from memory; one goroutine asks the database, on a connection
-// that nothing else uses.
+// health knows whether this instance may take charges. It answers load balancers from
+// memory. One goroutine asks the database, on a connection of its own.
 type health struct {
 	pools         *postgres.Pools
 	allowDataLoss bool
 	logger        *slog.Logger
-	schema        migrations.Checker // used by probe, which is never called twice at once
+	schema        migrations.Checker // used by probe, which never runs twice at once
 
 	mu       sync.Mutex // guards what follows
-	err      error      // why not; nil: ready
+	err      error      // why the instance is not ready; nil: it is ready
 	draining bool
 }
 
@@ -39,7 +38,7 @@ func newHealth(pools *postgres.Pools, allowDataLoss bool, logger *slog.Logger) *
 	return &health{pools: pools, allowDataLoss: allowDataLoss, logger: logger}
 }
 
-// ready returns nil while the instance may take charges, and otherwise why not.
+// ready returns nil while the instance may take charges, else the reason.
 func (h *health) ready() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -56,10 +55,10 @@ func (h *health) drain() {
 	h.draining = true
 }
 
-// check brings the answer up to date.
+// check asks the database and updates the answer.
 func (h *health) check(ctx context.Context) error {
 	h.record(h.probe(ctx))
-	return nil // what is wrong has been logged once, when it changed
+	return nil // record has logged a change
 }
 
 func (h *health) record(err error) {
@@ -75,8 +74,8 @@ func (h *health) record(err error) {
 	}
 }
 
-// probe finds out whether money may run on the database: it is there, takes writes,
-// keeps what it has committed, and has a schema that is fit for use.
+// probe checks that the database can be reached, takes writes, keeps committed data, and
+// has a usable schema.
 func (h *health) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -85,14 +84,14 @@ func (h *health) probe(ctx context.Context) error {
 	}
 	if err := h.pools.CheckDurability(ctx); err != nil {
 		if !h.allowDataLoss || !errors.Is(err, postgres.ErrNotDurable) {
-			return fmt.Errorf("%w (--allow-data-loss runs on it all the same)", err)
+			return fmt.Errorf("%w (--allow-data-loss permits it)", err)
 		}
 	}
 	return h.schema.Check(ctx, h.pools.Probe)
 }
 
 // waitUntilFit returns nil once the instance may take charges. It waits for a database
-// that is on its way up; for anything else that is wrong it returns at once.
+// that is starting. Any other error is returned at once.
 func (h *health) waitUntilFit(ctx context.Context, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

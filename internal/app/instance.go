@@ -1,6 +1,6 @@
-// Package app makes an instance of the service out of its parts. It is the one place
-// that knows them all: it reads the configuration, opens the pools, wires the services
-// and the API, runs the background workers, and ends everything in reverse.
+// Package app makes an instance of the service. It is the only place that knows all the
+// parts: it reads the configuration, opens the pools, wires the services and the API,
+// runs the background workers, and closes everything in reverse order.
 package app
 
 import (
@@ -25,17 +25,17 @@ import (
 )
 
 const (
-	databaseWait = 10 * time.Second // for a database that is still starting
-	// of a batch, with all of its tries; see postgres.Committer
+	// databaseWait is for a database that is still starting.
+	databaseWait = 10 * time.Second
+	// transactionTimeout is for a batch with all its tries (see postgres.Committer).
 	transactionTimeout = 10 * time.Second
-	// on top of the shutdown timeout, if the collector is away
+	// traceFlushTimeout comes on top of the shutdown timeout.
 	traceFlushTimeout = 2 * time.Second
 )
 
-// errFull is a reason not to be ready that the database has no part in.
 var errFull = errors.New("too many requests are waiting")
 
-// Instance is one wired service. Its fields are for use; Close ends it.
+// Instance is one wired service. Close ends it.
 type Instance struct {
 	Pools    *postgres.Pools
 	Accounts *ledger.Accounts
@@ -51,10 +51,9 @@ type Instance struct {
 	admin    net.Listener // nil: none
 }
 
-// New wires an instance on the migrated database at databaseURL. It returns once money
-// may run on that database: one that is still starting is waited for, and anything else
-// is an error. The instance takes charges through its fields; Listen and Serve put it
-// on the network.
+// New wires an instance on the migrated database at databaseURL. It waits for a database
+// that is still starting, and refuses one that could lose or double a charge. The fields
+// of the instance take charges at once. Listen and Serve put it on the network.
 func New(
 	ctx context.Context, config Config, databaseURL string, logger *slog.Logger,
 ) (_ *Instance, err error) {
@@ -85,7 +84,7 @@ func New(
 	return in, nil
 }
 
-// open opens the pools, traced if tracing is on.
+// open opens the pools, with tracing if it is on.
 func (in *Instance) open(ctx context.Context, databaseURL string) (err error) {
 	options := postgres.Options{
 		URL: databaseURL, GeneralSize: in.config.ReadConnections, MoneySize: in.config.Workers,
@@ -137,8 +136,7 @@ func (in *Instance) newAPI() http.Handler {
 }
 
 // readyToCharge returns nil while the instance may take a charge and has room for one.
-// A queue that is full for a moment is rarely met by a probe; one that stays full takes
-// nothing more.
+// A queue that is full only for a moment rarely coincides with a health check.
 func (in *Instance) readyToCharge() error {
 	if in.Payments.Full() {
 		return errFull
@@ -146,7 +144,7 @@ func (in *Instance) readyToCharge() error {
 	return in.health.ready()
 }
 
-// database names the database without the login's password.
+// database is the address of the database, without the password.
 func (in *Instance) database() string {
 	conn := in.Pools.General.Config().ConnConfig
 	address := url.URL{
@@ -158,8 +156,8 @@ func (in *Instance) database() string {
 	return address.String()
 }
 
-// Close gives back what was opened, in reverse. The engine commits what waits in its
-// queue first. Serve closes by itself.
+// Close closes everything in reverse order. The engine first commits its queue. Serve
+// calls Close itself.
 func (in *Instance) Close() {
 	if in.Payments != nil {
 		in.Payments.Close()

@@ -20,7 +20,7 @@ const (
 	headerSizeMax = 32 << 10 // net/http adds 4 KiB
 )
 
-// Start is New and Listen, in a process that is the instance's own.
+// Start is New and Listen, for an instance that has the process to itself.
 func Start(
 	ctx context.Context, config Config, databaseURL string, logger *slog.Logger,
 ) (*Instance, error) {
@@ -36,8 +36,7 @@ func Start(
 	return in, nil
 }
 
-// Listen opens the ports, so that one that is taken is known before anything is said to
-// be served.
+// Listen opens the ports, so that a port that is taken is an error before Serve.
 func (in *Instance) Listen(ctx context.Context) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", in.config.ListenAddr)
 	if err != nil {
@@ -47,10 +46,11 @@ func (in *Instance) Listen(ctx context.Context) error {
 	if in.config.AdminAddr == "" {
 		return nil
 	}
-	if in.admin, err = new(net.ListenConfig).Listen(ctx, "tcp", in.config.AdminAddr); err != nil {
-		return errors.Join(fmt.Errorf("opening the port of ADMIN_ADDR (a second instance on one "+
-			"machine needs another, such as 127.0.0.1:0 for any free one, or off): %w", err),
-			listener.Close())
+	in.admin, err = new(net.ListenConfig).Listen(ctx, "tcp", in.config.AdminAddr)
+	if err != nil {
+		err = fmt.Errorf("opening the port of ADMIN_ADDR (a second instance on one machine needs "+
+			"another, such as 127.0.0.1:0 for any free one, or off): %w", err)
+		return errors.Join(err, listener.Close())
 	}
 	return nil
 }
@@ -66,9 +66,9 @@ func (in *Instance) URL() string {
 // address is where the API listens.
 func (in *Instance) address() string { return in.listener.Addr().String() }
 
-// Serve answers requests until ctx ends; then it stops being ready, lets accepted
-// requests finish, closes the instance and returns. An error means that it could not
-// serve, or that requests were still running at the shutdown timeout.
+// Serve answers requests until ctx ends. Then the instance is no longer ready, accepted
+// requests finish, and the instance is closed. An error means that it could not serve,
+// or that requests were still running at the shutdown timeout.
 func (in *Instance) Serve(ctx context.Context) error {
 	defer in.Close()
 	stopWorkers := in.startWorkers()
@@ -78,7 +78,7 @@ func (in *Instance) Serve(ctx context.Context) error {
 	go func() { failed <- in.serveAPI(server) }()
 	if in.admin != nil {
 		admin := in.newAdminServer()
-		defer func() { _ = admin.Close() }() // last, so that it tells of the shutdown
+		defer func() { _ = admin.Close() }() // last, so that it reports the shutdown
 		go func() { failed <- admin.Serve(in.admin) }()
 		in.logger.Info("serving health, metrics and profiles", "address", in.admin.Addr().String())
 	}
@@ -91,7 +91,7 @@ func (in *Instance) Serve(ctx context.Context) error {
 	return in.shutDown(server)
 }
 
-// startWorkers starts the background workers. They have ended when stop returns.
+// startWorkers starts the background workers. When stop returns, all have ended.
 func (in *Instance) startWorkers() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -115,28 +115,28 @@ func (in *Instance) newServer() *http.Server {
 	return server
 }
 
-// Timeouts bound each phase of a connection, because its client could hold it for ever.
+// Timeouts bound each phase of a connection, or a client could hold it for ever.
 type Timeouts struct {
-	Header  time.Duration // for the head of a request; the first one counts from the opening
-	Request time.Duration // for reading a request, and for answering it
+	Header  time.Duration // to read a request's head; at first from the connection's opening
+	Request time.Duration // to read a request, and to answer it
 	Idle    time.Duration // between two requests
 }
 
 // NewServer makes a server for a listener of httpapi.LimitConnections. It speaks HTTP/1
-// only. Such a connection carries one request at a time, so the limit of connections
-// also bounds the requests.
+// only: there a connection carries one request at a time, so the limit of connections
+// also limits the requests.
 //
-// net/http itself answers what it cannot read as a request, in plain text: 400 (a
-// malformed head, no Host, two lengths that differ), 431 (a head that is too large),
-// 501 (an unknown transfer coding) and 505 (another version). To an unknown expectation
-// it answers 417, without a body. All but the 417 close the connection.
+// net/http itself answers input that is not a request, in plain text: 400 (a malformed
+// head, no Host, two lengths that differ), 431 (a head that is too large), 501 (an
+// unknown transfer coding) and 505 (another version). It answers 417, without a body, to
+// an unknown expectation. All but the 417 close the connection.
 func NewServer(handler http.Handler, timeouts Timeouts, logger *slog.Logger) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Server{
 		Handler:                      handler,
 		Protocols:                    &protocols,
-		DisableGeneralOptionsHandler: true, // "OPTIONS *" is answered as any other request
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is an ordinary request
 		ReadHeaderTimeout:            timeouts.Header,
 		ReadTimeout:                  timeouts.Request,
 		WriteTimeout:                 timeouts.Request + timeouts.Header,
@@ -155,8 +155,8 @@ func (in *Instance) serveAPI(server *http.Server) error {
 	return server.Serve(in.listener)
 }
 
-// shutDown ends the API: not ready first, while it goes on serving; then no new
-// connections; then wait for what was accepted. All of it within the shutdown timeout.
+// shutDown ends the API within the shutdown timeout. At first it is not ready but still
+// serves. Then it takes no new connections and waits for accepted requests.
 func (in *Instance) shutDown(server *http.Server) error {
 	in.logger.Info("shutting down")
 	ctx, cancel := context.WithTimeout(context.Background(), in.config.ShutdownTimeout)

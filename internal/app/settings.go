@@ -12,34 +12,65 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/tracing"
 )
 
-// Settings configure an instance, by flags and the environment. They are texts until
-// Parse has read them all, so that every problem of a configuration is reported at
-// once.
+// Settings configure an instance, by flags and the environment. They stay texts until
+// Parse has read all of them, so that it can report every problem at once. Their help
+// texts are in Help.
 type Settings struct {
-	ListenAddr            string `help:"Address of the API; port 0 picks a free one and logs it." env:"LISTEN_ADDR" default:"127.0.0.1:8080"`
-	AdminAddr             string `help:"Address of health, metrics and profiles, which nobody else should reach; port 0 picks a free one and logs it, off has none." env:"ADMIN_ADDR" default:"127.0.0.1:8081"`
-	TLSCertFile           string `help:"Certificate of the API, with its chain, in PEM. It is read again when it changes." env:"TLS_CERT_FILE" placeholder:"FILE"`
-	TLSKeyFile            string `help:"The certificate's key." env:"TLS_KEY_FILE" placeholder:"FILE"`
-	IdempotencyRetention  string `help:"How long an answer is replayed to retries. (Its key is kept for ever.)" env:"IDEMPOTENCY_RETENTION" default:"720h"`
-	AuthorizationLifetime string `help:"How long an authorization holds money before it is canceled." env:"AUTHORIZATION_LIFETIME" default:"168h"`
-	RequestTimeout        string `help:"Longest time that a request may take." env:"REQUEST_TIMEOUT" default:"15s"`
-	ShutdownTimeout       string `help:"Longest time that accepted requests get to finish after SIGTERM." env:"SHUTDOWN_TIMEOUT" default:"25s"`
-	ShutdownDelay         string `help:"How long to go on serving after SIGTERM while /readyz already says no, so that load balancers turn away first." env:"SHUTDOWN_DELAY" default:"1s"`
-	MaxConnections        string `help:"Most connections to the API; more are told to come back." env:"MAX_CONNECTIONS" default:"10000"`
-	CommitWorkers         string `help:"Money transactions in flight at once, a connection each." env:"COMMIT_WORKERS" default:"2"`
-	CommitBatchSizeMax    string `help:"Most charges in one transaction." env:"COMMIT_BATCH_SIZE_MAX" default:"512"`
-	CommitQueueSizeMax    string `help:"Most requests that may wait for a transaction; more are told to come back." env:"COMMIT_QUEUE_SIZE_MAX" default:"10000"`
-	RateLimitPerSecond    string `help:"Requests a second that one merchant may send to this instance. (default: no limit)" env:"RATE_LIMIT_PER_SECOND" placeholder:"NUMBER"`
-	RateLimitBurst        string `help:"Requests that a merchant may send at once, after a pause. (default: as many as a second)" env:"RATE_LIMIT_BURST" placeholder:"NUMBER"`
-	ReadConnections       string `help:"Database connections for everything that is not a money transaction." env:"READ_CONNECTIONS" default:"8"`
-	LogLevel              string `help:"debug, info, warn or error." env:"LOG_LEVEL" default:"info"`
-	AllowDataLoss         bool   `help:"Run even on a database that may lose what it has committed (fsync or synchronous_commit not on)." env:"ALLOW_DATA_LOSS"`
+	ListenAddr  string `help:"${listen}" env:"LISTEN_ADDR" default:"127.0.0.1:8080"`
+	AdminAddr   string `help:"${admin}" env:"ADMIN_ADDR" default:"127.0.0.1:8081"`
+	TLSCertFile string `help:"${cert}" env:"TLS_CERT_FILE" placeholder:"FILE"`
+	TLSKeyFile  string `help:"Key of the certificate." env:"TLS_KEY_FILE" placeholder:"FILE"`
+
+	IdempotencyRetention  string `help:"${retention}" env:"IDEMPOTENCY_RETENTION" default:"720h"`
+	AuthorizationLifetime string `help:"${lifetime}" env:"AUTHORIZATION_LIFETIME" default:"168h"`
+	RequestTimeout        string `help:"${request}" env:"REQUEST_TIMEOUT" default:"15s"`
+	ShutdownTimeout       string `help:"${shutdown}" env:"SHUTDOWN_TIMEOUT" default:"25s"`
+	ShutdownDelay         string `help:"${delay}" env:"SHUTDOWN_DELAY" default:"1s"`
+
+	MaxConnections     string `help:"${connections}" env:"MAX_CONNECTIONS" default:"10000"`
+	CommitWorkers      string `help:"${workers}" env:"COMMIT_WORKERS" default:"2"`
+	CommitBatchSizeMax string `help:"${batch}" env:"COMMIT_BATCH_SIZE_MAX" default:"512"`
+	CommitQueueSizeMax string `help:"${queue}" env:"COMMIT_QUEUE_SIZE_MAX" default:"10000"`
+	RateLimitPerSecond string `help:"${rate}" env:"RATE_LIMIT_PER_SECOND" placeholder:"NUMBER"`
+	RateLimitBurst     string `help:"${burst}" env:"RATE_LIMIT_BURST" placeholder:"NUMBER"`
+	ReadConnections    string `help:"${reads}" env:"READ_CONNECTIONS" default:"8"`
+
+	LogLevel      string `help:"debug, info, warn or error." env:"LOG_LEVEL" default:"info"`
+	AllowDataLoss bool   `help:"${dataloss}" env:"ALLOW_DATA_LOSS"`
+}
+
+// Help are the texts that Settings name, as variables for the command-line parser.
+var Help = map[string]string{
+	"listen": "Address of the API. Port 0 picks a free port and logs it.",
+	"admin": "Address of health, metrics and profiles, without authentication: keep it private. " +
+		"Port 0 picks a free port and logs it; off turns the listener off.",
+	"cert": "Certificate chain of the API, in PEM. The file is read again when it changes.",
+
+	"retention": "How long an answer is replayed to retries. Its key is kept for ever.",
+	"lifetime":  "How long an authorization holds money before it is canceled.",
+	"request":   "Longest time that a request may take.",
+	"shutdown":  "Longest time that accepted requests get to finish after SIGTERM.",
+	"delay": "How long the API goes on serving after SIGTERM, while /readyz already fails, " +
+		"so that load balancers stop sending requests.",
+
+	"connections": "Most connections to the API. Requests on further ones are answered 503.",
+	"workers":     "Money transactions in flight at once. Each takes a database connection.",
+	"batch":       "Most charges in one transaction.",
+	"queue":       "Most requests that wait for a transaction. Further ones are answered 503.",
+	"rate": "Requests per second that one merchant may send to this instance. " +
+		"(default: no limit)",
+	"burst": "Requests that one merchant may send at once after a pause. " +
+		"(default: the number per second)",
+	"reads": "Database connections for everything except money transactions.",
+
+	"dataloss": "Run even on a database that may lose committed data " +
+		"(fsync or synchronous_commit is not on).",
 }
 
 // adminOff is the admin address of an instance that has none.
 const adminOff = "off"
 
-// Parse reads every setting, and returns all that is wrong with them at once.
+// Parse reads every setting. Its error names every problem.
 func (f Settings) Parse() (Config, error) {
 	var p problems
 	config := Config{
@@ -73,7 +104,7 @@ func (f Settings) Parse() (Config, error) {
 	return config, errors.Join(p...)
 }
 
-// problems collects what is wrong with a configuration.
+// problems collects the errors of a configuration.
 type problems []error
 
 func (p *problems) add(name, value, complaint string) {
@@ -99,7 +130,7 @@ func (p *problems) number(name, value string, most int) int {
 	return n
 }
 
-// rateLimit is none unless perSecond is set.
+// rateLimit reads the rate limit. Without perSecond there is none.
 func (p *problems) rateLimit(perSecond, burst string) (limit httpapi.RateLimit) {
 	const most = 1_000_000
 	switch {
@@ -122,7 +153,7 @@ func (p *problems) address(name, value string) string {
 	return value
 }
 
-// SplitAddress reads the setting called name, an address to listen on.
+// SplitAddress reads the listen address in the setting called name.
 func SplitAddress(name, value string) (host, port string, err error) {
 	host, port, err = net.SplitHostPort(value)
 	if err == nil {

@@ -16,8 +16,8 @@ const (
 	reapIntervalMax = time.Minute
 )
 
-// worker does something in the background, again and again, until the instance ends.
-// Every instance runs every worker: what they do is safe at once and twice.
+// worker repeats a job in the background until the instance ends. Every instance runs
+// every worker, so a job must be safe to run twice, and at the same time.
 type worker struct {
 	name     string
 	interval time.Duration
@@ -34,35 +34,37 @@ func (w worker) run(ctx context.Context, logger *slog.Logger) {
 		case <-ticker.C:
 		}
 		if err := w.work(ctx); err != nil && ctx.Err() == nil {
-			logger.Warn("a background worker failed and will try again", "worker", w.name, "error",
-				err)
+			logger.Warn("a background worker failed and will try again",
+				"worker", w.name, "error", err)
 		}
 	}
 }
 
-// workers of an instance.
 func (in *Instance) workers() []worker {
 	return []worker{
 		{"watching the database", probeInterval, in.health.check},
-		// Until an authorization is canceled here, nobody can capture it either: a
-		// capture looks at the database's clock itself.
-		{"expiring authorizations", expireInterval, func(ctx context.Context) error {
-			return untilShort(expireBatchSize, func() (int, error) {
-				return in.Payments.ExpireAuthorizations(ctx, expireBatchSize)
-			})
-		}},
-		// An answer expires by the database's clock, when it is asked for. This gives
-		// back its space.
-		{"reaping answers", min(in.config.Retention, reapIntervalMax),
-			func(ctx context.Context) error {
-				return untilShort(reapBatchSize, func() (int, error) {
-					return idempotency.Reap(ctx, in.Pools.General, in.config.Retention, reapBatchSize)
-				})
-			}},
+		{"expiring authorizations", expireInterval, in.expireAuthorizations},
+		{"reaping answers", min(in.config.Retention, reapIntervalMax), in.reapAnswers},
 	}
 }
 
-// untilShort repeats a step that handles at most limit things, until it finds fewer.
+// expireAuthorizations frees the money of expired authorizations. It may be late: a
+// capture compares the expiry with the database's clock itself.
+func (in *Instance) expireAuthorizations(ctx context.Context) error {
+	return untilShort(expireBatchSize, func() (int, error) {
+		return in.Payments.ExpireAuthorizations(ctx, expireBatchSize)
+	})
+}
+
+// reapAnswers frees the space of expired answers. It may be late: a replay compares the
+// expiry with the database's clock itself.
+func (in *Instance) reapAnswers(ctx context.Context) error {
+	return untilShort(reapBatchSize, func() (int, error) {
+		return idempotency.Reap(ctx, in.Pools.General, in.config.Retention, reapBatchSize)
+	})
+}
+
+// untilShort repeats a step that handles at most limit rows, until it handles fewer.
 func untilShort(limit int, step func() (int, error)) error {
 	for {
 		if n, err := step(); err != nil || n < limit {

@@ -1,9 +1,8 @@
-// Package audit asks the database whether its books are in order.
+// Package audit checks the invariants of the stored data.
 //
-// Each invariant is a view in the schema audit whose rows are violations, so an empty
-// view is a kept promise. The views are the only definition there is: `paymentsvc
-// audit`, the clean-up of every test and the torture run all read them through Run. See
-// the migration that creates them for what each one says.
+// Each invariant is a view in the schema audit. Its rows are violations. The migration
+// that creates the views defines them and explains each one. `paymentsvc audit`, the
+// clean-up of every test and the torture run all read them through Run.
 package audit
 
 import (
@@ -18,21 +17,21 @@ type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// Violation is one row of one view: a promise that the stored data breaks.
+// Violation is one row of one view.
 type Violation struct {
 	Invariant  string // the view's name, for example "i2_balances_match_entries"
-	Promise    string // the view's comment: what should have been true
+	Promise    string // the view's comment: the invariant in words
 	MerchantID int64
-	Subject    string // what it is about, for example "payment 0192…" or "account shop"
-	Detail     string // what is wrong with it
+	Subject    string // for example "payment 0192…" or "account shop"
+	Detail     string // the difference that was found
 }
 
 func (v Violation) String() string {
 	return fmt.Sprintf("%s: merchant %d, %s: %s", v.Invariant, v.MerchantID, v.Subject, v.Detail)
 }
 
-// Run reads every invariant in one snapshot and returns the violations, at most limit
-// of each invariant. No violation and no error means that the books are in order.
+// Run checks every invariant in one snapshot. It returns at most limit violations of
+// each invariant.
 func Run(ctx context.Context, db Querier, limit int) ([]Violation, error) {
 	rows, err := db.Query(ctx, `
 		SELECT invariant, promise, merchant_id, subject, detail

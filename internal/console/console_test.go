@@ -37,7 +37,7 @@ func (c *tab) charge(amount string) payment {
 
 func TestALostAnswerIsFollowedByTheSameKeyAndChargesOnce(t *testing.T) {
 	c := newTab(t)
-	c.press("Throw the first answer away, as a broken line does")
+	c.press("Discard the first answer, like a broken connection")
 	c.typeCharge("49.99")
 	c.press("Charge")
 	c.await("Done once, by an attempt whose answer did not arrive")
@@ -163,14 +163,14 @@ func TestWhatEndsUnknownUnseenCanBeFoundOut(t *testing.T) {
 	c.follow("Accounts", "Accounts")
 	c.await("It is being sent.")
 	evaluate[any](c, `window.lost()`)
-	c.await("It is not known what came of it.")
+	c.await("Its outcome is unknown.")
 	evaluate[any](c, `{
 		const no = { status: 422, code: "unprocessable", retry: "same_key", title: "No", detail: "not now" };
 		const headers = { "Content-Type": "application/problem+json" };
 		window.fetch = async () => new Response(JSON.stringify(no), { status: 422, headers });
 	}`)
 	c.press("Find out")
-	c.await("It is not known whether it was done.") // by the attempts before
+	c.await("The outcome is unknown.") // by the attempts before
 	evaluate[any](c, `{ window.fetch = window.service }`)
 	c.press("Find out")
 	c.await("Done once, by an earlier request")
@@ -225,7 +225,7 @@ func TestWhileTheOutcomeIsUnknownThereIsNoNewKey(t *testing.T) {
 	c.loseAnswers()
 	c.typeCharge("49.99")
 	c.press("Charge")
-	c.await("It is not known whether it was done.")
+	c.await("The outcome is unknown.")
 	if text := c.text(); strings.Contains(text, "Another one") {
 		t.Errorf("the page offers a new key:\n%s", text)
 	}
@@ -363,7 +363,7 @@ func TestAnAccountIsMadeAndClosed(t *testing.T) {
 		};
 	}`)
 	c.press("Make it") // over what cannot be seen
-	c.await("No answer of the service")
+	c.await("No answer from the service")
 	evaluate[any](c, `{ window.fetch = window.service }`)
 	c.put("till", `{"currency":"KWD","overdraft_limit":1500,"metadata":{"theirs":"stays"}}`)
 	c.visit("/console#/accounts/till")
@@ -406,11 +406,11 @@ func TestAStoredScriptIsInert(t *testing.T) {
 	id := c.payments()[0].ID
 	for path, title := range map[string]string{
 		"payments": "Payments", "payments/" + id: "Payment " + id, "accounts": "Accounts", "accounts/till": "Account till",
-		"payments/" + url.PathEscape(attack): "Not to be shown",
+		"payments/" + url.PathEscape(attack): "This cannot be shown",
 	} {
 		c.visit("/console#/" + path)
 		c.awaitTitle(title)
-		if title != "Not to be shown" && !strings.Contains(c.text(), attack) {
+		if title != "This cannot be shown" && !strings.Contains(c.text(), attack) {
 			t.Errorf("%s does not show the text:\n%s", path, c.text())
 		}
 		if evaluate[string](c, `document.title`) == "run" {

@@ -12,8 +12,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// accountRequest is the body of PUT /accounts/{id}, which replaces the account's terms
-// as a whole.
+// accountRequest is the body of PUT /accounts/{id}. It replaces all terms of the account.
 type accountRequest struct {
 	Currency       *text           `json:"currency"`
 	OverdraftLimit overdraftLimit  `json:"overdraft_limit"`
@@ -57,7 +56,6 @@ func (a *api) putAccount(w http.ResponseWriter, r *http.Request) error {
 	return writeAccount(w, status, &account)
 }
 
-// terms converts the body.
 func (b *accountRequest) terms() (ledger.Terms, error) {
 	if err := required(b.Currency, "/currency"); err != nil {
 		return ledger.Terms{}, err
@@ -66,8 +64,9 @@ func (b *accountRequest) terms() (ledger.Terms, error) {
 	if err != nil {
 		return ledger.Terms{}, err
 	}
-	terms := ledger.Terms{Currency: ledger.Currency(*b.Currency), Name: b.Name.value(),
-		Metadata: metadata}
+	terms := ledger.Terms{
+		Currency: ledger.Currency(*b.Currency), Name: b.Name.value(), Metadata: metadata,
+	}
 	if !b.OverdraftLimit.unlimited {
 		minor := int64(b.OverdraftLimit.minor)
 		terms.OverdraftLimit = &minor
@@ -75,8 +74,8 @@ func (b *accountRequest) terms() (ledger.Terms, error) {
 	return terms, nil
 }
 
-// ifMatchOf reads the condition of a request (RFC 9110, section 13.1.1). A tag that the
-// service has not given out matches no version.
+// ifMatchOf reads If-Match (RFC 9110, section 13.1.1). A tag that is not one of the
+// service's matches no version.
 func ifMatchOf(r *http.Request) ledger.IfVersion {
 	values := r.Header["If-Match"]
 	if len(values) == 0 {
@@ -98,17 +97,24 @@ func (a *api) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 	if err := a.Accounts.Close(r.Context(), accountOf(r), ifMatchOf(r)); err != nil {
 		return err
 	}
-	writeNoContent(w)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-// accountOf is the account that a request's path names.
+// accountOf is the account in a request's path.
 func accountOf(r *http.Request) ledger.Ref {
-	return ledger.Ref{MerchantID: requestOf(r).identity.MerchantID, AccountID: pathID(r)}
+	return ledger.Ref{
+		MerchantID: requestOf(r).identity.MerchantID, AccountID: pathParameter(r, "id"),
+	}
 }
 
 func (a *api) getAccount(w http.ResponseWriter, r *http.Request) error {
-	at, err := momentOf(r)
+	query, err := queryOf(r, "at")
+	if err != nil {
+		return err
+	}
+	at, err := timeOf(query, "at")
 	if err != nil {
 		return err
 	}
@@ -122,18 +128,8 @@ func (a *api) getAccount(w http.ResponseWriter, r *http.Request) error {
 	return writeAccount(w, http.StatusOK, &account)
 }
 
-// momentOf reads the query ?at=, the moment whose balance is asked for; nil if it is
-// today's.
-func momentOf(r *http.Request) (*time.Time, error) {
-	values, err := queryOf(r, "at")
-	if err != nil {
-		return nil, err
-	}
-	return moment(values, "at")
-}
-
-// accountAt is an account as it was. What was held then is not known, and so not what
-// was available either.
+// accountAt is an account's balance at an earlier time. The amounts held and available
+// at that time are not stored.
 type accountAt struct {
 	ID       string          `json:"id"`
 	Currency ledger.Currency `json:"currency"`
@@ -170,8 +166,7 @@ type accountJSON struct {
 
 func writeAccount(w http.ResponseWriter, status int, account *ledger.Account) error {
 	w.Header().Set("ETag", etag(account.Version))
-	view := viewAccount(account)
-	return writeJSON(w, status, &view)
+	return writeJSON(w, status, viewAccount(account))
 }
 
 func viewAccount(account *ledger.Account) accountJSON {

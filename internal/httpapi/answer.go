@@ -12,8 +12,8 @@ import (
 
 const jsonType = "application/json"
 
-// writeReply answers a keyed request. An answer that was made for another request is a
-// replay, and says so.
+// writeReply answers a keyed request. An answer that was made for an earlier request is
+// marked as a replay.
 func writeReply(w http.ResponseWriter, r *http.Request, reply payments.Reply) {
 	req := requestOf(r)
 	header := w.Header()
@@ -33,7 +33,7 @@ func writeReply(w http.ResponseWriter, r *http.Request, reply payments.Reply) {
 	writeBody(w, reply.Status, contentType, reply.Body)
 }
 
-// codeOf reads the code of a problem that was stored.
+// codeOf reads the code of a stored problem.
 func codeOf(body []byte) string {
 	var p struct {
 		Code string `json:"code"`
@@ -44,8 +44,8 @@ func codeOf(body []byte) string {
 	return p.Code
 }
 
-// writeBody answers with a body whose length is announced, so that one cut short is
-// seen to be.
+// writeBody answers with a body and its length, so that a client notices a truncated
+// body.
 func writeBody(w http.ResponseWriter, status int, contentType string, body []byte) {
 	header := w.Header()
 	header.Set("Content-Type", contentType)
@@ -53,14 +53,8 @@ func writeBody(w http.ResponseWriter, status int, contentType string, body []byt
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:gosec // JSON or plain text, marked nosniff; a caller that has gone will ask again
-}
-
-// writeNoContent answers that it is done, and that there is nothing to say. (204 has no
-// length: RFC 9110, section 8.6.)
-func writeNoContent(w http.ResponseWriter) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusNoContent)
+	// An error means that the caller has gone. It will ask again.
+	_, _ = w.Write(body) //nolint:gosec // JSON or plain text, marked nosniff
 }
 
 func writeText(w http.ResponseWriter, status int, text string) {

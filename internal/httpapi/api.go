@@ -1,10 +1,9 @@
-// Package httpapi is the door through which callers come: it reads requests, calls the
-// services, and writes answers.
+// Package httpapi is the HTTP API: it reads requests, calls the services, and writes
+// answers. Its contract is api/openapi.yaml.
 //
-// A handler decodes, calls and writes; it returns an error instead of writing one.
-// There is one place where an error becomes a problem document (problem.go), and one
-// where an outcome becomes the answer that is stored and replayed (answer.go). What a
-// caller sees is described in api/openapi.yaml.
+// A handler decodes a request, calls a service and writes the answer. It returns its
+// errors: problem.go alone turns errors into problem documents. answer.go alone writes
+// the answers of keyed requests.
 package httpapi
 
 import (
@@ -24,21 +23,20 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// Config of the API. Every field is required, but for RateLimit and those of the last
-// group.
+// Config of the API. RateLimit and the last group of fields are optional.
 type Config struct {
 	Payments       *payments.Service
 	Accounts       *ledger.Accounts
 	Authenticator  *merchants.Authenticator
 	Ready          func() error  // nil while the instance can charge
 	RateLimit      RateLimit     // of each merchant; zero: none
-	RequestTimeout time.Duration // after which a caller is told that the outcome is not known yet
+	RequestTimeout time.Duration // after it the answer is that the outcome is unknown
 	Logger         *slog.Logger
 
-	// Answered is told of every request when it has been answered.
+	// Answered is called after each answer.
 	Answered func(*Exchange)
-	// Trace is called when a request has come. The context that it returns takes the
-	// place of the request's own, and the function is called when it has been answered.
+	// Trace is called at the begin of each request. It returns the request's new context,
+	// and a function that is called after the answer.
 	Trace func(*http.Request) (context.Context, func(*Exchange))
 }
 
@@ -68,7 +66,7 @@ func New(config Config) http.Handler {
 		r.Get("/payments", a.handle(a.listPayments))
 		r.Get("/payments/{id}/refunds", a.handle(a.listRefunds))
 		r.Group(func(r chi.Router) {
-			r.Use(a.refuseQuery) // those above read theirs
+			r.Use(a.refuseQuery) // the handlers above read their query
 			r.Put("/accounts/{id}", a.handle(a.putAccount))
 			r.Delete("/accounts/{id}", a.handle(a.deleteAccount))
 			r.Post("/payments", a.handle(a.postPayment))
@@ -83,10 +81,8 @@ func New(config Config) http.Handler {
 	return r
 }
 
-// handler is a request handler that leaves errors to one place.
-type handler func(http.ResponseWriter, *http.Request) error
-
-func (a *api) handle(h handler) http.HandlerFunc {
+// handle makes a handler of h, and answers its errors with problems.
+func (a *api) handle(h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := h(w, r); err != nil {
 			a.writeProblem(w, r, err)
@@ -94,23 +90,22 @@ func (a *api) handle(h handler) http.HandlerFunc {
 	}
 }
 
-// request is what the service knows about a request beside the request itself. One is
-// made per request and filled by the middleware, in one allocation and one context
-// value.
+// request holds the service's facts about one request. The middleware fills it in. One
+// struct for all facts costs one allocation and one context value.
 type request struct {
 	id       uuid.UUID
 	identity merchants.Identity
-	code     string // of the problem that it was answered with; "" for none
-	replayed bool   // its answer was made for another request
-	err      error  // what the service is at fault for
-	stack    string // where it panicked
+	code     string // of the problem in the answer; "": none
+	replayed bool   // the answer was made for an earlier request
+	err      error  // a fault of the service
+	stack    string // of a panic
 }
 
 type requestKey struct{}
 
 func requestOf(r *http.Request) *request { return r.Context().Value(requestKey{}).(*request) }
 
-// identify gives the request its id, which every answer carries, and its time limit.
+// identify gives the request an id, which its answer carries, and a time limit.
 func (a *api) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		req := &request{id: uuid.Must(uuid.NewV7())}
@@ -122,8 +117,7 @@ func (a *api) identify(next http.Handler) http.Handler {
 	})
 }
 
-// echoKey returns the Idempotency-Key as it was received, on every answer to a keyed
-// request.
+// echoKey puts the Idempotency-Key, as received, on the answer.
 func (a *api) echoKey(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if keys := r.Header["Idempotency-Key"]; len(keys) == 1 {
@@ -133,11 +127,10 @@ func (a *api) echoKey(next http.Handler) http.Handler {
 	})
 }
 
-// refuseCrossOrigin lets a page of another origin read, and nothing more. Such a page
-// has no API key, since no cookie carries one; but the console is served from this
-// origin, and whatever a browser may one day hold for it must be of no use to other
-// pages. Callers that are not browsers send neither Sec-Fetch-Site nor Origin, and
-// pass.
+// refuseCrossOrigin makes cross-origin browser requests read-only. No cookie carries an
+// API key, so another origin's page has none today. But the console has this origin, and
+// credentials that a browser may later keep for it must not serve other pages. Programs
+// send neither Sec-Fetch-Site nor Origin, and pass.
 func (a *api) refuseCrossOrigin(next http.Handler) http.Handler {
 	var protection http.CrossOriginProtection // without exceptions
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
@@ -149,8 +142,8 @@ func (a *api) refuseCrossOrigin(next http.Handler) http.Handler {
 	})
 }
 
-// authenticate finds out whose request it is, before anything of it but its origin is
-// looked at: also before a stored answer is replayed.
+// authenticate finds the merchant of a request. Only the origin is checked before it. So
+// a revoked key gets no stored answer either.
 func (a *api) authenticate(next http.Handler) http.Handler {
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
 		token, ok := bearerToken(r.Header["Authorization"])
@@ -180,11 +173,8 @@ func bearerToken(values []string) (string, bool) {
 	return token, ok && strings.EqualFold(scheme, "bearer")
 }
 
-// pathID is the id of what a request's path names first.
-func pathID(r *http.Request) string { return pathParameter(r, "id") }
-
-// pathParameter is a part of a request's path. chi leaves it escaped if anything in the
-// path is.
+// pathParameter is the part of a request's path that the route calls name. chi leaves
+// it escaped if anything in the path is escaped.
 func pathParameter(r *http.Request, name string) string {
 	id := chi.URLParam(r, name)
 	if r.URL.RawPath == "" {
@@ -197,15 +187,16 @@ func pathParameter(r *http.Request, name string) string {
 	return unescaped
 }
 
-// methods are those that a route may have.
-var methods = []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost,
-	http.MethodPatch, http.MethodDelete}
+// methods are all methods of the API.
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost,
+	http.MethodPatch, http.MethodDelete,
+}
 
-// methodNotAllowed answers 405 with the methods that the path does have, whatever its
-// id.
+// methodNotAllowed answers 405 with the methods of the path, whatever the id in it.
 func (a *api) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
-		path := r.URL.RawPath // what chi routes by: a slash that is escaped separates nothing
+		path := r.URL.RawPath // as chi routes: an escaped slash separates nothing
 		if path == "" {
 			path = r.URL.Path
 		}
@@ -217,21 +208,20 @@ func (a *api) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 			}
 		}
 		if len(allowed) == 0 {
-			return errNotFound // a method that nothing has, on a path that is not there
+			return errNotFound // neither the method nor the path exists
 		}
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		return errMethodNotAllowed
 	})
 }
 
-// recoverPanic turns a panic into a 500. What was locked or opened on the way is given
-// back by the owners' own defers.
+// recoverPanic turns a panic into a 500. Deferred calls release locks and connections.
 func (a *api) recoverPanic(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			switch value := recover(); value {
 			case nil:
-			case http.ErrAbortHandler: // net/http's own way to cut an answer short
+			case http.ErrAbortHandler: // net/http closes the connection
 				panic(value)
 			default:
 				a.writeProblem(w, r, panicError{value})
@@ -241,8 +231,8 @@ func (a *api) recoverPanic(next http.Handler) http.Handler {
 	})
 }
 
-// readyz tells whether this instance can charge right now. It asks nobody: the answer
-// is kept up to date in the background.
+// readyz tells whether this instance can charge now. A background worker keeps the
+// answer up to date.
 func (a *api) readyz(w http.ResponseWriter, _ *http.Request) {
 	if err := a.Ready(); err != nil {
 		writeNotReady(w)

@@ -49,8 +49,8 @@ func (a *api) postRefund(w http.ResponseWriter, r *http.Request) error {
 		})
 }
 
-// change reads a keyed request about one payment, whose body may be left out, and
-// answers what do replies.
+// change reads a keyed request about one payment and answers with do's reply. The body
+// is optional.
 func (a *api) change(
 	w http.ResponseWriter, r *http.Request, body any,
 	do func(payments.Caller, uuid.UUID) (payments.Reply, error),
@@ -74,10 +74,10 @@ func (a *api) change(
 	return nil
 }
 
-// paymentOf is the payment that a request's path names. An id that no payment can have
-// is no payment's.
+// paymentOf is the id of the payment in a request's path. A malformed id is reported as
+// not found.
 func paymentOf(r *http.Request) (uuid.UUID, error) {
-	id, err := payments.ParseID(pathID(r))
+	id, err := payments.ParseID(pathParameter(r, "id"))
 	if err != nil {
 		return uuid.UUID{}, payments.ErrNotFound
 	}

@@ -14,13 +14,12 @@ const connectionReserve = 128
 
 var errOverLimit = errors.New("there are too many connections")
 
-// LimitConnections returns a listener that has at most connectionsMax connections open,
-// and a few more to say so.
+// LimitConnections returns a listener that serves at most connectionsMax connections.
 //
 // If a full instance stopped accepting, new clients would wait without an answer. A
-// health check would wait too, and the busy instance would be taken for dead and
-// restarted. So a connection over the limit is accepted, gets one answer (see admit)
-// and is closed. Beyond connectionReserve, a connection is closed at once.
+// health check would wait too, and the busy instance would be restarted. So a connection
+// over the limit is accepted, gets one answer (see admit) and is closed. Beyond
+// connectionReserve, a connection is closed at once.
 //
 // The server needs ConnContext too.
 func LimitConnections(l net.Listener, connectionsMax int) net.Listener {
@@ -44,7 +43,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			return &limitedConn{accepted, n > l.most, release}, nil
 		}
 		l.open.Add(-1)
-		_ = accepted.Close() // nobody is left to tell
+		_ = accepted.Close()
 	}
 }
 
@@ -83,7 +82,7 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 }
 
 // admit refuses requests on connections over the limit, and closes those connections.
-// There, /livez still says that the instance lives, and /readyz that it takes no more.
+// There, /livez still answers that the instance lives, and /readyz that it is not ready.
 func (a *api) admit(next http.Handler) http.Handler {
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
 		if r.Context().Value(overLimitKey{}) == nil {

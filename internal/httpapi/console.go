@@ -11,20 +11,17 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 )
 
-// The console is a page, and a caller of this API like any other (see package console).
-
-// consolePage stands beside the documentation's templates, for their navigation.
+// consolePage shares the navigation template of the documentation.
 var consolePage = template.Must(template.Must(docsPages.Clone()).
 	ParseFS(console.Files, "console.html")).Lookup("console.html")
 
-// consoleSecurity also has the browser refuse to make markup of a text. (Swagger UI
-// does make some.)
+// consoleSecurity also makes the browser refuse to parse a text as markup. (Swagger UI
+// needs that.)
 const consoleSecurity = pageSecurity + "; require-trusted-types-for 'script'; trusted-types 'none'"
 
 func (a *api) routeConsole(r chi.Router) {
 	r.Get("/console", a.handle(func(w http.ResponseWriter, _ *http.Request) error {
-		return htmlPage{template: consolePage, data: ledger.Currencies(),
-			security: consoleSecurity}.write(w)
+		return writePage(w, consolePage, ledger.Currencies(), consoleSecurity)
 	}))
 	a.routeAssets(r, "/console/assets/", consoleAssets()...)
 }

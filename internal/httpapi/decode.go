@@ -19,17 +19,17 @@ import (
 // bodySizeMax is the largest request body, in bytes.
 const bodySizeMax = 64 << 10
 
-// decode reads the request's JSON body into value, strictly: no unknown member, no
-// duplicate, no other case, nothing after the value, valid UTF-8. What it returns is an
-// error that the caller can act on.
+// decode reads the request's JSON body into value. It refuses unknown members,
+// duplicates, members in another case, invalid UTF-8, and text after the value. Its
+// errors are for the API's caller.
 func decode(w http.ResponseWriter, r *http.Request, value any) error {
 	return decodeAs(w, r, value, jsonType)
 }
 
-// decodeOptional is decode for a body that may be left out, whatever type the request
-// says it has.
+// decodeOptional is decode for an optional body. The type of an absent body does not
+// matter.
 func decodeOptional(w http.ResponseWriter, r *http.Request, value any) error {
-	body := bufio.NewReader(r.Body) // Content-Length does not tell: chunks may hold nothing
+	body := bufio.NewReader(r.Body) // a chunked body has no Content-Length and may be empty
 	if _, err := body.Peek(1); errors.Is(err, io.EOF) {
 		return nil
 	}
@@ -45,10 +45,10 @@ func decodeAs(w http.ResponseWriter, r *http.Request, value any, types ...string
 	if r.Header.Get("Content-Encoding") != "" {
 		return errMediaType
 	}
-	// two name no type: readers could differ about which counts
+	// Two headers name no type: a proxy might believe the other one.
 	contentType := strings.Join(r.Header["Content-Type"], ", ")
-	if mediaType, _, err := mime.ParseMediaType(contentType); err != nil ||
-		!slices.Contains(types, mediaType) {
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	if err != nil || !slices.Contains(types, mediaType) {
 		return errMediaType
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodySizeMax))
@@ -64,24 +64,23 @@ func decodeAs(w http.ResponseWriter, r *http.Request, value any, types ...string
 	if err := json.Unmarshal(body, value, json.RejectUnknownMembers(true)); err != nil {
 		return explain(err)
 	}
-	if jsontext.Value(body).Kind() == 'n' { // which Unmarshal takes for an empty object
+	if jsontext.Value(body).Kind() == 'n' { // Unmarshal accepts null as an empty object
 		return &invalidRequest{detail: "the body must be a JSON object"}
 	}
 	return nil
 }
 
-// explain says in the caller's terms why a body could not be decoded.
+// explain translates a decoding error for the API's caller.
 func explain(err error) error {
 	var syntactic *jsontext.SyntacticError
 	var semantic *json.SemanticError
 	var invalid *invalidRequest
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntactic):
-		return &invalidRequest{detail: "the member occurs twice",
-			pointer: string(syntactic.JSONPointer)}
+		return &invalidRequest{"the member occurs twice", string(syntactic.JSONPointer)}
 	case errors.As(err, &syntactic):
-		return &invalidRequest{detail: fmt.Sprintf("the body is not valid JSON at byte %d",
-			syntactic.ByteOffset)}
+		detail := fmt.Sprintf("the body is not valid JSON at byte %d", syntactic.ByteOffset)
+		return &invalidRequest{detail: detail}
 	case errors.As(err, &semantic):
 		pointer := string(semantic.JSONPointer)
 		switch {
@@ -95,9 +94,9 @@ func explain(err error) error {
 	return &invalidRequest{detail: "the body cannot be read"}
 }
 
-// integer is a JSON number that is written as an integer: 1.0, 1e3 and "5" are not. One
-// that does not fit 64 bits becomes the nearest that does. It is outside every range
-// that the service allows, so it is refused for its value and not misread.
+// integer is a JSON number that is written as an integer: 1.0, 1e3 and "5" are not. A
+// number that does not fit 64 bits becomes the nearest that does. Every allowed range
+// excludes that number, so a later check refuses it.
 type integer int64
 
 func (n *integer) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
@@ -108,17 +107,16 @@ func (n *integer) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	if value.Kind() != '0' || strings.ContainsAny(string(value), ".eE") {
 		return &invalidRequest{detail: "must be a JSON integer"}
 	}
-	// its only error here is that of the range
+	// The only possible error is that the number is out of range.
 	nearest, _ := strconv.ParseInt(string(value), 10, 64)
 	*n = integer(nearest)
 	return nil
 }
 
-// value returns the integer; nil if it is absent.
+// value returns the integer, nil if it is absent.
 func (n *integer) value() *int64 { return (*int64)(n) }
 
-// text is a JSON string that can be stored: any Unicode text without U+0000, which
-// Postgres does not take.
+// text is a JSON string without U+0000, which Postgres cannot store.
 type text string
 
 func (t *text) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
@@ -136,7 +134,7 @@ func (t *text) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return nil
 }
 
-// value returns the text; an absent one is empty.
+// value returns the text, "" if it is absent.
 func (t *text) value() string {
 	if t == nil {
 		return ""
@@ -144,13 +142,14 @@ func (t *text) value() string {
 	return string(*t)
 }
 
-// texts are the pairs of a metadata object.
+var errMetadataName = &invalidRequest{"names must not contain U+0000", "/metadata"}
+
+// texts converts the pairs of a metadata object.
 func texts(pairs map[string]text) (map[string]string, error) {
 	plain := make(map[string]string, len(pairs))
 	for key, value := range pairs {
 		if strings.ContainsRune(key, 0) {
-			return nil, &invalidRequest{detail: "names must not contain U+0000",
-				pointer: "/metadata"}
+			return nil, errMetadataName
 		}
 		plain[key] = string(value)
 	}

@@ -14,9 +14,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/problem"
 )
 
-// The documentation: the contract, drawn by Swagger UI from the very document that
-// /openapi.yaml serves, and a page for each problem, because that is where a problem's
-// type leads.
+// The documentation: the contract, which Swagger UI renders from /openapi.yaml, and a
+// page for each problem, to which the problem's type links.
 
 //go:embed docs
 var docsFiles embed.FS
@@ -37,46 +36,43 @@ func (a *api) routeDocs(r chi.Router) {
 	a.routeAssets(r, "/docs/assets/",
 		asset{name: "docs.css", content: mustRead(docsFiles, "docs/docs.css")},
 		asset{name: "docs.js", content: mustRead(docsFiles, "docs/docs.js")},
-		asset{name: "swagger-ui.css", content: mustRead(swaggerui.FS, "swagger-ui.css.gz"),
-			compressed: true},
-		asset{name: "swagger-ui-bundle.js",
-			content: mustRead(swaggerui.FS, "swagger-ui-bundle.js.gz"), compressed: true},
 		asset{name: "favicon-32x32.png", content: mustRead(swaggerui.FS, "favicon-32x32.png")},
+		compressedAsset("swagger-ui.css"),
+		compressedAsset("swagger-ui-bundle.js"),
 	)
 }
 
-func writeDocs(w http.ResponseWriter, name string, data any) error {
-	return htmlPage{template: docsPages.Lookup(name), data: data, security: pageSecurity}.write(w)
+// compressedAsset is a large file of Swagger UI.
+func compressedAsset(name string) asset {
+	return asset{name: name, content: mustRead(swaggerui.FS, name+".gz"), compressed: true}
 }
 
-// errorPage is what the page of a problem says.
+func writeDocs(w http.ResponseWriter, name string, data any) error {
+	return writePage(w, docsPages.Lookup(name), data, pageSecurity)
+}
+
+// errorPage is the data of a problem's page.
 type errorPage struct {
-	Code, Title, Happened, Next string
-	Status                      int
-	StatusText                  string
-	Retry                       problem.Retry
-	KeyUsed, Advice             string // from Retry
+	problem.Kind
+	Code, StatusText string
+	KeyUsed, Advice  string // from Retry
 }
 
 func newErrorPage(code string, k problem.Kind) errorPage {
-	page := errorPage{
-		Code: code, Title: k.Title, Happened: k.Happened, Next: k.Next,
-		Status: k.Status, StatusText: http.StatusText(k.Status), Retry: k.Retry,
-	}
+	page := errorPage{Kind: k, Code: code, StatusText: http.StatusText(k.Status)}
 	switch k.Retry {
 	case problem.SameKey:
 		page.KeyUsed = "No"
-		page.Advice = "This answer is not stored. Send the request again with the same key, " +
-			"never with a new one: " +
-			"an older copy of it may still be under way."
+		page.Advice = "This answer is not stored. Send the request again with the same key. " +
+			"Do not use a new key: an older copy of the request may still be under way."
 	case problem.NewKey:
 		page.KeyUsed = "Yes"
-		page.Advice = "This answer is stored with the key. Every retry gets it again. Another " +
-			"attempt takes a new key."
+		page.Advice = "This answer is stored with the key, and every retry gets it. " +
+			"Another attempt takes a new key."
 	case problem.Never:
-		page.KeyUsed = "By something that is done"
-		page.Advice = "Sending this request again will not help. The payment that payment_id " +
-			"names says what was done."
+		page.KeyUsed = "The key or the reference belongs to an earlier request"
+		page.Advice = "Do not send this request again. The payment in payment_id has the result " +
+			"of the earlier request."
 	}
 	return page
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// listAccounts lists a merchant's accounts, closed ones too, ascending by id.
+// listAccounts lists a merchant's accounts, including closed ones, ascending by id.
 func (a *api) listAccounts(w http.ResponseWriter, r *http.Request) error {
 	q, err := listQueryOf(r)
 	if err != nil {
@@ -35,14 +35,14 @@ func (a *api) listAccounts(w http.ResponseWriter, r *http.Request) error {
 // entryJSON is a line of an account's statement.
 type entryJSON struct {
 	Sequence     int64  `json:"sequence"`
-	Amount       int64  `json:"amount"` // negative: it left the account
+	Amount       int64  `json:"amount"` // negative: money left the account
 	Currency     string `json:"currency"`
 	BalanceAfter int64  `json:"balance_after"`
 	PaymentID    string `json:"payment_id"`
 	At           string `json:"at"`
 }
 
-// listEntries is an account's statement, newest first.
+// listEntries lists an account's entries, newest first.
 func (a *api) listEntries(w http.ResponseWriter, r *http.Request) error {
 	ref := accountOf(r)
 	q, err := listQueryOf(r)
@@ -54,9 +54,9 @@ func (a *api) listEntries(w http.ResponseWriter, r *http.Request) error {
 		if len(q.position) != 8 {
 			return errCursor
 		}
-		before = int64(binary.BigEndian.Uint64(q.position)) //nolint:gosec // as it was written below
+		before = int64(binary.BigEndian.Uint64(q.position)) //nolint:gosec // as written below
 	}
-	// no such account is not an empty statement
+	// An unknown account is an error, not an empty list.
 	if _, err := a.Accounts.Get(r.Context(), ref); err != nil {
 		return err
 	}
@@ -64,10 +64,10 @@ func (a *api) listEntries(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK,
-		pageOf(&q, entries, viewEntry, func(e *ledger.WrittenEntry) []byte {
-			return binary.BigEndian.AppendUint64(nil, uint64(e.Sequence)) //nolint:gosec // from 1 on
-		}))
+	position := func(e *ledger.WrittenEntry) []byte {
+		return binary.BigEndian.AppendUint64(nil, uint64(e.Sequence)) //nolint:gosec // from 1 on
+	}
+	return writeJSON(w, http.StatusOK, pageOf(&q, entries, viewEntry, position))
 }
 
 func viewEntry(e *ledger.WrittenEntry) entryJSON {
@@ -81,11 +81,10 @@ func viewEntry(e *ledger.WrittenEntry) entryJSON {
 	}
 }
 
-// listPayments lists payments, newest first. A page of a filtered list looks at a
-// bounded number of payments (see payments.Service.List), so it may hold fewer than its
-// limit, or none, and not be the last: only next_cursor null says that there is no
-// more. Under a key there is one payment or none: the question of a caller who has lost
-// everything else.
+// listPayments lists payments, newest first. A page of a filtered list reads a bounded
+// number of payments (see payments.Service.List). So it may be short or empty and still
+// not be the last: only a null next_cursor ends the list. The filter idempotency_key
+// helps a caller that has lost everything but its key: it finds one payment or none.
 func (a *api) listPayments(w http.ResponseWriter, r *http.Request) error {
 	q, err := listQueryOf(r, "status", "reference", "idempotency_key", "account", "created_after",
 		"created_before")
@@ -115,8 +114,8 @@ func (a *api) listPayments(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, &shown)
 }
 
-// paymentFilter reads the filters. A value that no payment can have is malformed: a
-// list that is empty because of a misspelt status would be taken for an answer.
+// paymentFilter reads the filters. It refuses a value that no payment can have: a
+// misspelt status would give an empty list, which looks like an answer.
 func (q *listQuery) paymentFilter() (filter payments.Filter, err error) {
 	get := q.filters.Get
 	filter.Status = payments.Status(get("status"))
@@ -136,15 +135,15 @@ func (q *listQuery) paymentFilter() (filter payments.Filter, err error) {
 			return filter, &invalidRequest{detail: "idempotency_key cannot be any request's key"}
 		}
 	}
-	if filter.CreatedFrom, err = moment(q.filters, "created_after"); err != nil {
+	if filter.CreatedFrom, err = timeOf(q.filters, "created_after"); err != nil {
 		return filter, err
 	}
-	filter.CreatedBefore, err = moment(q.filters, "created_before")
+	filter.CreatedBefore, err = timeOf(q.filters, "created_before")
 	return filter, err
 }
 
-// moment reads a query parameter that is a moment; nil if it is not there.
-func moment(values url.Values, name string) (*time.Time, error) {
+// timeOf reads a query parameter that is a time; nil if it is absent.
+func timeOf(values url.Values, name string) (*time.Time, error) {
 	if !values.Has(name) {
 		return nil, nil
 	}

@@ -11,25 +11,25 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 )
 
-// slowRequest is when a request is worth a line in the log of a service that runs well.
+// slowRequest is the duration from which a request is logged at level info.
 const slowRequest = time.Second
 
-// Exchange is a request and its answer, as logs, metrics and traces know them. It holds
-// no body, no path and no key.
+// Exchange is a request and its answer, for logs, metrics and traces. It holds no body,
+// no path and no key.
 type Exchange struct {
 	RequestID  string
-	Method     string // "_OTHER" for one that no route has: a caller may send any text
-	Route      string // the pattern that was matched; "" for none
-	Status     int    // 0: the connection was cut before there was an answer
-	Code       string // of the problem; "" for none
+	Method     string // "_OTHER" if the API does not have it: a caller may send any text
+	Route      string // the pattern of the route; "": none
+	Status     int    // 0: the connection was closed before there was an answer
+	Code       string // of the problem; "": none
 	Replayed   bool   // the answer was made for an earlier request under the same key
-	MerchantID int64  // 0: nobody's
+	MerchantID int64  // 0: not authenticated
 	Bytes      int    // of the answer's body
 	Duration   time.Duration
 }
 
-// observe tells those who watch of every request, when it has been answered: the log,
-// and whoever the Config names.
+// observe reports every request after its answer to the log and to the observers in
+// Config.
 func (a *api) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
@@ -40,7 +40,7 @@ func (a *api) observe(next http.Handler) http.Handler {
 			r = r.WithContext(ctx)
 		}
 		answer := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
-		defer func() { // also when the answer is cut short by a panic
+		defer func() { // also after a panic that closes the connection
 			x := exchangeOf(r, answer, time.Since(began))
 			a.log(r, x)
 			if a.Answered != nil {
@@ -59,7 +59,7 @@ func exchangeOf(
 	return &Exchange{
 		RequestID:  answer.Header().Get("Request-Id"),
 		Method:     knownMethod(r.Method),
-		Route:      chi.RouteContext(r.Context()).RoutePattern(), // complete only now
+		Route:      chi.RouteContext(r.Context()).RoutePattern(), // only complete after routing
 		Status:     answer.Status(),
 		Code:       req.code,
 		Replayed:   req.replayed,
@@ -69,7 +69,7 @@ func exchangeOf(
 	}
 }
 
-// knownMethod is the method, or what OpenTelemetry calls all others.
+// knownMethod is the method if the API has it, else OpenTelemetry's name for the others.
 func knownMethod(method string) string {
 	if slices.Contains(methods, method) {
 		return method
@@ -77,9 +77,8 @@ func knownMethod(method string) string {
 	return "_OTHER"
 }
 
-// log writes one line about a request: an error if the service is at fault, and
-// otherwise something for those who look closely, unless it was slow. A probe that is
-// told "not ready" is no error of its own.
+// log writes one line about a request: at level error for a fault of the service, at
+// info for a slow request, else at debug.
 func (a *api) log(r *http.Request, x *Exchange) {
 	req := requestOf(r)
 	level := slog.LevelDebug

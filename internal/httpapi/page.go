@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -16,11 +15,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// Lists come in pages. A cursor says after which thing the next page begins, and not
-// how many things to skip: whatever is added meanwhile, nothing that was there when the
-// list began is left out or shown twice.
+// A list is read in pages. A cursor names the last item of a page, not a number of items
+// to skip. So items that are added meanwhile cause no gap and no repetition.
 
-// How many things are on a page.
 const (
 	pageSizeDefault = 20
 	pageSizeMax     = 100
@@ -29,18 +26,18 @@ const (
 // page is one page of a list.
 type page[T any] struct {
 	Data       []T     `json:"data"`
-	NextCursor *string `json:"next_cursor"` // null: there is no more
+	NextCursor *string `json:"next_cursor"` // null: this is the last page
 }
 
-// listQuery is what a caller asks of a list.
+// listQuery is the query of a list.
 type listQuery struct {
 	limit    int
 	filters  url.Values // each once, and not empty
-	position []byte     // after which the page begins; nil: at the beginning
-	binding  []byte     // of this merchant's list under these filters
+	position []byte     // the page begins after it; nil: at the beginning
+	binding  []byte     // see bindingOf
 }
 
-// before is the id after which a page of payments or refunds begins.
+// before is the payment or refund after which the page begins, newest first.
 func (q *listQuery) before() (uuid.UUID, error) {
 	if q.position == nil {
 		return payments.Newest, nil
@@ -52,7 +49,7 @@ func (q *listQuery) before() (uuid.UUID, error) {
 	return id, nil
 }
 
-// listQueryOf reads the query of a list that knows the filters.
+// listQueryOf reads the query of a list that has these filters.
 func listQueryOf(r *http.Request, filters ...string) (listQuery, error) {
 	values, err := queryOf(r, append([]string{"cursor", "limit"}, filters...)...)
 	if err != nil {
@@ -77,31 +74,28 @@ func listQueryOf(r *http.Request, filters ...string) (listQuery, error) {
 func pageSize(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > pageSizeMax || text != strconv.Itoa(n) {
-		return 0, &invalidRequest{detail: fmt.Sprintf("limit must be a number from 1 to %d",
-			pageSizeMax)}
+		detail := fmt.Sprintf("limit must be a number from 1 to %d", pageSizeMax)
+		return 0, &invalidRequest{detail: detail}
 	}
 	return n, nil
 }
 
-// bindingSize is enough that two lists do not share a binding by accident. It need not
-// resist forgery: whoever makes up a cursor only chooses where a list of the merchant's
-// own begins, because every query is for one merchant whatever the cursor says.
+// bindingSize makes equal bindings of two lists unlikely. A binding need not resist
+// forgery: every query is for one merchant, so a forged cursor only chooses where a list
+// of that merchant begins.
 const bindingSize = 16
 
-// bindingOf is what a cursor is bound to: the merchant, the list, and its filters. One
-// that was given out for another list would begin somewhere that its caller did not
-// mean.
+// bindingOf binds a cursor to its merchant, list and filters. A cursor of another list
+// would silently begin at a wrong place.
 func bindingOf(merchantID int64, path string, filters url.Values) []byte {
-	text := binary.BigEndian.AppendUint64(nil, uint64(merchantID)) //nolint:gosec // its 64 bits as they are
-	text = append(text, path+"?"+filters.Encode()...)
-	sum := sha256.Sum256(text)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s?%s", merchantID, path, filters.Encode()))
 	return sum[:bindingSize]
 }
 
-// A cursor is opaque to callers: the binding and the position, in the URL's own base64.
+// A cursor is the binding and the position. Callers cannot read it.
 var cursorEncoding = base64.RawURLEncoding.Strict()
 
-// cursor is where a page begins that goes on after the position.
+// cursor is the cursor of the page that begins after the position.
 func (q *listQuery) cursor(position []byte) *string {
 	text := cursorEncoding.EncodeToString(slices.Concat(q.binding, position))
 	return &text
@@ -115,12 +109,13 @@ func (q *listQuery) readCursor(text string) (position []byte, err error) {
 	return nil, errCursor
 }
 
-// errCursor never says whether the cursor is somebody else's.
+// errCursor is the same for a cursor of another merchant and for a malformed one.
 var errCursor = &invalidRequest{
 	detail: "cursor is not one that this list, with these filters, has given out",
 }
 
-// pageOf shows what fits of things, which are one more than fits if there is more.
+// pageOf makes a page. The caller has asked for one thing more than the limit: if it is
+// there, another page follows.
 func pageOf[T, V any](
 	q *listQuery, things []T, view func(*T) V, position func(*T) []byte,
 ) *page[V] {

@@ -12,19 +12,19 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// patchTypes are what a patch may say that it is: a JSON merge patch (RFC 7396), also
-// if it says only that it is JSON.
+// patchTypes are the media types of a JSON merge patch. RFC 7396 defines the first; the
+// second is common.
 var patchTypes = []string{"application/merge-patch+json", jsonType}
 
-// patchRequest is the body of PATCH /payments/{id}, a JSON merge patch (RFC 7396): null
-// takes a member back to its default, and in metadata it removes the pair.
+// patchRequest is the body of PATCH /payments/{id}, a JSON merge patch (RFC 7396). null
+// resets a member to its default, and in metadata it removes the pair.
 type patchRequest struct {
 	Description nullableMember[text]             `json:"description"`
 	Metadata    nullableMember[map[string]*text] `json:"metadata"`
 }
 
-// patchPayment changes what the caller has written on a payment, if it is still the
-// version that the caller has seen, or if the caller says that any version will do.
+// patchPayment changes the description and metadata of a payment, if the payment still
+// has the version in If-Match. "If-Match: *" accepts any version.
 func (a *api) patchPayment(w http.ResponseWriter, r *http.Request) error {
 	id, err := paymentOf(r)
 	if err != nil {
@@ -64,16 +64,14 @@ func (p *patchRequest) patch() (payments.Patch, error) {
 	patch.Metadata = make(map[string]*string, len(p.Metadata.value))
 	for key, value := range p.Metadata.value {
 		if strings.ContainsRune(key, 0) {
-			return patch, &invalidRequest{detail: "names must not contain U+0000",
-				pointer: "/metadata"}
+			return patch, errMetadataName
 		}
 		patch.Metadata[key] = (*string)(value)
 	}
 	return patch, nil
 }
 
-// nullableMember is a member that may be absent, null or a value, where the three are
-// different requests.
+// nullableMember is a member for which absent, null and a value differ.
 type nullableMember[T any] struct {
 	given, null bool
 	value       T

@@ -12,8 +12,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// chargeRequest is the body of POST /payments. A pointer tells an absent or null member
-// from an empty one.
+// chargeRequest is the body of POST /payments. An absent or null member is a nil pointer.
 type chargeRequest struct {
 	Amount             *integer        `json:"amount"`
 	Currency           *text           `json:"currency"`
@@ -48,15 +47,16 @@ func (a *api) postPayment(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// callerOf reads under which key a request comes.
+// callerOf reads the key of a request.
 func callerOf(r *http.Request) (payments.Caller, error) {
 	value, err := idempotency.ParseKey(r.Header["Idempotency-Key"])
 	if err != nil {
 		return payments.Caller{}, err
 	}
 	req := requestOf(r)
-	key := idempotency.Key{MerchantID: req.identity.MerchantID, Scope: idempotency.ScopeClient,
-		Value: value}
+	key := idempotency.Key{
+		MerchantID: req.identity.MerchantID, Scope: idempotency.ScopeClient, Value: value,
+	}
 	return payments.Caller{Key: key, RequestID: req.id}, nil
 }
 
@@ -77,8 +77,9 @@ func (c *chargeRequest) charge() (payments.Charge, error) {
 		return payments.Charge{}, err
 	}
 	return payments.Charge{
-		Amount: ledger.Money{Minor: int64(*c.Amount),
-			Currency: ledger.Currency(*c.Currency)},
+		Amount: ledger.Money{
+			Minor: int64(*c.Amount), Currency: ledger.Currency(*c.Currency),
+		},
 		SourceAccount:      c.SourceAccount.value(),
 		PaymentMethod:      c.PaymentMethod.value(),
 		DestinationAccount: c.DestinationAccount.value(),
@@ -116,5 +117,5 @@ func writeJSON(w http.ResponseWriter, status int, value any) error {
 	return nil
 }
 
-// etag is a version as a strong entity tag (RFC 9110, section 8.8.3).
+// etag writes a version as a strong entity tag (RFC 9110, section 8.8.3).
 func etag(version int64) string { return strconv.Quote(strconv.FormatInt(version, 10)) }

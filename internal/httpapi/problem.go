@@ -18,36 +18,35 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/validate"
 )
 
-// Errors that arise here and not in a service.
+// Errors of the API itself.
 var (
-	errNotFound         = errors.New("there is nothing here")
+	errNotFound         = errors.New("there is no resource at this path")
 	errMethodNotAllowed = errors.New("this resource does not have that method")
 	errReadOnlyKey      = errors.New("this API key may only read")
 	errCrossOrigin      = errors.New(
-		"a browser says that a page of another origin sends this; such a page may only read",
+		"the request is from a browser page of another origin, and such a page may only read",
 	)
 	errBodyTooLarge = fmt.Errorf("the body may have at most %d bytes", bodySizeMax)
 	errMediaType    = errors.New(
-		"the body must be application/json (in a PATCH also application/merge-patch+json), not " +
-			"compressed",
+		"the body must be application/json (in a PATCH also application/merge-patch+json), " +
+			"not compressed",
 	)
 	errPreconditionRequired = errors.New(
-		"If-Match with the payment's ETag is required, so that nobody's change is undone unseen",
+		"If-Match with the payment's ETag is required, to prevent lost updates",
 	)
 	errRateLimited = errors.New(
-		"this merchant sends more requests than it may; Retry-After says when the next one may " +
-			"come",
+		"the merchant is over its request rate; Retry-After says when to try again",
 	)
 )
 
-// pointerLengthMax is the longest pointer that an answer has, in bytes. A caller's own
-// member may have a name of any length, and is not sent back as far as that.
+// pointerLengthMax limits the pointer in an answer, in bytes. A request's unknown member
+// may have a name of any length.
 const pointerLengthMax = 1000
 
 // invalidRequest is a request that cannot be read.
 type invalidRequest struct {
 	detail  string
-	pointer string // of the member that is wrong; "" if none is to blame
+	pointer string // to the invalid member; "" if no single member is invalid
 }
 
 func (e *invalidRequest) Error() string { return e.detail }
@@ -56,8 +55,8 @@ type panicError struct{ value any }
 
 func (e panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
-// problemOf is the only translation of errors into problems. What it does not know is a
-// 500 without details.
+// problemOf is the only translation of errors into problems. An unknown error is a 500
+// without details.
 func problemOf(err error) *problem.Document {
 	var refusal *payments.Refusal
 	var broken *validate.Error
@@ -94,7 +93,7 @@ func problemOf(err error) *problem.Document {
 var translations = []struct {
 	err    error
 	code   string
-	status int // where it differs from the code's own
+	status int // if it differs from the code's usual status
 }{
 	{err: errOverLimit, code: "overloaded"},
 	{err: idempotency.ErrKeyMissing, code: "idempotency_key_missing"},
@@ -148,8 +147,8 @@ func problemOfFields(broken *validate.Error) *problem.Document {
 	return p
 }
 
-// writeProblem answers with the problem that err is, and keeps for the log what is the
-// service's own fault.
+// writeProblem answers an error with its problem. It keeps a fault of the service for
+// the log.
 func (a *api) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	req := requestOf(r)

@@ -7,10 +7,9 @@ import (
 	"strings"
 )
 
-// queryOf reads the query of a request that knows the parameters, each at most once and
-// not empty. Any other is refused: whoever misspells one would believe that the answer
-// took it into account. The refusal does not repeat what was sent, which may be a
-// secret.
+// queryOf reads a request's query. It accepts the known parameters, each at most once
+// and not empty. It refuses all others, because a misspelt parameter would be ignored
+// without notice. The refusal does not repeat the query, which may hold a secret.
 func queryOf(r *http.Request, known ...string) (url.Values, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -22,14 +21,13 @@ func queryOf(r *http.Request, known ...string) (url.Values, error) {
 			return nil, &invalidRequest{detail: "this request takes no query parameters"}
 		case !slices.Contains(known, name), len(given) != 1, given[0] == "":
 			return nil, &invalidRequest{detail: "this request takes no query parameters but " +
-				strings.Join(known, ", ") +
-				", each at most once and not empty"}
+				strings.Join(known, ", ") + ", each at most once and not empty"}
 		}
 	}
 	return values, nil
 }
 
-// refuseQuery is for requests that know no query parameters.
+// refuseQuery is for requests without query parameters.
 func (a *api) refuseQuery(next http.Handler) http.Handler {
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
 		if _, err := queryOf(r); err != nil {

@@ -11,17 +11,16 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// RateLimit is how many requests a merchant may send to one instance: PerSecond on
-// average, and Burst at once after a pause. It is a token bucket that each instance
-// keeps for itself, so behind a load balancer the limit of all is at most that of one
-// times their number.
+// RateLimit limits the requests of a merchant to one instance: PerSecond on average, and
+// Burst at once after a pause. Each instance keeps its own token buckets. So n instances
+// allow up to n times the limit.
 type RateLimit struct {
 	PerSecond int
 	Burst     int
 }
 
-// bucketsMax bounds what the buckets occupy. They are those of the merchants that came
-// last: whoever is forgotten begins with a full bucket again.
+// bucketsMax bounds the memory. The least recent merchants are dropped, and begin again
+// with a full bucket.
 const bucketsMax = 10_000
 
 type rateLimiter struct {
@@ -35,14 +34,12 @@ func newRateLimiter(limit RateLimit) *rateLimiter {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	// the seconds in which an empty bucket fills, rounded up
-	window := (limit.Burst + limit.PerSecond - 1) / limit.PerSecond
+	window := (limit.Burst + limit.PerSecond - 1) / limit.PerSecond // seconds to fill a bucket
 	return &rateLimiter{limit, fmt.Sprintf(`"default";q=%d;w=%d`, limit.Burst, window), buckets}
 }
 
-// limit refuses what is over a merchant's limit: before anything of the request is
-// read, and so without a trace. Its key stays free. Every answer says how much is left
-// (draft-ietf-httpapi-ratelimit-headers-11).
+// limit refuses requests over the limit before they are read, so their keys stay free.
+// Every answer says how much is left (draft-ietf-httpapi-ratelimit-headers-11).
 func (l *rateLimiter) limit(a *api) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return a.handle(func(w http.ResponseWriter, r *http.Request) error {
@@ -67,14 +64,14 @@ func (l *rateLimiter) bucketOf(merchantID int64) *rate.Limiter {
 		return bucket
 	}
 	fresh := rate.NewLimiter(rate.Limit(l.PerSecond), l.Burst)
-	if rivals, ok, _ := l.buckets.PeekOrAdd(merchantID, fresh); ok { // another request was faster
-		return rivals
+	if other, ok, _ := l.buckets.PeekOrAdd(merchantID, fresh); ok { // another request was faster
+		return other
 	}
 	return fresh
 }
 
-// left is how many requests the bucket has for now, and in how many seconds, rounded
-// up, it has one more.
+// left is the number of requests that the bucket allows now, and the seconds until it
+// allows one more, rounded up.
 func (l *rateLimiter) left(tokens float64, allowed bool) (requests, seconds int) {
 	if allowed {
 		requests = max(0, int(tokens))

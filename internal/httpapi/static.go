@@ -14,30 +14,23 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// What the pages for people are served with. Everything that they load is in this
-// binary.
+// The pages for people and their assets. The binary holds all of them.
 
-// pageSecurity lets a page load what this service serves and run only its files: no
-// script or style that stands in a page itself, so that a text that found its way into
-// one stays text. (data: are the icons in Swagger UI's stylesheet.)
+// pageSecurity is a Content-Security-Policy. A page loads only files of this service.
+// Scripts and styles inside a page do not run, so injected text stays text. (data: is
+// for the icons in Swagger UI's stylesheet.)
 const pageSecurity = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' " +
 	"data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// htmlPage is a page that is about to be served.
-type htmlPage struct {
-	template *template.Template
-	data     any
-	security string // its Content-Security-Policy
-}
-
-func (p htmlPage) write(w http.ResponseWriter) error {
+// writePage answers with a page.
+func writePage(w http.ResponseWriter, page *template.Template, data any, security string) error {
 	var content bytes.Buffer
-	if err := p.template.Execute(&content, p.data); err != nil {
+	if err := page.Execute(&content, data); err != nil {
 		return err
 	}
 	header := w.Header()
-	header.Set("Content-Security-Policy", p.security)
+	header.Set("Content-Security-Policy", security)
 	header.Set("Referrer-Policy", "no-referrer")
 	writeBody(w, http.StatusOK, "text/html; charset=utf-8", content.Bytes())
 	return nil
@@ -47,7 +40,7 @@ func (p htmlPage) write(w http.ResponseWriter) error {
 type asset struct {
 	name       string
 	content    []byte
-	compressed bool // with gzip: a library's
+	compressed bool // with gzip
 }
 
 var assetTypes = map[string]string{
@@ -59,7 +52,7 @@ var assetTypes = map[string]string{
 func (a *api) routeAssets(r chi.Router, under string, assets ...asset) {
 	for _, each := range assets {
 		if assetTypes[path.Ext(each.name)] == "" {
-			panic("no type is known for " + each.name)
+			panic("no media type is known for " + each.name)
 		}
 		r.Get(under+each.name, a.handle(each.get))
 	}
@@ -76,11 +69,11 @@ func mustRead(files embed.FS, name string) []byte {
 func (f *asset) get(w http.ResponseWriter, r *http.Request) error {
 	content := f.content
 	header := w.Header()
-	header.Set("Cache-Control", "no-cache") // ours change with a release, all of them together
+	header.Set("Cache-Control", "no-cache") // all of ours must be of one release
 	if f.compressed {
-		header.Set("Cache-Control", "max-age=3600") // it is large, and changes rarely
+		header.Set("Cache-Control", "max-age=3600") // a library's: large, and rarely changed
 		header.Set("Vary", "Accept-Encoding")
-		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") { // every browser's does
+		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 			header.Set("Content-Encoding", "gzip")
 		} else {
 			var err error
@@ -92,7 +85,7 @@ func (f *asset) get(w http.ResponseWriter, r *http.Request) error {
 	header.Set("Content-Type", assetTypes[path.Ext(f.name)])
 	header.Set("Content-Length", strconv.Itoa(len(content)))
 	header.Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(content) // a caller that has gone will ask again
+	_, _ = w.Write(content) // an error means that the caller has gone
 	return nil
 }
 

@@ -16,33 +16,32 @@ import (
 )
 
 // CacheFor is how long an instance accepts a key without asking the database again. It
-// is also the longest time that a look-up may take.
+// also limits a look-up.
 const CacheFor = 5 * time.Second
 
 const (
 	cacheSizeMax  = 10_000
-	lookupsMax    = 1_000 // under way, each of another key
-	lookupsAtOnce = 2     // connections that they take from the pool, which has other users
+	lookupsMax    = 1_000 // look-ups under way, each of another key
+	lookupsAtOnce = 2     // connections for look-ups: the pool has other users
 )
 
 // Reasons to refuse a token.
 var (
-	// ErrUnauthorized means that the token is not a valid key of any merchant. It never
-	// says why.
+	// ErrUnauthorized means that the token is not a valid key. It never says why.
 	ErrUnauthorized = errors.New("not a valid API key")
-	// ErrBusy means that too many keys are being looked up to look up another one.
+	// ErrBusy means that too many look-ups are under way.
 	ErrBusy = errors.New("too many API keys are being looked up")
 )
 
-// Identity is what a valid key stands for.
+// Identity is the owner of a valid key.
 type Identity struct {
 	MerchantID int64
 	KeyID      uuid.UUID
 	ReadOnly   bool
 }
 
-// Authenticator checks API keys. Only valid keys are remembered. So a new key works at
-// once, and invented keys push no valid one out of memory.
+// Authenticator checks API keys. It remembers valid keys only. So a new key works at
+// once, and invented keys push no valid key out of the cache.
 type Authenticator struct {
 	pool      *pgxpool.Pool
 	cache     *lru.Cache[keyHash, remembered]
@@ -72,8 +71,8 @@ func NewAuthenticator(pool *pgxpool.Pool) *Authenticator {
 	}
 }
 
-// Authenticate returns whose the token is, ErrUnauthorized if it is nobody's, or
-// another error if that cannot be found out now.
+// Authenticate returns the token's owner, ErrUnauthorized if the token is not valid, or
+// another error if the look-up fails.
 func (a *Authenticator) Authenticate(ctx context.Context, token string) (Identity, error) {
 	if !wellFormed(token) {
 		return Identity{}, ErrUnauthorized
@@ -99,14 +98,13 @@ func (a *Authenticator) known(hash keyHash) (Identity, bool) {
 	return key.Identity, ok && time.Now().Before(key.until)
 }
 
-// lookUp runs on a context of its own, because callers share it and each of them may
-// leave.
+// lookUp has its own context: callers share it, and each of them may leave.
 func (a *Authenticator) lookUp(hash keyHash) (identity Identity, err error) {
 	if !a.underWay.TryAcquire(1) {
 		return Identity{}, ErrBusy
 	}
 	defer a.underWay.Release(1)
-	if identity, ok := a.known(hash); ok { // another look-up ended after this caller had asked
+	if identity, ok := a.known(hash); ok { // another look-up has just ended
 		return identity, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), CacheFor)
@@ -115,7 +113,7 @@ func (a *Authenticator) lookUp(hash keyHash) (identity Identity, err error) {
 		return Identity{}, err
 	}
 	defer a.connected.Release(1)
-	until := time.Now().Add(CacheFor) // from before the query: a revocation may follow it
+	until := time.Now().Add(CacheFor) // before the query, which a revocation may follow
 	err = a.pool.QueryRow(ctx, `
 		SELECT merchant_id, id, read_only
 		FROM api_keys

@@ -15,19 +15,19 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Reasons for which a key is not made, listed or revoked.
+// Reasons to refuse to create, list or revoke a key.
 var (
 	ErrNoMerchant = errors.New("there is no such merchant")
 	ErrNoKey      = errors.New("there is no such API key")
 )
 
-// Key is what is known of an API key. Its secret is not: see [CreateKey].
+// Key is an API key without its secret (see [CreateKey]).
 type Key struct {
 	MerchantID int64
 	ID         uuid.UUID
 	ReadOnly   bool
 	CreatedAt  time.Time
-	RevokedAt  *time.Time // nil: it is good
+	RevokedAt  *time.Time // nil: the key is valid
 }
 
 const keyIDPrefix = "key_"
@@ -35,8 +35,7 @@ const keyIDPrefix = "key_"
 // FormatKeyID writes a key's id, which is no secret: "key_" and 32 hexadecimal digits.
 func FormatKeyID(id uuid.UUID) string { return keyIDPrefix + hex.EncodeToString(id[:]) }
 
-// ParseKeyID reads what FormatKeyID wrote. Any other text is the id of no key:
-// ErrNoKey.
+// ParseKeyID reads the text of FormatKeyID. Any other text is ErrNoKey.
 func ParseKeyID(text string) (id uuid.UUID, err error) {
 	digits, ok := strings.CutPrefix(text, keyIDPrefix)
 	if raw, err := hex.DecodeString(digits); err == nil && ok && len(raw) == len(id) {
@@ -45,8 +44,8 @@ func ParseKeyID(text string) (id uuid.UUID, err error) {
 	return id, ErrNoKey
 }
 
-// CreateKey makes another key for a merchant; ErrNoMerchant if there is none. The
-// secret is returned here and never again. The key works at once, on every instance.
+// CreateKey makes a key for a merchant, or returns ErrNoMerchant. It alone returns the
+// secret. The key works at once, on every instance.
 func CreateKey(
 	ctx context.Context, db *pgxpool.Pool, merchantID int64, readOnly bool,
 ) (key Key, apiKey string, err error) {
@@ -71,8 +70,7 @@ func createKey(
 		INSERT INTO api_keys (merchant_id, id, secret_sha256, read_only)
 		VALUES ($1, $2, $3, $4)
 		RETURNING created_at`, key.MerchantID, key.ID, sum[:], key.ReadOnly).Scan(&key.CreatedAt)
-	// By its beginning: where the tables are sharded, a constraint's name ends in the
-	// shard's number.
+	// With sharded tables, the constraint's name ends in the number of a shard.
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	if ok && strings.HasPrefix(refused.ConstraintName, "api_keys_merchant_exists") {
 		return Key{}, "", ErrNoMerchant
@@ -83,8 +81,8 @@ func createKey(
 	return key, token, nil
 }
 
-// Keys lists a merchant's keys, oldest first, revoked ones too; ErrNoMerchant if there
-// is no such merchant.
+// Keys lists a merchant's keys, including revoked ones, oldest first. Without such a
+// merchant it returns ErrNoMerchant.
 func Keys(ctx context.Context, db *pgxpool.Pool, merchantID int64) ([]Key, error) {
 	rows, err := db.Query(ctx, `
 		SELECT merchant_id, id, read_only, created_at, revoked_at
@@ -113,11 +111,11 @@ func Keys(ctx context.Context, db *pgxpool.Pool, merchantID int64) ([]Key, error
 	return keys, nil
 }
 
-// Revoke ends a key; ErrNoKey if there is none. Within [CacheFor] no instance accepts
-// it. The same call again changes nothing.
+// Revoke revokes a key, or returns ErrNoKey. After [CacheFor] no instance accepts the
+// key. A repetition changes nothing.
 func Revoke(ctx context.Context, db *pgxpool.Pool, id uuid.UUID) (key Key, err error) {
-	// The id alone finds the key by reading all of them. There are few, and this is
-	// done by hand.
+	// This reads all keys: no index begins with the id. There are few keys, and a person
+	// runs this.
 	err = db.QueryRow(ctx, `
 		UPDATE api_keys
 		SET revoked_at = coalesce(revoked_at, clock_timestamp())

@@ -1,17 +1,16 @@
-// Package merchants knows who may ask.
+// Package merchants holds merchants and their API keys, and authenticates requests.
 //
-// A merchant's credential is an API key, a bearer token. Only its SHA-256 is stored:
-// the secret is 160 random bits, so there is nothing that a slow hash would protect.
-// The token ends in a checksum, so that a truncated or invented one is refused without
-// a query, and a scanner can recognise a leaked one.
+// An API key is a bearer token. The database stores only its SHA-256. The secret is 160
+// random bits, so a slow hash would protect nothing. The token ends in a checksum: a
+// truncated or invented token is refused without a query, and a scanner recognises a
+// leaked one.
 //
-// Authentication is in front of every request, so a valid key is remembered for
-// [CacheFor]. A revoked key may go on working that long, on each instance. Look-ups are
-// bounded, so that invented keys cost the database little (see [Authenticator]).
+// Every request is authenticated, so a valid key is remembered for [CacheFor]. A revoked
+// key may work that long on each instance. Look-ups are bounded, so invented keys cost
+// the database little (see [Authenticator]).
 //
-// Nothing here compares a secret with a secret. The database and the cache are asked
-// for a key's SHA-256: how far two of those agree, which a clock might tell, says
-// nothing about a key.
+// Secrets are never compared with each other, only SHA-256 sums. Timing may show how
+// many bytes of two sums agree, but that says nothing about the secrets.
 package merchants
 
 import (
@@ -34,8 +33,7 @@ const (
 	checksumBytes = 4
 )
 
-// Create makes a merchant and its first API key. The key is returned here and never
-// again.
+// Create makes a merchant and its first API key. It alone returns that key.
 func Create(
 	ctx context.Context, db *pgxpool.Pool, name string,
 ) (merchantID int64, apiKey string, err error) {
@@ -56,9 +54,9 @@ func Create(
 	return merchantID, apiKey, nil
 }
 
-// CreateNamedOnce makes a key for the oldest merchant of that name, and the merchant if
-// there is none. Names are not unique: this is for dev, where one process uses the
-// name.
+// CreateNamedOnce makes a key for the oldest merchant of that name. If there is none, it
+// makes the merchant too. Two concurrent calls could make two merchants: names are not
+// unique. It is for dev, which is one process.
 func CreateNamedOnce(
 	ctx context.Context, db *pgxpool.Pool, name string,
 ) (merchantID int64, apiKey string, err error) {
@@ -78,7 +76,7 @@ func CreateNamedOnce(
 	return merchantID, apiKey, err
 }
 
-// randomID is positive, and below 2^53 so that a JSON reader keeps it exact.
+// randomID is positive and below 2^53, so every JSON reader keeps it exact.
 func randomID() int64 {
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails, see crypto/rand
@@ -97,16 +95,15 @@ func withChecksum(secret []byte) []byte {
 	return binary.BigEndian.AppendUint32(secret, crc32.ChecksumIEEE(secret))
 }
 
-// wellFormed tells whether the token could have been issued. It needs no secret, so it
-// need not take constant time.
+// wellFormed tells whether the token has the form of an API key. It uses no secret, so
+// its time may vary.
 func wellFormed(token string) bool {
 	digits, _ := strings.CutPrefix(token, keyPrefix)
 	raw, err := encoding.DecodeString(strings.ToUpper(digits))
 	if err != nil || len(raw) != secretBytes+checksumBytes {
 		return false
 	}
-	// Written again, so that each key has one spelling: a decoder overlooks spare bits
-	// and line ends.
+	// The decoder ignores spare bits and line ends. The comparison allows one spelling.
 	return token == format(withChecksum(raw[:secretBytes:secretBytes]))
 }
 

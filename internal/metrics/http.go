@@ -5,11 +5,12 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 )
 
-// requestBuckets reach from a quick read to the longest that a request may take.
+// requestBuckets range from a quick read to the default request timeout.
 var requestBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15}
 
 type httpMetrics struct {
@@ -19,36 +20,30 @@ type httpMetrics struct {
 	declines *prometheus.CounterVec
 }
 
-func newHTTPMetrics() httpMetrics {
+func newHTTPMetrics(registered promauto.Factory) httpMetrics {
 	return httpMetrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+		requests: registered.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "http_requests_total",
-			Help: "Requests answered, by the pattern of their route and, for problems, the " +
-				"code. Status 0: cut off before an answer.",
+			Help: "Requests answered, by route pattern, method, status and problem code. " +
+				"Status 0: the connection was closed before an answer.",
 		}, []string{"route", "method", "status", "code"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		duration: registered.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "http_request_duration_seconds",
-			Help:    "Time from a request's header to the end of its answer.",
+			Help:    "Time from a request's head to the end of its answer.",
 			Buckets: requestBuckets,
 		}, []string{"route", "method"}),
-		replays: prometheus.NewCounterVec(prometheus.CounterOpts{
+		replays: registered.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "replays_total",
-			Help: "Requests that were given the stored answer of an earlier request under the " +
-				"same key.",
+			Help: "Requests answered with the stored answer of an earlier request.",
 		}, []string{"status"}),
-		declines: prometheus.NewCounterVec(prometheus.CounterOpts{
+		declines: registered.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "declines_total",
-			Help: "Payments and refunds that were declined, not counting replays of their " +
-				"answers.",
+			Help: "Payments and refunds declined, without replays.",
 		}, []string{"route", "code"}),
 	}
 }
 
-func (h *httpMetrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{h.requests, h.duration, h.replays, h.declines}
-}
-
-// Answered counts a request that has been answered.
+// Answered counts an answered request.
 func (m *Metrics) Answered(x *httpapi.Exchange) {
 	route, status := x.Route, strconv.Itoa(x.Status)
 	if route == "" {

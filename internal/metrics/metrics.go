@@ -1,12 +1,11 @@
-// Package metrics counts and measures what an instance does, for Prometheus.
+// Package metrics provides an instance's metrics for Prometheus.
 //
-// The engine and the API know nothing of it. They tell it what happens through small
-// functions that cmd hands to them (http.go, queue.go), or keep counts of their own
-// that are read when somebody asks (state.go).
+// The engine and the API do not import it. They call functions that package app gives
+// them (http.go, queue.go), or keep counts that are read at each scrape (state.go).
 //
-// Every label has a small, fixed set of values, so that nothing which callers send can
-// make the number of time series grow: a route's pattern and never a path, a code of
-// the contract, and never a merchant. A merchant's requests are in the logs.
+// Every label has a small, fixed set of values, so callers cannot make the number of time
+// series grow. Labels hold a route's pattern and not a path, a problem's code, and never
+// a merchant. The logs have the merchant of each request.
 package metrics
 
 import (
@@ -16,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/paymentsvc/paymentsvc/internal/payments"
@@ -23,14 +23,14 @@ import (
 
 const namespace = "paymentsvc"
 
-// Sources are what is asked at each scrape. Every field is required.
+// Sources are read at each scrape. Every field is required.
 type Sources struct {
 	Ready    func() error // nil while the instance can charge
 	Payments func() payments.Stats
-	Pools    map[string]*pgxpool.Pool // by the name that they have in the metrics
+	Pools    map[string]*pgxpool.Pool // by their name in the metrics
 }
 
-// Metrics are those of one instance, in a registry of their own.
+// Metrics are the metrics of one instance, in their own registry.
 type Metrics struct {
 	registry *prometheus.Registry
 	http     httpMetrics
@@ -39,17 +39,15 @@ type Metrics struct {
 
 // New makes the metrics of an instance.
 func New(s Sources) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), http: newHTTPMetrics(),
-		queue: newQueueMetrics()}
-	m.registry.MustRegister(
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(),
 	)
-	m.registry.MustRegister(m.http.collectors()...)
-	m.registry.MustRegister(m.queue.collectors()...)
-	m.registry.MustRegister(stateOf(s)...)
-	return m
+	registry.MustRegister(stateOf(s)...)
+	registered := promauto.With(registry) // makes metrics and registers them
+	return &Metrics{registry, newHTTPMetrics(registered), newQueueMetrics(registered)}
 }
 
 // Handler serves the metrics.
@@ -57,10 +55,11 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// buildInfo says, in its labels, which build is running.
+// buildInfo names the running build in its labels.
 func buildInfo() prometheus.Collector {
-	labels := prometheus.Labels{"version": "unknown", "revision": "unknown",
-		"go_version": "unknown"}
+	labels := prometheus.Labels{
+		"version": "unknown", "revision": "unknown", "go_version": "unknown",
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		labels["version"], labels["go_version"] = info.Main.Version, info.GoVersion
 		for _, setting := range info.Settings {
@@ -71,6 +70,6 @@ func buildInfo() prometheus.Collector {
 	}
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "build_info",
-		Help: "Always 1; the labels say which build is running.", ConstLabels: labels,
+		Help: "Always 1. The labels name the running build.", ConstLabels: labels,
 	}, func() float64 { return 1 })
 }

@@ -5,20 +5,21 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
-// transactionBuckets reach from one flush to a fast disk to the longest that a
-// transaction may take with all of its tries.
-var transactionBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5,
-	5, 10}
+// transactionBuckets range from one flush to a fast disk to the time limit of a
+// transaction with all its runs.
+var transactionBuckets = []float64{
+	.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10,
+}
 
-// What a transaction came to.
+// The results of a transaction. After a refusal, a batch is split and tried again.
 const (
-	resultCommitted = "committed"
-	// the database refused its data; a batch of several is then parted and tried again
+	resultCommitted   = "committed"
 	resultRefused     = "refused"
 	resultUnavailable = "unavailable"
 	resultUnknown     = "outcome_unknown"
@@ -30,36 +31,33 @@ type queueMetrics struct {
 	duration  *prometheus.HistogramVec
 }
 
-func newQueueMetrics() queueMetrics {
+func newQueueMetrics(registered promauto.Factory) queueMetrics {
 	q := queueMetrics{
-		wait: prometheus.NewHistogram(prometheus.HistogramOpts{
+		wait: registered.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "queue_wait_seconds",
-			Help:    "Time that a key waited in the queue before a transaction took it.",
+			Help:    "Time that a key waited in the queue for a transaction.",
 			Buckets: transactionBuckets,
 		}),
-		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
+		batchSize: registered.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "transaction_keys",
-			Help:    "Keys that one money transaction carried.",
+			Help:    "Keys in one money transaction.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 11),
 		}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		duration: registered.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "transaction_duration_seconds",
-			Help:    "Time of a money transaction, with all of its runs, by what it came to.",
+			Help:    "Time of a money transaction with all its runs, by result.",
 			Buckets: transactionBuckets,
 		}, []string{"result"}),
 	}
-	for _, result := range []string{resultCommitted, resultRefused, resultUnavailable,
-		resultUnknown} {
-		q.duration.WithLabelValues(result) // so that the first one is seen as a rise from 0
+	for _, result := range []string{
+		resultCommitted, resultRefused, resultUnavailable, resultUnknown,
+	} {
+		q.duration.WithLabelValues(result) // begin at 0, so that the first one is an increase
 	}
 	return q
 }
 
-func (q *queueMetrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{q.wait, q.batchSize, q.duration}
-}
-
-// Queue is told of the engine's queue and transactions.
+// Queue observes the engine's queue and transactions.
 func (m *Metrics) Queue() groupcommit.Observer {
 	return groupcommit.Observer{
 		Waited: func(d time.Duration) { m.queue.wait.Observe(d.Seconds()) },

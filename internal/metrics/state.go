@@ -7,20 +7,17 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
-// stateOf collects what is read at each scrape and costs nothing in between.
+// stateOf makes the metrics that are read at each scrape.
 func stateOf(s Sources) []prometheus.Collector {
 	list := []prometheus.Collector{
-		gauge("ready", "1 while the instance can charge, as /readyz says it.", nil,
-			func() float64 {
-				if s.Ready() != nil {
-					return 0
-				}
-				return 1
-			}),
+		gauge("ready", "1 while the instance can charge, as /readyz says.", nil, func() float64 {
+			if s.Ready() != nil {
+				return 0
+			}
+			return 1
+		}),
 		gauge("waiting_callers", "Callers whose charge is in no transaction yet.", nil,
-			func() float64 {
-				return float64(s.Payments().Waiting)
-			}),
+			func() float64 { return float64(s.Payments().Waiting) }),
 	}
 	for reason, count := range map[string]func(postgres.CommitterStats) int64{
 		"conflict": func(c postgres.CommitterStats) int64 { return c.RerunsAfterConflict },
@@ -30,7 +27,7 @@ func stateOf(s Sources) []prometheus.Collector {
 		resultUnknown: func(c postgres.CommitterStats) int64 { return c.RerunsAfterUnknown },
 	} {
 		list = append(list, counter("transaction_reruns_total",
-			"Runs of a money transaction after its first, by what had become of the run before.",
+			"Runs of a money transaction after the first, by the result of the previous run.",
 			prometheus.Labels{"reason": reason},
 			func() float64 { return float64(count(s.Payments().Transactions)) }))
 	}
@@ -42,12 +39,9 @@ func stateOf(s Sources) []prometheus.Collector {
 
 func stateOfPool(name string, pool *pgxpool.Pool) []prometheus.Collector {
 	labels := prometheus.Labels{"pool": name}
-	inState := func(state string) prometheus.Labels {
-		return prometheus.Labels{"pool": name, "state": state}
-	}
 	connections := func(state string, count func(*pgxpool.Stat) int32) prometheus.Collector {
-		return gauge("db_pool_connections", "Connections to the database, by what they do.",
-			inState(state),
+		return gauge("db_pool_connections", "Connections to the database, by state.",
+			prometheus.Labels{"pool": name, "state": state},
 			func() float64 { return float64(count(pool.Stat())) })
 	}
 	return []prometheus.Collector{
@@ -59,7 +53,7 @@ func stateOfPool(name string, pool *pgxpool.Pool) []prometheus.Collector {
 		counter("db_pool_acquires_total", "Connections taken from the pool.", labels,
 			func() float64 { return float64(pool.Stat().AcquireCount()) }),
 		counter("db_pool_waits_total",
-			"Connections taken that had to be waited for, because none was idle.", labels,
+			"Connections taken after a wait, because none was idle.", labels,
 			func() float64 { return float64(pool.Stat().EmptyAcquireCount()) }),
 		counter("db_pool_wait_seconds_total", "Time spent waiting for connections.", labels,
 			func() float64 { return pool.Stat().EmptyAcquireWaitTime().Seconds() }),
@@ -69,13 +63,15 @@ func stateOfPool(name string, pool *pgxpool.Pool) []prometheus.Collector {
 func gauge(
 	name, help string, labels prometheus.Labels, value func() float64,
 ) prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name,
-		Help: help, ConstLabels: labels}, value)
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: namespace, Name: name, Help: help, ConstLabels: labels,
+	}, value)
 }
 
 func counter(
 	name, help string, labels prometheus.Labels, value func() float64,
 ) prometheus.Collector {
-	return prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Name: name,
-		Help: help, ConstLabels: labels}, value)
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: namespace, Name: name, Help: help, ConstLabels: labels,
+	}, value)
 }

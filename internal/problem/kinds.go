@@ -7,13 +7,14 @@ type Retry string
 
 // The values of a problem's member "retry".
 const (
-	SameKey Retry = "same_key" // not used up: send again with it, later or corrected
-	NewKey  Retry = "new_key"  // decided and stored: another attempt is a new intent
-	Never   Retry = "never"    // the key or the reference belongs to something done
+	SameKey Retry = "same_key" // the key is free: use it again, later or corrected
+	NewKey  Retry = "new_key"  // the key has a stored decline: use a new key
+	Never   Retry = "never"    // the key or the reference belongs to an earlier request
 )
 
-// Kind is everything about a problem that its code decides, its page under /docs/errors
-// included. The fields have no default: a kind without a page does not compile.
+// Kind holds everything that a problem's code decides, including its page under
+// /docs/errors. Its fields have no names in Kinds, so a kind without a page does not
+// compile.
 type Kind struct {
 	Status   int
 	Retry    Retry
@@ -26,227 +27,205 @@ type Kind struct {
 var Kinds = map[string]Kind{
 	"idempotency_key_missing": {
 		http.StatusBadRequest, SameKey, "The Idempotency-Key header is missing",
-		"A request that changes something came without an Idempotency-Key. Without one, a retry " +
-			"could not be told from a second request, " +
-			"so nothing was done.",
-		"Make a key for the intent, such as the order's number or a UUID, store it where a " +
-			"crash does not lose it, and send the request " +
-			"with it.",
+		"A request that moves, holds or frees money came without an Idempotency-Key. Without " +
+			"a key, the service cannot tell a retry from a second request. So it did nothing.",
+		"Make a key for the intent, such as the order's number or a UUID. Store it where a " +
+			"crash does not lose it. Then send the request with it.",
 	},
 	"idempotency_key_invalid": {
 		http.StatusBadRequest, SameKey, "The Idempotency-Key header cannot be read",
-		"The key is empty, longer than 255 characters, holds something else than printable " +
-			"ASCII, is quoted and its quotes or escapes " +
-			"are wrong, or the header is there twice. Nothing was done.",
-		"Send one header, with 1 to 255 printable ASCII characters, plain or as a quoted string " +
-			"of RFC 9651. " +
-			"No request can have been executed under this spelling, so a corrected one is safe.",
+		"The key is empty, has more than 255 characters, has characters other than printable " +
+			"ASCII, is quoted wrongly, or the header is there twice. Nothing was done.",
+		"Send one header with 1 to 255 printable ASCII characters, plain or as a quoted " +
+			"string of RFC 9651. No request was executed under the invalid key, so a corrected " +
+			"key is safe.",
 	},
 	"invalid_request": {
 		http.StatusBadRequest, SameKey, "The request cannot be read",
-		"The body is not valid JSON, or a member or parameter is unknown, occurs twice, is " +
-			"missing or has the wrong type. " +
-			"What cannot be read is never guessed at, so nothing was done.",
-		"See detail and errors, and send the corrected request with the same key.",
+		"The body is not valid JSON, or a member or parameter is unknown, duplicate, missing " +
+			"or of the wrong type. The service does not guess. Nothing was done.",
+		"Read detail and errors. Send the corrected request with the same key.",
 	},
 	"unauthorized": {
 		http.StatusUnauthorized, SameKey, "A valid API key is required",
-		"There is no API key in the Authorization header, it is badly formed, nobody's, or " +
-			"revoked. " +
-			"Nothing about the request was looked at, not even whether its idempotency key has " +
-			"an answer.",
-		"Send “Authorization: Bearer sk_…” with a valid key of the same merchant, and the same " +
-			"idempotency key.",
+		"The Authorization header has no API key, or a key that is malformed, unknown or " +
+			"revoked. The service did not read the request, and did not look for a stored answer.",
+		"Send “Authorization: Bearer sk_…” with a valid API key of the same merchant, and " +
+			"the same idempotency key.",
 	},
 	"insufficient_funds": {
 		http.StatusPaymentRequired, NewKey, "The account cannot pay",
-		"When the charge was decided, the source account could not pay it, its overdraft " +
-			"included, and the payment is declined. Or it " +
-			"was a refund, which the account that was paid cannot give back: then the refund is " +
-			"declined, and the payment is as it was. " +
-			"Either is for good: the answer is stored, and every retry with this key gets it " +
-			"again, even when the account has money later.",
-		"See to it that the account can pay. The next attempt is a new intent, so it takes a " +
-			"new key. It may have the same reference.",
+		"The source account could not pay the charge, even with its overdraft limit, so the " +
+			"payment is declined. Or the destination account could not pay a refund, so the " +
+			"refund is declined and the payment is unchanged. The decline is final. Every retry " +
+			"with this key gets the same answer, even if the account has money later.",
+		"Make sure that the account can pay. The next attempt is a new intent, so use a new " +
+			"key. It may have the same reference.",
 	},
 	"invalid_state": {
 		http.StatusConflict, SameKey, "The payment's status does not allow that",
-		"An authorized payment can be captured or canceled, once, until its authorization " +
-			"expires; a succeeded one can be refunded. This " +
-			"payment is in another status, perhaps because somebody else was first. Nothing was " +
-			"done.",
-		"Look at the payment. If a request of your own was first, the key of that request has " +
-			"its answer. This key is free, and may be " +
-			"used for another request.",
+		"Only an authorized payment can be captured or canceled: once, and before its " +
+			"authorization expires. Only a succeeded payment can be refunded. This payment has " +
+			"another status, perhaps because another request was first. Nothing was done.",
+		"Read the payment. If another request of yours was first, its own key has its answer. " +
+			"The key of this request is free, and another request may use it.",
 	},
 	"amount_too_large": {
-		http.StatusUnprocessableEntity, SameKey, "The amount is more than there is",
-		"The request would capture more than was authorized, or refund more than is left of " +
-			"what was captured. Nothing was done.",
-		"Look at the payment's amount, amount_captured and amount_refunded, and send a smaller " +
-			"amount, or none for all that is left, " +
-			"with the same key.",
+		http.StatusUnprocessableEntity, SameKey, "The amount is too large",
+		"A capture was more than the authorized amount, or a refund was more than the rest of " +
+			"the captured amount. Nothing was done.",
+		"Read the payment's amount, amount_captured and amount_refunded. Send a smaller " +
+			"amount with the same key, or no amount for all that is left.",
 	},
 	"precondition_required": {
 		http.StatusPreconditionRequired, SameKey, "If-Match is required",
-		"A change of what is written on a payment came without If-Match. Two who change it at " +
-			"the same moment would undo each other's " +
-			"work without seeing it, so nothing was done.",
-		"GET the payment, decide on what it says now, and send the change with If-Match and the " +
-			"ETag that came with it.",
+		"The request would change a payment's description or metadata, but it has no If- " +
+			"Match. Without If-Match, one of two concurrent changes could overwrite the other. " +
+			"Nothing was done.",
+		"GET the payment, and decide on its current version. Then send the change with If- " +
+			"Match and the ETag of that version.",
 	},
 	"forbidden": {
-		http.StatusForbidden, SameKey, "Only reading is allowed here",
-		"The request would change something, and the API key is one that may only read. Or a " +
-			"browser sent it on behalf of a page " +
-			"of another origin than this service's (Sec-Fetch-Site and Origin say so), whatever " +
-			"its API key. Nothing was done.",
-		"Send the request with an API key that may write, from your server and not from a page " +
-			"of yours, and with the same " +
-			"idempotency key.",
+		http.StatusForbidden, SameKey, "Only reading is allowed",
+		"The request would change something, but its API key may only read. Or a browser sent " +
+			"it for a page of another origin (Sec-Fetch-Site and Origin say so); such a request " +
+			"may only read. Nothing was done.",
+		"Send the request with an API key that may write, from your server and not from a web " +
+			"page, with the same idempotency key.",
 	},
 	"not_found": {
-		http.StatusNotFound, SameKey, "There is no such thing",
-		"There is nothing at this path: it never was, or it belongs to another merchant, which " +
-			"is the same from where you stand.",
-		"Check the path and the id. Have you lost a payment's id? GET " +
-			"/payments?idempotency_key= finds it by its key.",
+		http.StatusNotFound, SameKey, "The resource was not found",
+		"There is nothing at this path. The id never existed, or it belongs to another " +
+			"merchant.",
+		"Check the path and the id. If you have lost the id of a payment, GET " +
+			"/payments?idempotency_key= finds the payment by its key.",
 	},
 	"method_not_allowed": {
 		http.StatusMethodNotAllowed, SameKey, "The resource does not have that method",
-		"The path is there, and the method is not.",
-		"The header Allow names the methods that it has.",
+		"The path exists, but it does not have this method.",
+		"Use a method that the header Allow names.",
 	},
 	"idempotency_key_expired": {
 		http.StatusConflict, Never, "The key was used, and its answer is no longer kept",
-		"This key made or changed the payment that payment_id names. That was so long ago that " +
-			"the answer's bytes are no longer kept. " +
-			"The key " +
-			"itself is kept for ever, so that a late retry is never a second charge.",
-		"GET the payment: it says what became of it. Do not charge again unless you mean a " +
-			"second payment.",
+		"This key made or changed the payment in payment_id, so long ago that the service no " +
+			"longer keeps the answer. The service keeps the key itself for ever, so that a late " +
+			"retry is never a second charge.",
+		"GET the payment: it has the result. Do not charge again unless you want a second " +
+			"payment.",
 	},
 	"duplicate_reference": {
 		http.StatusConflict, Never, "Another payment has this reference",
-		"A reference is paid once. The payment that payment_id names has this one, under " +
-			"another key, and is not declined. " +
-			"This usually means that two keys were made for one purchase, and that you have " +
-			"just been kept from charging it twice.",
-		"Look at that payment. If you do mean another purchase, give it a reference of its own.",
+		"A reference is paid once. The payment in payment_id has the same reference and " +
+			"another key, and is neither declined nor canceled. Usually a program has made two " +
+			"keys for one purchase. The reference has prevented a second charge.",
+		"Read that payment. If you want another purchase, give it its own reference.",
 	},
 	"account_currency_fixed": {
 		http.StatusConflict, SameKey, "An account's currency never changes",
-		"The account is there, in another currency. What its entries say would change its " +
-			"meaning with it.",
-		"Open an account under another id for the other currency.",
+		"The account exists with another currency. A new currency would change the meaning of " +
+			"its entries.",
+		"Create an account with another id for the other currency.",
 	},
 	"overdraft_in_use": {
 		http.StatusConflict, SameKey, "The overdraft is in use",
-		"The account is further below zero than the new overdraft limit allows. Its terms are " +
-			"as they were.",
-		"Give it a limit that covers what is in use, or pay money in first.",
+		"The account's balance, minus the amounts held, is below zero by more than the new " +
+			"overdraft limit. The account is unchanged.",
+		"Set a limit that covers the overdraft in use, or pay money in first.",
 	},
 	"account_not_empty": {
 		http.StatusConflict, SameKey, "The account is not empty",
-		"The account cannot be closed while it holds or owes money, or while payments from it " +
-			"or to it are under way.",
-		"Move its balance to another account, wait for its payments to end, and send the " +
+		"The account has money, owes money, or has open payments. It cannot be closed.",
+		"Move the balance to another account, wait for the open payments to end, and send the " +
 			"request again.",
 	},
 	"precondition_failed": {
-		http.StatusPreconditionFailed, SameKey, "What If-Match asks for is not there",
-		"If-Match named a version that the resource does not have (any more): somebody else has " +
-			"changed it. Or there is no such resource " +
-			"at all, and so no version of it. This request did nothing; but an earlier one, " +
-			"whose answer was lost, may be what has " +
-			"changed it.",
-		"GET it, decide on what it says now, and send the change with its new ETag.",
+		http.StatusPreconditionFailed, SameKey, "The version in If-Match does not match",
+		"The resource does not have the version in If-Match, because it was changed since. Or " +
+			"the resource does not exist. This request did nothing. But an earlier copy of it, " +
+			"whose answer was lost, may have made the change.",
+		"GET the resource, and decide on its current version. Then send the change with the " +
+			"new ETag.",
 	},
 	"payload_too_large": {
 		http.StatusRequestEntityTooLarge, SameKey, "The body is too large",
-		"A request's body may have at most 65,536 bytes. The rest was not read, and nothing was " +
+		"The body has more than 65,536 bytes. The service did not read the rest. Nothing was " +
 			"done.",
-		"Send less, under the same key. Long texts belong into your own books, under the " +
+		"Send a smaller body with the same key. Keep long texts in your own system, under the " +
 			"payment's reference.",
 	},
 	"unsupported_media_type": {
 		http.StatusUnsupportedMediaType, SameKey, "The body's type is not supported",
-		"The body is not announced as application/json, or it is compressed. It was not read, " +
-			"and nothing was done.",
+		"The body's type is not application/json, or the body is compressed. The service did " +
+			"not read it. Nothing was done.",
 		"Send “Content-Type: application/json” and no Content-Encoding, with the same key.",
 	},
 	"idempotency_key_reused": {
 		http.StatusUnprocessableEntity, Never, "The key belongs to another request",
-		"This key made or changed the payment that payment_id names, by a request that differs " +
-			"from this one in more than how it is " +
-			"written. " +
-			"Executing this one would break the promise to the first, which goes on replaying " +
-			"to its own retries.",
-		"If this was meant to be a retry, send exactly the first request. If it is another " +
-			"intent, give it a key of its own.",
+		"This key made or changed the payment in payment_id by another request. The two " +
+			"requests differ in more than their notation. A key stands for one request, so " +
+			"nothing was done. Retries of the first request still get its answer.",
+		"For a retry, send exactly the first request. For another intent, use a new key.",
 	},
 	"unprocessable": {
 		http.StatusUnprocessableEntity, SameKey, "The request is refused",
-		"The request was read, and asks for something that is not allowed. Nothing was done, " +
-			"and nothing is stored.",
-		"The list errors names every member that is to blame. Send the corrected request with " +
-			"the same key.",
+		"The service has read the request, but does not allow it. Nothing was done, and " +
+			"nothing is stored.",
+		"The list errors names each invalid member. Send the corrected request with the same " +
+			"key.",
 	},
 	"account_not_found": {
 		http.StatusUnprocessableEntity, SameKey, "There is no such account",
-		"The source or the destination of the charge does not exist; errors says which. Nothing " +
-			"was done.",
-		"Create the account by a PUT, or correct its id, and send the charge with the same key.",
+		"The source or the destination of the charge does not exist; errors says which one. " +
+			"Nothing was done.",
+		"Create the account with PUT, or correct its id. Then send the charge with the same " +
+			"key.",
 	},
 	"account_closed": {
 		http.StatusUnprocessableEntity, SameKey, "The account is closed",
-		"A closed account takes part in no new payment, and its terms are as they were when it " +
-			"was closed. " +
-			"(A charge gets this as 422, a PUT of the account as 409.)",
-		"Use another account. The same key will do.",
+		"A closed account takes no new payment, and its terms cannot change. (A charge gets " +
+			"this problem with status 422, a PUT of the account with 409.)",
+		"Use another account, with the same key.",
 	},
 	"currency_mismatch": {
 		http.StatusUnprocessableEntity, SameKey, "The currencies differ",
-		"The charge is in one currency and the account in another; errors says which account. " +
-			"Nothing is ever converted.",
-		"Charge in the account's currency, from and to accounts that have it. The same key will " +
-			"do.",
+		"The charge has one currency and the account another; errors says which account. The " +
+			"service never converts money.",
+		"Charge in the currency of both accounts, with the same key.",
 	},
 	"rate_limited": {
 		http.StatusTooManyRequests, SameKey, "Too many requests",
-		"The merchant sends more requests than its rate allows. This one was not looked at.",
-		"Wait for as many seconds as Retry-After says, and a random while more, and send the " +
-			"same request with the same key.",
+		"The merchant is over its request rate. The service did not read this request.",
+		"Wait for the seconds in Retry-After and a random time more. Then send the same " +
+			"request with the same key.",
 	},
 	"internal_error": {
-		http.StatusInternalServerError, SameKey, "Something went wrong here",
-		"The service met with something that it has no name for. Details are in its log, under " +
-			"the request_id.",
-		"The same request with the same key is safe, now or later: it was executed once or not " +
-			"at all. Tell whoever runs the service.",
+		http.StatusInternalServerError, SameKey, "The service has an internal error",
+		"An unexpected error happened in the service. Its log has the details, under the " +
+			"request_id.",
+		"Send the same request with the same key, now or later. That is safe: the request was " +
+			"executed once or not at all. Report the error to the operator of the service.",
 	},
 	"outcome_unknown": {
 		http.StatusServiceUnavailable, SameKey, "The outcome is not known yet",
-		"The request was on its way into the database when time was up, and whether it was " +
-			"executed is not known yet. It may still be.",
-		"Send the same request with the same key until the answer is another one: it finds out, " +
-			"and never charges twice. " +
-			"Never take a new key here, and never treat this as a decline.",
+		"The time limit ended while the database was executing the request. It is not known " +
+			"yet whether the request took effect, and it may still take effect.",
+		"Send the same request with the same key until you get another answer. That finds out " +
+			"the outcome and never charges twice. Do not use a new key, and do not treat this " +
+			"answer as a decline.",
 	},
 	"overloaded": {
 		http.StatusServiceUnavailable, SameKey, "Too many requests are waiting",
-		"More requests are waiting than the service can soon answer. This one was turned away " +
-			"at the door.",
-		"Wait for as many seconds as Retry-After says, and a random while more, and send the " +
-			"same request with the same key.",
+		"More requests are waiting than the service can answer soon. This request was refused " +
+			"before it was executed.",
+		"Wait for the seconds in Retry-After and a random time more. Then send the same " +
+			"request with the same key.",
 	},
 	"unavailable": {
-		http.StatusServiceUnavailable, SameKey, "The service cannot work right now",
-		"The service cannot reach its database, or cannot confirm that a standby of it has the " +
-			"change, or it cannot yet tell what the " +
-			"key stands for because a newer release is being rolled out.",
-		"Send the same request with the same key again after a while, to this or another " +
-			"instance. Without a key it is as safe: " +
-			"PUT, PATCH with If-Match, and DELETE change nothing twice.",
+		http.StatusServiceUnavailable, SameKey, "The service is unavailable",
+		"The service cannot reach its database, or a standby has not confirmed the change. Or " +
+			"a newer release stored the key, and this instance cannot read its fingerprint yet.",
+		"Send the same request with the same key later, to this instance or another. Requests " +
+			"without a key are safe to repeat too: PUT, PATCH with If-Match, and DELETE change " +
+			"nothing twice.",
 	},
 }

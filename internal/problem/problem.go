@@ -1,9 +1,8 @@
-// Package problem is the table of the API's problems (RFC 9457), and the document that
-// says one. A problem's code decides its status, its title, what to do with the key,
-// and its page.
+// Package problem is the table of the API's problems (RFC 9457), and their document. A
+// problem's code decides its status, its title, its advice about the key, and its page.
 //
-// Two rooms write such documents: httpapi for errors, and payments for a decline, whose
-// document is stored with the payment, in its transaction.
+// Package httpapi writes such documents for errors. Package payments writes them for
+// declines, and stores them in the transaction of the payment.
 package problem
 
 import "github.com/go-json-experiment/json"
@@ -30,7 +29,7 @@ type Field struct {
 	Detail  string `json:"detail"`
 }
 
-// New is the document of the code, which Kinds must have, with a detail for people.
+// New is the document of a code in Kinds, with a detail for people.
 func New(code, detail string) *Document {
 	kind, known := Kinds[code]
 	if !known {

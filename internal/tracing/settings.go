@@ -14,11 +14,11 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 )
 
-// Settings say where spans go, and how.
+// Settings hold the exporter of spans.
 type Settings struct{ exporter *otlptrace.Exporter }
 
-// forms are checked here because the exporter replaces a wrong value by a default
-// without a word, and because its complaint about HEADERS would quote a secret.
+// forms are the allowed values. The exporter would silently replace a wrong value with a
+// default, and its message about HEADERS would show a secret.
 var forms = [][2]string{
 	{"ENDPOINT", `https?://[^/?#@]+(/[^?#]*)?`},
 	{"PROTOCOL", `http/(protobuf|json)`},
@@ -27,7 +27,7 @@ var forms = [][2]string{
 }
 
 // ReadSettings makes OpenTelemetry's OTLP exporter, which reads its own environment
-// variables. nil means that they name no collector, or turn tracing off. A wrong value
+// variables. It returns nil if they name no collector or turn tracing off. A wrong value
 // is an error.
 func ReadSettings(ctx context.Context) (*Settings, error) {
 	const prefix = "OTEL_EXPORTER_OTLP_"
@@ -52,8 +52,7 @@ func ReadSettings(ctx context.Context) (*Settings, error) {
 	if wrong != nil {
 		return nil, errors.Join(wrong...)
 	}
-	// The exporter writes other complaints to OpenTelemetry's log, and goes on without
-	// the value.
+	// The exporter logs other wrong values and ignores them. Here they are errors.
 	otel.SetLogger(funcr.New(func(_, complaint string) {
 		wrong = append(wrong, fmt.Errorf("%s…: %s", prefix, complaint))
 	}, funcr.Options{RenderArgsHook: func([]any) []any { return nil }}))

@@ -39,14 +39,14 @@ const (
 // Tracing makes an instance's spans. Shutdown ends it.
 type Tracing struct {
 	provider   *sdk.TracerProvider
-	requests   trace.Tracer // begins traces, as OTEL_TRACES_SAMPLER says
-	batches    trace.Tracer // goes on where a request is sampled
+	requests   trace.Tracer // samples by OTEL_TRACES_SAMPLER
+	batches    trace.Tracer // samples always; used only for a sampled request
 	sql        pgx.QueryTracer
 	propagator propagation.TraceContext // W3C traceparent and tracestate
 }
 
-// Start begins to trace. A later error is logged and affects no request: spans that
-// cannot be sent are dropped.
+// Start begins to trace. Spans that cannot be sent are logged and dropped. They affect
+// no request.
 func Start(ctx context.Context, s *Settings, logger *slog.Logger) (*Tracing, error) {
 	otel.SetLogger(logr.FromSlogHandler(logger.Handler()))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
@@ -60,27 +60,27 @@ func Start(ctx context.Context, s *Settings, logger *slog.Logger) (*Tracing, err
 	processor := sdk.NewBatchSpanProcessor(s.exporter)
 	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(processor), sdk.WithResource(origin))
 	limits := sdk.NewSpanLimits()
-	limits.LinkCountLimit = -1 // a batch is bounded by itself
+	limits.LinkCountLimit = -1 // a batch has a maximum size itself
 	following := sdk.NewTracerProvider(sdk.WithSpanProcessor(processor), sdk.WithResource(origin),
 		sdk.WithSampler(sdk.AlwaysSample()), sdk.WithRawSpanLimits(limits))
 	return &Tracing{
 		provider: provider,
 		requests: provider.Tracer(tracerName),
 		batches:  following.Tracer(tracerName),
-		// Begins a span only inside another one.
+		// otelpgx begins a span only inside another span.
 		sql: otelpgx.NewTracer(otelpgx.WithTracerProvider(following),
 			otelpgx.WithDisableConnectionDetailsInAttributes()),
 	}, nil
 }
 
-// Shutdown sends what is left.
+// Shutdown sends the remaining spans.
 func (t *Tracing) Shutdown(ctx context.Context) error { return t.provider.Shutdown(ctx) }
 
-// SQL traces the statements that belong to a traced request or batch.
+// SQL traces the statements of a traced request or batch.
 func (t *Tracing) SQL() pgx.QueryTracer { return t.sql }
 
-// Request begins the span of a request, in its caller's trace if it names one, and
-// returns what ends it. Health checks are not traced.
+// Request begins the span of a request, in its caller's trace if there is one. It returns
+// a function that ends the span. Health checks are not traced.
 func (t *Tracing) Request(r *http.Request) (context.Context, func(*httpapi.Exchange)) {
 	if r.URL.Path == "/livez" || r.URL.Path == "/readyz" {
 		return r.Context(), func(*httpapi.Exchange) {}
@@ -108,8 +108,8 @@ func (t *Tracing) Request(r *http.Request) (context.Context, func(*httpapi.Excha
 	}
 }
 
-// Batch begins the span of the transaction that carries these requests, if one of them
-// is sampled, and returns what ends it.
+// Batch begins the span of the transaction for these requests, if one of them is
+// sampled. It returns a function that ends the span.
 func (t *Tracing) Batch(
 	ctx context.Context, requests []context.Context,
 ) (context.Context, func(error)) {

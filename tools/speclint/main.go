@@ -1,9 +1,8 @@
-// Command speclint checks an OpenAPI document by the rules of a configuration, and
-// fails for every finding, hints included: what is not worth heeding is switched off in
-// the configuration, with the reason beside it.
+// Command speclint checks an OpenAPI document by the rules of a configuration. It fails
+// for every finding, including hints. The configuration switches off useless rules, with
+// a reason for each.
 //
-// The linter is a library. Its own command is a module that can only be had by a clone
-// of its repository, hence this one.
+// The linter is a library. Its own command cannot be installed as a Go module.
 package main
 
 import (

@@ -1,5 +1,4 @@
-// Accounts: the list, and one with its statement. Everything here is idempotent by its method, so nothing has a key: repeated, it
-// changes nothing more.
+// The list of accounts, and one account with its statement. Requests here are idempotent by their method and have no key.
 
 import { changeForm } from "./change_form.js";
 import { accountLink, checkbox, definitions, element, field, heading, metadataText, paymentLink, time } from "./dom.js";
@@ -8,13 +7,13 @@ import { pages } from "./list.js";
 import { money, parseMoney, typedMoney } from "./money.js";
 import { goTo } from "./place.js";
 
-// offerAccounts offers the first accounts wherever one has to be named.
+// offerAccounts puts the first accounts into the suggestions of input fields.
 export async function offerAccounts() {
   const { data } = (await get("/accounts", { limit: 100 })).value;
   document.getElementById("accounts").replaceChildren(...data.map(({ id }) => element("option", { value: id })));
 }
 
-// accountsView lists accounts, and makes one.
+// accountsView lists accounts, and has a form to make one.
 export async function accountsView() {
   return element("section", {},
     heading("Accounts"),
@@ -28,7 +27,7 @@ export async function accountsView() {
 const availableOf = ({ available, currency }) =>
   (available === null ? element("span", { className: "money" }, "no limit") : money(available, currency));
 
-// makeForm makes an account under the id that is chosen. A PUT replaces what is there, so it is asked for first.
+// makeForm makes an account. It first checks that the account does not exist, because a PUT would replace its terms.
 function makeForm() {
   return changeForm({
     title: "Make an account",
@@ -66,7 +65,7 @@ const termsOf = (typed, currency) => ({
   overdraft_limit: typed.unlimited ? null : parseMoney(typed.overdraft_limit || "0", currency),
 });
 
-// accountView is one account, its terms and its statement.
+// accountView shows one account, its terms and its statement.
 export async function accountView(id) {
   const path = "/accounts/" + encodeURIComponent(id);
   const account = (await get(path)).value;
@@ -87,7 +86,7 @@ export async function accountView(id) {
     ]));
 }
 
-// editForm changes the terms, for who has seen this version of them. What it does not show stays as it is.
+// editForm changes the terms of this version. Terms that it does not show are unchanged.
 const editForm = (account, path) => changeForm({
   submit: `Change version ${account.version}`,
   fields: termsFields(account),

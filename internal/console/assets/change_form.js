@@ -1,8 +1,8 @@
 import { button, element } from "./dom.js";
 import { changeProblem, failureNode } from "./problem.js";
 
-// changeForm is a form that sends one change without a key, which may be sent again without harm. send returns the answer, or throws what
-// says why nothing was sent; done tells of the thing as it is then; showAgain shows it as it is now, where the change was not made.
+// changeForm is a form for a change without a key, which is safe to repeat. send returns the answer, or throws an error if
+// nothing was sent. done describes the changed thing. showAgain shows the current state if the change was not made.
 export function changeForm({ title, submit, fields, send, done, showAgain }) {
   const inputs = element("fieldset", {}, fields, element("button", { type: "submit" }, submit));
   const report = element("div", { "aria-live": "polite" });

@@ -5,7 +5,7 @@ import { parseMoney } from "./money.js";
 
 // chargeView is a form for one charge.
 export async function chargeView() {
-  await offerAccounts().catch(() => {}); // one can do without
+  await offerAccounts().catch(() => {}); // suggestions are optional
   return element("section", {}, heading("Charge"), chargeForm());
 }
 

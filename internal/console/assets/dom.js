@@ -1,7 +1,7 @@
-// Elements, made without markup: a text that somebody typed somewhere is never more than a text.
+// Elements are made without markup, so a text stays a text.
 
-// element makes one. What it has a property for is set as a property ("className", "onclick", "value"), and the rest as an attribute.
-// Children are nodes and texts; what is empty is left out.
+// element makes an element. An attribute that is a property ("className", "onclick", "value") is set as a property.
+// Children are nodes and texts. Empty children are left out.
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [attribute, value] of Object.entries(attributes)) {
@@ -15,14 +15,14 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-// table has a heading for each column, and no row yet.
+// table is a table with a heading for each column, and no rows.
 export const table = (headings) => element("table", {},
   element("thead", {}, element("tr", {}, headings.map((text) => element("th", { scope: "col" }, text)))),
   element("tbody"));
 
 export const row = (cells) => element("tr", {}, cells.map((cell) => element("td", {}, cell)));
 
-// definitions are names and values, in pairs. A value that is not there is left out.
+// definitions lists pairs of a name and a value. Empty values are left out.
 export function definitions(pairs) {
   return element("dl", {}, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "")
     .map(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
@@ -36,11 +36,11 @@ export const paymentLink = (id) => link("#/payments/" + encodeURIComponent(id), 
 
 export const button = (text, onclick) => element("button", { type: "button", onclick }, text);
 
-// time is a time of the service's, in the reader's own zone; the service's text is shown on hovering.
+// time shows a time in the reader's zone. The title is the service's text.
 export const time = (text) => element("time", { dateTime: text, title: text }, new Date(text).toLocaleString());
 
-// heading is that of a view.
-export const heading = (text) => element("h1", { tabIndex: -1 }, text); // to be focused, so that a screen reader says where one is
+// heading is the heading of a view. It takes the focus, so that a screen reader announces the view.
+export const heading = (text) => element("h1", { tabIndex: -1 }, text);
 
 // field is a labelled input.
 export const field = (label, attributes) =>
@@ -50,7 +50,7 @@ export const field = (label, attributes) =>
 export const textField = (label, attributes) =>
   element("label", {}, element("span", {}, label), element("textarea", attributes));
 
-// choice is a labelled select, of pairs of a value and its text.
+// choice is a labelled select. options are pairs of a value and its text.
 export const choice = (label, name, options, chosen) =>
   element("label", {}, element("span", {}, label), element("select", { name },
     options.map(([value, text]) => element("option", { value, selected: value === chosen }, text))));
@@ -59,5 +59,5 @@ export const choice = (label, name, options, chosen) =>
 export const checkbox = (label, attributes) =>
   element("label", { className: "checkbox" }, element("input", { type: "checkbox", ...attributes }), element("span", {}, label));
 
-// metadataText is a line for each name and value.
+// metadataText has a line for each name and value.
 export const metadataText = (metadata) => Object.entries(metadata).map(([name, value]) => `${name}: ${value}`).join("\n");

@@ -1,6 +1,6 @@
-// One request and what came of it.
+// One request and its answer.
 
-const attemptTimeoutMs = 20_000; // the service gives up after 15 s, and says so
+const attemptTimeoutMs = 20_000; // the service itself answers within 15 s
 
 let apiKey = "";
 
@@ -8,12 +8,12 @@ export function useAPIKey(key) {
   apiKey = key;
 }
 
-// Answer is what came back: also nothing, and then its status is 0. What a caller knows after nothing is nothing.
+// Answer is the answer of an exchange. Its status is 0 if there was none.
 export class Answer {
   constructor({ status = 0, headers = new Headers(), text = "", reason = "" }) {
     this.status = status;
     this.headers = headers;
-    this.text = text; // the body as it came
+    this.text = text; // the body
     this.reason = reason; // why there is no answer
     this.tookMs = 0;
   }
@@ -22,7 +22,7 @@ export class Answer {
     return this.headers.get("Idempotent-Replayed") === "true";
   }
 
-  // value is the body, read as JSON; null if it is none.
+  // value is the body as JSON; null if it is not JSON.
   get value() {
     try {
       return JSON.parse(this.text, keepLargeIntegers);
@@ -31,12 +31,12 @@ export class Answer {
     }
   }
 
-  // yes tells whether the answer is the service's, and a success: a gateway may say 200 to anything.
+  // yes tells whether the answer is a success of the service. A gateway may answer 200 to anything.
   get yes() {
     return this.status === 204 || this.status >= 200 && this.status < 300 && this.isOfType("application/json");
   }
 
-  // problem is the service's no (RFC 9457); null if there is no answer, or if it is not the service's: a gateway's has no code.
+  // problem is the problem document in the answer (RFC 9457); null if there is none. A gateway's has no code.
   get problem() {
     const described = this.isOfType("application/problem+json") ? this.value : null;
     return described?.status === this.status && described.code ? described : null;
@@ -46,19 +46,19 @@ export class Answer {
     return this.headers.get("Content-Type")?.split(";")[0].trim() === type;
   }
 
-  // retryAfterMs is how long the service asks to wait.
+  // retryAfterMs is the wait that the service asks for.
   get retryAfterMs() {
     return 1000 * (Number(this.headers.get("Retry-After")) || 0);
   }
 }
 
-// keepLargeIntegers reads an integer beyond 2⁵³ as a BigInt, where the browser tells how it was written. A balance may be one.
+// keepLargeIntegers reads an integer beyond 2⁵³ as a BigInt, if the browser gives its text. A balance may be that large.
 function keepLargeIntegers(_, value, context) {
   const exact = typeof value !== "number" || Number.isSafeInteger(value) || context?.source === undefined;
   return exact ? value : BigInt(context.source);
 }
 
-// exchange sends one request, once. It does not fail: that no answer came is an answer.
+// exchange sends a request once. It never throws: a missing answer is an Answer with status 0.
 export async function exchange(method, path, { key, ifMatch, body } = {}) {
   const headers = new Headers({ Authorization: "Bearer " + apiKey, Accept: "application/json, application/problem+json" });
   if (body !== undefined) {
@@ -88,7 +88,7 @@ async function attempt(path, request) {
   }
 }
 
-// get reads. Anything but a success is thrown, as an Answer.
+// get sends a GET. It throws an Answer that is not a success.
 export async function get(path, query = {}) {
   const given = Object.entries(query).filter(([, value]) => value);
   const answer = await exchange("GET", path + (given.length > 0 ? "?" + new URLSearchParams(given) : ""));

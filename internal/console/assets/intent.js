@@ -1,38 +1,37 @@
-// An intent is one thing that somebody wants done once: a request that moves money, and the key that stands for it.
+// An intent is a request that moves money, and its key.
 //
-// This file is all that "exactly once" asks of a browser. The key exists before the first attempt, and the request is kept beside
-// it, so that whatever is lost on the way (the answer, or this page) the very same request can be sent again. Every attempt
-// has the same key and the same bytes. The service does the rest.
+// This file does everything that "exactly once" needs in a browser. The key exists before the first attempt, and the
+// request is stored with it. So the same request can be sent again after a lost answer or a reload. Every attempt has the
+// same key and the same bytes. The service does the rest.
 
 import { exchange } from "./exchange.js";
 
 const attemptsMax = 6;
 const backoffBaseMs = 200;
 const backoffMaxMs = 5_000;
-const retryAfterMaxMs = 30_000; // whoever is asked to wait longer would rather be told
+const retryAfterMaxMs = 30_000; // a person does not want to wait longer without an answer
 
-// newKey makes a key that nobody else makes: 128 random bits. (crypto.randomUUID exists only where the page came by TLS or from
-// this machine.)
+// newKey makes a random key of 128 bits. (crypto.randomUUID exists only with TLS or on this machine.)
 export function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return "console-" + Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-// newIntent is a request under a key that was made before. what says it in words.
+// newIntent makes an intent. what describes it in words.
 export const newIntent = ({ key, what, path, body }) => ({ key, what, path, body: JSON.stringify(body) });
 
-// What an intent can have come to.
+// The outcomes of an intent.
 export const outcome = {
   done: "done", // by this request or by an earlier one under the key
-  declined: "declined", // decided and stored: another attempt is a new intent, with a new key
-  taken: "taken", // the key or the reference belongs to something done
-  refused: "refused", // nothing was done, and the key is not used up: it may be corrected
-  unknown: "unknown", // the same request, under the same key, finds out
+  declined: "declined", // stored with the key: another attempt is a new intent, with a new key
+  taken: "taken", // the key or the reference belongs to another request
+  refused: "refused", // nothing was done, and the key is free: the request may be corrected
+  unknown: "unknown", // the same request under the same key finds out
 };
 
-// The intents of this tab, until somebody has been shown what they came to. sent says that there may have been an attempt, and
-// came what it has come to, once that is known. Session storage is there after a reload. It belongs to the tab, as the API key
-// does: under another merchant's key a kept request would be another intent.
+// The intents of this tab, until their outcome was shown. sent tells that there may have been an attempt. came is the
+// outcome, once it is known. The session storage survives a reload. It belongs to the tab, like the API key: with another
+// merchant's API key a stored request would be another intent.
 const storageName = "paymentsvc.unfinished";
 
 export const unfinished = () => JSON.parse(sessionStorage.getItem(storageName) ?? "[]");
@@ -49,8 +48,7 @@ function store(intents) {
   }
 }
 
-// end ends all sending, and forgets everything: the API key goes, and under the next one a request would be another intent. A page that
-// is about to be reloaded lives on for a while.
+// end stops all sending and forgets everything, together with the API key. A page lives on for a while before a reload.
 export function end() {
   ended = true;
   sessionStorage.clear();
@@ -58,18 +56,17 @@ export function end() {
 
 let ended = false;
 
-// The keys of the intents that are being sent. There is one sender of each: of two, neither would know what the other one's answers
-// leave open.
+// The keys of the intents that are being sent. Each has one sender: two senders would not know each other's answers.
 const sending = new Set();
 
 export const isBeingSent = ({ key }) => sending.has(key);
 
-// send sends the intent until it is known what it came to, or until it has been tried often enough. It tells onAttempt of each
-// answer, and of the pause (in ms) that follows, if one does. It fails, and sends nothing, if the intent cannot be kept, or is being
-// sent. attempt sends one request.
+// send sends the intent until its outcome is known, or the attempts are used up. It calls onAttempt with each answer and
+// the pause that follows (in ms), if there is one. It throws, and sends nothing, if the intent cannot be stored or is
+// being sent already. attempt sends one request.
 export async function send(intent, { onAttempt, attempt = exchange }) {
-  // An attempt that is refused does nothing; but a refusal says nothing of an attempt before it, which may be on its way still. Only
-  // the key's own answer, or the word that it can have none, settles those, also the ones before a reload.
+  // A refusal says nothing about an earlier attempt, which may still be under way. Only the answer of the key itself is
+  // final, or a problem that says the key belongs to another request. That includes attempts before a reload.
   let open = intent.sent || unfinished().some(({ key, sent }) => key === intent.key && sent);
   if (sending.has(intent.key)) {
     throw new Error("It is being sent already.");
@@ -97,25 +94,25 @@ export async function send(intent, { onAttempt, attempt = exchange }) {
   }
 }
 
-// judge tells what an answer says: about the intent; about the effect of the attempt (none, known, or maybe one, or one yet to come);
-// and whether to send it again.
+// judge derives from an answer the outcome of the intent, the effect of the attempt (none, known, or maybe), and whether to
+// send the request again.
 function judge(answer) {
   const problem = answer.problem;
   if (answer.yes && /^(pay|ref)_/.test(answer.value?.id)) {
     return { came: outcome.done, effect: "known", again: false };
   }
-  if (!problem) { // nothing; or it is not the service's, and whoever is in between may have passed the request on
+  if (!problem) { // no answer, or not from the service: a gateway may have forwarded the request
     return { came: outcome.unknown, effect: "maybe", again: [0, 429, 502, 503, 504].includes(answer.status) };
   }
   switch (problem.code) {
     case "rate_limited":
     case "overloaded":
-    case "unavailable": // turned away before anything was done
+    case "unavailable": // refused before it was executed
       return { came: outcome.refused, effect: "none", again: true };
     case "idempotency_key_in_progress":
     case "outcome_unknown":
       return { came: outcome.unknown, effect: "maybe", again: true };
-    case "duplicate_reference": // the key is free: once the other payment is canceled, an earlier attempt could still charge
+    case "duplicate_reference": // the key is free: after a cancellation of the other payment, an earlier attempt could charge
       return { came: outcome.taken, effect: "none", again: false };
   }
   if (problem.retry === "new_key") {
@@ -130,6 +127,6 @@ function judge(answer) {
   return { came: outcome.unknown, effect: "maybe", again: false };
 }
 
-// fullJitterMs is a random wait before the attempt after the nth, up to a ceiling that doubles: callers who failed together come back
-// spread over all of it. (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015.)
+// fullJitterMs is a random wait after the nth attempt, below a limit that doubles each time. So callers that failed together
+// do not retry together. (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015.)
 const fullJitterMs = (n) => Math.random() * Math.min(backoffMaxMs, backoffBaseMs * 2 ** (n - 1));

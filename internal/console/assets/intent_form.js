@@ -1,13 +1,12 @@
-// Forms whose sending moves money, and the list of what is unfinished.
+// Forms for requests that move money, and the list of unfinished intents.
 
 import { button, checkbox, element, link } from "./dom.js";
 import { forget, isBeingSent, keep, newIntent, newKey, outcome, unfinished } from "./intent.js";
 import { failureNode } from "./problem.js";
 import { findOut, follow, losingTheFirst } from "./report.js";
 
-// intentForm is a form that stands for one intent and shows its key; "another one" is a new intent. request makes of what was
-// typed the request ({ what, path, body }), or throws an Error that says what is wrong with it. onDone is called when something
-// was done.
+// intentForm is a form for one intent, and shows its key. "Another one" is a new intent. request makes the request
+// ({ what, path, body }) from the input, or throws an Error that names the mistake. onDone is called after success.
 export function intentForm({ title, submit, fields, request, onDone }) {
   let key = newKey();
   const keyShown = element("code", {}, key);
@@ -21,11 +20,11 @@ export function intentForm({ title, submit, fields, request, onDone }) {
     try {
       intent = newIntent({ key, ...request(typed) });
       keep(intent);
-    } catch (mistake) { // what cannot be read, or cannot be kept, is not sent
+    } catch (mistake) { // nothing is sent if the input is invalid or the intent cannot be stored
       report.replaceChildren(failureNode(mistake));
       return;
     }
-    inputs.disabled = true; // until it may be corrected, or is another one
+    inputs.disabled = true; // until a correction or another intent is possible
     try {
       await follow(intent, report, { settled, attempt: typed.lossy ? losingTheFirst() : undefined });
     } catch (mistake) {
@@ -33,10 +32,10 @@ export function intentForm({ title, submit, fields, request, onDone }) {
     }
   }
 
-  // While it is not known what came of it there is no other one: a new key would be a second charge.
+  // settled runs once the outcome is known. Before that no new intent is possible: a new key could charge twice.
   function settled(came) {
     if (came === outcome.refused) {
-      inputs.disabled = false; // to be corrected, under the same key
+      inputs.disabled = false; // for a correction, under the same key
       return;
     }
     if (came === outcome.done) {
@@ -55,20 +54,20 @@ export function intentForm({ title, submit, fields, request, onDone }) {
 
   const form = element("form", { onsubmit: sendTyped },
     title && element("h2", {}, title), inputs,
-    checkbox("Throw the first answer away, as a broken line does", { name: "lossy" }),
+    checkbox("Discard the first answer, like a broken connection", { name: "lossy" }),
     element("p", { className: "fine" }, "Idempotency-Key: ", keyShown),
     report);
   return form;
 }
 
-// unfinishedList lists the intents of which this tab has not shown what they came to.
+// unfinishedList lists the intents whose outcome was not shown yet.
 export function unfinishedList() {
   const list = element("section", { className: "unfinished" }, element("h2", {}, "Unfinished"), unfinished().map(unfinishedIntent));
   list.hidden = unfinished().length === 0;
   return list;
 }
 
-// updateUnfinished shows an intent as it has become, and leaves the others, with what they report, as they are.
+// updateUnfinished shows one intent's new state, and keeps the others with their reports.
 export function updateUnfinished(list, intent) {
   const shown = Array.from(list.children).find(({ dataset }) => dataset.key === intent.key);
   shown?.remove();
@@ -79,7 +78,7 @@ export function updateUnfinished(list, intent) {
 const meanwhile = {
   [outcome.done]: "It was done.",
   [outcome.declined]: "It was declined.",
-  [outcome.taken]: "Its key or its reference belongs to something done, so it was not done again.",
+  [outcome.taken]: "It was not done: its key or its reference belongs to another request.",
   [outcome.refused]: "It was refused. Nothing was done.",
 };
 
@@ -87,15 +86,15 @@ function unfinishedIntent(intent) {
   const state = element("div", { className: "report", "aria-live": "polite" });
   const dismiss = (text) => button(text, () => {
     forget(intent);
-    state.replaceChildren("It is not listed any more. ",
-      link("#/payments?" + new URLSearchParams({ idempotency_key: intent.key }), "The payment under its key"), " tells, if it made one.");
+    state.replaceChildren("It is no longer listed. If it made a payment, this is ",
+      link("#/payments?" + new URLSearchParams({ idempotency_key: intent.key }), "the payment under its key"), ".");
   });
   if (isBeingSent(intent)) {
     state.append("It is being sent.");
   } else if (intent.came) {
     state.append(`${meanwhile[intent.came]} `, dismiss("I have seen it"));
   } else {
-    state.append("It is not known what came of it. The same request with the same key finds out, and does nothing twice. ",
+    state.append("Its outcome is unknown. The same request with the same key finds out, and does nothing twice. ",
       findOut(intent, state, () => {}), dismiss("Ask no more"));
   }
   return element("div", { "data-key": intent.key },

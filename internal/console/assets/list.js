@@ -4,15 +4,15 @@ import { failureNode } from "./problem.js";
 
 const pageSize = 20;
 
-// pages is a table of a list, a page first, and a button for the next as long as there is one. (A page of a filtered list may be
-// empty and not the last.)
+// pages shows a list as a table: the first page, and a button for the next one. (A page of a filtered list may be empty and
+// not the last.)
 export async function pages(path, filters, headings, cellsOf) {
   const shown = table(headings);
   const more = element("div");
   let cursor = "";
 
   async function showPage() {
-    more.replaceChildren("…"); // no second click
+    more.replaceChildren("…"); // prevents a second click
     const { data, next_cursor: next } = (await get(path, { ...filters, limit: pageSize, cursor })).value;
     shown.tBodies[0].append(...data.map((thing) => row(cellsOf(thing))));
     cursor = next;

@@ -1,4 +1,4 @@
-// The page: who is asking, and what is shown.
+// The page: its API key and its views.
 
 import { accountView, accountsView, offerAccounts } from "./accounts.js";
 import { chargeView } from "./charge.js";
@@ -10,10 +10,10 @@ import { paymentView, paymentsView } from "./payments.js";
 import { goTo } from "./place.js";
 import { failureNode } from "./problem.js";
 
-const keyName = "paymentsvc.api_key"; // in the tab's session storage: there after a reload, and gone with the tab
+const keyName = "paymentsvc.api_key"; // in the session storage, which survives a reload and ends with the tab
 
 const page = document.getElementById("console");
-let unfinishedShown; // the list of them
+let unfinishedShown; // the list of unfinished intents
 
 const views = [
   ["charge", chargeView],
@@ -23,7 +23,7 @@ const views = [
   ["accounts/:id", accountView],
 ];
 
-// viewOf makes what a hash such as "#/payments/pay_…?…" stands for.
+// viewOf makes the view of a hash such as "#/payments/pay_…?…".
 function viewOf(hash) {
   const [path, query = ""] = hash.replace(/^#\//, "").split("?");
   const [name, id] = path.split("/");
@@ -31,7 +31,7 @@ function viewOf(hash) {
   return view(decodeURIComponent(id ?? ""), new URLSearchParams(query));
 }
 
-let asked = 0; // counts, so that a view which comes late does not replace a newer one
+let asked = 0; // counts, so that a late view does not replace a newer one
 
 async function show() {
   const number = ++asked;
@@ -39,7 +39,7 @@ async function show() {
   try {
     view = await viewOf(location.hash);
   } catch (failure) {
-    view = element("section", {}, heading("Not to be shown"), failureNode(failure), button("Try again", start));
+    view = element("section", {}, heading("This cannot be shown"), failureNode(failure), button("Try again", start));
   }
   if (number === asked) {
     unfinishedShown = unfinishedList();
@@ -54,7 +54,7 @@ const menu = () => element("nav", { className: "menu", "aria-label": "Console" }
   [["#/charge", "Charge"], ["#/payments", "Payments"], ["#/accounts", "Accounts"]].map(([hash, text]) => link(hash, text)),
   button("Forget the API key", signOut));
 
-// signIn takes an API key that the service knows.
+// signIn is a form for the API key. It accepts a key that the service accepts.
 function signIn() {
   const inputs = element("fieldset", {},
     field("API key", {
@@ -66,7 +66,7 @@ function signIn() {
   async function enter(event) {
     event.preventDefault();
     const key = new FormData(event.target).get("api_key").trim();
-    inputs.disabled = true; // one key at a time
+    inputs.disabled = true;
     useAPIKey(key);
     try {
       await offerAccounts();
@@ -80,14 +80,14 @@ function signIn() {
   }
   return element("form", { onsubmit: enter },
     heading("The console"),
-    element("p", {}, "Charges, accounts and payments of one merchant, by the same API that programs call. The key stays in this tab " +
-      "until it is closed."),
+    element("p", {}, "Charges, accounts and payments of one merchant, through the API that programs call. " +
+      "This tab keeps the key until it is closed."),
     inputs, report);
 }
 
-// signOut forgets whose tab this is, and with it what is unfinished: under another merchant's key that would be another intent.
+// signOut forgets the API key and the unfinished intents. With another merchant's API key they would be other intents.
 function signOut() {
-  const question = "There are unfinished requests, which this tab will then not be able to find out about. Forget them?";
+  const question = "There are unfinished requests. Without them, this tab cannot find out their outcomes. Forget them?";
   if (isSomethingOpen() && !confirm(question)) {
     return;
   }
@@ -98,8 +98,8 @@ function signOut() {
 
 const isSomethingOpen = () => unfinished().some(({ came }) => !came);
 
-// warnOfLoss has the browser ask before the tab goes, and what it has not found out with it. (A reload would lose nothing, but looks
-// the same.)
+// warnOfLoss makes the browser ask before the tab closes with unfinished intents. (It asks before a reload too,
+// which would lose nothing.)
 function warnOfLoss(event) {
   if (isSomethingOpen()) {
     event.preventDefault();
@@ -109,7 +109,7 @@ function warnOfLoss(event) {
 function start() {
   const key = sessionStorage.getItem(keyName);
   if (!key) {
-    if (!page.querySelector("[name=api_key]")) { // one key is asked for at a time
+    if (!page.querySelector("[name=api_key]")) { // the form is not there yet
       page.replaceChildren(signIn());
     }
     return;
@@ -123,12 +123,12 @@ try {
   addEventListener("hashchange", start);
   addEventListener("unfinished", ({ detail }) => updateUnfinished(unfinishedShown, detail));
   addEventListener("beforeunload", warnOfLoss);
-  page.addEventListener("click", (event) => { // a link to where one is shows it anew
+  page.addEventListener("click", (event) => { // a link to the current view reloads it
     if (event.target.closest("a")?.getAttribute("href") === location.hash) {
       goTo(location.hash);
     }
   });
 } catch {
-  page.replaceChildren(failureNode(new Error("This browser has no session storage for this page. Without it, what a lost answer " +
-    "was about would be lost too, so nothing is sent.")));
+  page.replaceChildren(failureNode(new Error("This browser has no session storage for this page. Without it, a request " +
+    "could not be repeated after a reload, so nothing is sent.")));
 }

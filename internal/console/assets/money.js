@@ -1,5 +1,5 @@
-// Amounts are integers in a currency's minor unit, as everywhere in the service: 4999 of USD is 49.99. No number here ever
-// has a fraction. The digits of each currency (ISO 4217) come with the page, from the service's own table.
+// Amounts are integers in a currency's minor unit, as everywhere in the service: 4999 USD is 49.99. No number here has a
+// fraction. The page has the digits of each currency (ISO 4217) from the service's table.
 
 import { element } from "./dom.js";
 
@@ -7,7 +7,7 @@ const digits = new Map(
   Array.from(document.querySelectorAll("#currencies option"), (option) => [option.value, Number(option.dataset.digits)]),
 );
 
-// money shows an amount, where it is to be lined up with others.
+// money shows an amount, aligned with others.
 export const money = (minor, currency) => element("span", { className: "money" }, formatMoney(minor, currency));
 
 // formatMoney is an amount as text, from a Number or a BigInt: formatMoney(-123456789, "USD") is "−1 234 567.89 USD".
@@ -15,14 +15,14 @@ export function formatMoney(minor, currency) {
   if (typeof minor === "number" && !Number.isSafeInteger(minor)) {
     return `an amount too large for this browser to read exactly, ${currency}`;
   }
-  if (!digits.has(currency)) { // it is younger than this page
+  if (!digits.has(currency)) { // the currency is newer than this page
     return `${minor} minor units of ${currency}`;
   }
   const [, sign, whole, fraction] = /^(-?)(\d+)(.*)$/.exec(typedMoney(minor, currency));
   return `${sign && "−"}${whole.replace(/\B(?=(\d{3})+$)/g, "\u202f")}${fraction} ${currency}`;
 }
 
-// typedMoney is an amount as it would be typed: typedMoney(-5, "USD") is "-0.05".
+// typedMoney is an amount as a person types it: typedMoney(-5, "USD") is "-0.05".
 export function typedMoney(minor, currency) {
   const exponent = digits.get(currency);
   const [, sign, figures] = /^(-?)(\d+)$/.exec(String(minor));
@@ -31,8 +31,8 @@ export function typedMoney(minor, currency) {
   return sign + whole + (exponent > 0 ? "." + padded.slice(-exponent) : "");
 }
 
-// parseMoney reads what was typed, in major units, into minor ones: parseMoney("49.9", "USD") is 4990. What cannot be meant
-// exactly is refused and never rounded.
+// parseMoney converts an amount that was typed in major units into minor units: parseMoney("49.9", "USD") is 4990. It never
+// rounds: it refuses too many digits.
 export function parseMoney(text, currency) {
   const exponent = digits.get(currency);
   if (exponent === undefined) {

@@ -1,4 +1,4 @@
-// Payments: the list, and one with what can be done to it.
+// The list of payments, and one payment with its actions.
 
 import { changeForm } from "./change_form.js";
 import { accountLink, button, choice, definitions, element, field, heading, metadataText, paymentLink, textField, time } from "./dom.js";
@@ -11,7 +11,7 @@ import { failureNode } from "./problem.js";
 
 const statuses = ["authorized", "processing", "succeeded", "declined", "canceled"];
 
-// paymentsView lists payments, newest first. Its filters are those of the hash, so that a list can be gone back to.
+// paymentsView lists payments, newest first. The hash has the filters, so that "back" returns to a list.
 export async function paymentsView(_, query) {
   const filters = Object.fromEntries(query);
   const search = (event) => {
@@ -36,13 +36,13 @@ export async function paymentsView(_, query) {
 
 const statusNode = (status) => element("span", { className: "status " + status }, status);
 
-// paymentView is one payment, its refunds, and what its status allows.
+// paymentView shows one payment, its refunds, and the actions that its status allows.
 export async function paymentView(id) {
   const path = "/payments/" + encodeURIComponent(id);
   const facts = element("div");
   const actions = element("div", { className: "actions" });
 
-  let asked = 0; // counts, so that facts which come late do not replace newer ones
+  let asked = 0; // counts, so that late facts do not replace newer ones
 
   async function showFacts() {
     const number = ++asked;
@@ -81,7 +81,8 @@ const refundsOf = async (payment) => element("div", {},
     time(refund.created_at), refund.id, statusNode(refund.status), money(refund.amount, payment.currency), refund.reason,
   ]));
 
-// actionsOn are the forms that a payment's status allows. They stay when it changes, with what they report; the service decides anyway.
+// actionsOn are the forms that a payment's status allows. They stay after a change, with their reports: the service decides
+// anyway.
 function actionsOn(payment, path, onDone) {
   const amount = (label) => field(label, { name: "amount", inputMode: "decimal", placeholder: "all that is left" });
   const amountOf = (typed) => (typed.amount ? { amount: parseMoney(typed.amount, payment.currency) } : {});
@@ -110,7 +111,7 @@ function actionsOn(payment, path, onDone) {
   }
 }
 
-// editForm changes the description, for who has seen this version: a change that came in between is not undone unseen.
+// editForm changes the description of this version. If-Match prevents a lost update.
 const editForm = (payment, path, showAgain) => changeForm({
   submit: `Change version ${payment.version}`,
   fields: [textField("Description", { name: "description", value: payment.description, rows: 2 })],

@@ -1,4 +1,4 @@
-// goTo shows what a hash stands for; also again, if it is shown already.
+// goTo shows the view of a hash. It reloads the current view.
 export function goTo(hash) {
   if (hash === location.hash) {
     dispatchEvent(new Event("hashchange"));

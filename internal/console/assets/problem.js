@@ -1,8 +1,8 @@
-// Answers that are not a success, and what they mean to somebody who reads, changes something, or holds a key.
+// Answers that are not a success, and their meaning after a read, a change, or a request with a key.
 
 import { element, paymentLink } from "./dom.js";
 
-// failureNode shows why something could not be read or sent: an answer that was thrown, or a mistake in what was typed.
+// failureNode shows a failure: an Answer that was thrown, or an Error about the input.
 export function failureNode(failure) {
   if (failure instanceof Error) {
     return element("div", { className: "problem" }, element("p", {}, failure.message));
@@ -17,18 +17,18 @@ export const changeProblem = (answer) =>
 // keyedProblem shows an answer to a request with a key.
 export const keyedProblem = (answer) => problemNode(answer, advice[answer.problem?.retry]);
 
-// advice is what a problem's retry means.
+// advice explains a problem's retry.
 const advice = {
-  same_key: "Nothing was done, and the key is not used up.",
-  new_key: "That is decided, and stored with the key. Another attempt is another intent, and takes a new key.",
-  never: "Sending it again will not help: see the payment for what was done.",
+  same_key: "Nothing was done, and the key is free.",
+  new_key: "This decline is stored with the key. Another attempt is another intent, and takes a new key.",
+  never: "Do not send it again. The payment has the result of the earlier request.",
 };
 
 export function problemNode(answer, note) {
   const problem = answer.problem;
   if (!problem) {
     const said = answer.status > 0 ? `status ${answer.status}, and not from the service itself` : answer.reason;
-    return element("div", { className: "problem" }, element("p", {}, `No answer of the service: ${said}. `, note));
+    return element("div", { className: "problem" }, element("p", {}, `No answer from the service: ${said}. `, note));
   }
   return element("div", { className: "problem" },
     element("p", {}, element("strong", {}, problem.title), ": ", problem.detail),

@@ -1,14 +1,14 @@
-// What became of an intent: each attempt, the verdict, and what can be done next.
+// The report about an intent: each attempt, the outcome, and the next actions.
 
 import { button, element, paymentLink, row, table } from "./dom.js";
 import { Answer, exchange } from "./exchange.js";
 import { forget, keep, outcome, send } from "./intent.js";
 import { failureNode, keyedProblem, problemNode } from "./problem.js";
 
-const crowd = 5; // requests sent at the same moment, to see that they are one payment
+const crowd = 5; // duplicates sent at the same moment, to show that they make one payment
 
-// follow sends an intent and reports on it as it goes. settled is called with what it came to, once that is known. Only when it has
-// been shown is the intent forgotten: whoever looks elsewhere meanwhile finds it among the unfinished ones.
+// follow sends an intent and reports each attempt. It calls settled with the outcome, once that is known. The intent is
+// forgotten only after its outcome was shown. If the reader has left the view, the intent is listed as unfinished.
 export async function follow(intent, report, { settled, attempt }) {
   const attempts = table(["Attempt", "Answer", "Request-Id", "Took"]);
   const pause = element("p", { className: "fine" });
@@ -22,7 +22,7 @@ export async function follow(intent, report, { settled, attempt }) {
       pause.textContent = pauseMs === undefined ? "" : `Once more, with the same key, in ${(pauseMs / 1000).toFixed(1)} s.`;
     },
   });
-  if (!report.isConnected) { // somebody looks elsewhere
+  if (!report.isConnected) { // the reader has left the view
     const left = came === outcome.unknown ? { ...intent, sent: true } : { ...intent, came };
     keep(left);
     dispatchEvent(new CustomEvent("unfinished", { detail: left }));
@@ -40,19 +40,19 @@ export async function follow(intent, report, { settled, attempt }) {
   }
 }
 
-// losingTheFirst is an exchange whose first answer is thrown away, as if the line had broken: to see that it does no harm.
+// losingTheFirst is an exchange that discards the first answer, like a broken connection, to show that this is harmless.
 export function losingTheFirst() {
   let count = 0;
   return async (...request) => {
     const answer = await exchange(...request);
     count++;
-    return count > 1 ? answer : Object.assign(new Answer({ reason: "the answer was thrown away" }), { tookMs: answer.tookMs });
+    return count > 1 ? answer : Object.assign(new Answer({ reason: "the answer was discarded" }), { tookMs: answer.tookMs });
   };
 }
 
 // findOut is a button that sends the intent again.
 export const findOut = (intent, report, settled) => button("Find out", () =>
-  follow(intent, report, { settled }).catch((mistake) => report.replaceChildren(failureNode(mistake)))); // it cannot be kept
+  follow(intent, report, { settled }).catch((mistake) => report.replaceChildren(failureNode(mistake)))); // it cannot be stored
 
 function attemptRow(n, answer) {
   const said = [answer.reason, answer.status, answer.problem?.code, answer.replayed && "replayed"];
@@ -66,8 +66,8 @@ function verdict(came, answer, attempts) {
         element("strong", {}, "Done"), `${doneBy(answer, attempts)}: `, ...doneThing(answer.value));
     case outcome.unknown:
       return element("div", { className: "problem" }, answer.problem && problemNode(answer, ""),
-        element("p", {}, element("strong", {}, "It is not known whether it was done. "),
-          "Nothing is lost: the same request with the same key finds out, at any time. Until then this tab keeps it as unfinished."));
+        element("p", {}, element("strong", {}, "The outcome is unknown. "),
+          "Nothing is lost: the same request with the same key finds out, at any time. Until then this tab lists it as unfinished."));
     default:
       return keyedProblem(answer);
   }
@@ -88,7 +88,7 @@ function doneThing({ id, payment_id: paymentID, status }) {
     : [paymentLink(id), ` (${status})`];
 }
 
-// repeats lets somebody see what a retry gets whose answer is stored.
+// repeats are buttons that show the answers of retries after the outcome is stored.
 function repeats(intent, answer) {
   const replays = element("div");
   return [
@@ -98,8 +98,7 @@ function repeats(intent, answer) {
   ];
 }
 
-// repeat sends what has its answer again, so many times at the same moment, and compares the answers with the first. Whatever
-// becomes of these requests, they change nothing about what is known.
+// repeat sends an answered request again, several times at the same moment, and compares the answers with the first one.
 async function repeat(intent, first, replays, times) {
   const rows = table(["Answer", "Idempotent-Replayed", "Bytes", "Request-Id"]);
   replays.replaceChildren(element("div", { className: "scroll" }, rows));
