@@ -103,8 +103,9 @@ func (p *pgbench) awaitConnections(ctx context.Context, n int) error {
 			err := conn.QueryRow(ctx, `
 				SELECT count(*)
 				FROM pg_stat_activity
-				WHERE application_name = 'pgbench' AND state IS NOT NULL`).Scan(&count)
-			return count == n, err
+				WHERE datname = current_database() AND application_name = 'pgbench'
+					AND state IS NOT NULL`).Scan(&count)
+			return count >= n, err
 		})
 	})
 }
