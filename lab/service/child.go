@@ -110,6 +110,18 @@ func (c *Child) Kill() {
 	<-c.ended
 }
 
+// Stop freezes the child with SIGSTOP; Cont lets it go on.
+func (c *Child) Stop() {
+	c.t.Helper()
+	c.Signal(syscall.SIGSTOP)
+}
+
+// Cont is the end of Stop.
+func (c *Child) Cont() {
+	c.t.Helper()
+	c.Signal(syscall.SIGCONT)
+}
+
 // Terminate sends SIGTERM and returns the exit code.
 func (c *Child) Terminate() int {
 	c.t.Helper()

@@ -15,6 +15,40 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
+// stoppedHolderTime is how long a stopped process may keep others from an account or a key: the
+// server ends its transaction after two idle seconds.
+const stoppedHolderTime = 2*time.Second + margin
+
+// The instance is stopped while its first round trip, which claims and locks, waits for the test's
+// lock. After the release the server completes that round trip, and waits for the second one.
+func TestStoppedInstanceBlocksOthersForSecondsOnly(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2)
+	stopped := b.instance(0)
+	b.chargedOnce(key(0), b.charge(1, key(0))) // it knows the merchant
+	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`,
+		b.merchant.ID, journal.World)
+	late := started(func() journal.Answer { return b.charge(0, key(1)) })
+	b.awaitBackend("the charge waits for its accounts", waitsForLock)
+	stopped.Stop()
+	defer stopped.Cont()
+	release()
+	b.awaitBackend("the stopped instance holds its locks", idleInTransaction)
+
+	sameAccount := started(func() journal.Answer { return b.charge(1, key(2)) })
+	sameKey := b.charge(1, key(1))
+	for what, answer := range map[string]journal.Answer{
+		"the same key": sameKey, "the same account": <-sameAccount,
+	} {
+		if answer.Class() != journal.Ack || answer.Took() > stoppedHolderTime {
+			t.Errorf("%s was answered on the other instance: %v", what, answer)
+		}
+	}
+	stopped.Cont()
+	b.chargedOnce(key(1), sameKey, <-late)
+	b.chargedOnce(key(2), b.charge(0, key(2)))
+}
+
 // The table stays locked for longer than the service has patience: the transaction is
 // given up, and nothing of it stays behind.
 func TestChargeAtALockedTableIsRolledBack(t *testing.T) {
