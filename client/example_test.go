@@ -46,8 +46,10 @@ func standIn(lose int, decline bool) *httptest.Server {
 }
 
 func connect(server *httptest.Server) *client.Client {
-	payments, err := client.New(client.Options{URL: server.URL, APIKey: "sk_test", AttemptsMax: 3,
-		BackoffBase: time.Millisecond})
+	payments, err := client.New(client.Options{
+		URL: server.URL, APIKey: "sk_test", AttemptsMax: 3,
+		BackoffBase: time.Millisecond,
+	})
 	if err != nil {
 		panic(err)
 	}
@@ -62,8 +64,10 @@ func ExampleClient_Charge() {
 	payments := connect(server)
 	defer payments.Close()
 
-	charge := client.Charge{Amount: 4999, Currency: "USD", SourceAccount: "alice",
-		DestinationAccount: "shop"}
+	charge := client.Charge{
+		Amount: 4999, Currency: "USD", SourceAccount: "alice",
+		DestinationAccount: "shop",
+	}
 	key := client.NewKey()
 	// Here the caller stores key and charge, with the order that they are for.
 
@@ -86,8 +90,10 @@ func ExampleUnknownOutcomeError() {
 	defer payments.Close()
 	ctx := context.Background()
 
-	charge := client.Charge{Amount: 4999, Currency: "USD", SourceAccount: "alice",
-		DestinationAccount: "shop"}
+	charge := client.Charge{
+		Amount: 4999, Currency: "USD", SourceAccount: "alice",
+		DestinationAccount: "shop",
+	}
 	_, err := payments.Charge(ctx, "order-1017", charge)
 	if unknown, ok := errors.AsType[*client.UnknownOutcomeError](err); ok {
 		fmt.Println("unknown after", unknown.Attempts, "attempts; to be continued under",
@@ -112,8 +118,10 @@ func ExampleError() {
 	payments := connect(server)
 	defer payments.Close()
 
-	charge := client.Charge{Amount: 4999, Currency: "USD", SourceAccount: "bob",
-		DestinationAccount: "shop"}
+	charge := client.Charge{
+		Amount: 4999, Currency: "USD", SourceAccount: "bob",
+		DestinationAccount: "shop",
+	}
 	_, err := payments.Charge(context.Background(), "order-1018", charge)
 	no, said := errors.AsType[*client.Error](err)
 	switch {

@@ -74,8 +74,10 @@ func (b *bench) furnish() {
 func (b *bench) charge(key client.Key, from, to string, amount int64) *client.PaymentReply {
 	b.Helper()
 	return must[*client.PaymentReply](b.T)(b.Charge(b.Context(), key,
-		client.Charge{Amount: amount, Currency: "USD", SourceAccount: from,
-			DestinationAccount: to}))
+		client.Charge{
+			Amount: amount, Currency: "USD", SourceAccount: from,
+			DestinationAccount: to,
+		}))
 }
 
 func TestAPaymentsWholeLife(t *testing.T) {
@@ -166,8 +168,10 @@ func TestADeclineIsFinalAndARefusalIsNot(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.furnish()
-	broke := client.Charge{Amount: 1, Currency: "USD", SourceAccount: "alice",
-		DestinationAccount: "shop"}
+	broke := client.Charge{
+		Amount: 1, Currency: "USD", SourceAccount: "alice",
+		DestinationAccount: "shop",
+	}
 	_, err := b.Charge(t.Context(), "declined", broke)
 	first := b.refusal(err, "insufficient_funds")
 	b.charge("allowance", "world", "alice", 100)

@@ -36,7 +36,8 @@ func TestALostAnswerIsReplayed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			transport := &http.Transport{}
 			defer transport.CloseIdleConnections()
-			wire := &recorder{next: transport,
+			wire := &recorder{
+				next: transport,
 				spoil: func(nth int, r *http.Response) (*http.Response, error) {
 					if nth%2 == 0 {
 						return r, nil
@@ -45,7 +46,8 @@ func TestALostAnswerIsReplayed(t *testing.T) {
 						t.Error("the first attempt was a replay")
 					}
 					return spoil(r)
-				}}
+				},
+			}
 			options := quick(b.url)
 			options.APIKey, options.Transport = b.apiKey, wire
 			c := newClient(t, options)

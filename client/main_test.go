@@ -79,8 +79,10 @@ func (s *script) requests() []sent {
 }
 
 // yes is the answer to a charge that was carried out.
-var yes = answer{status: 201, kind: "application/json",
-	body: `{"id":"pay_1","status":"succeeded","amount":4999}`}
+var yes = answer{
+	status: 201, kind: "application/json",
+	body: `{"id":"pay_1","status":"succeeded","amount":4999}`,
+}
 
 // lost is an answer that did not arrive.
 var lost = answer{err: io.ErrUnexpectedEOF}
@@ -99,8 +101,10 @@ func problem(status int, code string, retry client.Advice) answer {
 
 // page is a no of somebody in between.
 func page(status int) answer {
-	return answer{status: status, kind: "text/html",
-		body: "<h1>no</h1>"}
+	return answer{
+		status: status, kind: "text/html",
+		body: "<h1>no</h1>",
+	}
 }
 
 // with is the answer with one more header.
@@ -138,8 +142,10 @@ func newClient(t *testing.T, options client.Options) *client.Client {
 	return c
 }
 
-var charge = client.Charge{Amount: 4999, Currency: "USD", SourceAccount: "alice",
-	DestinationAccount: "shop"}
+var charge = client.Charge{
+	Amount: 4999, Currency: "USD", SourceAccount: "alice",
+	DestinationAccount: "shop",
+}
 
 // isUnknown tells whether an error says that the outcome is unknown, and fails the test
 // if it says it only by half.

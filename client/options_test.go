@@ -27,8 +27,10 @@ func TestUnsafeOptionsAreRefused(t *testing.T) {
 		"almost localhost": {APIKey: key, URL: "http://localhost.payments.example"},
 		"no API key":       {URL: "https://payments.example"},
 		"a line break":     {APIKey: key + "\n", URL: "https://payments.example"},
-		"negative time": {APIKey: key, URL: "https://payments.example",
-			Timeout: -time.Second},
+		"negative time": {
+			APIKey: key, URL: "https://payments.example",
+			Timeout: -time.Second,
+		},
 		"negative attempts":  {APIKey: key, URL: "https://payments.example", AttemptsMax: -1},
 		"unreadable":         {APIKey: key, URL: "https://pay ments"},
 		"unreadable, secret": {APIKey: key, URL: "https://u:pw@pay ments"},

@@ -61,7 +61,8 @@ func TestEachAnswerHasOneMeaning(t *testing.T) {
 		{page(200), false, true, true},
 		{answer{status: 201, kind: "application/json", body: `{"id":`}, false, true, true},
 		{
-			answer{status: 201, kind: "application/json", body: `{"portal":"log in"}`}, false,
+			answer{status: 201, kind: "application/json", body: `{"portal":"log in"}`},
+			false,
 			true, true,
 		},
 		{withStatus(503, problem(200, "overloaded", same)), true, true, true},
@@ -206,8 +207,10 @@ func TestEveryAttemptHasTheSameKeyAndTheSameBytes(t *testing.T) {
 func TestAKeyThatCannotBeSentIsNotSent(t *testing.T) {
 	t.Parallel()
 	c, service := scripted(t, client.Options{}, yes)
-	for _, key := range []client.Key{"", "with\nnewline", "schlüssel",
-		client.Key(make([]byte, 256))} {
+	for _, key := range []client.Key{
+		"", "with\nnewline", "schlüssel",
+		client.Key(make([]byte, 256)),
+	} {
 		if _, err := c.Charge(t.Context(), key, charge); !errors.Is(err, client.ErrInvalidKey) ||
 			isUnknown(t, err, key) {
 			t.Errorf("key %q: %v", key, err)

@@ -36,8 +36,10 @@ func serve(
 
 // quick is for tests on a real network that are not about waits.
 func quick(url string) client.Options {
-	return client.Options{URL: url, APIKey: "sk_test", BackoffBase: time.Millisecond,
-		BackoffMax: time.Millisecond}
+	return client.Options{
+		URL: url, APIKey: "sk_test", BackoffBase: time.Millisecond,
+		BackoffMax: time.Millisecond,
+	}
 }
 
 func writeYes(w http.ResponseWriter) {
@@ -122,7 +124,8 @@ func TestUnsentRequestHasAKnownOutcome(t *testing.T) {
 	options = quick("http://127.0.0.1:1")
 	options.AttemptsMax = 3
 	options.Transport = &http.Transport{DialContext: func(context.Context, string,
-		string) (net.Conn, error) {
+		string,
+	) (net.Conn, error) {
 		dials++
 		return nil, syscall.ECONNREFUSED
 	}}
@@ -135,7 +138,8 @@ func TestUnsentRequestHasAKnownOutcome(t *testing.T) {
 func TestUntrustedServerGetsNothing(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter,
-		*http.Request) {
+		*http.Request,
+	) {
 		t.Error("a request arrived")
 	}))
 	server.Config.ErrorLog = quietLog()

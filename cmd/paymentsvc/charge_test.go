@@ -27,8 +27,10 @@ type shell struct {
 func (s shell) charge(ctx context.Context, args ...string) (code int, out, err string) {
 	s.Helper()
 	var stdout, stderr output
-	args = append([]string{"charge", "--url", s.url, "--amount", "4999", "--currency", "USD",
-		"--to", "shop"}, args...)
+	args = append([]string{
+		"charge", "--url", s.url, "--amount", "4999", "--currency", "USD",
+		"--to", "shop",
+	}, args...)
 	code = run(ctx, args, terminal{out: &stdout, err: &stderr})
 	return code, stdout.String(), stderr.String()
 }
@@ -143,7 +145,8 @@ func TestCtrlCLeavesTheKey(t *testing.T) {
 	} {
 		ctx, interrupt := context.WithCancel(t.Context())
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter,
-			r *http.Request) {
+			r *http.Request,
+		) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.Header().Set("Retry-After", "20")

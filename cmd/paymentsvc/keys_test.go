@@ -91,7 +91,8 @@ func TestTheKeysCommandsSayWhatIsWrong(t *testing.T) {
 		says string
 	}{
 		{
-			[]string{"keys", "create", "--merchant", "1"}, 1,
+			[]string{"keys", "create", "--merchant", "1"},
+			1,
 			"merchant 1: there is no such merchant",
 		},
 		{[]string{"keys", "list", "--merchant", "1"}, 1, "merchant 1: there is no such merchant"},
@@ -100,7 +101,8 @@ func TestTheKeysCommandsSayWhatIsWrong(t *testing.T) {
 		{[]string{"keys", "list"}, 2, "--merchant"},
 		{[]string{"keys", "revoke"}, 2, "<key-id>"},
 		{
-			[]string{"keys", "revoke", "key_00000000000070008000000000000000"}, 1,
+			[]string{"keys", "revoke", "key_00000000000070008000000000000000"},
+			1,
 			"key key_00000000000070008000000000000000: there",
 		},
 		{[]string{"keys", "revoke", "sk_secret"}, 1, "there is no such API key"},

@@ -37,8 +37,10 @@ func startDev(t *testing.T) (address, apiKey string) {
 		}
 	}
 	go func() {
-		args := []string{"dev", "--data-dir", dataDir, "--listen-addr", "127.0.0.1:0",
-			"--admin-addr", "127.0.0.1:0"}
+		args := []string{
+			"dev", "--data-dir", dataDir, "--listen-addr", "127.0.0.1:0",
+			"--admin-addr", "127.0.0.1:0",
+		}
 		ended <- run(ctx, args, terminal{out: &out, err: &log})
 	}()
 	t.Cleanup(func() {

@@ -224,8 +224,10 @@ func TestAnIntentHasOneSenderAndNoneWithoutItsAPIKey(t *testing.T) {
 		const third = await saying(send(intent, { onAttempt() {} }));
 		return [second, await first, third, unfinished().length + " kept"];
 	})()`)
-	want := []string{"It is being sent already.", "The API key was forgotten.",
-		"The API key was forgotten.", "0 kept"}
+	want := []string{
+		"It is being sent already.", "The API key was forgotten.",
+		"The API key was forgotten.", "0 kept",
+	}
 	if !slices.Equal(said, want) {
 		t.Errorf("they say %q, not %q", said, want)
 	}
@@ -307,8 +309,10 @@ func TestAPaymentCanBeHeldCapturedAndRefunded(t *testing.T) {
 	c.press("Refund")
 	c.await("Done: refund ref_")
 	c.await("Refunded\n10.00 USD")
-	want := payment{ID: held.ID, Status: "succeeded", Amount: 10000, AmountCaptured: 6000,
-		AmountRefunded: 1000}
+	want := payment{
+		ID: held.ID, Status: "succeeded", Amount: 10000, AmountCaptured: 6000,
+		AmountRefunded: 1000,
+	}
 	if made := c.payments(); len(made) != 1 || made[0] != want {
 		t.Errorf("there are %v", made)
 	}

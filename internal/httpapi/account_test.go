@@ -41,8 +41,10 @@ func TestRepeatedPutMakesOneAccount(t *testing.T) {
 		got.Version != 1 {
 		t.Errorf("it is %s", made.body)
 	}
-	for _, again := range []*answer{m.put("bob", terms).want(200),
-		m.get("/accounts/bob").want(200)} {
+	for _, again := range []*answer{
+		m.put("bob", terms).want(200),
+		m.get("/accounts/bob").want(200),
+	} {
 		if string(again.body) != string(made.body) ||
 			again.header.Get("ETag") != made.header.Get("ETag") {
 			again.fail("differs from %s", made.body)
@@ -169,8 +171,10 @@ func TestIfMatchAnyChangesOnlyWhatIsThere(t *testing.T) {
 	m.putIfMatch("bob", "*", `{"currency":"EUR"}`).wantProblem("account_currency_fixed")
 	closeAny := func(account string) *answer {
 		return m.send(m.first,
-			call{method: "DELETE", path: "/accounts/" + account,
-				header: http.Header{"If-Match": {"*"}}})
+			call{
+				method: "DELETE", path: "/accounts/" + account,
+				header: http.Header{"If-Match": {"*"}},
+			})
 	}
 	closeAny("missing").wantProblem("not_found")
 	closeAny("alice").wantProblem("account_not_empty")
@@ -192,8 +196,10 @@ func TestAnOverdraftIsUsedOrTakenBackButNotBoth(t *testing.T) {
 			return m.put(id, `{"currency":"USD"}`)
 		})
 		switch [2]int{answers[0].status, answers[1].status} {
-		case [2]int{http.StatusCreated, http.StatusConflict}, [2]int{http.StatusPaymentRequired,
-			http.StatusOK}:
+		case [2]int{http.StatusCreated, http.StatusConflict}, [2]int{
+			http.StatusPaymentRequired,
+			http.StatusOK,
+		}:
 		default:
 			t.Errorf("the charge got %d, the change %d", answers[0].status, answers[1].status)
 		}
@@ -202,8 +208,10 @@ func TestAnOverdraftIsUsedOrTakenBackButNotBoth(t *testing.T) {
 
 func TestAnAccountIDHasTheFormThatTheContractSays(t *testing.T) {
 	m := onOneInstance(t)
-	for _, id := range []string{"a", "A1", "_", "0", "a.b:c-d_e", strings.Repeat("x", 64),
-		"processor", "Processor:x"} {
+	for _, id := range []string{
+		"a", "A1", "_", "0", "a.b:c-d_e", strings.Repeat("x", 64),
+		"processor", "Processor:x",
+	} {
 		m.put(id, `{"currency":"USD"}`).want(201)
 		m.get("/accounts/" + id).want(200)
 	}

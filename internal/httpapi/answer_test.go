@@ -50,8 +50,10 @@ func (m *merchant) read(req *http.Request, res *http.Response) *answer {
 
 func (m *merchant) judge(req *http.Request, got journal.Answer) *answer {
 	m.t.Helper()
-	a := &answer{t: m.t, what: req.Method + " " + req.URL.Path, status: got.Status,
-		header: got.Header, body: got.Body}
+	a := &answer{
+		t: m.t, what: req.Method + " " + req.URL.Path, status: got.Status,
+		header: got.Header, body: got.Body,
+	}
 	if got.Err != nil {
 		m.t.Errorf("%s: %v", a.what, got.Err)
 		return a

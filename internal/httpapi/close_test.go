@@ -58,8 +58,10 @@ func TestAnAccountIsClosedAtTheVersionThatItsOwnerHasSeen(t *testing.T) {
 	m := onTwoInstances(t)
 	closeIfMatch := func(account, tag string) *answer {
 		return m.send(m.first,
-			call{method: "DELETE", path: "/accounts/" + account,
-				header: http.Header{"If-Match": {tag}}})
+			call{
+				method: "DELETE", path: "/accounts/" + account,
+				header: http.Header{"If-Match": {tag}},
+			})
 	}
 	m.put("shop", `{"currency":"USD","name":"changed"}`).want(200)
 	for _, stale := range []string{`"1"`, `"3"`, `2`, `W/"2"`, `"x"`} {

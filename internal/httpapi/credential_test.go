@@ -82,8 +82,10 @@ func TestCredentialIsReadFromTheHeaderOnly(t *testing.T) {
 	}
 	for _, parameter := range []string{"api_key", "access_token", "key", "token"} {
 		header := http.Header{"Authorization": nil}
-		m.send(m.first, call{path: "/accounts/alice?" + parameter + "=" + m.apiKey,
-			header: header}).
+		m.send(m.first, call{
+			path:   "/accounts/alice?" + parameter + "=" + m.apiKey,
+			header: header,
+		}).
 			wantProblem("unauthorized")
 	}
 }

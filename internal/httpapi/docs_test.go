@@ -83,8 +83,10 @@ func TestEveryProblemHasItsPage(t *testing.T) {
 	index := v.page("/docs/errors")
 	for code := range described {
 		page := v.page("/docs/errors/" + code)
-		for _, part := range []string{"<code>" + code + "</code>", "What happened",
-			"Is the idempotency key used up?", "What to do now"} {
+		for _, part := range []string{
+			"<code>" + code + "</code>", "What happened",
+			"Is the idempotency key used up?", "What to do now",
+		} {
 			if !strings.Contains(page, part) {
 				t.Errorf("the page of %s lacks %q", code, part)
 			}
@@ -120,8 +122,10 @@ func TestPageRunsOnlyItsOwnFiles(t *testing.T) {
 	loaded := regexp.MustCompile(`(?:src|href)="(/(?:docs|console)/assets/[^"]*)"`)
 	inline := regexp.MustCompile(`(?i)<style|<script>|\sstyle=|\son[a-z]+=|javascript:|https?://`)
 	files := map[string]bool{}
-	for _, path := range []string{"/docs", "/docs/errors", "/docs/errors/outcome_unknown",
-		"/console"} {
+	for _, path := range []string{
+		"/docs", "/docs/errors", "/docs/errors/outcome_unknown",
+		"/console",
+	} {
 		res, page := v.get(path, nil)
 		policy := res.Header.Get("Content-Security-Policy")
 		for _, part := range []string{
@@ -176,8 +180,10 @@ func (v *visitor) wantFile(path string) {
 	if content == "" || content != packed {
 		v.t.Errorf("%s: %d bytes plainly, and %d compressed", path, len(content), len(packed))
 	}
-	contentTypes := map[string]string{"css": "text/css; charset=utf-8",
-		".js": "text/javascript; charset=utf-8", "png": "image/png"}
+	contentTypes := map[string]string{
+		"css": "text/css; charset=utf-8",
+		".js": "text/javascript; charset=utf-8", "png": "image/png",
+	}
 	for _, res := range []*http.Response{plainly, compressed} {
 		if res.StatusCode != http.StatusOK ||
 			res.Header.Get("Content-Type") != contentTypes[path[len(path)-3:]] ||

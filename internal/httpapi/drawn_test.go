@@ -323,8 +323,10 @@ func (r *request) breakBody(add func(what string, do func())) {
 	add("an unknown member", func() { r.body["unknown"] = nil })
 	for member, value := range r.body {
 		escaped := fmt.Sprintf(`"\u%04x%s"`, member[0], member[1:])
-		for what, name := range map[string]string{" twice": encode(member),
-			" twice, once escaped": escaped} {
+		for what, name := range map[string]string{
+			" twice":               encode(member),
+			" twice, once escaped": escaped,
+		} {
 			add(member+what, func() {
 				r.text = "{" + name + ":" + encode(value) + "," + whole[1:]
 			})

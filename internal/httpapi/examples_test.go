@@ -205,8 +205,10 @@ func exampleChanges(paths *openapi3.Paths) map[string]func(m *merchant) *answer 
 		"jsonPatch": func(m *merchant) *answer {
 			return m.send(m.first, call{
 				method: "PATCH", path: held(m), body: `[{"op":"remove","path":"/description"}]`,
-				header: http.Header{"If-Match": {`"1"`},
-					"Content-Type": {"application/json-patch+json"}},
+				header: http.Header{
+					"If-Match":     {`"1"`},
+					"Content-Type": {"application/json-patch+json"},
+				},
 			})
 		},
 		"staleEdit": func(m *merchant) *answer { return m.patch(held(m), `"7"`, `{}`) },

@@ -60,8 +60,10 @@ func (m *merchant) speak(in *instance, text string) (first *answer, rest string)
 	if err != nil {
 		m.t.Errorf("reading what comes after the answer: %v", err)
 	}
-	return &answer{t: m.t, what: fmt.Sprintf("%.100q", text), status: res.StatusCode,
-		header: res.Header, body: content}, string(left)
+	return &answer{
+		t: m.t, what: fmt.Sprintf("%.100q", text), status: res.StatusCode,
+		header: res.Header, body: content,
+	}, string(left)
 }
 
 // isCut tells whether the other side has ended the connection.
@@ -285,8 +287,10 @@ func TestSenderOfATooLargeBodyIsCutOff(t *testing.T) {
 	chunked := strings.Replace(announced, "Content-Length: 1073741824",
 		"Transfer-Encoding: chunked", 1) + "40000000\r\n"
 	elsewhere := strings.Replace(announced, "POST /payments", "POST /nothing", 1)
-	for name, head := range map[string]string{"announced": announced, "chunked": chunked,
-		"that nobody reads": elsewhere} {
+	for name, head := range map[string]string{
+		"announced": announced, "chunked": chunked,
+		"that nobody reads": elsewhere,
+	} {
 		t.Run(name, func(t *testing.T) {
 			m := m.in(t)
 			conn := m.connect(in)
@@ -319,8 +323,10 @@ func TestSlowClientsAreCutOffAndDelayNoOther(t *testing.T) {
 	)
 	db := pgtest.New(t)
 	in := newInstanceWith(t, db.URL,
-		settings{headerTimeout: headerTimeout, requestTimeout: requestTimeout,
-			writeBufferSize: 4 << 10})
+		settings{
+			headerTimeout: headerTimeout, requestTimeout: requestTimeout,
+			writeBufferSize: 4 << 10,
+		})
 	m := newMerchant(t, db, in, in)
 	head := m.headOfCharge(10_000, "Idempotency-Key: slow")
 	get := strings.NewReplacer("POST /payments", "GET /accounts/big", "10000", "0").Replace(head)

@@ -24,15 +24,6 @@ func (a *answer) payment() (p paymentView) {
 	return p
 }
 
-type refundView struct {
-	ID        string
-	PaymentID string `json:"payment_id"`
-	Amount    int64
-	Status    string
-	Reason    string
-	CreatedAt string `json:"created_at"`
-}
-
 // authorize holds money of alice for the shop, and returns the payment's path.
 func (m *merchant) authorize(key string, cents int64) (path string) {
 	m.t.Helper()
@@ -101,8 +92,10 @@ func TestEditNeedsTheCurrentVersion(t *testing.T) {
 	patch := func(tag, text string) *answer {
 		return m.send(m.first, call{
 			method: "PATCH", path: path, body: text,
-			header: http.Header{"If-Match": {tag},
-				"Content-Type": {"application/merge-patch+json"}},
+			header: http.Header{
+				"If-Match":     {tag},
+				"Content-Type": {"application/merge-patch+json"},
+			},
 		})
 	}
 	m.send(m.first, call{method: "PATCH", path: path, body: "{}"}).
@@ -166,8 +159,10 @@ func TestPatchOfAnotherTypeNamesTheTypes(t *testing.T) {
 	if got := m.get(path).payment(); got.Description != "" || got.Version != 1 {
 		t.Errorf("it is %+v", got)
 	}
-	for _, a := range []*answer{m.patch(path, `"1"`, "[]"),
-		m.postOn(m.first, "r", path+"/refunds", "[]")} {
+	for _, a := range []*answer{
+		m.patch(path, `"1"`, "[]"),
+		m.postOn(m.first, "r", path+"/refunds", "[]"),
+	} {
 		if a.header["Accept-Patch"] != nil {
 			a.fail("has an Accept-Patch, and is about something else")
 		}

@@ -180,7 +180,8 @@ func TestPaymentsAreFilteredByWhatTheyAre(t *testing.T) {
 		{url.Values{"reference": {"TOO DEAR"}}, `false`, nil, 0},
 		{url.Values{"account": {"bob"}}, `destination_account = 'bob'`, nil, 6},
 		{
-			url.Values{"account": {"alice"}}, `'alice' IN (source_account, destination_account)`,
+			url.Values{"account": {"alice"}},
+			`'alice' IN (source_account, destination_account)`,
 			nil, 20,
 		},
 		{url.Values{"account": {"nobody"}}, `false`, nil, 0},
@@ -188,19 +189,25 @@ func TestPaymentsAreFilteredByWhatTheyAre(t *testing.T) {
 		{url.Values{"created_before": {at(third)}}, `created_at < $2`, []any{third}, 2},
 		{url.Values{"created_after": {elsewhere}}, `created_at >= $2`, []any{third}, 18},
 		{
-			url.Values{"created_after": {at(third.Add(time.Nanosecond))}}, `created_at > $2`,
-			[]any{third}, 17,
+			url.Values{"created_after": {at(third.Add(time.Nanosecond))}},
+			`created_at > $2`,
+			[]any{third},
+			17,
 		},
 		{
-			url.Values{"created_before": {at(third.Add(time.Nanosecond))}}, `created_at <= $2`,
-			[]any{third}, 3,
+			url.Values{"created_before": {at(third.Add(time.Nanosecond))}},
+			`created_at <= $2`,
+			[]any{third},
+			3,
 		},
 		{url.Values{"created_after": {at(last)}, "created_before": {at(third)}}, `false`, nil, 0},
 		{url.Values{"created_before": {"0001-01-01T00:00:00Z"}}, `false`, nil, 0},
 		{url.Values{"created_before": {"9999-12-31T23:59:59.999999999Z"}}, `true`, nil, 20},
 		{
-			url.Values{"status": {"declined"}, "account": {"shop"}, "reference": {"too dear"},
-				"created_after": {at(third)}},
+			url.Values{
+				"status": {"declined"}, "account": {"shop"}, "reference": {"too dear"},
+				"created_after": {at(third)},
+			},
 			`status = 'declined' AND created_at >= $2`,
 			[]any{third},
 			6,
@@ -496,8 +503,10 @@ func TestForgedCursorStaysInItsList(t *testing.T) {
 			changed[i] ^= 1
 			m.get(list + "?cursor=" + encoding.EncodeToString(changed)).wantProblem(malformed)
 		}
-		for _, text := range []string{given + "=", given + "%00", given[:len(given)-1] + "%2F",
-			"%20" + given, given[:20]} {
+		for _, text := range []string{
+			given + "=", given + "%00", given[:len(given)-1] + "%2F",
+			"%20" + given, given[:20],
+		} {
 			m.get(list + "?cursor=" + text).wantProblem(malformed)
 		}
 		for _, position := range []string{

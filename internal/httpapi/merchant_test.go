@@ -83,8 +83,10 @@ type body map[string]any
 
 // aliceToShop is the charge of most tests.
 func aliceToShop(cents int64) body {
-	return body{"amount": cents, "currency": "USD", "source_account": "alice",
-		"destination_account": "shop"}
+	return body{
+		"amount": cents, "currency": "USD", "source_account": "alice",
+		"destination_account": "shop",
+	}
 }
 
 func (b body) with(member string, value any) body {
@@ -121,8 +123,10 @@ func (m *merchant) retry(key string, b body) *answer {
 
 func (m *merchant) chargeOn(in *instance, key, text string) *answer {
 	m.t.Helper()
-	return m.send(in, call{method: "POST", path: "/payments",
-		header: http.Header{"Idempotency-Key": {key}}, body: text})
+	return m.send(in, call{
+		method: "POST", path: "/payments",
+		header: http.Header{"Idempotency-Key": {key}}, body: text,
+	})
 }
 
 func (m *merchant) get(path string) *answer {
@@ -142,16 +146,12 @@ func (m *merchant) post(key, path, body string) *answer {
 	return m.postOn(m.first, key, path, body)
 }
 
-// repost is post for a key that has been used, to the other instance if there are two.
-func (m *merchant) repost(key, path, body string) *answer {
-	m.t.Helper()
-	return m.postOn(m.other, key, path, body)
-}
-
 func (m *merchant) postOn(in *instance, key, path, body string) *answer {
 	m.t.Helper()
-	return m.send(in, call{method: "POST", path: path,
-		header: http.Header{"Idempotency-Key": {key}}, body: body})
+	return m.send(in, call{
+		method: "POST", path: path,
+		header: http.Header{"Idempotency-Key": {key}}, body: body,
+	})
 }
 
 // patch edits a payment that still has the tag.
@@ -171,8 +171,10 @@ func (m *merchant) close(account string) *answer {
 func (m *merchant) putIfMatch(account, tag, text string) *answer {
 	m.t.Helper()
 	return m.send(m.first,
-		call{method: "PUT", path: "/accounts/" + account, header: http.Header{"If-Match": {tag}},
-			body: text})
+		call{
+			method: "PUT", path: "/accounts/" + account, header: http.Header{"If-Match": {tag}},
+			body: text,
+		})
 }
 
 // fund gives an account money from outside.

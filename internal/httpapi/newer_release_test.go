@@ -13,8 +13,10 @@ import (
 func storedFingerprint(amount int64, texts map[string]string) []byte {
 	f := idempotency.NewFingerprinter("charge")
 	f.Int("amount", amount)
-	members := []string{"currency", "source_account", "payment_method", "destination_account",
-		"reference", "description", "capture"}
+	members := []string{
+		"currency", "source_account", "payment_method", "destination_account",
+		"reference", "description", "capture",
+	}
 	for _, member := range members {
 		f.Text(member, texts[member])
 	}
@@ -32,8 +34,10 @@ func (m *merchant) becomes(key string, fingerprint []byte) {
 
 // An answered key replays even if a later release has tightened the rule.
 func TestARuleThatBecameStricterChangesNoAnswer(t *testing.T) {
-	plain := map[string]string{"currency": "USD", "source_account": "alice",
-		"destination_account": "shop"}
+	plain := map[string]string{
+		"currency": "USD", "source_account": "alice",
+		"destination_account": "shop",
+	}
 	rows := []struct {
 		name   string
 		amount int64

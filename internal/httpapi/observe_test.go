@@ -67,18 +67,24 @@ func TestExchangeIsReportedByItsRoute(t *testing.T) {
 		},
 		{
 			"a reused key", m.charge("k", aliceToShop(2)),
-			httpapi.Exchange{Method: "POST", Route: "/payments", Status: 422,
-				Code: "idempotency_key_reused"},
+			httpapi.Exchange{
+				Method: "POST", Route: "/payments", Status: 422,
+				Code: "idempotency_key_reused",
+			},
 		},
 		{
 			"a decline", m.charge("poor", aliceToShop(aliceHas*2)),
-			httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402,
-				Code: "insufficient_funds"},
+			httpapi.Exchange{
+				Method: "POST", Route: "/payments", Status: 402,
+				Code: "insufficient_funds",
+			},
 		},
 		{
 			"its retry", m.retry("poor", aliceToShop(aliceHas*2)),
-			httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402,
-				Code: "insufficient_funds", Replayed: true},
+			httpapi.Exchange{
+				Method: "POST", Route: "/payments", Status: 402,
+				Code: "insufficient_funds", Replayed: true,
+			},
 		},
 		{
 			"a read", m.get("/accounts/alice"),
@@ -98,8 +104,10 @@ func TestExchangeIsReportedByItsRoute(t *testing.T) {
 		},
 		{
 			"a panic", m.get("/accounts/poison"),
-			httpapi.Exchange{Method: "GET", Route: "/accounts/{id}", Status: 500,
-				Code: "internal_error"},
+			httpapi.Exchange{
+				Method: "GET", Route: "/accounts/{id}", Status: 500,
+				Code: "internal_error",
+			},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -149,8 +157,10 @@ func TestNoTextOfACallerIsLogged(t *testing.T) {
 	m.get("/payments?" + canary + "=" + canary)
 	m.get("/accounts/" + canary + "-account")
 	m.get("/" + canary)
-	m.send(in, call{path: "/accounts/alice",
-		header: http.Header{"Authorization": {"Bearer sk_" + canary}}})
+	m.send(in, call{
+		path:   "/accounts/alice",
+		header: http.Header{"Authorization": {"Bearer sk_" + canary}},
+	})
 	m.send(in, call{path: "/accounts/alice?key=" + canary, header: http.Header{
 		"Authorization": {canary}, "Cookie": {canary}, "X-Forwarded-For": {canary},
 		"User-Agent": {canary},

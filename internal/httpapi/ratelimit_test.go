@@ -141,8 +141,10 @@ func TestRateLimitedMerchantSlowsNoOther(t *testing.T) {
 	quiet.apiKey = journal.CreateMerchant(t, m.db.URL).APIKey
 	for _, id := range []string{"world", "shop"} {
 		quiet.send(m.other,
-			call{method: "PUT", path: "/accounts/" + id,
-				body: `{"currency":"USD","overdraft_limit":null}`})
+			call{
+				method: "PUT", path: "/accounts/" + id,
+				body: `{"currency":"USD","overdraft_limit":null}`,
+			})
 	}
 	const pays, bound = 40, 5 * time.Second
 	pay := func(round string) (median, slowest time.Duration) {

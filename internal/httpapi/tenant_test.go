@@ -69,8 +69,10 @@ func TestAnotherMerchantsThingsDoNotExist(t *testing.T) {
 	if got := m.get("/accounts/secret").want(200).account(); got.Status != "open" {
 		t.Errorf("a stranger closed it: %+v", got)
 	}
-	for _, list := range []string{"/payments", "/payments?account=secret", "/accounts",
-		"/accounts/alice/entries"} {
+	for _, list := range []string{
+		"/payments", "/payments?account=secret", "/accounts",
+		"/accounts/alice/entries",
+	} {
 		theirs := stranger.get(list).want(200)
 		if strings.Contains(string(theirs.body), "secret") ||
 			strings.Contains(string(theirs.body), paid.paymentID()) {

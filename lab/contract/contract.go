@@ -232,8 +232,10 @@ func (c *Contract) compareUndescribed(e *exchange, reason error) error {
 }
 
 // plainHeaders say how an answer is sent, and nothing about what it says.
-var plainHeaders = []string{"Cache-Control", "Connection", "Content-Length", "Content-Type",
-	"Date", "X-Content-Type-Options"}
+var plainHeaders = []string{
+	"Cache-Control", "Connection", "Content-Length", "Content-Type",
+	"Date", "X-Content-Type-Options",
+}
 
 func undescribedHeader(header http.Header, described *openapi3.ResponseRef) error {
 	for name := range header {

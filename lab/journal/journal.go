@@ -131,8 +131,10 @@ func (j *Journal) newChange(charged *intent) *intent {
 	if change == "" {
 		return nil
 	}
-	in := &intent{charge: charged.charge, change: change, of: charged.tries[ack].PaymentID(),
-		amount: (charged.charge.Amount + 1) / 2}
+	in := &intent{
+		charge: charged.charge, change: change, of: charged.tries[ack].PaymentID(),
+		amount: (charged.charge.Amount + 1) / 2,
+	}
 	charged.then = j.note(in)
 	return in
 }

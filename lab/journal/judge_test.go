@@ -13,8 +13,10 @@ import (
 func TestJudgeComplainsOfEachBrokenPromise(t *testing.T) {
 	t.Parallel()
 	charge := NewCharge(7)
-	paid := payment{"key", "pay_1", "req_1", "succeeded", 7, 7, 0, World, Shops[0],
-		body("pay_1", 7)}
+	paid := payment{
+		"key", "pay_1", "req_1", "succeeded", 7, 7, 0, World, Shops[0],
+		body("pay_1", 7),
+	}
 	with := func(change func(*payment)) payment {
 		other := paid
 		change(&other)
@@ -33,47 +35,66 @@ func TestJudgeComplainsOfEachBrokenPromise(t *testing.T) {
 		{"silence, and nothing done", []Answer{nothing}, nil, ""},
 		{
 			"an outage before the ack",
-			[]Answer{told(503, "req_0", `{"code":"unavailable"}`), ack}, []payment{paid}, "",
+			[]Answer{told(503, "req_0", `{"code":"unavailable"}`), ack},
+			[]payment{paid},
+			"",
 		},
 		{
 			"a doubt before the ack",
-			[]Answer{told(503, "req_1", `{"code":"outcome_unknown"}`), ack}, []payment{paid}, "",
+			[]Answer{told(503, "req_1", `{"code":"outcome_unknown"}`), ack},
+			[]payment{paid},
+			"",
 		},
 		{"a refusal", []Answer{told(422, "req_1", `{"code":"account_closed"}`)}, nil, ""},
 		{"acked and lost", []Answer{ack}, nil, "lost"},
 		{
-			"doubled", []Answer{ack}, []payment{paid, with(func(p *payment) { p.id = "pay_2" })},
+			"doubled",
+			[]Answer{ack},
+			[]payment{paid, with(func(p *payment) { p.id = "pay_2" })},
 			"doubled",
 		},
 		{
-			"other bytes", []Answer{ack, told(201, "req_2", `{"id":"pay_1"}`)}, []payment{paid},
+			"other bytes",
+			[]Answer{ack, told(201, "req_2", `{"id":"pay_1"}`)},
+			[]payment{paid},
 			"two answers",
 		},
 		{
-			"another amount", []Answer{ack}, []payment{with(func(p *payment) { p.amount = 8 })},
+			"another amount",
+			[]Answer{ack},
+			[]payment{with(func(p *payment) { p.amount = 8 })},
 			"another payment",
 		},
 		{
-			"another payment's id", []Answer{ack},
-			[]payment{with(func(p *payment) { p.id = "pay_2" })}, "but its payment is",
+			"another payment's id",
+			[]Answer{ack},
+			[]payment{with(func(p *payment) { p.id = "pay_2" })},
+			"but its payment is",
 		},
 		{
-			"another stored answer", []Answer{ack},
-			[]payment{with(func(p *payment) { p.answer = nil })}, "the stored answer is",
+			"another stored answer",
+			[]Answer{ack},
+			[]payment{with(func(p *payment) { p.answer = nil })},
+			"the stored answer is",
 		},
 		{"paid and never told", []Answer{nothing}, []payment{paid}, "no final answer"},
 		{"paid and refused", []Answer{told(422, "req_1", `{}`), ack}, []payment{paid}, "denied"},
 		{
-			"paid and denied", []Answer{told(503, "req_1", `{"code":"unavailable"}`), ack},
-			[]payment{paid}, "denied",
+			"paid and denied",
+			[]Answer{told(503, "req_1", `{"code":"unavailable"}`), ack},
+			[]payment{paid},
+			"denied",
 		},
 		{
-			"an internal error", []Answer{told(500, "req_0", `{}`), ack}, []payment{paid},
+			"an internal error",
+			[]Answer{told(500, "req_0", `{}`), ack},
+			[]payment{paid},
 			"a fault of the database",
 		},
 		{
 			"an answer about another charge",
-			[]Answer{told(201, "req_1", string(body("pay_1", 8)))}, []payment{paid},
+			[]Answer{told(201, "req_1", string(body("pay_1", 8)))},
+			[]payment{paid},
 			"about another charge",
 		},
 	} {
@@ -95,8 +116,10 @@ func TestJudgeComplainsOfEachBrokenPromiseAboutAChange(t *testing.T) {
 	held := NewCharge(7)
 	held.AuthorizeOnly = true
 	at := func(status string, captured, refunded int64) payment {
-		return payment{"change", "pay_1", "req_2", status, 7, captured, refunded, World, Shops[0],
-			nil}
+		return payment{
+			"change", "pay_1", "req_2", status, 7, captured, refunded, World, Shops[0],
+			nil,
+		}
 	}
 	for _, row := range []struct {
 		name   string
@@ -108,40 +131,49 @@ func TestJudgeComplainsOfEachBrokenPromiseAboutAChange(t *testing.T) {
 	}{
 		{
 			"captured", held, changeCapture, paymentBody("succeeded", 4),
-			[]payment{at("succeeded", 4, 0)}, "",
+			[]payment{at("succeeded", 4, 0)},
+			"",
 		},
 		{
 			"canceled", held, changeCancel, paymentBody("canceled", 0),
-			[]payment{at("canceled", 0, 0)}, "",
+			[]payment{at("canceled", 0, 0)},
+			"",
 		},
 		{
 			"refunded", NewCharge(7), changeRefund, refundBody(4),
-			[]payment{at("succeeded", 7, 4)}, "",
+			[]payment{at("succeeded", 7, 4)},
+			"",
 		},
 		{"acked and lost", NewCharge(7), changeRefund, refundBody(4), nil, "lost"},
 		{
 			"refunded twice", NewCharge(7), changeRefund, refundBody(4),
-			[]payment{at("succeeded", 7, 8)}, "another payment",
+			[]payment{at("succeeded", 7, 8)},
+			"another payment",
 		},
 		{
 			"refunded and undone", NewCharge(7), changeRefund, refundBody(4),
-			[]payment{at("succeeded", 7, 0)}, "another payment",
+			[]payment{at("succeeded", 7, 0)},
+			"another payment",
 		},
 		{
 			"captured, and canceled", held, changeCapture, paymentBody("succeeded", 4),
-			[]payment{at("canceled", 0, 0)}, "another payment",
+			[]payment{at("canceled", 0, 0)},
+			"another payment",
 		},
 		{
 			"canceled, and still held", held, changeCancel, paymentBody("canceled", 0),
-			[]payment{at("authorized", 0, 0)}, "another payment",
+			[]payment{at("authorized", 0, 0)},
+			"another payment",
 		},
 		{
 			"another capture", held, changeCapture, paymentBody("succeeded", 5),
-			[]payment{at("succeeded", 4, 0)}, "about another capture",
+			[]payment{at("succeeded", 4, 0)},
+			"about another capture",
 		},
 		{
 			"another refund", NewCharge(7), changeRefund, refundBody(5),
-			[]payment{at("succeeded", 7, 4)}, "about another refund:",
+			[]payment{at("succeeded", 7, 4)},
+			"about another refund:",
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -149,8 +181,10 @@ func TestJudgeComplainsOfEachBrokenPromiseAboutAChange(t *testing.T) {
 			for i := range row.now {
 				row.now[i].answer = []byte(row.answer)
 			}
-			change := &intent{key: "change", charge: row.charge, change: row.change, of: "pay_1",
-				amount: 4}
+			change := &intent{
+				key: "change", charge: row.charge, change: row.change, of: "pay_1",
+				amount: 4,
+			}
 			change.tries = []Answer{told(200, "req_2", row.answer), told(200, "req_3", row.answer)}
 			got := strings.Join(judge([]*intent{change}, row.now), "\n")
 			if row.want == "" && got != "" || !strings.Contains(got, row.want) {
@@ -204,8 +238,10 @@ func TestAFaultThatNoRequestNoticedFails(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	j := NewJournal(nil, nil)
-	j.intents = []*intent{{tries: []Answer{{Target: "a", Sent: now,
-		Done: now.Add(2 * time.Second)}}}}
+	j.intents = []*intent{{tries: []Answer{{
+		Target: "a", Sent: now,
+		Done: now.Add(2 * time.Second),
+	}}}}
 	for _, row := range []struct {
 		strike strike
 		idle   int
@@ -223,8 +259,10 @@ func TestAFaultThatNoRequestNoticedFails(t *testing.T) {
 }
 
 func told(status int, requestID, body string) Answer {
-	return Answer{Status: status, Body: []byte(body),
-		Header: http.Header{"Request-Id": {requestID}, "Retry-After": {"1"}}}
+	return Answer{
+		Status: status, Body: []byte(body),
+		Header: http.Header{"Request-Id": {requestID}, "Retry-After": {"1"}},
+	}
 }
 
 func body(id string, amount int64) []byte {

@@ -38,8 +38,10 @@ func Start(t testing.TB, databaseURL string, settings ...string) *Instance {
 // Serve starts an instance and does not wait for it.
 func Serve(t testing.TB, databaseURL string, settings ...string) *Instance {
 	t.Helper()
-	settings = append([]string{"DATABASE_URL=" + databaseURL, "LISTEN_ADDR=127.0.0.1:0",
-		"ADMIN_ADDR=127.0.0.1:0"}, settings...)
+	settings = append([]string{
+		"DATABASE_URL=" + databaseURL, "LISTEN_ADDR=127.0.0.1:0",
+		"ADMIN_ADDR=127.0.0.1:0",
+	}, settings...)
 	return &Instance{Child: Launch(t, settings, "serve")}
 }
 
@@ -97,8 +99,10 @@ func (in *Instance) Liveness() int { return in.probe("/livez") }
 
 // probe asks as a load balancer does: on a new connection, and not for long.
 func (in *Instance) probe(path string) int {
-	client := http.Client{Timeout: time.Second,
-		Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{
+		Timeout:   time.Second,
+		Transport: &http.Transport{DisableKeepAlives: true},
+	}
 	answer, err := client.Get(in.URL() + path)
 	if err != nil {
 		return 0

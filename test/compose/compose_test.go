@@ -144,8 +144,10 @@ func TestContainersHaveNoRightsThatTheyDoNotNeed(t *testing.T) {
 	const hardened = "true [ALL] [] [no-new-privileges:true] false"
 	const postgresNeeds = "true [ALL] [CHOWN DAC_OVERRIDE FOWNER SETGID SETUID] " +
 		"[no-new-privileges:true] false"
-	for service, want := range map[string]string{"instance1": hardened, "instance2": hardened,
-		"postgres": postgresNeeds} {
+	for service, want := range map[string]string{
+		"instance1": hardened, "instance2": hardened,
+		"postgres": postgresNeeds,
+	} {
 		id := s.container(t, service)
 		if got := s.docker(t, "inspect", "--format="+format, id); got != want {
 			t.Errorf("%s has %s, want %s", service, got, want)

@@ -215,8 +215,10 @@ func (s *stack) docker(t *testing.T, args ...string) string {
 }
 
 func (p port) ready() bool {
-	client := http.Client{Timeout: time.Second,
-		Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{
+		Timeout:   time.Second,
+		Transport: &http.Transport{DisableKeepAlives: true},
+	}
 	answer, err := client.Get(p.url() + "/readyz")
 	if err != nil {
 		return false

@@ -100,8 +100,10 @@ type body map[string]any
 
 // order is a charge of alice for the shop.
 func (c *caller) order(amount int64) body {
-	return body{"amount": amount, "currency": "USD", "source_account": c.alice,
-		"destination_account": c.shop}
+	return body{
+		"amount": amount, "currency": "USD", "source_account": c.alice,
+		"destination_account": c.shop,
+	}
 }
 
 // with is the body with another value for a member.
@@ -200,8 +202,10 @@ func (c *caller) crowd(n int, charge func(i int) (key string, b body)) []*answer
 	c.t.Helper()
 	return c.crowdOf(n, func(i int) request {
 		key, order := charge(i)
-		return request{method: "POST", path: "/payments", body: order.String(),
-			keys: []string{key}}
+		return request{
+			method: "POST", path: "/payments", body: order.String(),
+			keys: []string{key},
+		}
 	})
 }
 

@@ -190,8 +190,10 @@ func otherChangeAtOnce(t *testing.T, c *caller) {
 			path := c.charge(c.first, order, c.key("payment")).want(201).location()
 			requests := [2]request{}
 			for i, way := range change.ways {
-				requests[i] = request{method: "POST", path: path + way.path, body: way.body,
-					keys: []string{c.key("k")}}
+				requests[i] = request{
+					method: "POST", path: path + way.path, body: way.body,
+					keys: []string{c.key("k")},
+				}
 			}
 			c.wantMoved(change.moved[c.wantOneOfTwo(t, requests, change.status)])
 		})

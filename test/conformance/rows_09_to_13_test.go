@@ -30,16 +30,20 @@ func refusedRequest(t *testing.T, c *caller) {
 		"no body":           {func(*caller) string { return " " }, 400, "invalid_request"},
 		"a wrong type":      {with("amount", "100"), 400, "invalid_request"},
 		"a fraction":        {with("amount", 99.5), 400, "invalid_request"},
-		"too long": {with("description", strings.Repeat("x", 1<<17)), 413,
-			"payload_too_large"},
+		"too long": {
+			with("description", strings.Repeat("x", 1<<17)), 413,
+			"payload_too_large",
+		},
 		"nothing":           {with("amount", 0), 422, "unprocessable"},
 		"less than nothing": {with("amount", -100), 422, "unprocessable"},
 		"too much":          {with("amount", 1<<53), 422, "unprocessable"},
 		"to oneself":        {toOneself, 422, "unprocessable"},
 		"another currency":  {with("currency", "EUR"), 422, "currency_mismatch"},
 		"a source unknown":  {with("source_account", "nobody-"+c.id), 422, "account_not_found"},
-		"destination unknown": {with("destination_account", "nobody-"+c.id), 422,
-			"account_not_found"},
+		"destination unknown": {
+			with("destination_account", "nobody-"+c.id), 422,
+			"account_not_found",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := c.another(t)
@@ -74,8 +78,10 @@ func strayRequest(t *testing.T, c *caller) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := c.another(t)
-			r := request{method: "POST", path: "/payments", body: c.order(100).String(),
-				keys: []string{c.key("k")}}
+			r := request{
+				method: "POST", path: "/payments", body: c.order(100).String(),
+				keys: []string{c.key("k")},
+			}
 			stray.change(&r)
 			for _, at := range []string{c.first, c.other} {
 				c.send(at, r).wantProblem(stray.status, stray.code).wantFresh()
@@ -162,8 +168,10 @@ func keyNotTaken(_ *testing.T, c *caller) {
 // The body ends before its announced length.
 func cutShort(_ *testing.T, c *caller) {
 	whole := c.order(100).String()
-	for _, body := range []string{"", whole[:1], whole[:len(whole)/2], whole[:len(whole)-1],
-		whole} {
+	for _, body := range []string{
+		"", whole[:1], whole[:len(whole)/2], whole[:len(whole)-1],
+		whole,
+	} {
 		announced := len(whole)
 		if body == whole { // a JSON value that is whole is still not all that was announced
 			announced += 100

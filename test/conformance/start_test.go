@@ -79,8 +79,10 @@ func startOneFile(t *testing.T) service {
 	db := pgtest.New(t)
 	t.Cleanup(func() { auditOneFile(t, db) })
 	first, other := svc.ServeOneFile(t, db.URL), svc.ServeOneFile(t, db.URL)
-	return service{first: first.URL(), other: other.URL(),
-		control: controlOf(t, db, first.Kill, "onefile.accounts")}
+	return service{
+		first: first.URL(), other: other.URL(),
+		control: controlOf(t, db, first.Kill, "onefile.accounts"),
+	}
 }
 
 func controlOf(t *testing.T, db *pgtest.DB, kill func(), accounts string) control {

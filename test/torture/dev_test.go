@@ -52,8 +52,10 @@ func newDataDir(t *testing.T) string {
 
 func launchDev(t *testing.T, dataDir string, args ...string) *service.Child {
 	t.Helper()
-	settings := []string{"LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0",
-		"PAYMENTSVC_DATA_DIR=" + dataDir}
+	settings := []string{
+		"LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0",
+		"PAYMENTSVC_DATA_DIR=" + dataDir,
+	}
 	return service.Launch(t, settings, append([]string{"dev"}, args...)...)
 }
 

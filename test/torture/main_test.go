@@ -78,8 +78,10 @@ func newDurableBench(
 
 func benchAt(t *testing.T, n int, url, adminURL string, settings ...string) *bench {
 	t.Helper()
-	b := &bench{T: t, url: url, adminURL: adminURL,
-		fleet: service.StartFleet(t, n, url, settings...)}
+	b := &bench{
+		T: t, url: url, adminURL: adminURL,
+		fleet: service.StartFleet(t, n, url, settings...),
+	}
 	b.merchant = journal.NewMerchant(t, b.instance(0), url)
 	return b
 }
