@@ -221,8 +221,9 @@ func TestAnIntentHasOneSenderAndNoneWithoutItsAPIKey(t *testing.T) {
 		end();
 		answer(new Response("", { status: 503, headers: { "Retry-After": "0" } }));
 		keep(intent);
+		const ended = await first;
 		const third = await saying(send(intent, { onAttempt() {} }));
-		return [second, await first, third, unfinished().length + " kept"];
+		return [second, ended, third, unfinished().length + " kept"];
 	})()`)
 	want := []string{
 		"It is being sent already.", "The API key was forgotten.",
