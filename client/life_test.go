@@ -11,7 +11,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// bench is an instance of the service on a database of its own, and a client of its merchant.
+// bench is an instance of the service on a database of its own, and a client of its
+// merchant.
 type bench struct {
 	*testing.T
 	url, apiKey string
@@ -31,7 +32,8 @@ func (b *bench) balance(account string, balance, held int64) {
 	b.Helper()
 	got := must[*client.Account](b.T)(b.GetAccount(b.Context(), account))
 	if got.Balance != balance || got.Held != held {
-		b.Errorf("%s has %d and %d held, want %d and %d", account, got.Balance, got.Held, balance, held)
+		b.Errorf("%s has %d and %d held, want %d and %d", account, got.Balance, got.Held, balance,
+			held)
 	}
 }
 
@@ -55,12 +57,15 @@ func (b *bench) refusal(err error, code string) *client.Error {
 func (b *bench) furnish() {
 	b.Helper()
 	put := must[*client.Account](b.T)
-	world := put(b.PutAccount(b.Context(), "world", client.AccountTerms{Currency: "USD", Unlimited: true}))
+	world := put(b.PutAccount(b.Context(), "world",
+		client.AccountTerms{Currency: "USD", Unlimited: true}))
 	if world.OverdraftLimit != nil || world.Available != nil {
 		b.Errorf("the world has limits: %+v", world)
 	}
-	alice := put(b.PutAccount(b.Context(), "alice", client.AccountTerms{Currency: "USD", Name: "Alice"}))
-	if alice.OverdraftLimit == nil || *alice.OverdraftLimit != 0 || alice.Status != client.AccountOpen || alice.Name != "Alice" {
+	alice := put(b.PutAccount(b.Context(), "alice",
+		client.AccountTerms{Currency: "USD", Name: "Alice"}))
+	if alice.OverdraftLimit == nil || *alice.OverdraftLimit != 0 ||
+		alice.Status != client.AccountOpen || alice.Name != "Alice" {
 		b.Errorf("alice is %+v", alice)
 	}
 	put(b.PutAccount(b.Context(), "shop", client.AccountTerms{Currency: "USD"}))
@@ -69,7 +74,10 @@ func (b *bench) furnish() {
 func (b *bench) charge(key client.Key, from, to string, amount int64) *client.PaymentReply {
 	b.Helper()
 	return must[*client.PaymentReply](b.T)(b.Charge(b.Context(), key,
-		client.Charge{Amount: amount, Currency: "USD", SourceAccount: from, DestinationAccount: to}))
+		client.Charge{
+			Amount: amount, Currency: "USD", SourceAccount: from,
+			DestinationAccount: to,
+		}))
 }
 
 func TestAPaymentsWholeLife(t *testing.T) {
@@ -81,53 +89,68 @@ func TestAPaymentsWholeLife(t *testing.T) {
 
 	order := client.Charge{
 		Amount: 6000, Currency: "USD", SourceAccount: "alice", DestinationAccount: "shop",
-		Reference: "order-1", Description: "a <book> & \u2028 a pen", Metadata: map[string]string{"cart": "7"},
+		Reference: "order-1", Description: "a <book> & \u2028 a pen",
+		Metadata: map[string]string{"cart": "7"},
 	}
 	held := payment(b.Authorize(t.Context(), `order 1 "hold"`, order))
-	if held.Status != client.PaymentAuthorized || held.Replayed || held.Attempts != 1 || held.Description != order.Description ||
-		held.Reference != "order-1" || held.Metadata["cart"] != "7" || held.CreatedAt.IsZero() || held.RequestID == "" {
+	if held.Status != client.PaymentAuthorized || held.Replayed || held.Attempts != 1 ||
+		held.Description != order.Description ||
+		held.Reference != "order-1" || held.Metadata["cart"] != "7" || held.CreatedAt.IsZero() ||
+		held.RequestID == "" {
 		t.Errorf("authorized: %+v", held)
 	}
 	b.balance("alice", 10_000, 6000)
 
-	captured := payment(b.Capture(t.Context(), "order-1/capture", held.ID, client.CaptureRequest{Amount: new(int64(5000))}))
-	again := payment(b.Capture(t.Context(), "order-1/capture", held.ID, client.CaptureRequest{Amount: new(int64(5000))}))
-	if captured.Status != client.PaymentSucceeded || captured.AmountCaptured != 5000 || captured.Replayed {
+	captured := payment(b.Capture(t.Context(), "order-1/capture", held.ID,
+		client.CaptureRequest{Amount: new(int64(5000))}))
+	again := payment(b.Capture(t.Context(), "order-1/capture", held.ID,
+		client.CaptureRequest{Amount: new(int64(5000))}))
+	if captured.Status != client.PaymentSucceeded || captured.AmountCaptured != 5000 ||
+		captured.Replayed {
 		t.Errorf("captured: %+v", captured)
 	}
-	if !again.Replayed || again.OriginalRequestID != captured.RequestID || string(again.Body) != string(captured.Body) {
+	if !again.Replayed || again.OriginalRequestID != captured.RequestID ||
+		string(again.Body) != string(captured.Body) {
 		t.Errorf("captured again: %+v", again)
 	}
 	b.balance("alice", 5000, 0)
 
 	refund := must[*client.RefundReply](t)(b.Refund(t.Context(), "order-1/refund-1", held.ID,
 		client.RefundRequest{Amount: new(int64(2000)), Reason: "the pen"}))
-	rest := must[*client.RefundReply](t)(b.Refund(t.Context(), "order-1/refund-2", held.ID, client.RefundRequest{}))
-	if refund.Status != client.RefundSucceeded || refund.Reason != "the pen" || rest.Amount != 3000 || refund.PaymentID != held.ID {
+	rest := must[*client.RefundReply](t)(b.Refund(t.Context(), "order-1/refund-2", held.ID,
+		client.RefundRequest{}))
+	if refund.Status != client.RefundSucceeded || refund.Reason != "the pen" ||
+		rest.Amount != 3000 || refund.PaymentID != held.ID {
 		t.Errorf("refunds: %+v, %+v", refund, rest)
 	}
-	_, err := b.Refund(t.Context(), "order-1/refund-3", held.ID, client.RefundRequest{Amount: new(int64(1))})
+	_, err := b.Refund(t.Context(), "order-1/refund-3", held.ID,
+		client.RefundRequest{Amount: new(int64(1))})
 	b.refused(err, "amount_too_large")
-	if got := must[*client.Refund](t)(b.GetRefund(t.Context(), held.ID, refund.ID)); *got != refund.Refund {
+	if got := must[*client.Refund](t)(b.GetRefund(t.Context(), held.ID,
+		refund.ID)); *got != refund.Refund {
 		t.Errorf("the refund reads %+v", got)
 	}
-	if all := collect(t, b.Refunds(t.Context(), held.ID)); len(all) != 2 || all[0] != rest.Refund || all[1] != refund.Refund {
+	if all := collect(t, b.Refunds(t.Context(), held.ID)); len(all) != 2 ||
+		all[0] != rest.Refund || all[1] != refund.Refund {
 		t.Errorf("refunds: %+v", all)
 	}
 
-	edited := must[*client.Payment](t)(b.EditPayment(t.Context(), held.ID, b.now(held.ID).Version, client.PaymentPatch{
-		Description: new(""), Metadata: map[string]*string{"cart": nil, "box": new("9")},
-	}))
+	edited := must[*client.Payment](t)(b.EditPayment(t.Context(), held.ID, b.now(held.ID).Version,
+		client.PaymentPatch{
+			Description: new(""), Metadata: map[string]*string{"cart": nil, "box": new("9")},
+		}))
 	if edited.Description != "" || len(edited.Metadata) != 1 || edited.Metadata["box"] != "9" {
 		t.Errorf("edited: %+v", edited)
 	}
-	_, err = b.EditPayment(t.Context(), held.ID, edited.Version-1, client.PaymentPatch{Description: new("x")})
+	_, err = b.EditPayment(t.Context(), held.ID, edited.Version-1,
+		client.PaymentPatch{Description: new("x")})
 	b.refused(err, "precondition_failed")
 
 	another := payment(b.Authorize(t.Context(), "another", client.Charge{
 		Amount: 100, Currency: "USD", SourceAccount: "alice", DestinationAccount: "shop",
 	}))
-	if canceled := payment(b.Cancel(t.Context(), "cancel", another.ID)); canceled.Status != client.PaymentCanceled {
+	if canceled := payment(b.Cancel(t.Context(), "cancel",
+		another.ID)); canceled.Status != client.PaymentCanceled {
 		t.Errorf("canceled: %+v", canceled)
 	}
 	_, err = b.Capture(t.Context(), "capture", another.ID, client.CaptureRequest{})
@@ -145,27 +168,33 @@ func TestADeclineIsFinalAndARefusalIsNot(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.furnish()
-	broke := client.Charge{Amount: 1, Currency: "USD", SourceAccount: "alice", DestinationAccount: "shop"}
+	broke := client.Charge{
+		Amount: 1, Currency: "USD", SourceAccount: "alice",
+		DestinationAccount: "shop",
+	}
 	_, err := b.Charge(t.Context(), "declined", broke)
 	first := b.refusal(err, "insufficient_funds")
 	b.charge("allowance", "world", "alice", 100)
 	_, err = b.Charge(t.Context(), "declined", broke)
 	second := b.refusal(err, "insufficient_funds")
-	if !first.Declined() || first.Replayed || !second.Replayed || second.PaymentID != first.PaymentID || first.PaymentID == "" {
+	if !first.Declined() || first.Replayed || !second.Replayed ||
+		second.PaymentID != first.PaymentID || first.PaymentID == "" {
 		t.Errorf("declines: %+v, %+v", first, second)
 	}
 
 	stranger := broke
 	stranger.DestinationAccount = "nobody"
 	_, err = b.Charge(t.Context(), "refused", stranger)
-	if e := b.refusal(err, "account_not_found"); e.Declined() || e.Retry != client.RetrySameKey || len(e.Fields) == 0 {
+	if e := b.refusal(err, "account_not_found"); e.Declined() || e.Retry != client.RetrySameKey ||
+		len(e.Fields) == 0 {
 		t.Errorf("refusal: %+v", e)
 	}
 	b.charge("refused", "alice", "shop", 1)
 	another := broke
 	another.Amount++
 	_, err = b.Charge(t.Context(), "refused", another)
-	if e := b.refusal(err, "idempotency_key_reused"); e.Retry != client.RetryNever || e.PaymentID == "" {
+	if e := b.refusal(err, "idempotency_key_reused"); e.Retry != client.RetryNever ||
+		e.PaymentID == "" {
 		t.Errorf("reused: %+v", e)
 	}
 }
@@ -180,14 +209,16 @@ func TestListsAreReadToTheirEnd(t *testing.T) {
 		b.charge(client.Key(name(i)), "world", "shop", int64(i+1))
 	}
 	payments := collect(t, b.Payments(t.Context(), client.PaymentFilter{
-		Status: client.PaymentSucceeded, Account: "shop", CreatedAfter: before, CreatedBefore: time.Now().Add(time.Minute),
+		Status: client.PaymentSucceeded, Account: "shop", CreatedAfter: before,
+		CreatedBefore: time.Now().Add(time.Minute),
 	}))
 	entries := collect(t, b.Entries(t.Context(), "shop"))
 	if len(payments) != n || len(entries) != n {
 		t.Fatalf("%d payments and %d entries", len(payments), len(entries))
 	}
 	for i := range n {
-		if payments[i].Amount != int64(n-i) || entries[i].Sequence != int64(n-i) || entries[i].PaymentID != payments[i].ID {
+		if payments[i].Amount != int64(n-i) || entries[i].Sequence != int64(n-i) ||
+			entries[i].PaymentID != payments[i].ID {
 			t.Fatalf("number %d: %+v, %+v", i, payments[i], entries[i])
 		}
 	}
@@ -206,7 +237,8 @@ func TestListsAreReadToTheirEnd(t *testing.T) {
 	if len(page.Data) != 1 || page.Data[0].Amount != 8 || page.NextCursor != "" {
 		t.Errorf("by key: %+v", page)
 	}
-	if accounts := collect(t, b.Accounts(t.Context())); len(accounts) != 3 || accounts[0].ID != "alice" {
+	if accounts := collect(t, b.Accounts(t.Context())); len(accounts) != 3 ||
+		accounts[0].ID != "alice" {
 		t.Errorf("accounts: %+v", accounts)
 	}
 	_, err := b.ListAccounts(t.Context(), client.PageRequest{Limit: 101})
@@ -221,11 +253,14 @@ func TestAnAccountIsPutReadThenAndNowAndClosed(t *testing.T) {
 	b := newBench(t)
 	b.furnish()
 	put := must[*client.Account](t)
-	alice := put(b.PutAccount(t.Context(), "alice", client.AccountTerms{Currency: "USD", OverdraftLimit: 50, IfVersion: 1}))
-	if *alice.OverdraftLimit != 50 || *alice.Available != 50 || alice.Name != "" || alice.Version != 2 {
+	alice := put(b.PutAccount(t.Context(), "alice",
+		client.AccountTerms{Currency: "USD", OverdraftLimit: 50, IfVersion: 1}))
+	if *alice.OverdraftLimit != 50 || *alice.Available != 50 || alice.Name != "" ||
+		alice.Version != 2 {
 		t.Errorf("alice is %+v", alice)
 	}
-	_, err := b.PutAccount(t.Context(), "alice", client.AccountTerms{Currency: "USD", IfVersion: 1})
+	_, err := b.PutAccount(t.Context(), "alice",
+		client.AccountTerms{Currency: "USD", IfVersion: 1})
 	b.refused(err, "precondition_failed")
 
 	first := b.charge("1", "alice", "shop", 50)

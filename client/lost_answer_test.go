@@ -9,7 +9,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/client"
 )
 
-// Each charge was carried out, and its answer lost on the way: each second attempt is a replay.
+// Each charge was carried out, and its answer lost on the way: each second attempt is a
+// replay.
 func TestALostAnswerIsReplayed(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -35,21 +36,25 @@ func TestALostAnswerIsReplayed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			transport := &http.Transport{}
 			defer transport.CloseIdleConnections()
-			wire := &recorder{next: transport, spoil: func(nth int, r *http.Response) (*http.Response, error) {
-				if nth%2 == 0 {
-					return r, nil
-				}
-				if r.Header.Get("Idempotent-Replayed") != "" {
-					t.Error("the first attempt was a replay")
-				}
-				return spoil(r)
-			}}
+			wire := &recorder{
+				next: transport,
+				spoil: func(nth int, r *http.Response) (*http.Response, error) {
+					if nth%2 == 0 {
+						return r, nil
+					}
+					if r.Header.Get("Idempotent-Replayed") != "" {
+						t.Error("the first attempt was a replay")
+					}
+					return spoil(r)
+				},
+			}
 			options := quick(b.url)
 			options.APIKey, options.Transport = b.apiKey, wire
 			c := newClient(t, options)
 			for i := range 20 {
 				paid, err := c.Charge(t.Context(), client.NewKey(), client.Charge{
-					Amount: int64(i + 1), Currency: "USD", SourceAccount: "world", DestinationAccount: "shop",
+					Amount: int64(i + 1), Currency: "USD", SourceAccount: "world",
+					DestinationAccount: "shop",
 				})
 				if err != nil {
 					t.Fatal(err)

@@ -27,7 +27,8 @@ type answer struct {
 	err    error // in place of all that: the answer was lost
 }
 
-// script is a transport that answers the nth request with its nth answer, and all after the last with the last.
+// script is a transport that answers the nth request with its nth answer, and all after
+// the last with the last.
 type script struct {
 	answers []answer
 
@@ -66,7 +67,8 @@ func (a answer) response(r *http.Request) (*http.Response, error) {
 		header.Set(name, value)
 	}
 	return &http.Response{
-		StatusCode: a.status, Header: header, Body: io.NopCloser(strings.NewReader(a.body)), ContentLength: int64(len(a.body)), Request: r,
+		StatusCode: a.status, Header: header, Body: io.NopCloser(strings.NewReader(a.body)),
+		ContentLength: int64(len(a.body)), Request: r,
 	}, nil
 }
 
@@ -77,7 +79,10 @@ func (s *script) requests() []sent {
 }
 
 // yes is the answer to a charge that was carried out.
-var yes = answer{status: 201, kind: "application/json", body: `{"id":"pay_1","status":"succeeded","amount":4999}`}
+var yes = answer{
+	status: 201, kind: "application/json",
+	body: `{"id":"pay_1","status":"succeeded","amount":4999}`,
+}
 
 // lost is an answer that did not arrive.
 var lost = answer{err: io.ErrUnexpectedEOF}
@@ -85,7 +90,8 @@ var lost = answer{err: io.ErrUnexpectedEOF}
 // problem is the service's no.
 func problem(status int, code string, retry client.Advice) answer {
 	body, err := json.Marshal(map[string]any{
-		"status": status, "code": code, "retry": retry, "detail": "because", "request_id": "req_1", "payment_id": "pay_1",
+		"status": status, "code": code, "retry": retry, "detail": "because", "request_id": "req_1",
+		"payment_id": "pay_1",
 	})
 	if err != nil {
 		panic(err)
@@ -94,7 +100,12 @@ func problem(status int, code string, retry client.Advice) answer {
 }
 
 // page is a no of somebody in between.
-func page(status int) answer { return answer{status: status, kind: "text/html", body: "<h1>no</h1>"} }
+func page(status int) answer {
+	return answer{
+		status: status, kind: "text/html",
+		body: "<h1>no</h1>",
+	}
+}
 
 // with is the answer with one more header.
 func (a answer) with(name, value string) answer {
@@ -131,9 +142,13 @@ func newClient(t *testing.T, options client.Options) *client.Client {
 	return c
 }
 
-var charge = client.Charge{Amount: 4999, Currency: "USD", SourceAccount: "alice", DestinationAccount: "shop"}
+var charge = client.Charge{
+	Amount: 4999, Currency: "USD", SourceAccount: "alice",
+	DestinationAccount: "shop",
+}
 
-// isUnknown tells whether an error says that the outcome is unknown, and fails the test if it says it only by half.
+// isUnknown tells whether an error says that the outcome is unknown, and fails the test
+// if it says it only by half.
 func isUnknown(t *testing.T, err error, key client.Key) bool {
 	t.Helper()
 	unknown, typed := errors.AsType[*client.UnknownOutcomeError](err)
@@ -187,7 +202,8 @@ func (r *recorder) begin(key, body string) int {
 	return r.nth
 }
 
-// checkKeys fails the test if a key was ever sent with two bodies, or a body under two keys.
+// checkKeys fails the test if a key was ever sent with two bodies, or a body under two
+// keys.
 func (r *recorder) checkKeys(t *testing.T) {
 	t.Helper()
 	r.mu.Lock()

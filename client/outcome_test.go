@@ -10,9 +10,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/client"
 )
 
-// What each answer means: whether it is sent again, and what is known if it is the last, alone and after an attempt whose answer
-// was lost.
-func TestAnAnswerMeansWhatItSaysAndNoMore(t *testing.T) {
+// An answer decides whether another attempt follows, and whether the outcome is unknown: alone,
+// and after an attempt whose answer was lost.
+func TestEachAnswerHasOneMeaning(t *testing.T) {
 	t.Parallel()
 	const (
 		same  = client.RetrySameKey
@@ -30,9 +30,11 @@ func TestAnAnswerMeansWhatItSaysAndNoMore(t *testing.T) {
 		{problem(422, "idempotency_key_reused", never), false, false, false},
 		{problem(409, "idempotency_key_expired", never), false, false, false},
 		{problem(503, "given_up", never), false, false, false},
-		// Refused and not stored: nothing about the attempt before, which may be on its way still.
+		// Refused and not stored: nothing about the attempt before, which may be on its
+		// way still.
 		{problem(400, "invalid_request", same), false, false, true},
-		{problem(409, "duplicate_reference", never), false, false, true}, // of a payment that may yet be canceled
+		// of a payment that may yet be canceled
+		{problem(409, "duplicate_reference", never), false, false, true},
 		{problem(401, "unauthorized", same), false, false, true},
 		{problem(404, "not_found", same), false, false, true},
 		{problem(409, "invalid_state", same), false, false, true},
@@ -46,7 +48,8 @@ func TestAnAnswerMeansWhatItSaysAndNoMore(t *testing.T) {
 		{problem(503, "some_later_code", same), true, true, true},
 		{problem(409, "idempotency_key_in_progress", same), true, true, true},
 		{problem(500, "internal_error", same), false, true, true},
-		// Not the service's words: whoever answered may have passed the request on first.
+		// Not the service's words: whoever answered may have passed the request on
+		// first.
 		{page(403), false, true, true},
 		{page(409), false, true, true},
 		{page(429), true, true, true},
@@ -57,7 +60,11 @@ func TestAnAnswerMeansWhatItSaysAndNoMore(t *testing.T) {
 		{page(307), false, true, true},
 		{page(200), false, true, true},
 		{answer{status: 201, kind: "application/json", body: `{"id":`}, false, true, true},
-		{answer{status: 201, kind: "application/json", body: `{"portal":"log in"}`}, false, true, true},
+		{
+			answer{status: 201, kind: "application/json", body: `{"portal":"log in"}`},
+			false,
+			true, true,
+		},
 		{withStatus(503, problem(200, "overloaded", same)), true, true, true},
 		{lost, true, true, true},
 	} {
@@ -83,7 +90,8 @@ func TestAnAnswerMeansWhatItSaysAndNoMore(t *testing.T) {
 				if row.again {
 					c, service = scripted(t, options, row.answer, yes)
 					payment, err := c.Charge(t.Context(), "key", charge)
-					if err != nil || payment.ID != "pay_1" || payment.Attempts != 2 || len(service.requests()) != 2 {
+					if err != nil || payment.ID != "pay_1" || payment.Attempts != 2 ||
+						len(service.requests()) != 2 {
 						t.Errorf("the second attempt should have succeeded: %v, %v", payment, err)
 					}
 				}
@@ -95,9 +103,11 @@ func TestAnAnswerMeansWhatItSaysAndNoMore(t *testing.T) {
 func TestAnErrorSaysWhatTheServiceSaid(t *testing.T) {
 	t.Parallel()
 	c, _ := scripted(t, client.Options{}, answer{
-		status: 402, kind: "application/problem+json; charset=utf-8", header: map[string]string{"Idempotent-Replayed": "true"},
-		body: `{"type":"/docs/errors/insufficient_funds","title":"The account cannot pay","status":402,"detail":"poor",
-			"code":"insufficient_funds","retry":"new_key","request_id":"req_1","payment_id":"pay_1",
+		status: 402, kind: "application/problem+json; charset=utf-8",
+		header: map[string]string{"Idempotent-Replayed": "true"},
+		body: `{"type":"/docs/errors/insufficient_funds","title":"The account cannot pay",
+			"status":402,"detail":"poor","code":"insufficient_funds","retry":"new_key",
+			"request_id":"req_1","payment_id":"pay_1",
 			"errors":[{"pointer":"/amount","detail":"much"}]}`,
 	})
 	_, err := c.Charge(t.Context(), "key", charge)
@@ -106,7 +116,8 @@ func TestAnErrorSaysWhatTheServiceSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := client.Error{
-		Status: 402, Code: "insufficient_funds", Type: "/docs/errors/insufficient_funds", Title: "The account cannot pay",
+		Status: 402, Code: "insufficient_funds", Type: "/docs/errors/insufficient_funds",
+		Title:  "The account cannot pay",
 		Detail: "poor", Retry: client.RetryNewKey, PaymentID: "pay_1", RequestID: "req_1",
 		Fields: []client.FieldError{{Pointer: "/amount", Detail: "much"}}, Replayed: true,
 	}
@@ -119,19 +130,20 @@ func TestAnErrorSaysWhatTheServiceSaid(t *testing.T) {
 func TestEveryAttemptHasTheSameKeyAndTheSameBytes(t *testing.T) {
 	t.Parallel()
 	key := client.NewKey()
+	const order = `"amount":4999,"currency":"USD",` +
+		`"source_account":"alice","destination_account":"shop"`
 	for _, row := range []struct {
 		name, path, body string
 		send             func(*testing.T, *client.Client) client.Reply
 	}{
 		{
-			"charge", "/payments", `{"amount":4999,"currency":"USD","source_account":"alice","destination_account":"shop"}`,
+			"charge", "/payments", `{` + order + `}`,
 			func(t *testing.T, c *client.Client) client.Reply {
 				return must[*client.PaymentReply](t)(c.Charge(t.Context(), key, charge)).Reply
 			},
 		},
 		{
-			"authorize", "/payments",
-			`{"amount":4999,"currency":"USD","source_account":"alice","destination_account":"shop","capture":false}`,
+			"authorize", "/payments", `{` + order + `,"capture":false}`,
 			func(t *testing.T, c *client.Client) client.Reply {
 				return must[*client.PaymentReply](t)(c.Authorize(t.Context(), key, charge)).Reply
 			},
@@ -140,7 +152,8 @@ func TestEveryAttemptHasTheSameKeyAndTheSameBytes(t *testing.T) {
 			"capture", "/payments/pay_1/capture", `{"amount":60}`,
 			func(t *testing.T, c *client.Client) client.Reply {
 				request := client.CaptureRequest{Amount: new(int64(60))}
-				return must[*client.PaymentReply](t)(c.Capture(t.Context(), key, "pay_1", request)).Reply
+				return must[*client.PaymentReply](t)(c.Capture(t.Context(), key, "pay_1",
+					request)).Reply
 			},
 		},
 		{
@@ -153,7 +166,8 @@ func TestEveryAttemptHasTheSameKeyAndTheSameBytes(t *testing.T) {
 			"refund", "/payments/pay_1/refunds", `{"amount":60,"reason":"one was broken"}`,
 			func(t *testing.T, c *client.Client) client.Reply {
 				request := client.RefundRequest{Amount: new(int64(60)), Reason: "one was broken"}
-				return must[*client.RefundReply](t)(c.Refund(t.Context(), key, "pay_1", request)).Reply
+				return must[*client.RefundReply](t)(c.Refund(t.Context(), key, "pay_1",
+					request)).Reply
 			},
 		},
 	} {
@@ -162,10 +176,13 @@ func TestEveryAttemptHasTheSameKeyAndTheSameBytes(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, service := scripted(t, client.Options{},
 					lost, page(502),
-					problem(503, "outcome_unknown", client.RetrySameKey), problem(409, "idempotency_key_in_progress", client.RetrySameKey),
-					yes.with("Idempotent-Replayed", "true").with("Original-Request-Id", "req_0").with("Request-Id", "req_4"))
+					problem(503, "outcome_unknown", client.RetrySameKey),
+					problem(409, "idempotency_key_in_progress", client.RetrySameKey),
+					yes.with("Idempotent-Replayed", "true").with("Original-Request-Id",
+						"req_0").with("Request-Id", "req_4"))
 				reply := row.send(t, c)
-				if !reply.Replayed || reply.OriginalRequestID != "req_0" || reply.RequestID != "req_4" || reply.Attempts != 5 {
+				if !reply.Replayed || reply.OriginalRequestID != "req_0" ||
+					reply.RequestID != "req_4" || reply.Attempts != 5 {
 					t.Errorf("the reply is %+v", reply)
 				}
 				if string(reply.Body) != yes.body {
@@ -176,7 +193,8 @@ func TestEveryAttemptHasTheSameKeyAndTheSameBytes(t *testing.T) {
 					t.Fatalf("%d requests", len(requests))
 				}
 				for _, r := range requests {
-					if r.method != http.MethodPost || r.path != row.path || r.header.Get("Idempotency-Key") != `"`+string(key)+`"` ||
+					if r.method != http.MethodPost || r.path != row.path ||
+						r.header.Get("Idempotency-Key") != `"`+string(key)+`"` ||
 						r.body != row.body {
 						t.Errorf("a request differs: %+v", r)
 					}
@@ -189,8 +207,12 @@ func TestEveryAttemptHasTheSameKeyAndTheSameBytes(t *testing.T) {
 func TestAKeyThatCannotBeSentIsNotSent(t *testing.T) {
 	t.Parallel()
 	c, service := scripted(t, client.Options{}, yes)
-	for _, key := range []client.Key{"", "with\nnewline", "schlüssel", client.Key(make([]byte, 256))} {
-		if _, err := c.Charge(t.Context(), key, charge); !errors.Is(err, client.ErrInvalidKey) || isUnknown(t, err, key) {
+	for _, key := range []client.Key{
+		"", "with\nnewline", "schlüssel",
+		client.Key(make([]byte, 256)),
+	} {
+		if _, err := c.Charge(t.Context(), key, charge); !errors.Is(err, client.ErrInvalidKey) ||
+			isUnknown(t, err, key) {
 			t.Errorf("key %q: %v", key, err)
 		}
 	}
@@ -214,7 +236,8 @@ func TestKeysDoNotRepeat(t *testing.T) {
 // An id never makes a path another resource's.
 func TestAnIDStaysInItsPlace(t *testing.T) {
 	t.Parallel()
-	c, service := scripted(t, client.Options{}, answer{status: 200, kind: "application/json", body: `{"id":"x"}`})
+	c, service := scripted(t, client.Options{},
+		answer{status: 200, kind: "application/json", body: `{"id":"x"}`})
 	for _, id := range []string{"", ".", ".."} {
 		if _, err := c.GetPayment(t.Context(), id); err == nil {
 			t.Errorf("id %q was sent", id)
@@ -223,12 +246,14 @@ func TestAnIDStaysInItsPlace(t *testing.T) {
 	if _, err := c.GetPayment(t.Context(), "a/../b?c#d"); err != nil {
 		t.Fatal(err)
 	}
-	if requests := service.requests(); len(requests) != 1 || requests[0].path != "/payments/a%2F..%2Fb%3Fc%23d" {
+	if requests := service.requests(); len(requests) != 1 ||
+		requests[0].path != "/payments/a%2F..%2Fb%3Fc%23d" {
 		t.Errorf("requests: %+v", requests)
 	}
 }
 
-// Reading has no outcome that could be unknown; writing without a key has, and is repeated as well.
+// Reading has no outcome that could be unknown; writing without a key has, and is
+// repeated as well.
 func TestMethodsThatAreIdempotentAreSentAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -236,14 +261,20 @@ func TestMethodsThatAreIdempotentAreSentAgain(t *testing.T) {
 			call    func(*client.Client) error
 			unknown bool
 		}{
-			"GET": {func(c *client.Client) error { _, err := c.GetPayment(t.Context(), "pay_1"); return err }, false},
+			"GET": {func(c *client.Client) error {
+				_, err := c.GetPayment(t.Context(), "pay_1")
+				return err
+			}, false},
 			"PUT": {func(c *client.Client) error {
 				_, err := c.PutAccount(t.Context(), "a", client.AccountTerms{})
 				return err
 			}, true},
-			"DELETE": {func(c *client.Client) error { return c.CloseAccount(t.Context(), "a") }, true},
+			"DELETE": {func(c *client.Client) error {
+				return c.CloseAccount(t.Context(), "a")
+			}, true},
 			"PATCH": {func(c *client.Client) error {
-				_, err := c.EditPayment(t.Context(), "pay_1", 3, client.PaymentPatch{Description: new("x")})
+				_, err := c.EditPayment(t.Context(), "pay_1", 3,
+					client.PaymentPatch{Description: new("x")})
 				return err
 			}, true},
 		} {
@@ -263,19 +294,24 @@ func TestMethodsThatAreIdempotentAreSentAgain(t *testing.T) {
 func TestA412AfterALostAnswerIsBoth(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c, service := scripted(t, client.Options{}, lost, problem(412, "precondition_failed", client.RetrySameKey))
-		_, err := c.EditPayment(t.Context(), "pay_1", 3, client.PaymentPatch{Description: new("x")})
+		c, service := scripted(t, client.Options{}, lost,
+			problem(412, "precondition_failed", client.RetrySameKey))
+		_, err := c.EditPayment(t.Context(), "pay_1", 3,
+			client.PaymentPatch{Description: new("x")})
 		e, ok := errors.AsType[*client.Error](err)
 		if !isUnknown(t, err, "") || !ok || e.Code != "precondition_failed" {
 			t.Errorf("got %v", err)
 		}
 		for _, r := range service.requests() {
-			if r.header.Get("If-Match") != `"3"` || r.header.Get("Content-Type") != "application/merge-patch+json" {
+			if r.header.Get("If-Match") != `"3"` ||
+				r.header.Get("Content-Type") != "application/merge-patch+json" {
 				t.Errorf("a request without its condition: %+v", r)
 			}
 		}
-		c, _ = scripted(t, client.Options{}, problem(412, "precondition_failed", client.RetrySameKey))
-		if _, err = c.EditPayment(t.Context(), "pay_1", 3, client.PaymentPatch{}); isUnknown(t, err, "") {
+		c, _ = scripted(t, client.Options{},
+			problem(412, "precondition_failed", client.RetrySameKey))
+		if _, err = c.EditPayment(t.Context(), "pay_1", 3, client.PaymentPatch{}); isUnknown(t,
+			err, "") {
 			t.Errorf("a 412 alone is no riddle: %v", err)
 		}
 	})

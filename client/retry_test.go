@@ -17,7 +17,8 @@ var (
 	limited    = problem(429, "rate_limited", client.RetrySameKey)
 )
 
-// Waits are spread over all of 0 to a ceiling that doubles up to a limit. The clock of these tests is synctest's.
+// Waits are spread over all of 0 to a ceiling that doubles up to a limit. The clock of
+// these tests is synctest's.
 func TestWaitsGrowWithFullJitter(t *testing.T) {
 	t.Parallel()
 	const calls, attempts = 500, 6
@@ -26,7 +27,8 @@ func TestWaitsGrowWithFullJitter(t *testing.T) {
 		sums := make([]time.Duration, attempts-1)
 		var highest [attempts - 1]time.Duration
 		options := client.Options{
-			AttemptsMax: attempts, BackoffBase: 100 * time.Millisecond, BackoffMax: 500 * time.Millisecond, RetryBudget: calls * attempts,
+			AttemptsMax: attempts, BackoffBase: 100 * time.Millisecond,
+			BackoffMax: 500 * time.Millisecond, RetryBudget: calls * attempts,
 			OnRetry: func(r client.Retry) {
 				if r.Key != "key" || r.Err == nil {
 					t.Errorf("told of %+v", r)
@@ -46,8 +48,10 @@ func TestWaitsGrowWithFullJitter(t *testing.T) {
 		for i, sum := range sums {
 			total += sum
 			ceiling := time.Duration(ceilings[i]) * time.Millisecond
-			if mean := sum / calls; mean < ceiling*2/5 || mean > ceiling*3/5 || highest[i] > ceiling || highest[i] < ceiling*9/10 {
-				t.Errorf("waits after attempt %d: mean %v, at most %v, where 0 to %v was due", i+1, mean, highest[i], ceiling)
+			if mean := sum / calls; mean < ceiling*2/5 || mean > ceiling*3/5 ||
+				highest[i] > ceiling || highest[i] < ceiling*9/10 {
+				t.Errorf("waits after attempt %d: mean %v, at most %v, where 0 to %v was due", i+1,
+					mean, highest[i], ceiling)
 			}
 		}
 		if waited := time.Since(began); waited != total {
@@ -59,7 +63,9 @@ func TestWaitsGrowWithFullJitter(t *testing.T) {
 func TestRetryAfterIsKeptTo(t *testing.T) {
 	t.Parallel()
 	const spread = 50 * time.Millisecond
-	in := func(wait time.Duration) string { return time.Now().Add(wait).UTC().Format(http.TimeFormat) }
+	in := func(wait time.Duration) string {
+		return time.Now().Add(wait).UTC().Format(http.TimeFormat)
+	}
 	for what, row := range map[string]struct {
 		text func() string
 		want time.Duration
@@ -96,7 +102,8 @@ func TestARetryAfterDateIsReadByTheServersOwnClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wrong := time.Now().UTC().Add(-10 * time.Hour)
 		c, _ := scripted(t, client.Options{BackoffBase: spread, BackoffMax: spread},
-			limited.with("Date", wrong.Format(http.TimeFormat)).with("Retry-After", wrong.Add(4*time.Second).Format(http.TimeFormat)), yes)
+			limited.with("Date", wrong.Format(http.TimeFormat)).with("Retry-After",
+				wrong.Add(4*time.Second).Format(http.TimeFormat)), yes)
 		began := time.Now()
 		if _, err := c.Charge(t.Context(), "key", charge); err != nil {
 			t.Fatal(err)
@@ -111,7 +118,8 @@ func TestARetryAfterBeyondReasonEndsTheCallAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for text, want := range map[string]time.Duration{
-			"31": 31 * time.Second, "9223372037": math.MaxInt64, "9223372036854775807": math.MaxInt64,
+			"31": 31 * time.Second, "9223372037": math.MaxInt64,
+			"9223372036854775807": math.MaxInt64,
 		} {
 			c, service := scripted(t, client.Options{}, overloaded.with("Retry-After", text))
 			began := time.Now()
@@ -127,14 +135,16 @@ func TestARetryAfterBeyondReasonEndsTheCallAtOnce(t *testing.T) {
 	})
 }
 
-func TestLimitsMayBeAsLargeAsTheyLike(t *testing.T) {
+func TestHugeLimitsDoNotOverflow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for _, answer := range []answer{overloaded, overloaded.with("Retry-After", "9223372037")} {
 			c, _ := scripted(t, client.Options{
-				BackoffBase: math.MaxInt64, BackoffMax: math.MaxInt64, RetryAfterMax: math.MaxInt64, AttemptsMax: math.MaxInt,
+				BackoffBase: math.MaxInt64, BackoffMax: math.MaxInt64,
+				RetryAfterMax: math.MaxInt64, AttemptsMax: math.MaxInt,
 			}, answer)
-			if _, err := c.Charge(t.Context(), "key", charge); !errors.Is(err, context.DeadlineExceeded) || isUnknown(t, err, "key") {
+			if _, err := c.Charge(t.Context(), "key", charge); !errors.Is(err,
+				context.DeadlineExceeded) || isUnknown(t, err, "key") {
 				t.Errorf("got %v", err)
 			}
 		}
@@ -150,7 +160,8 @@ func TestAContextEndsACallWhileItWaits(t *testing.T) {
 		began := time.Now()
 		_, err := c.Charge(ctx, "key", charge)
 		e, told := errors.AsType[*client.Error](err)
-		if !errors.Is(err, context.Canceled) || !told || e.Code != "overloaded" || isUnknown(t, err, "key") {
+		if !errors.Is(err, context.Canceled) || !told || e.Code != "overloaded" ||
+			isUnknown(t, err, "key") {
 			t.Errorf("got %v", err)
 		}
 		if waited := time.Since(began); waited != time.Second || len(service.requests()) != 1 {
@@ -162,9 +173,11 @@ func TestAContextEndsACallWhileItWaits(t *testing.T) {
 func TestAWaitThatOutlastsTheTimeIsNotBegun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := scripted(t, client.Options{Timeout: 10 * time.Second}, overloaded.with("Retry-After", "20"))
+		c, _ := scripted(t, client.Options{Timeout: 10 * time.Second},
+			overloaded.with("Retry-After", "20"))
 		began := time.Now()
-		if _, err := c.Charge(t.Context(), "key", charge); !errors.Is(err, context.DeadlineExceeded) || isUnknown(t, err, "key") {
+		if _, err := c.Charge(t.Context(), "key", charge); !errors.Is(err,
+			context.DeadlineExceeded) || isUnknown(t, err, "key") {
 			t.Errorf("got %v", err)
 		}
 		if waited := time.Since(began); waited != 0 {
@@ -195,13 +208,14 @@ func TestSilenceEndsAnAttemptAndThenTheCall(t *testing.T) {
 		if !isUnknown(t, err, "key") || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
-		if took := time.Since(began); took > 10*time.Second || took < 9*time.Second || service.requests < 3 {
+		if took := time.Since(began); took > 10*time.Second || took < 9*time.Second ||
+			service.requests < 3 {
 			t.Errorf("it took %v and %d requests", took, service.requests)
 		}
 	})
 }
 
-func TestAnOutageDoesNotBecomeAStorm(t *testing.T) {
+func TestRetryBudgetBoundsAnOutage(t *testing.T) {
 	t.Parallel()
 	const calls, retries = 300, 20
 	synctest.Test(t, func(t *testing.T) {

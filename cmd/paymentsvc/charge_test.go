@@ -27,7 +27,10 @@ type shell struct {
 func (s shell) charge(ctx context.Context, args ...string) (code int, out, err string) {
 	s.Helper()
 	var stdout, stderr output
-	args = append([]string{"charge", "--url", s.url, "--amount", "4999", "--currency", "USD", "--to", "shop"}, args...)
+	args = append([]string{
+		"charge", "--url", s.url, "--amount", "4999", "--currency", "USD",
+		"--to", "shop",
+	}, args...)
 	code = run(ctx, args, terminal{out: &stdout, err: &stderr})
 	return code, stdout.String(), stderr.String()
 }
@@ -43,7 +46,8 @@ func (s shell) expect(what string, code, want int, stderr, says string) {
 // announced is the key that a charge has printed before it sent anything.
 func (s shell) announced(stderr string) string {
 	s.Helper()
-	match := regexp.MustCompile(`^paymentsvc: continue with --key (\S+) if`).FindStringSubmatch(stderr)
+	match := regexp.MustCompile(`^paymentsvc: continue with --key (\S+) if`).
+		FindStringSubmatch(stderr)
 	if match == nil {
 		s.Fatalf("no key is announced first:\n%s", stderr)
 	}
@@ -56,10 +60,12 @@ func TestChargeFromAShell(t *testing.T) {
 	s := shell{t, "http://" + address}
 	ctx := t.Context()
 
-	code, first, stderr := s.charge(ctx, "--from", "alice", "--reference", "order-1", "--description", "a pen")
+	code, first, stderr := s.charge(ctx, "--from", "alice", "--reference", "order-1",
+		"--description", "a pen")
 	s.expect("a charge", code, 0, stderr, "continue with --key")
 	var payment struct{ ID, Status, Reference, Description string }
-	if err := json.Unmarshal([]byte(first), &payment); err != nil || payment.ID == "" || payment.Status != "succeeded" ||
+	if err := json.Unmarshal([]byte(first), &payment); err != nil || payment.ID == "" ||
+		payment.Status != "succeeded" ||
 		payment.Reference != "order-1" || payment.Description != "a pen" {
 		t.Errorf("it printed %s", first)
 	}
@@ -68,7 +74,8 @@ func TestChargeFromAShell(t *testing.T) {
 	}
 
 	key := s.announced(stderr)
-	code, again, stderr := s.charge(ctx, "--from", "alice", "--reference", "order-1", "--description", "a pen", "--key", key)
+	code, again, stderr := s.charge(ctx, "--from", "alice", "--reference", "order-1",
+		"--description", "a pen", "--key", key)
 	s.expect("the same again", code, 0, stderr, "replayed")
 	if again != first {
 		t.Errorf("the replay differs:\n%s%s", first, again)
@@ -79,7 +86,8 @@ func TestChargeFromAShell(t *testing.T) {
 	s.expect("a decline", code, 1, stderr, "insufficient_funds")
 	code, _, stderr = s.charge(ctx, "--from", "nobody")
 	s.expect("a refusal", code, 1, stderr, "The key is still free")
-	code, out, stderr := s.charge(ctx, "--from", "alice", "--authorize-only", "--key", "it's a key")
+	code, out, stderr := s.charge(ctx, "--from", "alice", "--authorize-only", "--key",
+		"it's a key")
 	s.expect("an authorization", code, 0, stderr, `--key 'it'\''s a key'`)
 	if !strings.Contains(out, `"authorized"`) {
 		t.Errorf("it printed %s", out)
@@ -91,7 +99,8 @@ func TestChargeFromAShell(t *testing.T) {
 	s.expect("no API key", code, 1, stderr, "API_KEY")
 }
 
-// The answers are lost, for longer than the caller waits. The key that was printed finds out what has become of it.
+// The answers are lost, for longer than the caller waits. The key that was printed
+// finds out what has become of it.
 func TestAChargeIsContinuedByItsKey(t *testing.T) {
 	address, apiKey := startDev(t)
 	t.Setenv("API_KEY", apiKey)
@@ -102,14 +111,18 @@ func TestAChargeIsContinuedByItsKey(t *testing.T) {
 		Transport:      transport,
 		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(service) },
 		ModifyResponse: func(*http.Response) error { return errors.New("lost") },
-		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) {
+			panic(http.ErrAbortHandler)
+		},
 	})
 	defer lossy.Close()
 
-	code, out, stderr := shell{t, lossy.URL}.charge(t.Context(), "--from", "alice", "--timeout", "2s")
+	code, out, stderr := shell{t, lossy.URL}.charge(t.Context(), "--from", "alice", "--timeout",
+		"2s")
 	s := shell{t, service.String()}
 	key := s.announced(stderr)
-	s.expect("every answer is lost", code, 3, stderr, "Continue with the same command and --key "+key)
+	s.expect("every answer is lost", code, 3, stderr,
+		"Continue with the same command and --key "+key)
 	if out != "" {
 		t.Errorf("it printed %s", out)
 	}
@@ -131,7 +144,9 @@ func TestCtrlCLeavesTheKey(t *testing.T) {
 		"overloaded":      {1, "Nothing was done. The key is still free: --key order-1017"},
 	} {
 		ctx, interrupt := context.WithCancel(t.Context())
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter,
+			r *http.Request,
+		) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.Header().Set("Retry-After", "20")
@@ -143,7 +158,8 @@ func TestCtrlCLeavesTheKey(t *testing.T) {
 		ended := make(chan int, 1)
 		go func() {
 			ended <- run(ctx, []string{
-				"charge", "--url", server.URL, "--amount", "1", "--currency", "USD", "--from", "a", "--to", "b", "--key", "order-1017",
+				"charge", "--url", server.URL, "--amount", "1", "--currency", "USD", "--from", "a",
+				"--to", "b", "--key", "order-1017",
 			}, terminal{out: &stdout, err: &stderr})
 		}()
 		await.Until(t, 10*time.Second, "it waits for another attempt", func() bool {

@@ -16,14 +16,17 @@ import (
 func runHealthcheck(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, complaints bytes.Buffer
-	code = run(t.Context(), append([]string{"healthcheck"}, args...), terminal{out: &out, err: &complaints})
+	code = run(t.Context(), append([]string{"healthcheck"}, args...),
+		terminal{out: &out, err: &complaints})
 	return code, out.String(), complaints.String()
 }
 
-// wantHealthy expects success, and nothing said that an inspector of the container would take for a complaint.
+// wantHealthy expects success, and nothing said that an inspector of the container
+// would take for a complaint.
 func wantHealthy(t *testing.T, args ...string) {
 	t.Helper()
-	if code, stdout, stderr := runHealthcheck(t, args...); code != 0 || stdout != "ready\n" || stderr != "" {
+	if code, stdout, stderr := runHealthcheck(t, args...); code != 0 || stdout != "ready\n" ||
+		stderr != "" {
 		t.Errorf("%q: exit %d, printed %q and %q", args, code, stdout, stderr)
 	}
 }
@@ -80,7 +83,8 @@ func TestHealthcheckSaysWhyAnInstanceIsNotReady(t *testing.T) {
 		fmt.Fprintln(w, "not ready")
 	}))
 	defer notReady.Close()
-	wantUnhealthy(t, []string{"--listen-addr", notReady.Listener.Addr().String()}, "not ready", "/readyz", "503")
+	wantUnhealthy(t, []string{"--listen-addr", notReady.Listener.Addr().String()}, "not ready",
+		"/readyz", "503")
 
 	elsewhere := httptest.NewServer(http.RedirectHandler("/elsewhere", http.StatusFound))
 	defer elsewhere.Close()
@@ -93,20 +97,23 @@ func TestHealthcheckSaysWhyAnInstanceIsNotReady(t *testing.T) {
 
 func TestHealthcheckDoesNotWaitForAnInstanceThatHangs(t *testing.T) {
 	t.Parallel()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0") // accepts, and never answers
+	// accepts, and never answers
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
 	begin := time.Now()
-	wantUnhealthy(t, []string{"--listen-addr", listener.Addr().String(), "--timeout", "50ms"}, context.DeadlineExceeded.Error())
+	wantUnhealthy(t, []string{"--listen-addr", listener.Addr().String(), "--timeout", "50ms"},
+		context.DeadlineExceeded.Error())
 	if took := time.Since(begin); took > 5*time.Second {
 		t.Errorf("it took %v", took)
 	}
 }
 
-// An instance's certificate names the host that its callers know, which loopback is not.
-func TestHealthcheckSpeaksTLSToAnInstanceThatDoes(t *testing.T) {
+// An instance's certificate names the host that its callers know, which loopback is
+// not.
+func TestHealthcheckSpeaksTLS(t *testing.T) {
 	t.Parallel()
 	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/readyz" {
@@ -117,15 +124,20 @@ func TestHealthcheckSpeaksTLSToAnInstanceThatDoes(t *testing.T) {
 	secure.Config.ErrorLog = nil
 	address := secure.Listener.Addr().String()
 	wantHealthy(t, "--listen-addr", address, "--tls-cert-file", "cert.pem")
-	wantUnhealthy(t, []string{"--listen-addr", address}, "400")                          // plain HTTP
-	wantUnhealthy(t, []string{"--url", "https://" + address + "/readyz"}, "certificate") // anybody's
-	wantUnhealthy(t, []string{"--listen-addr", address, "--tls-cert-file", "", "--url", "x"}, "unsupported protocol scheme")
+	// plain HTTP
+	wantUnhealthy(t, []string{"--listen-addr", address}, "400")
+	// anybody's
+	wantUnhealthy(t, []string{"--url", "https://" + address + "/readyz"}, "certificate")
+	wantUnhealthy(t, []string{"--listen-addr", address, "--tls-cert-file", "", "--url", "x"},
+		"unsupported protocol scheme")
 }
 
 func TestHealthcheckAsksAnotherURLWhenItIsGivenOne(t *testing.T) {
 	t.Parallel()
 	asked := make(chan string, 1)
-	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.URL.Path }))
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Path
+	}))
 	defer other.Close()
 	wantHealthy(t, "--listen-addr", "127.0.0.1:1", "--url", other.URL+"/elsewhere")
 	if path := <-asked; path != "/elsewhere" {

@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// The container image is built from what .dockerignore lets in, so it has to let in every package of ours that the program needs.
-func TestTheImageIsBuiltFromEverythingThatTheProgramNeeds(t *testing.T) {
+// The container image is built from what .dockerignore lets in, so it has to let in
+// every package of ours that the program needs.
+func TestImageHasEveryPackageOfTheProgram(t *testing.T) {
 	t.Parallel()
 	ignore, err := os.ReadFile("../../.dockerignore")
 	if err != nil {

@@ -13,11 +13,13 @@ import (
 func command(t *testing.T, db *pgtest.DB, args ...string) (code int, out, complaints string) {
 	t.Helper()
 	var stdout, stderr output
-	code = run(t.Context(), append(args, "--database-url", db.URL), terminal{out: &stdout, err: &stderr})
+	code = run(t.Context(), append(args, "--database-url", db.URL),
+		terminal{out: &stdout, err: &stderr})
 	return code, stdout.String(), stderr.String()
 }
 
-// succeed runs a command that must succeed, and reads its JSON, which is one line and all that it prints.
+// succeed runs a command that must succeed, and reads its JSON, which is one line and
+// all that it prints.
 func succeed(t *testing.T, db *pgtest.DB, result any, args ...string) (out string) {
 	t.Helper()
 	code, out, complaints := command(t, db, args...)
@@ -47,24 +49,28 @@ func TestAnOperatorChangesAMerchantsKey(t *testing.T) {
 	succeed(t, db, &merchant, "merchants", "create", "A shop")
 	succeed(t, db, &second, "keys", "create", "--merchant", merchant.MerchantID)
 	succeed(t, db, &reader, "keys", "create", "--merchant", merchant.MerchantID, "--read-only")
-	if second.MerchantID != merchant.MerchantID || second.ReadOnly || !reader.ReadOnly || second.APIKey == merchant.APIKey {
+	if second.MerchantID != merchant.MerchantID || second.ReadOnly || !reader.ReadOnly ||
+		second.APIKey == merchant.APIKey {
 		t.Errorf("made were %+v and %+v", second, reader)
 	}
 
 	var list struct{ Data []printedKey }
 	printed := succeed(t, db, &list, "keys", "list", "--merchant", merchant.MerchantID)
-	if len(list.Data) != 3 || list.Data[1].KeyID != second.KeyID || list.Data[2].KeyID != reader.KeyID || list.Data[1].RevokedAt != nil {
+	if len(list.Data) != 3 || list.Data[1].KeyID != second.KeyID ||
+		list.Data[2].KeyID != reader.KeyID || list.Data[1].RevokedAt != nil {
 		t.Fatalf("listed is %s", printed)
 	}
 	for _, key := range []printedKey{merchant, second, reader} {
-		if !strings.HasPrefix(key.APIKey, "sk_") || strings.Contains(printed, strings.TrimPrefix(key.APIKey, "sk_")) {
+		if !strings.HasPrefix(key.APIKey, "sk_") ||
+			strings.Contains(printed, strings.TrimPrefix(key.APIKey, "sk_")) {
 			t.Errorf("the secret %q is listed, or is none", key.APIKey)
 		}
 	}
 
 	succeed(t, db, &revoked, "keys", "revoke", list.Data[0].KeyID)
 	succeed(t, db, &again, "keys", "revoke", list.Data[0].KeyID)
-	if revoked.RevokedAt == nil || again.RevokedAt == nil || *again.RevokedAt != *revoked.RevokedAt {
+	if revoked.RevokedAt == nil || again.RevokedAt == nil ||
+		*again.RevokedAt != *revoked.RevokedAt {
 		t.Errorf("revoked is %+v, and the second time %+v", revoked, again)
 	}
 	authenticator := merchants.NewAuthenticator(db.Pool)
@@ -84,17 +90,26 @@ func TestTheKeysCommandsSayWhatIsWrong(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"keys", "create", "--merchant", "1"}, 1, "merchant 1: there is no such merchant"},
+		{
+			[]string{"keys", "create", "--merchant", "1"},
+			1,
+			"merchant 1: there is no such merchant",
+		},
 		{[]string{"keys", "list", "--merchant", "1"}, 1, "merchant 1: there is no such merchant"},
 		{[]string{"keys", "create", "--merchant", "A shop"}, 2, "--merchant"},
 		{[]string{"keys", "create"}, 2, "--merchant"},
 		{[]string{"keys", "list"}, 2, "--merchant"},
 		{[]string{"keys", "revoke"}, 2, "<key-id>"},
-		{[]string{"keys", "revoke", "key_00000000000070008000000000000000"}, 1, "key key_00000000000070008000000000000000: there"},
+		{
+			[]string{"keys", "revoke", "key_00000000000070008000000000000000"},
+			1,
+			"key key_00000000000070008000000000000000: there",
+		},
 		{[]string{"keys", "revoke", "sk_secret"}, 1, "there is no such API key"},
 	} {
 		code, out, complaints := command(t, db, test.args...)
-		if code != test.code || out != "" || !strings.Contains(complaints, test.says) || strings.Contains(complaints, "sk_secret") {
+		if code != test.code || out != "" || !strings.Contains(complaints, test.says) ||
+			strings.Contains(complaints, "sk_secret") {
 			t.Errorf("%v: exit code %d, %q, %q", test.args, code, out, complaints)
 		}
 	}

@@ -21,7 +21,8 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 // output collects what a command prints, and may be read while it runs.
 type output = service.Output
 
-// startDev runs `paymentsvc dev` with fresh data until the test ends, and returns its address and API key.
+// startDev runs `paymentsvc dev` with fresh data until the test ends, and returns its
+// address and API key.
 func startDev(t *testing.T) (address, apiKey string) {
 	t.Helper()
 	var out, log output
@@ -29,13 +30,17 @@ func startDev(t *testing.T) (address, apiKey string) {
 	ended := make(chan int, 1)
 	t.Setenv("DATABASE_URL", "")
 	dataDir := t.TempDir()
-	for _, dir := range []string{dataDir, filepath.Dir(dataDir)} { // when root runs the test, another user runs its Postgres
+	// when root runs the test, another user runs its Postgres
+	for _, dir := range []string{dataDir, filepath.Dir(dataDir)} {
 		if err := os.Chmod(dir, 0o711); err != nil {
 			t.Fatal(err)
 		}
 	}
 	go func() {
-		args := []string{"dev", "--data-dir", dataDir, "--listen-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"}
+		args := []string{
+			"dev", "--data-dir", dataDir, "--listen-addr", "127.0.0.1:0",
+			"--admin-addr", "127.0.0.1:0",
+		}
 		ended <- run(ctx, args, terminal{out: &out, err: &log})
 	}()
 	t.Cleanup(func() {
@@ -61,7 +66,7 @@ func startDev(t *testing.T) (address, apiKey string) {
 
 var assignment = regexp.MustCompile(`^[A-Z_]+=`)
 
-func TestWhatTheReadmeShowsIsWhatHappens(t *testing.T) {
+func TestReadmeCommandsPrintWhatItShows(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +76,9 @@ func TestWhatTheReadmeShowsIsWhatHappens(t *testing.T) {
 		t.Fatalf("the README shows %d commands", len(shown))
 	}
 	address, apiKey := startDev(t)
-	assigned := "" // each command has a shell of its own; what an earlier one assigned is assigned again, and being idempotent is the same
+	// each command has a shell of its own; what an earlier one assigned is assigned
+	// again, and being idempotent is the same
+	assigned := ""
 	for _, s := range shown {
 		command := strings.ReplaceAll(s.Command, "127.0.0.1:8080", address)
 		shell := exec.CommandContext(t.Context(), "bash", "-o", "pipefail", "-c", assigned+command)

@@ -50,7 +50,8 @@ func (b *sharedBrowser) start(t *testing.T) context.Context {
 		options := append(chromedp.DefaultExecAllocatorOptions[:],
 			chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
 		if os.Geteuid() == 0 {
-			options = append(options, chromedp.NoSandbox) // Chromium has none for root, and does not start without being told
+			// Chromium has none for root, and does not start without being told
+			options = append(options, chromedp.NoSandbox)
 		}
 		var allocator context.Context
 		allocator, b.stop = chromedp.NewExecAllocator(context.Background(), options...)
@@ -58,7 +59,8 @@ func (b *sharedBrowser) start(t *testing.T) context.Context {
 		b.err = chromedp.Do(b.ctx)
 	})
 	if b.err != nil {
-		t.Fatalf("starting a browser: %v\nInstall Chromium or Chrome (on Debian as root: apt-get install chromium).", b.err)
+		t.Fatalf("starting a browser: %v\nInstall Chromium or Chrome (on Debian as root: "+
+			"apt-get install chromium).", b.err)
 	}
 	return b.ctx
 }
@@ -70,7 +72,8 @@ func (b *sharedBrowser) end() {
 	}
 }
 
-// tab is somebody at the console. An exception that nobody caught, or something that the security policy refused, fails the test.
+// tab is somebody at the console. An exception that nobody caught, or something that
+// the security policy refused, fails the test.
 type tab struct {
 	*testing.T
 	ctx      context.Context
@@ -89,12 +92,14 @@ func open(t *testing.T, url string, merchant *journal.Merchant) *tab {
 		case *runtime.EventExceptionThrown:
 			t.Errorf("the page failed: %v", event.ExceptionDetails)
 		case *log.EventEntryAdded:
-			if event.Entry.Source == log.EntrySourceSecurity || event.Entry.Source == log.EntrySourceViolation {
+			if event.Entry.Source == log.EntrySourceSecurity ||
+				event.Entry.Source == log.EntrySourceViolation {
 				t.Errorf("the browser refused: %s", event.Entry.Text)
 			}
 		case *page.EventJavascriptDialogOpening:
 			go func() { // this function must not wait
-				_, _ = chromedp.Call(ctx, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true})
+				_, _ = chromedp.Call(ctx, page.HandleJavaScriptDialog,
+					page.HandleJavaScriptDialogParams{Accept: true})
 			}()
 		}
 	})
@@ -146,7 +151,8 @@ func (c *tab) fill(name, value string) {
 // press clicks the first button or box of this text.
 func (c *tab) press(text string) {
 	c.Helper()
-	c.do(chromedp.Click(fmt.Sprintf("//main//*[self::button or self::label][normalize-space()=%q]", text)))
+	c.do(chromedp.Click(fmt.Sprintf("//main//*[self::button or self::label][normalize-space()=%q]",
+		text)))
 }
 
 // follow clicks the first link of this text, which leads to the page of that title.
@@ -159,7 +165,9 @@ func (c *tab) follow(text, title string) {
 // await waits until the page shows a text.
 func (c *tab) await(text string) {
 	c.Helper()
-	await.Until(c, patience, fmt.Sprintf("the page shows %q", text), func() bool { return strings.Contains(c.text(), text) })
+	await.Until(c, patience, fmt.Sprintf("the page shows %q", text), func() bool {
+		return strings.Contains(c.text(), text)
+	})
 }
 
 // awaitTitle waits until the page is the one of that title.
@@ -176,7 +184,9 @@ func (c *tab) title() string {
 func (c *tab) text() string {
 	ctx, cancel := context.WithTimeout(c.ctx, patience)
 	defer cancel()
-	text, _ := chromedp.Run(ctx, chromedp.Evaluate[string](`document.querySelector("main")?.innerText ?? ""`)) // "" while it changes
+	// "" while it changes
+	text, _ := chromedp.Run(ctx,
+		chromedp.Evaluate[string](`document.querySelector("main")?.innerText ?? ""`))
 	return text
 }
 

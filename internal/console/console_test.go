@@ -51,7 +51,7 @@ func TestALostAnswerIsFollowedByTheSameKeyAndChargesOnce(t *testing.T) {
 }
 
 // A reload at the worst moment: the charge is done, and its answer is on its way.
-func TestAReloadedPageFindsOutWhatItHadSent(t *testing.T) {
+func TestReloadedPageResolvesWhatItSent(t *testing.T) {
 	c, holding := newHeldTab(t)
 	key := c.key()
 	c.typeCharge("49.99")
@@ -59,7 +59,8 @@ func TestAReloadedPageFindsOutWhatItHadSent(t *testing.T) {
 	holding.await(t)
 	c.visit("/console")
 	c.await("Unfinished")
-	if text := c.text(); !strings.Contains(text, key) || !strings.Contains(text, "49.99 USD from world to shop-0") {
+	if text := c.text(); !strings.Contains(text, key) ||
+		!strings.Contains(text, "49.99 USD from world to shop-0") {
 		t.Errorf("the page does not say what is unfinished:\n%s", text)
 	}
 	holding.release()
@@ -84,7 +85,8 @@ func newHeldTab(t *testing.T) (*tab, *holding) {
 	return open(t, holding.url, journal.NewMerchant(t, in, db.URL)), holding
 }
 
-// holding is a proxy that holds the answer to the first POST back, until it is released.
+// holding is a proxy that holds the answer to the first POST back, until it is
+// released.
 type holding struct {
 	url     string
 	held    chan struct{} // closed when it has that answer
@@ -136,8 +138,8 @@ func holdAnswers(t *testing.T, target string) *holding {
 	return h
 }
 
-// Whoever looks elsewhere while a charge is sent must not take it for one that was not.
-func TestWhatIsSettledUnseenIsToldLater(t *testing.T) {
+// The user may look at another view while a charge is sent. The outcome is shown there too.
+func TestReloadedPageShowsTheSettledOutcome(t *testing.T) {
 	c, holding := newHeldTab(t)
 	c.typeCharge("49.99")
 	c.press("Charge")
@@ -153,11 +155,13 @@ func TestWhatIsSettledUnseenIsToldLater(t *testing.T) {
 	}
 }
 
-// What came to no end while nobody looked is not being sent any more, and can be found out.
-func TestWhatEndsUnknownUnseenCanBeFoundOut(t *testing.T) {
+// A charge whose outcome stayed unknown on another view can be asked about again.
+func TestReloadedPageCanAskForAnUnknownOutcome(t *testing.T) {
 	c := newTab(t)
 	c.loseAnswers()
-	evaluate[any](c, `{ window.lose = new Promise((resolve) => { window.lost = resolve }); null; }`)
+	evaluate[any](
+		c, `{ window.lose = new Promise((resolve) => { window.lost = resolve }); null; }`,
+	)
 	c.typeCharge("49.99")
 	c.press("Charge")
 	c.follow("Accounts", "Accounts")
@@ -165,7 +169,9 @@ func TestWhatEndsUnknownUnseenCanBeFoundOut(t *testing.T) {
 	evaluate[any](c, `window.lost()`)
 	c.await("Its outcome is unknown.")
 	evaluate[any](c, `{
-		const no = { status: 422, code: "unprocessable", retry: "same_key", title: "No", detail: "not now" };
+		const no = {
+			status: 422, code: "unprocessable", retry: "same_key", title: "No", detail: "not now",
+		};
 		const headers = { "Content-Type": "application/problem+json" };
 		window.fetch = async () => new Response(JSON.stringify(no), { status: 422, headers });
 	}`)
@@ -179,7 +185,8 @@ func TestWhatEndsUnknownUnseenCanBeFoundOut(t *testing.T) {
 	}
 }
 
-// loseAnswers has the page's charges arrive, and their answers not; and not before the promise window.lose.
+// loseAnswers has the page's charges arrive, and their answers not; and not before the
+// promise window.lose.
 func (c *tab) loseAnswers() {
 	c.Helper()
 	evaluate[any](c, `{
@@ -196,24 +203,32 @@ func (c *tab) loseAnswers() {
 	}`)
 }
 
-// Two senders of one intent would not know what the other one's answers leave open, and a page that was signed out is not to send at
-// all: what it has would be another intent under the next key.
+// Two senders of one intent would not know what the other one's answers leave open, and
+// a page that was signed out is not to send at all: what it has would be another intent
+// under the next key.
 func TestAnIntentHasOneSenderAndNoneWithoutItsAPIKey(t *testing.T) {
 	c := newTab(t)
 	said := evaluate[[]string](c, `(async () => {
-		const { end, keep, newIntent, newKey, send, unfinished } = await import("/console/assets/intent.js");
+		const { end, keep, newIntent, newKey, send, unfinished } =
+			await import("/console/assets/intent.js");
 		let answer;
 		window.fetch = () => new Promise((resolve) => { answer = resolve });
-		const intent = newIntent({ key: newKey(), what: "a test", path: "/payments", body: { amount: 1 } });
+		const intent = newIntent(
+			{ key: newKey(), what: "a test", path: "/payments", body: { amount: 1 } });
 		const saying = (sending) => sending.then(({ came }) => came, ({ message }) => message);
 		const first = saying(send(intent, { onAttempt() {} }));
 		const second = await saying(send(intent, { onAttempt() {} }));
 		end();
 		answer(new Response("", { status: 503, headers: { "Retry-After": "0" } }));
 		keep(intent);
-		return [second, await first, await saying(send(intent, { onAttempt() {} })), unfinished().length + " kept"];
+		const ended = await first;
+		const third = await saying(send(intent, { onAttempt() {} }));
+		return [second, ended, third, unfinished().length + " kept"];
 	})()`)
-	want := []string{"It is being sent already.", "The API key was forgotten.", "The API key was forgotten.", "0 kept"}
+	want := []string{
+		"It is being sent already.", "The API key was forgotten.",
+		"The API key was forgotten.", "0 kept",
+	}
 	if !slices.Equal(said, want) {
 		t.Errorf("they say %q, not %q", said, want)
 	}
@@ -229,7 +244,8 @@ func TestWhileTheOutcomeIsUnknownThereIsNoNewKey(t *testing.T) {
 	if text := c.text(); strings.Contains(text, "Another one") {
 		t.Errorf("the page offers a new key:\n%s", text)
 	}
-	if open := evaluate[int](c, `document.querySelectorAll("form fieldset:enabled").length`); open > 0 {
+	if open := evaluate[int](c,
+		`document.querySelectorAll("form fieldset:enabled").length`); open > 0 {
 		t.Error("the form can be changed")
 	}
 	evaluate[any](c, `{ window.fetch = window.service }`)
@@ -241,7 +257,7 @@ func TestWhileTheOutcomeIsUnknownThereIsNoNewKey(t *testing.T) {
 	}
 }
 
-func TestWhatIsRefusedIsCorrectedUnderItsKeyAndAnotherIntentHasANewOne(t *testing.T) {
+func TestCorrectedRequestKeepsItsKey(t *testing.T) {
 	c := newTab(t)
 	key := c.key()
 	c.typeCharge("49.99")
@@ -270,7 +286,8 @@ func TestWhatIsRefusedIsCorrectedUnderItsKeyAndAnotherIntentHasANewOne(t *testin
 	if third := c.key(); third == second {
 		t.Error("what was declined keeps its key")
 	}
-	if made := c.payments(); len(made) != 2 || made[0].Status != "declined" || made[1].Status != "succeeded" {
+	if made := c.payments(); len(made) != 2 || made[0].Status != "declined" ||
+		made[1].Status != "succeeded" {
 		t.Errorf("there are %v", made)
 	}
 }
@@ -293,7 +310,10 @@ func TestAPaymentCanBeHeldCapturedAndRefunded(t *testing.T) {
 	c.press("Refund")
 	c.await("Done: refund ref_")
 	c.await("Refunded\n10.00 USD")
-	want := payment{ID: held.ID, Status: "succeeded", Amount: 10000, AmountCaptured: 6000, AmountRefunded: 1000}
+	want := payment{
+		ID: held.ID, Status: "succeeded", Amount: 10000, AmountCaptured: 6000,
+		AmountRefunded: 1000,
+	}
 	if made := c.payments(); len(made) != 1 || made[0] != want {
 		t.Errorf("there are %v", made)
 	}
@@ -310,7 +330,7 @@ func TestAHoldCanBeCanceled(t *testing.T) {
 	c.await("Status\ncanceled")
 }
 
-func TestSomebodyElsesEditIsNotUndoneUnseen(t *testing.T) {
+func TestConcurrentEditIsNotLost(t *testing.T) {
 	c := newTab(t)
 	made := c.charge("1")
 	c.follow(made.ID, "Payment "+made.ID)
@@ -331,12 +351,14 @@ func TestSomebodyElsesEditIsNotUndoneUnseen(t *testing.T) {
 
 func (c *tab) patch(id, version, body string) {
 	c.Helper()
-	r, err := http.NewRequestWithContext(c.Context(), http.MethodPatch, c.url+"/payments/"+id, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(c.Context(), http.MethodPatch, c.url+"/payments/"+id,
+		strings.NewReader(body))
 	if err != nil {
 		c.Fatal(err)
 	}
 	r.Header = http.Header{
-		"Authorization": {"Bearer " + c.merchant.APIKey}, "Content-Type": {"application/json"}, "If-Match": {version},
+		"Authorization": {"Bearer " + c.merchant.APIKey}, "Content-Type": {"application/json"},
+		"If-Match": {version},
 	}
 	if answer := c.merchant.Send(r); answer.Status != http.StatusOK {
 		c.Fatalf("patching: %v", answer)
@@ -387,7 +409,8 @@ func TestAnAccountIsMadeAndClosed(t *testing.T) {
 // put is somebody else's PUT.
 func (c *tab) put(account, terms string) {
 	c.Helper()
-	answer := c.merchant.Do(c.Context(), http.MethodPut, c.url+"/accounts/"+account, "", []byte(terms))
+	answer := c.merchant.Do(c.Context(), http.MethodPut, c.url+"/accounts/"+account, "",
+		[]byte(terms))
 	if answer.Status != http.StatusOK && answer.Status != http.StatusCreated {
 		c.Fatal(answer)
 	}
@@ -397,15 +420,18 @@ func (c *tab) put(account, terms string) {
 func TestAStoredScriptIsInert(t *testing.T) {
 	c := newTab(t)
 	attack := `<img src=x onerror="document.title='run'"><script>document.title='run'</script>`
-	body := fmt.Sprintf(`{"amount":1,"currency":"USD","source_account":"world","destination_account":"shop-0",
+	body := fmt.Sprintf(`{"amount":1,"currency":"USD",
+		"source_account":"world","destination_account":"shop-0",
 		"reference":%[1]q,"description":%[1]q,"metadata":{"<b>":%[1]q}}`, attack)
-	if answer := c.merchant.Do(t.Context(), http.MethodPost, c.url+"/payments", "key", []byte(body)); answer.Status != http.StatusCreated {
+	if answer := c.merchant.Do(t.Context(), http.MethodPost, c.url+"/payments", "key",
+		[]byte(body)); answer.Status != http.StatusCreated {
 		t.Fatal(answer)
 	}
 	c.put("till", fmt.Sprintf(`{"currency":"USD","name":%[1]q,"metadata":{"<b>":%[1]q}}`, attack))
 	id := c.payments()[0].ID
 	for path, title := range map[string]string{
-		"payments": "Payments", "payments/" + id: "Payment " + id, "accounts": "Accounts", "accounts/till": "Account till",
+		"payments": "Payments", "payments/" + id: "Payment " + id, "accounts": "Accounts",
+		"accounts/till":                      "Account till",
 		"payments/" + url.PathEscape(attack): "This cannot be shown",
 	} {
 		c.visit("/console#/" + path)
@@ -416,7 +442,8 @@ func TestAStoredScriptIsInert(t *testing.T) {
 		if evaluate[string](c, `document.title`) == "run" {
 			t.Errorf("%s: it ran", path)
 		}
-		if made := evaluate[int](c, `document.querySelectorAll("main img, main script, main b").length`); made > 0 {
+		if made := evaluate[int](c,
+			`document.querySelectorAll("main img, main script, main b").length`); made > 0 {
 			t.Errorf("%s: it became %d elements", path, made)
 		}
 	}
@@ -466,9 +493,11 @@ func TestAnAmountIsShownExactlyOrNotAtAll(t *testing.T) {
 		`formatMoney(1234567, "KWD")`:              "1\u202f234.567 KWD",
 		`formatMoney(-123456789, "USD")`:           "−1\u202f234\u202f567.89 USD",
 		`formatMoney(9223372036854775807n, "USD")`: "92\u202f233\u202f720\u202f368\u202f547\u202f758.07 USD",
-		`formatMoney(2 ** 60, "USD")`:              "an amount too large for this browser to read exactly, USD",
+		`formatMoney(2 ** 60, "USD")`: "an amount too large for this browser to " +
+			"read exactly, USD",
 	} {
-		if got := evaluate[string](c, `import("/console/assets/money.js").then(({formatMoney}) => `+script+`)`); got != want {
+		if got := evaluate[string](c,
+			`import("/console/assets/money.js").then(({formatMoney}) => `+script+`)`); got != want {
 			t.Errorf("%s is %q, not %q", script, got, want)
 		}
 	}
@@ -483,9 +512,11 @@ type sending struct {
 	Kept     int    `json:"kept"`     // after the last
 }
 
-// scriptedService follows an intent whose nth attempt gets the nth of some answers, and returns a sending.
+// scriptedService follows an intent whose nth attempt gets the nth of some answers, and
+// returns a sending.
 const scriptedService = `(async () => {
-	const { forget, keep, newIntent, newKey, unfinished } = await import("/console/assets/intent.js");
+	const { forget, keep, newIntent, newKey, unfinished } =
+		await import("/console/assets/intent.js");
 	const { follow } = await import("/console/assets/report.js");
 	const answers = [%s], sent = [], service = window.fetch;
 	let keptThen = 0;
@@ -496,12 +527,18 @@ const scriptedService = `(async () => {
 		const script = answers.filter((each) => each !== "reload");
 		const answer = script[Math.min(sent.length, script.length) - 1];
 		if (!answer) throw new TypeError("the line broke");
-		const body = answer.body ?? { status: answer.status, code: answer.code, retry: answer.retry };
-		const headers = { "Content-Type": answer.type ?? "application/problem+json", "Retry-After": answer.after ?? "0" };
+		const { status, code, retry } = answer;
+		const body = answer.body ?? { status, code, retry };
+		const headers = {
+			"Content-Type": answer.type ?? "application/problem+json",
+			"Retry-After": answer.after ?? "0",
+		};
 		return new Response(JSON.stringify(body), { status: answer.status, headers });
 	};
-	const intent = newIntent({ key: newKey(), what: "a test", path: "/payments", body: { amount: 1 } });
-	if (answers[0] === "reload") keep({ ...intent, sent: true }); // what a page leaves that went while it was sending
+	const intent = newIntent(
+		{ key: newKey(), what: "a test", path: "/payments", body: { amount: 1 } });
+	// A page that is reloaded while it sends leaves this.
+	if (answers[0] === "reload") keep({ ...intent, sent: true });
 	const report = document.createElement("div");
 	document.body.append(report);
 	let came = "unknown";
@@ -512,11 +549,13 @@ const scriptedService = `(async () => {
 	return { came, attempts: sent.length, kept, keptThen, requests: new Set(sent).size };
 })()`
 
-// What the service, or somebody in between, may answer to the attempts of one intent, and what is then known.
-func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
+// What the service, or somebody in between, may answer to the attempts of one intent,
+// and what is then known.
+func TestOnlyAFinalAnswerOfTheKeyIsAnOutcome(t *testing.T) {
 	c := newTab(t)
 	const (
-		done     = `{status: 201, type: "application/json", body: {id: "pay_1", status: "succeeded"}}`
+		done = `{status: 201, type: "application/json",
+			body: {id: "pay_1", status: "succeeded"}}`
 		lost     = `null`
 		html     = `{status: %d, type: "text/html", body: "no"}`
 		badBody  = `{status: 422, code: "unprocessable", retry: "same_key"}`
@@ -563,8 +602,10 @@ func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
 		{[]string{page(404)}, "unknown", 1},
 		{[]string{`{status: 200, type: "text/html", body: {id: "pay_1"}}`}, "unknown", 1},
 		{[]string{`{status: 200, type: "application/json", body: {id: "portal"}}`}, "unknown", 1},
-		{[]string{`{status: 408, body: {status: 408, title: "Request Timeout"}}`}, "unknown", 1}, // a gateway's problem has no code
-		{[]string{beforeReload, badBody}, "unknown", 1},                                          // and so may that one
+		// a gateway's problem has no code
+		{[]string{`{status: 408, body: {status: 408, title: "Request Timeout"}}`}, "unknown", 1},
+		// and so may that one
+		{[]string{beforeReload, badBody}, "unknown", 1},
 		{[]string{beforeReload, done}, "done", 1},
 	} {
 		got := evaluate[sending](c, fmt.Sprintf(scriptedService, strings.Join(each.answers, ", ")))
@@ -572,14 +613,16 @@ func TestAnOutcomeIsKnownOnlyByTheKeysOwnWord(t *testing.T) {
 		if each.came == "unknown" {
 			kept = 1
 		}
-		if got.Came != each.came || got.Attempts != each.attempts || got.Kept != kept || got.KeptThen != 1 || got.Requests != 1 {
-			t.Errorf("%v: %+v, and not %s after %d, with %d kept", each.answers, got, each.came, each.attempts, kept)
+		if got.Came != each.came || got.Attempts != each.attempts || got.Kept != kept ||
+			got.KeptThen != 1 || got.Requests != 1 {
+			t.Errorf("%v: %+v, and not %s after %d, with %d kept", each.answers, got, each.came,
+				each.attempts, kept)
 		}
 	}
 }
 
 // What an old page still had to send would go out under the next merchant's key.
-func TestAForgottenKeyIsGoneAndSoIsThePage(t *testing.T) {
+func TestForgottenKeyIsGone(t *testing.T) {
 	c := newTab(t)
 	evaluate[any](c, `window.old = true`)
 	c.press("Forget the API key")
@@ -589,7 +632,8 @@ func TestAForgottenKeyIsGoneAndSoIsThePage(t *testing.T) {
 	}
 	c.visit("/console#/payments")
 	c.await("API key")
-	stored := evaluate[[]string](c, `Object.values(sessionStorage).concat(Object.values(localStorage))`)
+	stored := evaluate[[]string](c,
+		`Object.values(sessionStorage).concat(Object.values(localStorage))`)
 	if slices.Contains(stored, c.merchant.APIKey) {
 		t.Error("the page still has the API key")
 	}

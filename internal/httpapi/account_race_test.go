@@ -4,29 +4,26 @@ import (
 	"context"
 	"net/http"
 	"testing"
-
-	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// The version is compared by the statement that changes the account, so a change that commits
-// while the statement waits for the row is seen. Compared before it, the change would be lost.
+// The version is compared by the statement that changes the account, so a change that
+// commits while the statement waits for the row is seen. Compared before it, the change
+// would be lost.
 func TestIfMatchSeesAChangeThatItWaitedFor(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
+	m := onOneInstance(t)
+	in := m.first
 	for _, conditional := range []call{
-		{method: http.MethodDelete},
-		{method: http.MethodPut, body: `{"currency":"USD","name":"mine"}`},
+		{method: "DELETE"},
+		{method: "PUT", body: `{"currency":"USD","name":"mine"}`},
 	} {
 		t.Run(conditional.method, func(t *testing.T) {
 			m := m.in(t)
 			id := "changed-before-" + conditional.method
-			m.put(id, `{"currency":"USD","name":"first"}`).want(http.StatusCreated)
+			m.put(id, `{"currency":"USD","name":"first"}`).want(201)
 			conditional.path = "/accounts/" + id
 			conditional.header = http.Header{"If-Match": {`"1"`}}
 
-			rival, err := db.Pool.Begin(t.Context())
+			rival, err := m.db.Pool.Begin(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -42,7 +39,7 @@ func TestIfMatchSeesAChangeThatItWaitedFor(t *testing.T) {
 			if err := rival.Commit(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			(<-answered).wantProblem(http.StatusPreconditionFailed, "precondition_failed")
+			(<-answered).wantProblem("precondition_failed")
 			got := m.get(conditional.path).account()
 			if got.Name != "theirs" || got.Status != "open" || got.Version != 2 {
 				t.Errorf("it undid a change that its sender had not seen: %+v", got)
@@ -51,18 +48,24 @@ func TestIfMatchSeesAChangeThatItWaitedFor(t *testing.T) {
 	}
 }
 
-// What is held counts as spent: a limit below it is refused, and not an internal error.
-func TestOverdraftLimitStaysAboveWhatIsHeld(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
-	m.put("alice", `{"currency":"USD","overdraft_limit":100}`).want(http.StatusOK)
+// What is spent or held stays covered: a limit below it is refused.
+func TestOverdraftLimitStaysAboveWhatIsInUse(t *testing.T) {
+	m := onOneInstance(t)
+	m.put("alice", `{"currency":"USD","overdraft_limit":100}`).want(200)
 	held := m.authorize("hold", aliceHas+60)
 	for _, low := range []string{`{"currency":"USD","overdraft_limit":59}`, `{"currency":"USD"}`} {
-		m.put("alice", low).wantProblem(http.StatusConflict, "overdraft_in_use")
+		m.put("alice", low).wantProblem("overdraft_in_use")
 	}
-	m.put("alice", `{"currency":"USD","overdraft_limit":60}`).want(http.StatusOK)
-	m.post("cancel", held+"/cancel", "").want(http.StatusOK)
-	m.put("alice", `{"currency":"USD"}`).want(http.StatusOK)
+	m.put("alice", `{"currency":"USD","overdraft_limit":60}`).want(200)
+	m.post("cancel", held+"/cancel", "").want(200)
+	m.put("alice", `{"currency":"USD"}`).want(200)
+
+	m.put("alice", `{"currency":"USD","overdraft_limit":100}`).want(200)
+	m.charge("k", aliceToShop(aliceHas+60)).want(201)
+	m.put("alice", `{"currency":"USD","overdraft_limit":59}`).
+		wantProblem("overdraft_in_use")
+	m.put("alice", `{"currency":"USD","overdraft_limit":60}`).want(200)
+	if got := m.get("/accounts/alice").account(); got.Balance != -60 || *got.Available != 0 {
+		t.Errorf("it is %+v", got)
+	}
 }

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // account is what GET and PUT answer.
@@ -29,72 +27,98 @@ func (a *answer) account() (got account) {
 	return got
 }
 
-func TestAnAccountIsMadeOnceHoweverOftenItIsPut(t *testing.T) {
-	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
-		const terms = `{"currency":"JPY","overdraft_limit":500,"name":"Bob","metadata":{"a":"1"}}`
-		made := m.put("bob", terms).want(http.StatusCreated)
-		if made.header.Get("Location") != "/accounts/bob" {
-			t.Errorf("Location is %q", made.header.Get("Location"))
+func TestRepeatedPutMakesOneAccount(t *testing.T) {
+	m := onTwoInstances(t)
+	const terms = `{"currency":"JPY","overdraft_limit":500,"name":"Bob","metadata":{"a":"1"}}`
+	made := m.put("bob", terms).want(201)
+	if made.location() != "/accounts/bob" {
+		t.Errorf("Location is %q", made.location())
+	}
+	got := made.account()
+	if got.ID != "bob" || got.Currency != "JPY" || got.Name != "Bob" || got.Metadata["a"] != "1" ||
+		*got.OverdraftLimit != 500 ||
+		got.Balance != 0 || got.Held != 0 || *got.Available != 500 || got.Status != "open" ||
+		got.Version != 1 {
+		t.Errorf("it is %s", made.body)
+	}
+	for _, again := range []*answer{
+		m.put("bob", terms).want(200),
+		m.get("/accounts/bob").want(200),
+	} {
+		if string(again.body) != string(made.body) ||
+			again.header.Get("ETag") != made.header.Get("ETag") {
+			again.fail("differs from %s", made.body)
 		}
-		got := made.account()
-		if got.ID != "bob" || got.Currency != "JPY" || got.Name != "Bob" || got.Metadata["a"] != "1" || *got.OverdraftLimit != 500 ||
-			got.Balance != 0 || got.Held != 0 || *got.Available != 500 || got.Status != "open" || got.Version != 1 {
-			t.Errorf("it is %s", made.body)
-		}
-		for _, again := range []*answer{m.put("bob", terms).want(http.StatusOK), m.get("/accounts/bob").want(http.StatusOK)} {
-			if string(again.body) != string(made.body) || again.header.Get("ETag") != made.header.Get("ETag") {
-				again.fail("differs from %s", made.body)
-			}
-		}
-	})
+	}
 }
 
-func TestAnAccountsVersionMovesWithItsTermsAndNotWithItsMoney(t *testing.T) {
-	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
-		for i, change := range []struct {
-			terms   string
-			version int64
-		}{
-			{`{"currency":"USD","name":"Bob"}`, 1},
-			{`{"currency":"USD","name":"Bob","overdraft_limit":0,"metadata":{}}`, 1},
-			{`{"currency":"USD","name":"Bob","overdraft_limit":0,"metadata":null}`, 1},
-			{`{"currency":"USD","name":"Robert"}`, 2},
-			{`{"currency":"USD","name":"Robert","metadata":{"a":"1","b":"2"}}`, 3},
-			{`{"currency":"USD","name":"Robert","metadata":{"b":"2","a":"1"}}`, 3},
-			{`{"currency":"USD","name":"Robert","overdraft_limit":null}`, 4},
-			{`{"currency":"USD","name":"Robert","overdraft_limit":null}`, 4},
-			{`{"currency":"USD","name":null,"overdraft_limit":null}`, 5},
-			{`{"currency":"USD"}`, 6},
-		} {
-			m.put("bob", change.terms)
-			m.fund(m.first, "bob", 1)
-			if got := m.get("/accounts/bob").want(http.StatusOK).account(); got.Version != change.version || got.Balance != int64(i+1) {
-				t.Errorf("after %s it is %+v; want version %d and balance %d", change.terms, got, change.version, i+1)
-			}
+func TestAccountVersionFollowsItsTermsOnly(t *testing.T) {
+	m := onTwoInstances(t)
+	for i, change := range []struct {
+		terms   string
+		version int64
+	}{
+		{`{"currency":"USD","name":"Bob"}`, 1},
+		{`{"currency":"USD","name":"Bob","overdraft_limit":0,"metadata":{}}`, 1},
+		{`{"currency":"USD","name":"Bob","overdraft_limit":0,"metadata":null}`, 1},
+		{`{"currency":"USD","name":"Robert"}`, 2},
+		{`{"currency":"USD","name":"Robert","metadata":{"a":"1","b":"2"}}`, 3},
+		{`{"currency":"USD","name":"Robert","metadata":{"b":"2","a":"1"}}`, 3},
+		{`{"currency":"USD","name":"Robert","overdraft_limit":null}`, 4},
+		{`{"currency":"USD","name":"Robert","overdraft_limit":null}`, 4},
+		{`{"currency":"USD","name":null,"overdraft_limit":null}`, 5},
+		{`{"currency":"USD"}`, 6},
+	} {
+		m.put("bob", change.terms)
+		m.fund(m.first, "bob", 1)
+		if got := m.get("/accounts/bob").want(200).account(); got.Version != change.version ||
+			got.Balance != int64(i+1) {
+			t.Errorf("after %s it is %+v; want version %d and balance %d", change.terms, got,
+				change.version, i+1)
 		}
-		got := m.get("/accounts/bob").account()
-		if got.Name != "" || len(got.Metadata) != 0 || *got.OverdraftLimit != 0 || *got.Available != 10 {
-			t.Errorf("what was left out is not back at its default: %+v", got)
-		}
-	})
+	}
+	got := m.get("/accounts/bob").account()
+	if got.Name != "" || len(got.Metadata) != 0 || *got.OverdraftLimit != 0 ||
+		*got.Available != 10 {
+		t.Errorf("what was left out is not back at its default: %+v", got)
+	}
 }
 
-func TestManyWhoMakeOneAccountAtOnceMakeOne(t *testing.T) {
-	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
-		made := 0
+// Of many requests at once that all make an account, or change the version that all
+// have seen, one succeeds. The others are told, so no change is lost.
+func TestOneOfManyWritesAtOnceWins(t *testing.T) {
+	m := onTwoInstances(t)
+	payment := m.charge("k", aliceToShop(1)).want(201).location()
+	seen := http.Header{"If-Match": {`"1"`}}
+	named := func(i int) string { return fmt.Sprintf(`{"currency":"USD","name":"%d"}`, i) }
+	for _, row := range []struct {
+		method, path string
+		header       http.Header
+		body         func(i int) string
+		won, lost    int // statuses
+	}{
+		{"PUT", "/accounts/bob", nil, func(int) string { return `{"currency":"USD"}` }, 201, 200},
+		{"PUT", "/accounts/bob", seen, named, 200, 412},
+		{
+			"PATCH", payment, seen,
+			func(i int) string { return fmt.Sprintf(`{"description":"%d"}`, i) }, 200, 412,
+		},
+	} {
+		won := 0
 		for _, a := range atOnce(40, func(i int) *answer {
-			return m.send(m.either(i), call{method: http.MethodPut, path: "/accounts/bob", body: `{"currency":"USD"}`})
+			c := call{method: row.method, path: row.path, header: row.header, body: row.body(i)}
+			return m.send(m.either(i), c)
 		}) {
-			if a.status == http.StatusCreated {
-				made++
+			if a.status == row.won {
+				won++
 			} else {
-				a.want(http.StatusOK)
+				a.want(row.lost)
 			}
 		}
-		if made != 1 {
-			t.Errorf("it was made %d times", made)
+		if won != 1 {
+			t.Errorf("%s %s %v succeeded %d times", row.method, row.path, row.header, won)
 		}
-	})
+	}
 }
 
 // atOnce sends n requests at the same moment, and returns their answers.
@@ -115,187 +139,108 @@ func atOnce(n int, send func(i int) *answer) []*answer {
 
 // RFC 9110, section 13.1.1.
 func TestIfMatchGuardsAgainstALostUpdate(t *testing.T) {
-	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
-		named := func(name string) string { return body{"currency": "USD", "name": name}.String() }
-		m.putIfMatch("bob", `"1"`, named("a")).wantProblem(http.StatusPreconditionFailed, "precondition_failed")
-		m.get("/accounts/bob").want(http.StatusNotFound)
-		m.put("bob", named("a")).want(http.StatusCreated)
-		for _, stale := range []string{
-			`"0"`, `"2"`, `"-1"`, `"+1"`, `"01"`, `1`, `0`, `-1`, `""`, `W/"1"`, `"1`, `"x"`, `"*"`, `*, "1"`, `**`,
-			`"99999999999999999999"`,
-		} {
-			m.putIfMatch("bob", stale, named("b")).wantProblem(http.StatusPreconditionFailed, "precondition_failed")
-		}
-
-		changed := 0
-		for _, a := range atOnce(20, func(i int) *answer {
-			return m.send(m.either(i), call{
-				method: http.MethodPut, path: "/accounts/bob", header: http.Header{"If-Match": {`"1"`}}, body: named(fmt.Sprint("b", i)),
-			})
-		}) {
-			if a.status == http.StatusOK {
-				changed++
-			} else {
-				a.wantProblem(http.StatusPreconditionFailed, "precondition_failed")
-			}
-		}
-		if changed != 1 {
-			t.Errorf("%d of 20 changes of one version were made", changed)
-		}
-		m.putIfMatch("bob", `"2"`, named("c")).want(http.StatusOK)
-	})
+	m := onTwoInstances(t)
+	named := func(name string) string { return body{"currency": "USD", "name": name}.String() }
+	m.putIfMatch("bob", `"1"`, named("a")).wantProblem("precondition_failed")
+	m.get("/accounts/bob").want(404)
+	m.put("bob", named("a")).want(201)
+	for _, stale := range []string{
+		`"0"`, `"2"`, `"-1"`, `"+1"`, `"01"`, `1`, `0`, `-1`, `""`, `W/"1"`, `"1`, `"x"`, `"*"`,
+		`*, "1"`, `**`,
+		`"99999999999999999999"`,
+	} {
+		m.putIfMatch("bob", stale, named("b")).wantProblem("precondition_failed")
+	}
+	m.putIfMatch("bob", `"1"`, named("c")).want(200)
 }
 
-// RFC 9110, section 13.1.1: "*" is whatever version there is. It changes an account, and never creates one.
+// RFC 9110, section 13.1.1: "*" is whatever version there is. It changes an account,
+// and never creates one.
 func TestIfMatchAnyChangesOnlyWhatIsThere(t *testing.T) {
-	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
-		named := func(name string) string { return body{"currency": "USD", "name": name}.String() }
-		m.putIfMatch("bob", "*", named("a")).wantProblem(http.StatusPreconditionFailed, "precondition_failed")
-		m.get("/accounts/bob").want(http.StatusNotFound)
-		m.put("bob", named("a")).want(http.StatusCreated)
-		for i, tag := range []string{"*", " * ", "*"} {
-			if got := m.putIfMatch("bob", tag, named(fmt.Sprint("b", i))).want(http.StatusOK).account(); got.Version != int64(i+2) {
-				t.Errorf("it is %+v", got)
-			}
-		}
-		m.putIfMatch("bob", "*", `{"currency":"EUR"}`).wantProblem(http.StatusConflict, "account_currency_fixed")
-		closeAny := func(account string) *answer {
-			return m.send(m.first, call{method: http.MethodDelete, path: "/accounts/" + account, header: http.Header{"If-Match": {"*"}}})
-		}
-		closeAny("missing").wantProblem(http.StatusNotFound, "not_found")
-		closeAny("alice").wantProblem(http.StatusConflict, "account_not_empty")
-		closeAny("bob").want(http.StatusNoContent)
-		closeAny("bob").want(http.StatusNoContent)
-		m.putIfMatch("bob", "*", named("c")).wantProblem(http.StatusConflict, "account_closed")
-	})
-}
-
-func TestWhatAnAccountNeverChanges(t *testing.T) {
-	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
-		m.put("alice", `{"currency":"EUR"}`).wantProblem(http.StatusConflict, "account_currency_fixed")
-		m.putIfMatch("alice", `"1"`, `{"currency":"EUR"}`).wantProblem(http.StatusConflict, "account_currency_fixed")
-
-		m.put("alice", `{"currency":"USD","overdraft_limit":100}`).want(http.StatusOK)
-		m.charge("k", aliceToShop(aliceHas+60)).want(http.StatusCreated)
-		m.put("alice", `{"currency":"USD","overdraft_limit":59}`).wantProblem(http.StatusConflict, "overdraft_in_use")
-		m.put("alice", `{"currency":"USD"}`).wantProblem(http.StatusConflict, "overdraft_in_use")
-		m.put("alice", `{"currency":"USD","overdraft_limit":60}`).want(http.StatusOK)
-		got := m.get("/accounts/alice").account()
-		if got.Balance != -60 || *got.Available != 0 || *got.OverdraftLimit != 60 || got.Version != 3 {
+	m := onTwoInstances(t)
+	named := func(name string) string { return body{"currency": "USD", "name": name}.String() }
+	m.putIfMatch("bob", "*", named("a")).wantProblem("precondition_failed")
+	m.get("/accounts/bob").want(404)
+	m.put("bob", named("a")).want(201)
+	for i, tag := range []string{"*", " * ", "*"} {
+		if got := m.putIfMatch("bob", tag,
+			named(fmt.Sprint("b", i))).want(200).account(); got.Version != int64(i+2) {
 			t.Errorf("it is %+v", got)
 		}
-	})
+	}
+	m.putIfMatch("bob", "*", `{"currency":"EUR"}`).wantProblem("account_currency_fixed")
+	closeAny := func(account string) *answer {
+		return m.send(m.first,
+			call{
+				method: "DELETE", path: "/accounts/" + account,
+				header: http.Header{"If-Match": {"*"}},
+			})
+	}
+	closeAny("missing").wantProblem("not_found")
+	closeAny("alice").wantProblem("account_not_empty")
+	closeAny("bob").want(204)
+	closeAny("bob").want(204)
+	m.putIfMatch("bob", "*", named("c")).wantProblem("account_closed")
 }
 
 // Lowering the limit and using it, at once.
 func TestAnOverdraftIsUsedOrTakenBackButNotBoth(t *testing.T) {
-	acrossTwoInstances(t, func(t *testing.T, m *merchant) {
-		for round := range 10 {
-			id := fmt.Sprint("poor", round)
-			m.put(id, `{"currency":"USD","overdraft_limit":100}`).want(http.StatusCreated)
-			answers := atOnce(2, func(i int) *answer {
-				if i == 0 {
-					return m.charge(id, aliceToShop(100).with("source_account", id))
-				}
-				return m.put(id, `{"currency":"USD"}`)
-			})
-			switch [2]int{answers[0].status, answers[1].status} {
-			case [2]int{http.StatusCreated, http.StatusConflict}, [2]int{http.StatusPaymentRequired, http.StatusOK}:
-			default:
-				t.Errorf("the charge got %d, the change %d", answers[0].status, answers[1].status)
+	m := onTwoInstances(t)
+	for round := range 10 {
+		id := fmt.Sprint("poor", round)
+		m.put(id, `{"currency":"USD","overdraft_limit":100}`).want(201)
+		answers := atOnce(2, func(i int) *answer {
+			if i == 0 {
+				return m.charge(id, aliceToShop(100).with("source_account", id))
 			}
+			return m.put(id, `{"currency":"USD"}`)
+		})
+		switch [2]int{answers[0].status, answers[1].status} {
+		case [2]int{http.StatusCreated, http.StatusConflict}, [2]int{
+			http.StatusPaymentRequired,
+			http.StatusOK,
+		}:
+		default:
+			t.Errorf("the charge got %d, the change %d", answers[0].status, answers[1].status)
 		}
-	})
+	}
 }
 
 func TestAnAccountIDHasTheFormThatTheContractSays(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
-	for _, id := range []string{"a", "A1", "_", "0", "a.b:c-d_e", strings.Repeat("x", 64), "processor", "Processor:x"} {
-		m.put(id, `{"currency":"USD"}`).want(http.StatusCreated)
-		m.get("/accounts/" + id).want(http.StatusOK)
+	m := onOneInstance(t)
+	for _, id := range []string{
+		"a", "A1", "_", "0", "a.b:c-d_e", strings.Repeat("x", 64),
+		"processor", "Processor:x",
+	} {
+		m.put(id, `{"currency":"USD"}`).want(201)
+		m.get("/accounts/" + id).want(200)
 	}
-	missing := m.get("/accounts/missing").wantProblem(http.StatusNotFound, "not_found")
+	missing := m.get("/accounts/missing").wantProblem("not_found")
 	for _, id := range []string{
 		strings.Repeat("x", 65), "-a", ".a", ":a", "a%20b", "a%00", "%00", "a%0a",
 		"a%2Fb", "a%5Cb", "%C3%BC", "%FF", "a;b", "a@b", "a+b", "a%2e%2e%2fb",
 	} {
-		m.put(id, `{"currency":"USD"}`).wantProblem(http.StatusBadRequest, "invalid_request")
-		if none := m.get("/accounts/"+id).wantProblem(http.StatusNotFound, "not_found"); none.withoutIDs() != missing.withoutIDs() {
+		m.put(id, `{"currency":"USD"}`).wantProblem("invalid_request")
+		none := m.get("/accounts/" + id).wantProblem("not_found")
+		if none.withoutIDs() != missing.withoutIDs() {
 			none.fail("differs from what a missing one gets: %s", missing.body)
 		}
 	}
 	for _, id := range []string{"processor:", "processor:stripe:USD"} {
-		m.put(id, `{"currency":"USD"}`).wantProblem(http.StatusUnprocessableEntity, "unprocessable")
-		m.get("/accounts/"+id).wantProblem(http.StatusNotFound, "not_found")
+		m.put(id, `{"currency":"USD"}`).wantProblem("unprocessable")
+		m.get("/accounts/" + id).wantProblem("not_found")
 	}
 }
 
-// RFC 3986, section 2.3 and 6.2.2.2: an escaped character is the character. encodeURIComponent escapes the colon.
+// RFC 3986, section 2.3 and 6.2.2.2: an escaped character is the character.
+// encodeURIComponent escapes the colon.
 func TestAnEscapedAccountIDIsTheSameID(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
-	m.put("org%3Abob", `{"currency":"USD"}`).want(http.StatusCreated)
+	m := onOneInstance(t)
+	m.put("org%3Abob", `{"currency":"USD"}`).want(201)
 	for _, id := range []string{"org:bob", "org%3Abob", "org%3abob", "%6Frg:bob"} {
-		if got := m.get("/accounts/" + id).want(http.StatusOK).account(); got.ID != "org:bob" {
+		if got := m.get("/accounts/" + id).want(200).account(); got.ID != "org:bob" {
 			t.Errorf("%s is %s", id, got.ID)
 		}
 	}
-	m.put("processor%3Ax", `{"currency":"USD"}`).wantProblem(http.StatusUnprocessableEntity, "unprocessable")
-}
-
-func TestTheTermsOfAnAccountAreReadStrictly(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
-	terms := func(members string) string { return `{"currency":"USD"` + members + `}` }
-	for _, test := range []struct {
-		text   string
-		status int
-		code   string
-	}{
-		{``, 415, "unsupported_media_type"},
-		{`{}`, 400, malformed},
-		{`{"currency":null}`, 400, malformed},
-		{`{"currency":840}`, 400, malformed},
-		{`null`, 400, malformed},
-		{terms(`,"currency":"USD"`), 400, malformed},
-		{terms(`,"Name":"x"`), 400, malformed},
-		{terms(`,"balance":100`), 400, malformed},
-		{terms(`,"overdraft_limit":"5"`), 400, malformed},
-		{terms(`,"overdraft_limit":1.0`), 400, malformed},
-		{terms(`,"overdraft_limit":1e3`), 400, malformed},
-		{terms(`,"overdraft_limit":true`), 400, malformed},
-		{terms(`,"name":"\u0000"`), 400, malformed},
-		{terms(`,"name":"\ud800"`), 400, malformed},
-		{terms(`,"name":"` + "\xff" + `"`), 400, malformed},
-		{terms(`,"name":{}`), 400, malformed},
-		{terms(`,"metadata":{"\u0000":"a"}`), 400, malformed},
-		{terms(`,"metadata":{"a":"\u0000"}`), 400, malformed},
-		{terms(`,"metadata":{"a":1}`), 400, malformed},
-		{terms(`,"metadata":{"a":{}}`), 400, malformed},
-		{terms(`}`), 400, malformed},
-		{`{"currency":"usd"}`, 422, refused},
-		{`{"currency":"XXX"}`, 422, refused},
-		{terms(`,"overdraft_limit":-1`), 422, refused},
-		{terms(`,"overdraft_limit":9007199254740992`), 422, refused},
-		{terms(`,"overdraft_limit":18446744073709551617`), 422, refused},
-		{terms(`,"overdraft_limit":-18446744073709551615`), 422, refused},
-		{terms(`,"name":"` + strings.Repeat("é", 201) + `"`), 422, refused},
-		{terms(`,"metadata":{"":"a"}`), 422, refused},
-		{terms(`,"metadata":{"` + strings.Repeat("k", 41) + `":"a"}`), 422, refused},
-		{terms(`,"name":"` + strings.Repeat("x", 64<<10) + `"`), 413, "payload_too_large"},
-		{terms(`,"overdraft_limit":9007199254740991,"name":"` + strings.Repeat("é", 200) + `"`), 201, ""},
-	} {
-		a := m.put("bob", test.text).want(test.status)
-		if test.code != "" {
-			a.wantProblem(test.status, test.code)
-			m.get("/accounts/bob").want(http.StatusNotFound)
-		}
-	}
+	m.put("processor%3Ax", `{"currency":"USD"}`).wantProblem("unprocessable")
 }

@@ -2,7 +2,6 @@ package httpapi_test
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -12,66 +11,70 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
-// testCard is a number that processors give out for tests, and testCardInGroups how it is printed.
+// testCard is a number that processors give out for tests, and testCardInGroups how it
+// is printed.
 const (
 	testCard         = "4111111111111111"
 	testCardInGroups = "4111 1111-1111 1111"
 )
 
-// What a card number is, and what is none, is tested in package cardnumber.
+// Package cardnumber tests the form of a card number.
 func TestACardNumberInFreeTextIsRefusedAndKeptNowhere(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
+	m := onOneInstance(t)
 	for _, card := range []string{testCard, testCardInGroups} {
 		text := "call " + card + ", valid thru 12/27"
-		pair := func(name, value string) map[string]string { return map[string]string{name: value} }
+		pair := func(name, value string) map[string]string {
+			return map[string]string{name: value}
+		}
 		for name, charge := range map[string]body{
 			"/description":      aliceToShop(1).with("description", text),
 			"/metadata":         aliceToShop(1).with("metadata", pair("note", text)),
 			"/metadata (names)": aliceToShop(1).with("metadata", pair(card, "x")),
-			"/payment_method":   aliceToShop(1).without("source_account").with("payment_method", card),
+			"/payment_method": aliceToShop(1).without("source_account").with("payment_method",
+				card),
 		} {
 			pointer, _, _ := strings.Cut(name, " ")
-			m.charge("k", charge).wantProblem(http.StatusUnprocessableEntity, refused).wantErrorAt(pointer)
+			m.charge("k", charge).wantProblem(refused).wantErrorAt(pointer)
 		}
 		for pointer, terms := range map[string]body{
 			"/name":     {"currency": "USD", "name": text},
 			"/metadata": {"currency": "USD", "metadata": pair("note", text)},
 		} {
-			m.put("bob", terms.String()).wantProblem(http.StatusUnprocessableEntity, refused).wantErrorAt(pointer)
-			m.put("alice", terms.String()).wantProblem(http.StatusUnprocessableEntity, refused)
+			m.put("bob", terms.String()).wantProblem(refused).wantErrorAt(pointer)
+			m.put("alice", terms.String()).wantProblem(refused)
 		}
 		m.wantNowhere(card)
 	}
-	m.get("/accounts/bob").want(http.StatusNotFound)
+	m.get("/accounts/bob").want(404)
 	m.wantPayments(0)
-	m.charge("k", aliceToShop(1).with("description", "order 4111111111111112")).want(http.StatusCreated).wantFresh()
+	m.charge("k", aliceToShop(1).with("description",
+		"order 4111111111111112")).want(201).wantFresh()
 }
 
-// Keys, references and ids are the caller's names for things, and many are numbers. They are
-// kept, and never logged, whatever goes wrong.
+// Keys, references and ids are the caller's names for things, and many are numbers.
+// They are kept, and never logged, whatever goes wrong.
 func TestKeysAndReferencesMayBeNumbersAndAreNotLogged(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	in, down := newInstance(t, db.URL), newDownInstance(t, db)
 	m := newMerchant(t, db, in, in)
 	// What Postgres reports about a row that it refuses shows the row.
-	if _, err := db.Pool.Exec(t.Context(), `ALTER TABLE payments ADD CONSTRAINT poison CHECK (description <> 'poison')`); err != nil {
+	if _, err := db.Pool.Exec(t.Context(),
+		`ALTER TABLE payments ADD CONSTRAINT poison CHECK (description <> 'poison')`); err != nil {
 		t.Fatal(err)
 	}
 	const account = "5555555555554444"
-	m.put(account, `{"currency":"USD"}`).want(http.StatusCreated)
-	charge := aliceToShop(1).with("destination_account", account).with("reference", testCardInGroups)
+	m.put(account, `{"currency":"USD"}`).want(201)
+	charge := aliceToShop(1).with("destination_account", account).with("reference",
+		testCardInGroups)
 
-	m.charge(testCard, charge.with("description", "poison")).wantProblem(http.StatusInternalServerError, "internal_error")
-	m.chargeOn(down, testCard, charge.String()).wantProblem(http.StatusServiceUnavailable, "unavailable")
-	first := m.charge(testCard, charge).want(http.StatusCreated)
+	m.charge(testCard, charge.with("description", "poison")).wantProblem("internal_error")
+	m.chargeOn(down, testCard, charge.String()).wantProblem("unavailable")
+	first := m.charge(testCard, charge).want(201)
 	m.retry(testCard, charge).wantReplayOf(first)
-	m.charge("another", charge).wantProblem(http.StatusConflict, "duplicate_reference")
-	m.charge(testCard, aliceToShop(2)).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
-	m.get("/payments?idempotency_key=" + testCard).want(http.StatusOK)
+	m.charge("another", charge).wantProblem("duplicate_reference")
+	m.charge(testCard, aliceToShop(2)).wantProblem("idempotency_key_reused")
+	m.get("/payments?idempotency_key=" + testCard).want(200)
 	for _, log := range []*service.Output{&in.Log, &down.Log} {
 		if log.Count("msg=request ") == 0 {
 			t.Error("nothing was logged, so this test shows nothing")
@@ -89,9 +92,12 @@ func (m *merchant) wantNowhere(text string) {
 	m.t.Helper()
 	ctx := m.t.Context()
 	rows, err := m.db.Pool.Query(ctx, `
-		SELECT format('%I.%I', table_schema, table_name), 'CAST(' || format('%I', column_name)
-			|| CASE data_type WHEN 'bytea' THEN ' AS bytea)' ELSE ' AS text)' END, data_type = 'bytea'
-		FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+		SELECT format('%I.%I', table_schema, table_name),
+			format('CAST(%I AS ', column_name)
+				|| CASE data_type WHEN 'bytea' THEN 'bytea)' ELSE 'text)' END,
+			data_type = 'bytea'
+		FROM information_schema.columns
+		JOIN information_schema.tables USING (table_schema, table_name)
 		WHERE table_schema = 'public' AND table_type = 'BASE TABLE'`)
 	if err != nil {
 		m.t.Fatal(err)
@@ -104,7 +110,9 @@ func (m *merchant) wantNowhere(text string) {
 		if binary {
 			what = "convert_to($1, 'UTF8')"
 		}
-		questions = append(questions, fmt.Sprintf(`SELECT count(*) FROM %s WHERE position(%s IN %s) > 0`, table, what, column))
+		questions = append(questions,
+			fmt.Sprintf(`SELECT count(*) FROM %s WHERE position(%s IN %s) > 0`, table, what,
+				column))
 		return nil
 	}); err != nil {
 		m.t.Fatal(err)

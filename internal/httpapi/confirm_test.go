@@ -9,8 +9,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/wire"
 )
 
-// A COMMIT that may not be believed acknowledges nothing, and the same request again finds out.
-func TestAWriteWithoutAKeyIsAcknowledgedOnlyByACommitThatMayBeBelieved(t *testing.T) {
+// A COMMIT that may not be believed acknowledges nothing, and the same request again
+// finds out.
+func TestUnkeyedWriteNeedsABelievedCommit(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	proxy := wire.Start(t, db.URL)
@@ -25,35 +26,45 @@ func TestAWriteWithoutAKeyIsAcknowledgedOnlyByACommitThatMayBeBelieved(t *testin
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMerchant(t, db, in, in)
-			path := m.charge("k", aliceToShop(1)).want(http.StatusCreated).header.Get("Location")
-			tag := m.get(path).want(http.StatusOK).header.Get("ETag")
+			path := m.charge("k", aliceToShop(1)).want(201).location()
+			tag := m.get(path).want(200).header.Get("ETag")
 			for _, write := range []struct {
 				send  func() *answer
 				again int // the status of the same request again
 			}{
 				{func() *answer { return m.put("new", `{"currency":"USD"}`) }, http.StatusOK},
-				{func() *answer { return m.put("new", `{"currency":"USD"}`) }, http.StatusOK}, // which changes nothing
-				{func() *answer { return m.putIfMatch("new", `"1"`, `{"currency":"USD"}`) }, http.StatusOK},
+				// which changes nothing
+				{func() *answer { return m.put("new", `{"currency":"USD"}`) }, http.StatusOK},
+				{
+					func() *answer { return m.putIfMatch("new", `"1"`, `{"currency":"USD"}`) },
+					http.StatusOK,
+				},
 				{func() *answer { return m.close("new") }, http.StatusNoContent},
 				{func() *answer { return m.close("new") }, http.StatusNoContent}, // likewise
-				{func() *answer { return m.patch(path, tag, `{"description":"new"}`) }, http.StatusPreconditionFailed},
+				{
+					func() *answer { return m.patch(path, tag, `{"description":"new"}`) },
+					http.StatusPreconditionFailed,
+				},
 			} {
 				fault := proxy.On(wire.Commit().From("paymentsvc"), effect)
-				unconfirmed := write.send().wantProblem(http.StatusServiceUnavailable, "unavailable")
+				unconfirmed := write.send().wantProblem("unavailable")
 				fault.Wait(t)
-				if detail := unconfirmed.problem().Detail; !strings.Contains(detail, "it is done, but") {
+				if detail := unconfirmed.problem().Detail; !strings.Contains(detail,
+					"it is done, but") {
 					t.Errorf("it says %q", detail)
 				}
 				write.send().want(write.again)
 			}
-			if got := m.get("/accounts/new").want(http.StatusOK).account(); got.Status != "closed" || got.Version != 2 {
+			if got := m.get("/accounts/new").want(200).account(); got.Status != "closed" ||
+				got.Version != 2 {
 				t.Errorf("the account is %+v", got)
 			}
 		})
 	}
 }
 
-// newPayerBehindProxy is a merchant with a payment, whose instance reaches its database through the proxy.
+// newPayerBehindProxy is a merchant with a payment, whose instance reaches its database
+// through the proxy.
 func newPayerBehindProxy(t *testing.T) (m *merchant, proxy *wire.Proxy, payment string) {
 	t.Helper()
 	t.Parallel()
@@ -61,14 +72,14 @@ func newPayerBehindProxy(t *testing.T) (m *merchant, proxy *wire.Proxy, payment 
 	proxy = wire.Start(t, db.URL)
 	in := newInstance(t, proxy.URL())
 	m = newMerchant(t, db, in, in)
-	return m, proxy, m.charge("k", aliceToShop(1)).want(http.StatusCreated).header.Get("Location")
+	return m, proxy, m.charge("k", aliceToShop(1)).want(201).location()
 }
 
-// Between a write and its confirmation another server may have taken over, without the write. So the server that has
-// it confirms it, or nobody does.
-func TestAWriteWithoutAKeyIsConfirmedOnTheConnectionThatWroteIt(t *testing.T) {
+// Between a write and its confirmation another server may have taken over, without the
+// write. So the server that has it confirms it, or nobody does.
+func TestUnkeyedWriteIsConfirmedOnItsConnection(t *testing.T) {
 	m, proxy, path := newPayerBehindProxy(t)
-	tag := m.get(path).want(http.StatusOK).header.Get("ETag")
+	tag := m.get(path).want(200).header.Get("ETag")
 	for _, write := range []struct {
 		statement string
 		send      func() *answer
@@ -78,22 +89,22 @@ func TestAWriteWithoutAKeyIsConfirmedOnTheConnectionThatWroteIt(t *testing.T) {
 		{"UPDATE payments", func() *answer { return m.patch(path, tag, `{"description":"new"}`) }},
 	} {
 		cut := proxy.On(wire.Statement(write.statement).From("paymentsvc"), wire.CutAfter)
-		write.send().wantProblem(http.StatusServiceUnavailable, "unavailable")
+		write.send().wantProblem("unavailable")
 		cut.Wait(t)
 	}
-	if got := m.get("/accounts/new").want(http.StatusOK).account(); got.Status != "closed" {
+	if got := m.get("/accounts/new").want(200).account(); got.Status != "closed" {
 		t.Errorf("the account is %+v: the cuts came too soon to show anything", got)
 	}
 }
 
 // A refusal acknowledges nothing, so it waits for no COMMIT.
-func TestARefusedWriteWithoutAKeyIsRefusedWithoutACommit(t *testing.T) {
+func TestRefusedUnkeyedWriteWaitsForNoCommit(t *testing.T) {
 	m, proxy, path := newPayerBehindProxy(t)
 	proxy.Forget()
-	m.put("alice", `{"currency":"EUR"}`).wantProblem(http.StatusConflict, "account_currency_fixed")
-	m.close("alice").wantProblem(http.StatusConflict, "account_not_empty")
-	m.close("missing").wantProblem(http.StatusNotFound, "not_found")
-	m.patch(path, `"7"`, `{"description":"new"}`).wantProblem(http.StatusPreconditionFailed, "precondition_failed")
+	m.put("alice", `{"currency":"EUR"}`).wantProblem("account_currency_fixed")
+	m.close("alice").wantProblem("account_not_empty")
+	m.close("missing").wantProblem("not_found")
+	m.patch(path, `"7"`, `{"description":"new"}`).wantProblem("precondition_failed")
 	for _, statement := range proxy.Statements() {
 		if statement.SQL == "COMMIT" {
 			t.Errorf("a refusal waited for a COMMIT on %s", statement.App)

@@ -66,8 +66,9 @@ func TestTheContractIsServedAsItWasWritten(t *testing.T) {
 	}
 }
 
-// The type of a problem document leads to a page (RFC 9457, section 3.1.1). Every code that an operation may answer with has
-// one, and none has one that no operation answers with; only a wrong method is no operation's.
+// The type of a problem document leads to a page (RFC 9457, section 3.1.1). Every code
+// that an operation may answer with has one, and none has one that no operation answers
+// with; only a wrong method is no operation's.
 func TestEveryProblemHasItsPage(t *testing.T) {
 	t.Parallel()
 	v := newVisitor(t)
@@ -82,7 +83,10 @@ func TestEveryProblemHasItsPage(t *testing.T) {
 	index := v.page("/docs/errors")
 	for code := range described {
 		page := v.page("/docs/errors/" + code)
-		for _, part := range []string{"<code>" + code + "</code>", "What happened", "Is the idempotency key used up?", "What to do now"} {
+		for _, part := range []string{
+			"<code>" + code + "</code>", "What happened",
+			"Is the idempotency key used up?", "What to do now",
+		} {
 			if !strings.Contains(page, part) {
 				t.Errorf("the page of %s lacks %q", code, part)
 			}
@@ -95,7 +99,8 @@ func TestEveryProblemHasItsPage(t *testing.T) {
 			t.Errorf("the page of %s does not say %q", code, retry)
 		}
 	}
-	for _, link := range regexp.MustCompile(`href="/docs/errors/([^"]*)"`).FindAllStringSubmatch(index, -1) {
+	for _, link := range regexp.MustCompile(`href="/docs/errors/([^"]*)"`).
+		FindAllStringSubmatch(index, -1) {
 		if !described[link[1]] {
 			t.Errorf("%s has a page, and no operation answers with it", link[1])
 		}
@@ -104,33 +109,40 @@ func TestEveryProblemHasItsPage(t *testing.T) {
 	for code := range described {
 		t.Errorf("the list of problems lacks %s", code)
 	}
-	if res, content := v.get("/docs/errors/no_such_code", nil); res.StatusCode != http.StatusNotFound {
+	res, content := v.get("/docs/errors/no_such_code", nil)
+	if res.StatusCode != http.StatusNotFound {
 		t.Errorf("a code that there is not gets %s %s", res.Status, content)
 	}
 }
 
 // The browser enforces the page's policy, so the page must send it.
-func TestAPageRunsNothingButFilesOfThisService(t *testing.T) {
+func TestPageRunsOnlyItsOwnFiles(t *testing.T) {
 	t.Parallel()
 	v := newVisitor(t)
 	loaded := regexp.MustCompile(`(?:src|href)="(/(?:docs|console)/assets/[^"]*)"`)
 	inline := regexp.MustCompile(`(?i)<style|<script>|\sstyle=|\son[a-z]+=|javascript:|https?://`)
 	files := map[string]bool{}
-	for _, path := range []string{"/docs", "/docs/errors", "/docs/errors/outcome_unknown", "/console"} {
+	for _, path := range []string{
+		"/docs", "/docs/errors", "/docs/errors/outcome_unknown",
+		"/console",
+	} {
 		res, page := v.get(path, nil)
 		policy := res.Header.Get("Content-Security-Policy")
 		for _, part := range []string{
-			"default-src 'none'", "script-src 'self';", "style-src 'self';", "frame-ancestors 'none'", "form-action 'none'",
+			"default-src 'none'", "script-src 'self';", "style-src 'self';",
+			"frame-ancestors 'none'", "form-action 'none'",
 		} {
 			if !strings.Contains(policy, part) {
 				t.Errorf("%s: the policy %q lacks %q", path, policy, part)
 			}
 		}
-		if strings.Contains(policy, "unsafe") || res.Header.Get("X-Content-Type-Options") != "nosniff" ||
+		if strings.Contains(policy, "unsafe") ||
+			res.Header.Get("X-Content-Type-Options") != "nosniff" ||
 			res.Header.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("%s: its headers are %v", path, res.Header)
 		}
-		if path == "/console" && !strings.Contains(policy, "require-trusted-types-for 'script'; trusted-types 'none'") {
+		if path == "/console" &&
+			!strings.Contains(policy, "require-trusted-types-for 'script'; trusted-types 'none'") {
 			t.Errorf("%s: the policy %q lets a text become markup", path, policy)
 		}
 		if found := inline.FindString(page); found != "" {
@@ -148,7 +160,8 @@ func TestAPageRunsNothingButFilesOfThisService(t *testing.T) {
 	}
 }
 
-// wantFile checks that a file that a page loads is there, compressed or not, and is what its name says.
+// wantFile checks that a file that a page loads is there, compressed or not, and is
+// what its name says.
 func (v *visitor) wantFile(path string) {
 	v.t.Helper()
 	plainly, content := v.get(path, nil)
@@ -167,9 +180,13 @@ func (v *visitor) wantFile(path string) {
 	if content == "" || content != packed {
 		v.t.Errorf("%s: %d bytes plainly, and %d compressed", path, len(content), len(packed))
 	}
-	contentTypes := map[string]string{"css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", "png": "image/png"}
+	contentTypes := map[string]string{
+		"css": "text/css; charset=utf-8",
+		".js": "text/javascript; charset=utf-8", "png": "image/png",
+	}
 	for _, res := range []*http.Response{plainly, compressed} {
-		if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != contentTypes[path[len(path)-3:]] ||
+		if res.StatusCode != http.StatusOK ||
+			res.Header.Get("Content-Type") != contentTypes[path[len(path)-3:]] ||
 			res.Header.Get("X-Content-Type-Options") != "nosniff" {
 			v.t.Errorf("%s: %s %v", path, res.Status, res.Header)
 		}
@@ -187,7 +204,8 @@ func TestEveryOperationSaysHowItIsIdempotent(t *testing.T) {
 			return p.Value.Name == "Idempotency-Key" && p.Value.Required
 		})
 		if byKey != strings.Contains(short, "Idempotency-Key") {
-			t.Errorf("%s is idempotent %q, and takes a key: %t", operation.OperationID, short, byKey)
+			t.Errorf("%s is idempotent %q, and takes a key: %t", operation.OperationID, short,
+				byKey)
 		}
 	}
 }

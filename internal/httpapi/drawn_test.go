@@ -18,54 +18,72 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/paymentsvc/paymentsvc/lab/contract"
-	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// Requests are drawn from the contract's own schemas. What it describes must be readable, whatever becomes of it; what it does not
-// describe must be refused, and change nothing. That every answer is a described one is checked where all are (contract_test.go).
+// Requests are drawn from the contract's own schemas. Package lab/contract compares
+// every answer with the contract.
 
-func TestWhatTheContractDescribesIsRead(t *testing.T) {
-	forEachOperation(t, func(rt *rapid.T, m *merchant, drawn *request) {
-		if a := m.send(m.first, drawn.call()); a.status == http.StatusBadRequest || a.status >= http.StatusInternalServerError {
-			rt.Errorf("%s is answered %d %s", drawn, a.status, a.body)
-		}
-	})
-}
-
-func TestWhatTheContractDoesNotDescribeIsRefusedAndChangesNothing(t *testing.T) {
-	forEachOperation(t, func(rt *rapid.T, m *merchant, drawn *request) {
-		broken := rapid.SampledFrom(drawn.breakages()).Draw(rt, "breakage")
-		broken.do()
-		before := m.everything()
-		a := m.send(m.first, drawn.call())
-		if a.status != http.StatusBadRequest && a.status != http.StatusUnprocessableEntity {
-			rt.Errorf("%s: %s is answered %d %s", broken.what, drawn, a.status, a.body)
-		}
-		if after := m.everything(); after != before {
-			rt.Errorf("%s: %s changed %s to %s", broken.what, drawn, before, after)
-		}
-	})
-}
-
-// forEachOperation draws a request of each operation that a merchant has, again and again.
-func forEachOperation(t *testing.T, judge func(*rapid.T, *merchant, *request)) {
-	t.Helper()
-	t.Parallel()
-	db := pgtest.New(t)
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
-	m.put(drawnTill, `{"currency":"USD"}`).want(http.StatusCreated)
-	paths := contract.Published().Document.Paths.Map()
+func TestDescribedRequestIsRead(t *testing.T) {
+	m, draws := drawsOfEachOperation(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		for _, path := range slices.Sorted(maps.Keys(paths)) {
-			operations := paths[path].Operations()
-			for _, method := range slices.Sorted(maps.Keys(operations)) {
-				if operation := operations[method]; operation.Security == nil { // where it is empty, it is nobody's in particular
-					judge(rt, m, m.drawRequest(rt, method, path, operation))
-				}
+		for _, draw := range draws {
+			drawn := draw.Draw(rt, "request")
+			a := m.send(m.first, drawn.call())
+			if a.status == http.StatusBadRequest || a.status >= http.StatusInternalServerError {
+				rt.Errorf("%s is answered %d %s", drawn, a.status, a.body)
 			}
 		}
 	})
+}
+
+// Each operation gets a request in every form that the contract does not describe. The
+// credential is judged first, and the answer repeats no API key that a query holds by
+// mistake.
+func TestUndescribedRequestIsRefusedAndChangesNothing(t *testing.T) {
+	m, draws := drawsOfEachOperation(t)
+	for _, draw := range draws {
+		drawn := draw.Example(0)
+		// a missing account would be the first to be refused
+		if drawn.body["source_account"] != nil {
+			drawn.body["source_account"], drawn.body["destination_account"] = "alice", "shop"
+		}
+		for i := range drawn.breakages() {
+			broken := drawn.clone()
+			breakage := broken.breakages()[i]
+			breakage.do()
+			before := m.everything()
+			c := broken.call()
+			m.send(m.first, c.with(http.Header{"Authorization": nil})).want(401)
+			a := m.send(m.first, c)
+			if !breakage.isRefusedBy(a) || strings.Contains(string(a.body), m.apiKey) {
+				t.Errorf("%s: %s is answered %d %s", breakage.what, broken, a.status, a.body)
+			}
+			if after := m.everything(); after != before {
+				t.Errorf("%s: %s changed %s to %s", breakage.what, broken, before, after)
+			}
+		}
+	}
+}
+
+// drawsOfEachOperation has a generator of requests for each operation of a merchant.
+func drawsOfEachOperation(t *testing.T) (m *merchant, draws []*rapid.Generator[*request]) {
+	t.Helper()
+	m = onOneInstance(t)
+	m.put(drawnTill, `{"currency":"USD"}`).want(201)
+	paths := contract.Published().Document.Paths.Map()
+	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		operations := paths[path].Operations()
+		for _, method := range slices.Sorted(maps.Keys(operations)) {
+			operation := operations[method]
+			if operation.Security != nil { // an empty list: it takes no credential
+				continue
+			}
+			draws = append(draws, rapid.Custom(func(rt *rapid.T) *request {
+				return m.drawRequest(rt, method, path, operation)
+			}))
+		}
+	}
+	return m, draws
 }
 
 // everything is what the merchant has, in a form that any change of it changes.
@@ -73,13 +91,16 @@ func (m *merchant) everything() (sum string) {
 	m.t.Helper()
 	if err := m.db.Pool.QueryRow(context.Background(), `
 		SELECT concat_ws(' ',
-			(SELECT md5(string_agg(concat_ws(' ', id, status, version, description, metadata), ',' ORDER BY id))
+			(SELECT md5(string_agg(
+					concat_ws(' ', id, status, version, description, metadata), ',' ORDER BY id))
 				FROM payments WHERE merchant_id = $1),
 			(SELECT count(*) FROM refunds WHERE merchant_id = $1),
 			(SELECT count(*) FROM entries WHERE merchant_id = $1),
 			(SELECT count(*) FROM idempotency_keys WHERE merchant_id = $1),
 			(SELECT count(*) FROM idempotency_answers WHERE merchant_id = $1),
-			(SELECT md5(string_agg(concat_ws(' ', id, status, version, balance, held, last_sequence), ',' ORDER BY id))
+			(SELECT md5(string_agg(
+					concat_ws(' ', id, status, version, balance, held, last_sequence),
+					',' ORDER BY id))
 				FROM accounts WHERE merchant_id = $1))`, m.id).Scan(&sum); err != nil {
 		m.t.Fatal(err)
 	}
@@ -94,7 +115,15 @@ type request struct {
 	query        url.Values
 	body         map[string]any // nil: none
 	schema       *openapi3.Schema
+	apiKey       string
 	text         string // of the body, where it is not that of body
+	rawQuery     string // where it is not that of query
+}
+
+func (r *request) clone() *request {
+	c := *r
+	c.header, c.query, c.body = r.header.Clone(), maps.Clone(r.query), maps.Clone(r.body)
+	return &c
 }
 
 func (r *request) call() call {
@@ -102,8 +131,8 @@ func (r *request) call() call {
 	if r.text == "" && r.body != nil {
 		c.body = encode(r.body)
 	}
-	if len(r.query) > 0 {
-		c.path += "?" + r.query.Encode()
+	if query := cmp.Or(r.rawQuery, r.query.Encode()); query != "" {
+		c.path += "?" + query
 	}
 	return c
 }
@@ -121,15 +150,23 @@ func encode(value any) string {
 	return string(text)
 }
 
-// drawRequest draws a request that the operation describes. If it is about a payment, there is one, in its first version: what
-// is refused for being about nothing shows nothing else.
-func (m *merchant) drawRequest(t *rapid.T, method, path string, operation *openapi3.Operation) *request {
-	r := &request{operation: operation, method: method, path: path, header: http.Header{}, query: url.Values{}}
+// drawRequest draws a request that the operation describes. If it is about a payment,
+// there is one, in its first version: what is refused for being about nothing shows
+// nothing else.
+func (m *merchant) drawRequest(
+	t *rapid.T, method, path string, operation *openapi3.Operation,
+) *request {
+	r := &request{
+		operation: operation, method: method, path: path, apiKey: m.apiKey,
+		header: http.Header{}, query: url.Values{},
+	}
 	parameters := contract.Published().Document.Components.Parameters
 	for _, each := range operation.Parameters {
 		p := each.Value
 		if p.Name == "cursor" || !p.Required && rapid.Bool().Draw(t, "without "+p.Name) {
-			continue // a cursor cannot be drawn: it is one that the service has given out, or malformed
+			// a cursor cannot be drawn: it is one that the service has given out, or
+			// malformed
+			continue
 		}
 		value := fmt.Sprint(drawValue(t, p.Schema.Value, p.Name))
 		switch p {
@@ -154,14 +191,14 @@ func (m *merchant) drawRequest(t *rapid.T, method, path string, operation *opena
 	return r
 }
 
-// drawnTill is paid by what is drawn, and never closed by it: no example names it.
+// drawnTill receives the drawn charges. No example names it, so no drawn request closes it.
 const drawnTill = "the-till-of-what-is-drawn"
 
 // drawPayment makes a payment of a cent, which is captured or can be.
 func (m *merchant) drawPayment(t *rapid.T) (id string) {
 	cent := aliceToShop(1).with("source_account", "world").with("destination_account", drawnTill).
 		with("capture", rapid.Bool().Draw(t, "captured"))
-	return m.charge("drawn "+uuid.NewString(), cent).want(http.StatusCreated).payment().ID
+	return m.charge("drawn "+uuid.NewString(), cent).want(201).payment().ID
 }
 
 // drawValid draws an object that meets also what its members must be together.
@@ -176,8 +213,8 @@ func drawValid(t *rapid.T, s *openapi3.Schema) map[string]any {
 	return nil
 }
 
-// drawValue draws a value of a schema: every other time, if there is one, its example, so that enough of the requests are about
-// something that is there.
+// drawValue draws a value of a schema: every other time, if there is one, its example,
+// so that enough of the requests are about something that is there.
 func drawValue(t *rapid.T, s *openapi3.Schema, name string) any {
 	if len(s.Examples) > 0 && rapid.Bool().Draw(t, name+" as in the example") {
 		return rapid.SampledFrom(s.Examples).Draw(t, name)
@@ -226,16 +263,28 @@ func drawObject(t *rapid.T, s *openapi3.Schema, name string) map[string]any {
 	}
 	if more := s.AdditionalProperties.Schema; more != nil {
 		for range rapid.IntRange(0, 3).Draw(t, "members of "+name) {
-			object[drawText(t, s.PropertyNames.Value, "name in "+name)] = drawValue(t, more.Value, "value in "+name)
+			object[drawText(t, s.PropertyNames.Value, "name in "+name)] = drawValue(t, more.Value,
+				"value in "+name)
 		}
 	}
 	return object
 }
 
-// breakage is a change after which a request is no longer one that the contract describes.
+// breakage is a change after which a request is no longer one that the contract
+// describes.
 type breakage struct {
 	what string
 	do   func()
+}
+
+// isRefusedBy tells whether the answer refuses the breakage, and not another part of
+// the request.
+func (b breakage) isRefusedBy(a *answer) bool {
+	if a.status != http.StatusUnprocessableEntity {
+		return a.status == http.StatusBadRequest
+	}
+	wrong := a.problem().Errors
+	return len(wrong) > 0 && strings.HasPrefix("/"+b.what, wrong[0].Pointer+" ")
 }
 
 // breakages are all that the request can suffer.
@@ -245,21 +294,46 @@ func (r *request) breakages() []breakage {
 	for _, each := range r.operation.Parameters {
 		r.breakParameter(each.Value, add)
 	}
-	add("an unknown parameter", func() { r.query.Set("unknown", "1") })
+	for _, query := range []string{
+		"unknown=1", "unknown", "=", "=1", "%zz", "a;b", "unknown=1&unknown=2", "Limit=1",
+		"merchant_id=1", "api_key=" + r.apiKey,
+	} {
+		add("the query "+query, func() { r.rawQuery = query })
+	}
 	if r.body != nil {
 		r.breakBody(add)
 	}
-	slices.SortFunc(all, func(a, b breakage) int { return cmp.Compare(a.what, b.what) }) // rapid needs them in one order
+	// rapid needs them in one order
+	slices.SortFunc(all, func(a, b breakage) int { return cmp.Compare(a.what, b.what) })
 	return all
 }
 
 func (r *request) breakBody(add func(what string, do func())) {
-	add("an array in place of the body", func() { r.text = "[" + encode(r.body) + "]" })
-	add("half a body", func() { r.text = strings.TrimSuffix(encode(r.body), "}") })
+	whole := encode(r.body)
+	open := strings.TrimSuffix(whole, "}")
+	for what, text := range map[string]string{
+		"an array": "[" + whole + "]", "half a body": open, "a second value": whole + "{}",
+		"a letter behind the body": whole + "x", "a comment": "/* pay */" + whole,
+		"a byte order mark": "\ufeff" + whole, "a space": " ", "null": "null", "a string": `"pay"`,
+		"a comma at the end": open + ",}", "single quotes": "{'a':1}",
+		"an unknown escape": `{"\x41":1}`, "a control character": "{\"\x01\":1}",
+	} {
+		add(what, func() { r.text = text })
+	}
 	add("an unknown member", func() { r.body["unknown"] = nil })
-	for member := range r.body {
-		add(member+" twice", func() {
-			r.text = strings.TrimSuffix(encode(r.body), "}") + "," + encode(member) + ":" + encode(r.body[member]) + "}"
+	for member, value := range r.body {
+		escaped := fmt.Sprintf(`"\u%04x%s"`, member[0], member[1:])
+		for what, name := range map[string]string{
+			" twice":               encode(member),
+			" twice, once escaped": escaped,
+		} {
+			add(member+what, func() {
+				r.text = "{" + name + ":" + encode(value) + "," + whole[1:]
+			})
+		}
+		add(member+" in another case", func() {
+			delete(r.body, member)
+			r.body[strings.ToUpper(member)] = value
 		})
 	}
 	for _, member := range r.schema.Required {
@@ -297,13 +371,14 @@ func (r *request) breakParameter(p *openapi3.Parameter, add func(what string, do
 	case p.Required:
 		add("no "+p.Name, func() { r.header.Del(p.Name) })
 	}
-	for _, wrong := range wrongValues(p.Schema.Value) {
+	for _, wrong := range append(wrongValues(p.Schema.Value), wrongTexts(p.Schema.Value)...) {
 		text, ok := wrong.(string)
 		if !ok {
 			text = encode(wrong)
 		}
 		switch isInteger := p.Schema.Value.Type.Is(openapi3.TypeInteger); {
-		case isInteger && text == "1", !isInteger && !ok: // in a query an integer is a text, and every other value too
+		// in a query an integer is a text, and every other value too
+		case isInteger && text == "1", !isInteger && !ok:
 		case p.In == openapi3.ParameterInHeader && text == "\x00": // net/http sends no such thing
 		default:
 			add(fmt.Sprintf("%s is %.60q", p.Name, text), set(text))
@@ -311,7 +386,26 @@ func (r *request) breakParameter(p *openapi3.Parameter, add func(what string, do
 	}
 }
 
-// wrongValues are values next to those of a schema: of other types, and out of its range.
+// wrongTexts are texts of a parameter that a lenient reader might take for a value of
+// the schema.
+func wrongTexts(s *openapi3.Schema) []any {
+	switch {
+	case s.Type.Is(openapi3.TypeInteger):
+		return []any{"+1", "01", "1e1", "1\x00", "99999999999999999999"}
+	case s.Format == "date-time":
+		return []any{
+			"yesterday", "2026-01-01", "1767225600", "infinity", "2026-01-01T00:00:00",
+			"2026-01-01T00:00:00 01:00", "2026-02-30T00:00:00Z", "2026-01-01T24:00:00Z",
+			"2026-01-01T00:00:60Z",
+		}
+	case len(s.Enum) > 0:
+		return []any{"none", "Succeeded", "succeeded,declined"}
+	}
+	return nil
+}
+
+// wrongValues are values next to those of a schema: of other types, and out of its
+// range.
 func wrongValues(s *openapi3.Schema) []any {
 	var wrong []any
 	if !s.Type.Includes(openapi3.TypeString) {
@@ -320,7 +414,8 @@ func wrongValues(s *openapi3.Schema) []any {
 	if !s.Type.Includes(openapi3.TypeInteger) {
 		wrong = append(wrong, 1)
 	} else {
-		wrong = append(wrong, 1.5, json.Number("1.0"), json.Number("1e0"), *s.Min-1, json.Number(fmt.Sprintf("%.0f", *s.Max+1)))
+		wrong = append(wrong, 1.5, json.Number("1.0"), json.Number("1e0"), *s.Min-1,
+			json.Number(fmt.Sprintf("%.0f", *s.Max+1)))
 	}
 	if !s.Type.Includes(openapi3.TypeBoolean) {
 		wrong = append(wrong, true)
@@ -336,6 +431,9 @@ func wrongValues(s *openapi3.Schema) []any {
 		if s.Pattern != "" {
 			wrong = append(wrong, "\x00")
 		}
+		for _, text := range []string{`"\ud800"`, `"\udc00"`, `"\udc00\ud800"`, `"a\u0000b"`} {
+			wrong = append(wrong, json.RawMessage(text)) // surrogates without their other half
+		}
 		if s.Pattern != "" && !strings.HasPrefix(s.Pattern, "^[^") {
 			wrong = append(wrong, " ", "ü", `"`)
 		}
@@ -349,7 +447,9 @@ func wrongValues(s *openapi3.Schema) []any {
 			many[fmt.Sprint(i)] = ""
 		}
 		tooLong := strings.Repeat("x", int(*s.PropertyNames.Value.MaxLength)+1)
-		wrong = append(wrong, many, map[string]any{"": ""}, map[string]any{tooLong: ""}, map[string]any{"\x00": ""})
+		wrong = append(wrong, many, map[string]any{"": ""}, map[string]any{tooLong: ""},
+			map[string]any{"\x00": ""},
+			json.RawMessage(`{"\ud800":""}`), json.RawMessage(`{"a":"1","a":"1"}`))
 	}
 	return wrong
 }

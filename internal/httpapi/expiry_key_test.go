@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -9,8 +8,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// The service ends an authorization under a key of its own. No key of a caller is that key,
-// whatever its name: else a caller could keep money held for ever.
+// The service ends an authorization under a key of its own. No key of a caller is that
+// key, whatever its name: else a caller could keep money held for ever.
 func TestNoKeyOfACallerKeepsAnAuthorizationOpen(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -18,7 +17,7 @@ func TestNoKeyOfACallerKeepsAnAuthorizationOpen(t *testing.T) {
 	m := newMerchant(t, db, in, in)
 	held := m.authorize("hold", 400)
 	name := "expire:" + strings.TrimPrefix(held, "/payments/")
-	paid := m.charge(name, aliceToShop(1)).want(http.StatusCreated)
+	paid := m.charge(name, aliceToShop(1)).want(201)
 
 	m.wantExpiredAuthorizations(in, 1)
 	if p := m.get(held).payment(); p.Status != "canceled" {

@@ -23,7 +23,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/wire"
 )
 
-// patience is for a condition that has to come true, on a machine that may be busy with others.
+// patience is for a condition that has to come true, on a machine that may be busy with
+// others.
 const patience = 30 * time.Second
 
 // instance is one running service on a test's database, reached by HTTP.
@@ -33,7 +34,8 @@ type instance struct {
 	open atomic.Int64 // connections
 }
 
-// settings are those of cmd/paymentsvc. What is left out has the default that it has there.
+// settings are those of cmd/paymentsvc. What is left out has the default that it has
+// there.
 type settings struct {
 	lifetime       time.Duration // of an authorization
 	retention      time.Duration
@@ -43,8 +45,9 @@ type settings struct {
 	connectionsMax int
 	rateLimit      httpapi.RateLimit
 	api            func(*inprocess.Instance, *httpapi.Config) // replaces a part of the API
-	// uncompared leaves out the comparison with the published contract, for a test whose thousands
-	// of exchanges are all of other forms, and a minute's work to compare.
+	// uncompared leaves out the comparison with the published contract, for a test
+	// whose thousands of exchanges are all of other forms, and a minute's work to
+	// compare.
 	uncompared bool
 	// writeBufferSize of the connections, in bytes; 0: what the kernel likes.
 	writeBufferSize int
@@ -84,15 +87,18 @@ func newAPI(
 ) http.Handler {
 	t.Helper()
 	config := httpapi.Config{
-		Payments: wired.Payments, Accounts: wired.Accounts, Authenticator: merchants.NewAuthenticator(wired.Pools.General),
-		Ready: func() error { return nil }, RequestTimeout: 15 * time.Second,
-		Logger: slog.New(slog.NewTextHandler(&wired.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Payments: wired.Payments, Accounts: wired.Accounts,
+		Authenticator: merchants.NewAuthenticator(wired.Pools.General),
+		Ready:         func() error { return nil }, RequestTimeout: 15 * time.Second,
+		Logger: slog.New(slog.NewTextHandler(&wired.Log,
+			&slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	replace(wired, &config)
 	return httpapi.New(config)
 }
 
-// newStaticURL is the address of an API that has nothing behind it: it serves health and pages.
+// newStaticURL is the address of an API that has nothing behind it: it serves health
+// and pages.
 func newStaticURL(t *testing.T, ready func() error) string {
 	t.Helper()
 	api := httpapi.New(httpapi.Config{
@@ -113,7 +119,8 @@ func newDownInstance(t *testing.T, db *pgtest.DB) *instance {
 	return in
 }
 
-// serve starts the server on a free port. At its end, requests that are under way are answered first.
+// serve starts the server on a free port. At its end, requests that are under way are
+// answered first.
 func (in *instance) serve(t *testing.T, s settings, handler http.Handler) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -122,11 +129,13 @@ func (in *instance) serve(t *testing.T, s settings, handler http.Handler) {
 	}
 	in.url = "http://" + listener.Addr().String()
 	server := app.NewServer(handler, app.Timeouts{
-		Header: cmp.Or(s.headerTimeout, 5*time.Second), Request: cmp.Or(s.requestTimeout, 15*time.Second),
-		Idle: cmp.Or(s.idleTimeout, 2*time.Minute),
+		Header:  cmp.Or(s.headerTimeout, 5*time.Second),
+		Request: cmp.Or(s.requestTimeout, 15*time.Second),
+		Idle:    cmp.Or(s.idleTimeout, 2*time.Minute),
 	}, slog.New(slog.NewTextHandler(&in.Log, nil)))
 	ended := make(chan error, 1)
-	limited := httpapi.LimitConnections(watched{listener, s.writeBufferSize, &in.open}, cmp.Or(s.connectionsMax, 10_000))
+	limited := httpapi.LimitConnections(watched{listener, s.writeBufferSize, &in.open},
+		cmp.Or(s.connectionsMax, 10_000))
 	go func() { ended <- server.Serve(limited) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -140,8 +149,8 @@ func (in *instance) serve(t *testing.T, s settings, handler http.Handler) {
 	})
 }
 
-// watched counts the connections that are open, and may keep little of an answer on its way, so that a client that does not
-// read is noticed soon.
+// watched counts the connections that are open, and may keep little of an answer on its
+// way, so that a client that does not read is noticed soon.
 type watched struct {
 	net.Listener
 	writeBufferSize int // 0: what the kernel likes
@@ -171,18 +180,28 @@ func (c *watchedConn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// acrossTwoInstances runs a test with the first request of every key on one instance, and with its
-// retries and all reads on another one of the same database.
-func acrossTwoInstances(t *testing.T, test func(t *testing.T, m *merchant)) {
-	t.Helper()
-	withSettings(t, settings{}, test)
-}
-
-func withSettings(t *testing.T, s settings, test func(t *testing.T, m *merchant)) {
+// onOneInstance is a merchant of one instance with a database of its own. The test runs
+// beside others.
+func onOneInstance(t *testing.T) *merchant {
 	t.Helper()
 	t.Parallel()
 	db := pgtest.New(t)
-	test(t, newMerchant(t, db, newInstanceWith(t, db.URL, s), newInstanceWith(t, db.URL, s)))
+	in := newInstance(t, db.URL)
+	return newMerchant(t, db, in, in)
+}
+
+// onTwoInstances is a merchant of two instances of one database. The first request of
+// every key goes to one of them, and retries and all reads to the other.
+func onTwoInstances(t *testing.T) *merchant {
+	t.Helper()
+	return withSettings(t, settings{})
+}
+
+func withSettings(t *testing.T, s settings) *merchant {
+	t.Helper()
+	t.Parallel()
+	db := pgtest.New(t)
+	return newMerchant(t, db, newInstanceWith(t, db.URL, s), newInstanceWith(t, db.URL, s))
 }
 
 // logged is the first line of the log that holds all of the texts.

@@ -11,12 +11,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Each check draws a request of every operation. A flag of the command line sets another number.
+	// Each check draws a request of every operation. A flag of the command line sets
+	// another number.
 	_ = flag.Set("rapid.checks", "50")
 	pgtest.Main(wholePackage{m})
 }
 
-// wholePackage runs the tests, and then fails if there is an operation that none of them has made work.
+// wholePackage runs the tests, and then fails if there is an operation that none of
+// them has made work.
 type wholePackage struct{ tests *testing.M }
 
 func (p wholePackage) Run() int {
@@ -25,7 +27,8 @@ func (p wholePackage) Run() int {
 		return code
 	}
 	for _, operation := range contract.Published().Unexercised() {
-		fmt.Fprintf(os.Stderr, "FAIL: api/openapi.yaml describes %s, and no test has made it succeed\n", operation)
+		fmt.Fprintf(os.Stderr,
+			"FAIL: api/openapi.yaml describes %s, and no test has made it succeed\n", operation)
 		code = 1
 	}
 	return code

@@ -23,8 +23,8 @@ import (
 // aliceHas is the balance that a new merchant's account "alice" has, in cents.
 const aliceHas = 10_000
 
-// merchant is a caller with an API key, and with the accounts "world" (unlimited), "alice" (who has some money) and
-// "shop" (which has none).
+// merchant is a caller with an API key, and with the accounts "world" (unlimited),
+// "alice" (who has some money) and "shop" (which has none).
 type merchant struct {
 	t      *testing.T
 	db     *pgtest.DB
@@ -40,7 +40,8 @@ func newMerchant(t *testing.T, db *pgtest.DB, first, other *instance) *merchant 
 	t.Helper()
 	caller := journal.CreateMerchant(t, db.URL)
 	m := &merchant{
-		t: t, db: db, id: caller.ID, apiKey: caller.APIKey, first: first, other: other, caller: caller, seen: &sync.Map{},
+		t: t, db: db, id: caller.ID, apiKey: caller.APIKey, first: first, other: other,
+		caller: caller, seen: &sync.Map{},
 	}
 	t.Cleanup(func() {
 		for _, in := range []*instance{first, other} {
@@ -49,9 +50,9 @@ func newMerchant(t *testing.T, db *pgtest.DB, first, other *instance) *merchant 
 			}
 		}
 	})
-	m.put("world", `{"currency":"USD","overdraft_limit":null}`).want(http.StatusCreated)
-	m.put("alice", `{"currency":"USD"}`).want(http.StatusCreated)
-	m.put("shop", `{"currency":"USD"}`).want(http.StatusCreated)
+	m.put("world", `{"currency":"USD","overdraft_limit":null}`).want(201)
+	m.put("alice", `{"currency":"USD"}`).want(201)
+	m.put("shop", `{"currency":"USD"}`).want(201)
 	m.fund(first, "alice", aliceHas/2)
 	m.fund(other, "alice", aliceHas/2)
 	return m
@@ -82,7 +83,10 @@ type body map[string]any
 
 // aliceToShop is the charge of most tests.
 func aliceToShop(cents int64) body {
-	return body{"amount": cents, "currency": "USD", "source_account": "alice", "destination_account": "shop"}
+	return body{
+		"amount": cents, "currency": "USD", "source_account": "alice",
+		"destination_account": "shop",
+	}
 }
 
 func (b body) with(member string, value any) body {
@@ -119,78 +123,90 @@ func (m *merchant) retry(key string, b body) *answer {
 
 func (m *merchant) chargeOn(in *instance, key, text string) *answer {
 	m.t.Helper()
-	return m.send(in, call{method: http.MethodPost, path: "/payments", header: http.Header{"Idempotency-Key": {key}}, body: text})
+	return m.send(in, call{
+		method: "POST", path: "/payments",
+		header: http.Header{"Idempotency-Key": {key}}, body: text,
+	})
 }
 
 func (m *merchant) get(path string) *answer {
 	m.t.Helper()
-	return m.send(m.other, call{method: http.MethodGet, path: path})
+	return m.send(m.other, call{path: path})
 }
 
 func (m *merchant) put(account, text string) *answer {
 	m.t.Helper()
-	return m.send(m.first, call{method: http.MethodPut, path: "/accounts/" + account, body: text})
+	return m.send(m.first, call{method: "PUT", path: "/accounts/" + account, body: text})
 }
 
-// post sends a keyed request about something that is there, for the first time; a body of "" is none.
+// post sends a keyed request about something that is there, for the first time; a body
+// of "" is none.
 func (m *merchant) post(key, path, body string) *answer {
 	m.t.Helper()
 	return m.postOn(m.first, key, path, body)
 }
 
-// repost is post for a key that has been used, to the other instance if there are two.
-func (m *merchant) repost(key, path, body string) *answer {
-	m.t.Helper()
-	return m.postOn(m.other, key, path, body)
-}
-
 func (m *merchant) postOn(in *instance, key, path, body string) *answer {
 	m.t.Helper()
-	return m.send(in, call{method: http.MethodPost, path: path, header: http.Header{"Idempotency-Key": {key}}, body: body})
+	return m.send(in, call{
+		method: "POST", path: path,
+		header: http.Header{"Idempotency-Key": {key}}, body: body,
+	})
 }
 
-// patch changes what is written on a payment that still has the tag.
+// patch edits a payment that still has the tag.
 func (m *merchant) patch(path, tag, text string) *answer {
 	m.t.Helper()
-	return m.send(m.first, call{method: http.MethodPatch, path: path, header: http.Header{"If-Match": {tag}}, body: text})
+	return m.send(m.first,
+		call{method: "PATCH", path: path, header: http.Header{"If-Match": {tag}}, body: text})
 }
 
 // close closes an account.
 func (m *merchant) close(account string) *answer {
 	m.t.Helper()
-	return m.send(m.first, call{method: http.MethodDelete, path: "/accounts/" + account})
+	return m.send(m.first, call{method: "DELETE", path: "/accounts/" + account})
 }
 
 // putIfMatch is put under the condition that the account still has the tag.
 func (m *merchant) putIfMatch(account, tag, text string) *answer {
 	m.t.Helper()
-	return m.send(m.first, call{method: http.MethodPut, path: "/accounts/" + account, header: http.Header{"If-Match": {tag}}, body: text})
+	return m.send(m.first,
+		call{
+			method: "PUT", path: "/accounts/" + account, header: http.Header{"If-Match": {tag}},
+			body: text,
+		})
 }
 
 // fund gives an account money from outside.
 func (m *merchant) fund(in *instance, account string, cents int64) {
 	m.t.Helper()
-	funding := aliceToShop(cents).with("source_account", "world").with("destination_account", account)
-	m.chargeOn(in, "funding "+uuid.NewString(), funding.String()).want(http.StatusCreated)
+	funding := aliceToShop(cents).with("source_account", "world").with("destination_account",
+		account)
+	m.chargeOn(in, "funding "+uuid.NewString(), funding.String()).want(201)
 }
 
 // wantBalance checks what an account has, in minor units.
 func (m *merchant) wantBalance(account string, want int64) {
 	m.t.Helper()
 	var got struct{ Balance int64 }
-	m.get("/accounts/" + account).want(http.StatusOK).decode(&got)
+	m.get("/accounts/" + account).want(200).decode(&got)
 	if got.Balance != want {
 		m.t.Errorf("account %s has %d, want %d", account, got.Balance, want)
 	}
 }
 
-// wantPayments checks how many payments there are, without those that brought money from outside.
+// wantPayments checks how many payments there are, without those that brought money
+// from outside.
 func (m *merchant) wantPayments(want int) {
 	m.t.Helper()
-	m.wantCount(want, `SELECT count(*) FROM payments WHERE merchant_id = $1 AND source_account <> 'world'`, m.id)
+	m.wantCount(
+		want, `SELECT count(*) FROM payments WHERE merchant_id = $1 AND source_account <> 'world'`,
+		m.id,
+	)
 }
 
-// wantShopGot checks that the shop was paid once: as many cents, by one payment of alice.
+// wantShopGot checks that the shop was paid once: as many cents, by one payment of
+// alice.
 func (m *merchant) wantShopGot(cents int64) {
 	m.t.Helper()
 	m.wantBalance("shop", cents)
@@ -218,7 +234,7 @@ func (m *merchant) exec(sql string, args ...any) {
 	}
 }
 
-// forge changes what nobody can change: as a superuser, with the triggers off.
+// forge changes rows as a superuser, with the triggers off.
 func (m *merchant) forge(sql string, args ...any) {
 	m.t.Helper()
 	m.forgeRows(1, sql, args...)
@@ -262,7 +278,8 @@ func (m *merchant) revoke(apiKey string) {
 	m.exec(`UPDATE api_keys SET revoked_at = clock_timestamp() WHERE secret_sha256 = $1`, sum[:])
 }
 
-// hold locks an account's row until release is called, so that a charge of it stays in flight.
+// hold locks an account's row until release is called, so that a charge of it stays in
+// flight.
 func (m *merchant) hold(account string) (release func()) {
 	m.t.Helper()
 	ctx := context.Background()
@@ -270,7 +287,8 @@ func (m *merchant) hold(account string) (release func()) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if _, err := tx.Exec(ctx, `SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`, m.id, account); err != nil {
+	if _, err := tx.Exec(ctx, `SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`,
+		m.id, account); err != nil {
 		m.t.Fatal(err)
 	}
 	release = sync.OnceFunc(func() {
@@ -282,14 +300,16 @@ func (m *merchant) hold(account string) (release func()) {
 	return release
 }
 
-// awaitInFlight waits until so many transactions of the merchant's database wait for a lock.
+// awaitInFlight waits until so many transactions of the merchant's database wait for a
+// lock.
 func (m *merchant) awaitInFlight(n int) {
 	m.t.Helper()
 	await.Until(m.t, patience, fmt.Sprint(n, " transactions wait for a lock"), func() bool {
 		var waiting int
 		if err := m.db.Pool.QueryRow(context.Background(), `
 			SELECT count(*) FROM pg_stat_activity
-			WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name LIKE 'paymentsvc%'`,
+			WHERE datname = current_database() AND wait_event_type = 'Lock'
+				AND application_name LIKE 'paymentsvc%'`,
 		).Scan(&waiting); err != nil {
 			m.t.Fatal(err)
 		}

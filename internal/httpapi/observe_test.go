@@ -44,14 +44,15 @@ func (e *exchanges) of(t *testing.T, requestID string) (x httpapi.Exchange) {
 	return x
 }
 
-func TestEveryRequestIsToldOfByItsRouteAndNotItsPath(t *testing.T) {
+func TestExchangeIsReportedByItsRoute(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	var told exchanges
-	in := newInstanceWith(t, db.URL, settings{api: func(wired *inprocess.Instance, c *httpapi.Config) {
-		poison(t)(wired, c)
-		c.Answered = told.add
-	}})
+	in := newInstanceWith(t, db.URL,
+		settings{api: func(wired *inprocess.Instance, c *httpapi.Config) {
+			poison(t)(wired, c)
+			c.Answered = told.add
+		}})
 	m := newMerchant(t, db, in, in)
 	paid := m.charge("k", aliceToShop(1))
 	for _, test := range []struct {
@@ -60,32 +61,53 @@ func TestEveryRequestIsToldOfByItsRouteAndNotItsPath(t *testing.T) {
 		want   httpapi.Exchange
 	}{
 		{"a charge", paid, httpapi.Exchange{Method: "POST", Route: "/payments", Status: 201}},
-		{"its retry", m.retry("k", aliceToShop(1)), httpapi.Exchange{Method: "POST", Route: "/payments", Status: 201, Replayed: true}},
+		{
+			"its retry", m.retry("k", aliceToShop(1)),
+			httpapi.Exchange{Method: "POST", Route: "/payments", Status: 201, Replayed: true},
+		},
 		{
 			"a reused key", m.charge("k", aliceToShop(2)),
-			httpapi.Exchange{Method: "POST", Route: "/payments", Status: 422, Code: "idempotency_key_reused"},
+			httpapi.Exchange{
+				Method: "POST", Route: "/payments", Status: 422,
+				Code: "idempotency_key_reused",
+			},
 		},
 		{
 			"a decline", m.charge("poor", aliceToShop(aliceHas*2)),
-			httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402, Code: "insufficient_funds"},
+			httpapi.Exchange{
+				Method: "POST", Route: "/payments", Status: 402,
+				Code: "insufficient_funds",
+			},
 		},
 		{
 			"its retry", m.retry("poor", aliceToShop(aliceHas*2)),
-			httpapi.Exchange{Method: "POST", Route: "/payments", Status: 402, Code: "insufficient_funds", Replayed: true},
+			httpapi.Exchange{
+				Method: "POST", Route: "/payments", Status: 402,
+				Code: "insufficient_funds", Replayed: true,
+			},
 		},
-		{"a read", m.get("/accounts/alice"), httpapi.Exchange{Method: "GET", Route: "/accounts/{id}", Status: 200}},
 		{
-			"HEAD", m.send(in, call{method: http.MethodHead, path: "/accounts/alice"}),
+			"a read", m.get("/accounts/alice"),
+			httpapi.Exchange{Method: "GET", Route: "/accounts/{id}", Status: 200},
+		},
+		{
+			"HEAD", m.send(in, call{method: "HEAD", path: "/accounts/alice"}),
 			httpapi.Exchange{Method: "HEAD", Route: "/accounts/{id}", Status: 200},
 		},
-		{"nothing there", m.get("/nothing/here"), httpapi.Exchange{Method: "GET", Status: 404, Code: "not_found"}},
+		{
+			"nothing there", m.get("/nothing/here"),
+			httpapi.Exchange{Method: "GET", Status: 404, Code: "not_found"},
+		},
 		{
 			"no such method", m.send(in, call{method: "BREW", path: "/accounts/alice"}),
 			httpapi.Exchange{Method: "_OTHER", Status: 405, Code: "method_not_allowed"},
 		},
 		{
 			"a panic", m.get("/accounts/poison"),
-			httpapi.Exchange{Method: "GET", Route: "/accounts/{id}", Status: 500, Code: "internal_error"},
+			httpapi.Exchange{
+				Method: "GET", Route: "/accounts/{id}", Status: 500,
+				Code: "internal_error",
+			},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -109,19 +131,23 @@ func TestEveryRequestIsToldOfByItsRouteAndNotItsPath(t *testing.T) {
 }
 
 // The log level is debug, so everything that is ever logged is looked at.
-func TestNoSecretAndNothingThatACallerWroteIsLogged(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
+func TestNoTextOfACallerIsLogged(t *testing.T) {
+	m := onOneInstance(t)
+	in := m.first
 	const canary = "canary"
-	m.put(canary+"-account", `{"currency":"USD","name":"`+canary+` name","metadata":{"`+canary+`":"`+canary+`"}}`).want(http.StatusCreated)
-	charge := aliceToShop(1).with("reference", canary+" reference").with("description", canary+" text").
-		with("metadata", map[string]string{canary: canary}).with("destination_account", canary+"-account")
+	m.put(canary+"-account",
+		`{"currency":"USD","name":"`+canary+` name","metadata":{"`+canary+`":"`+canary+`"}}`).want(
+		201,
+	)
+	charge := aliceToShop(1).with("reference", canary+" reference").with("description",
+		canary+" text").
+		with("metadata", map[string]string{canary: canary}).with("destination_account",
+		canary+"-account")
 	key := canary + uuid.NewString()
-	last := m.charge(key, charge).want(http.StatusCreated)
+	last := m.charge(key, charge).want(201)
 	for i, b := range []body{
-		charge, charge.with("amount", 2), charge.with("amount", canary), charge.with(canary, 1), charge.with("currency", canary),
+		charge, charge.with("amount", 2), charge.with("amount", canary), charge.with(canary, 1),
+		charge.with("currency", canary),
 		charge.with("source_account", canary), charge.with("amount", aliceHas*2),
 	} {
 		m.charge(key, b)
@@ -131,30 +157,40 @@ func TestNoSecretAndNothingThatACallerWroteIsLogged(t *testing.T) {
 	m.get("/payments?" + canary + "=" + canary)
 	m.get("/accounts/" + canary + "-account")
 	m.get("/" + canary)
-	m.send(in, call{method: http.MethodGet, path: "/accounts/alice", header: http.Header{"Authorization": {"Bearer sk_" + canary}}})
-	m.send(in, call{method: http.MethodGet, path: "/accounts/alice?key=" + canary, header: http.Header{
-		"Authorization": {canary}, "Cookie": {canary}, "X-Forwarded-For": {canary}, "User-Agent": {canary},
+	m.send(in, call{
+		path:   "/accounts/alice",
+		header: http.Header{"Authorization": {"Bearer sk_" + canary}},
+	})
+	m.send(in, call{path: "/accounts/alice?key=" + canary, header: http.Header{
+		"Authorization": {canary}, "Cookie": {canary}, "X-Forwarded-For": {canary},
+		"User-Agent": {canary},
 	}})
 	m.chargeOn(in, canary, "{\""+canary)
-	final := m.get("/payments/" + strings.TrimPrefix(last.header.Get("Location"), "/payments/")).want(http.StatusOK)
-	await.Until(t, patience, "the last request is logged", func() bool { return in.Log.Count(final.header.Get("Request-Id")) == 1 })
+	final := m.get("/payments/" + strings.TrimPrefix(last.location(), "/payments/")).want(200)
+	await.Until(t, patience, "the last request is logged", func() bool {
+		return in.Log.Count(final.header.Get("Request-Id")) == 1
+	})
 
 	if n := in.Log.Count(canary); n > 0 {
 		t.Errorf("what callers wrote is in the log %d times", n)
 	}
-	if in.Log.Count("request_id="+last.header.Get("Request-Id")+" method=POST route=/payments status=201") != 1 {
+	if in.Log.Count(
+		"request_id="+last.header.Get("Request-Id")+" method=POST route=/payments status=201",
+	) != 1 {
 		t.Error("the log does not have one line about the charge")
 	}
 }
 
-// What the service is at fault for is an error in the log; its callers' mistakes, and probes, are not.
+// What the service is at fault for is an error in the log; its callers' mistakes, and
+// probes, are not.
 func TestOnlyTheServicesOwnFailuresAreLoggedAsErrors(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	in := newInstanceWith(t, db.URL, settings{api: func(wired *inprocess.Instance, c *httpapi.Config) {
-		poison(t)(wired, c)
-		c.Ready = func() error { return http.ErrServerClosed }
-	}})
+	in := newInstanceWith(t, db.URL,
+		settings{api: func(wired *inprocess.Instance, c *httpapi.Config) {
+			poison(t)(wired, c)
+			c.Ready = func() error { return http.ErrServerClosed }
+		}})
 	m := newMerchant(t, db, in, in)
 	logged := func(header http.Header, level string) {
 		t.Helper()
@@ -164,20 +200,21 @@ func TestOnlyTheServicesOwnFailuresAreLoggedAsErrors(t *testing.T) {
 			t.Errorf("it is logged as %s, not as %s", in.logged(id), level)
 		}
 	}
-	logged(m.get("/accounts/alice").want(http.StatusOK).header, "DEBUG")
-	logged(m.get("/accounts/nobody").want(http.StatusNotFound).header, "DEBUG")
-	logged(m.charge("k", aliceToShop(aliceHas*2)).want(http.StatusPaymentRequired).header, "DEBUG")
+	logged(m.get("/accounts/alice").want(200).header, "DEBUG")
+	logged(m.get("/accounts/nobody").want(404).header, "DEBUG")
+	logged(m.charge("k", aliceToShop(aliceHas*2)).want(402).header, "DEBUG")
 	probe, err := m.caller.HTTP.Get(in.url + "/readyz")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer probe.Body.Close()
 	logged(probe.Header, "DEBUG")
-	failed := m.get("/accounts/poison").want(http.StatusInternalServerError)
+	failed := m.get("/accounts/poison").want(500)
 	logged(failed.header, "ERROR")
 	line := in.logged("request_id=" + failed.header.Get("Request-Id"))
 	for _, part := range []string{
-		"route=/accounts/{id}", "code=internal_error", "SELECT secret FROM everything", "poisoned.TraceAcquireStart",
+		"route=/accounts/{id}", "code=internal_error", "SELECT secret FROM everything",
+		"poisoned.TraceAcquireStart",
 	} {
 		if !strings.Contains(line, part) {
 			t.Errorf("the log of a panic does not say %s: %s", part, line)

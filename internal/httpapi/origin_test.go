@@ -4,72 +4,86 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-
-	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// otherOrigins are what browsers send for a page of another origin, and what such a page can make of it.
+// otherOrigins are what browsers send for a page of another origin, and what such a
+// page can make of it.
 func otherOrigins() map[string]http.Header {
 	return map[string]http.Header{
 		"another site":               {"Sec-Fetch-Site": {"cross-site"}},
 		"another host of a site":     {"Sec-Fetch-Site": {"same-site"}},
 		"a site of a later standard": {"Sec-Fetch-Site": {"near-site"}},
 		"an old browser":             {"Origin": {"https://elsewhere.example"}},
-		"both":                       {"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://elsewhere.example"}},
-		"a sandboxed page":           {"Origin": {"null"}},
-		"a forged host of a proxy":   {"Origin": {"https://elsewhere.example"}, "X-Forwarded-Host": {"elsewhere.example"}},
+		"both": {
+			"Sec-Fetch-Site": {"cross-site"},
+			"Origin":         {"https://elsewhere.example"},
+		},
+		"a sandboxed page": {"Origin": {"null"}},
+		"a forged host of a proxy": {
+			"Origin":           {"https://elsewhere.example"},
+			"X-Forwarded-Host": {"elsewhere.example"},
+		},
 	}
 }
 
-// A cross-origin write is refused before anybody asks whose request it is, by every method that changes something.
-func TestAPageOfAnotherOriginChangesNothing(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
+// A cross-origin write is refused before anybody asks whose request it is, by every
+// method that changes something.
+func TestCrossOriginWriteIsRefused(t *testing.T) {
+	m := onOneInstance(t)
+	in := m.first
 	reads, writes := m.oneOfEach()
 	before := m.everything()
 	for name, header := range otherOrigins() {
 		t.Run(name, func(t *testing.T) {
 			m := m.in(t)
-			for _, key := range []string{"k", "paid"} { // the second has an answer, which is not replayed either
+			// the second has an answer, which is not replayed either
+			for _, key := range []string{"k", "paid"} {
 				for _, write := range writes {
 					write = write.with(header).with(http.Header{"Idempotency-Key": {key}})
-					m.send(in, write).wantProblem(http.StatusForbidden, "forbidden")
-					m.send(in, write.with(http.Header{"Authorization": nil})).wantProblem(http.StatusForbidden, "forbidden")
+					m.send(in, write).wantProblem("forbidden")
+					m.send(in, write.with(http.Header{"Authorization": nil})).wantProblem(
+						"forbidden",
+					)
 				}
 			}
 			for _, read := range reads {
-				m.send(in, read.with(header)).want(http.StatusOK)
+				m.send(in, read.with(header)).want(200)
 			}
 		})
 	}
 	if after := m.everything(); after != before {
 		t.Errorf("%s became %s", before, after)
 	}
-	m.charge("k", aliceToShop(1)).want(http.StatusCreated).wantFresh()
+	m.charge("k", aliceToShop(1)).want(201).wantFresh()
 }
 
-// A page that this service serves may charge, and so may whoever is no page.
-func TestWhatIsOfNoOtherOriginIsCharged(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
+// A page of this service may write, and so may a caller without a browser.
+func TestSameOriginAndNonBrowserWriteIsTaken(t *testing.T) {
+	m := onOneInstance(t)
+	in := m.first
 	host := strings.TrimPrefix(in.url, "http://")
 	for name, header := range map[string]http.Header{
-		"no browser":                         {},
-		"a page of ours":                     {"Sec-Fetch-Site": {"same-origin"}, "Origin": {in.url}},
+		"no browser": {},
+		"a page of ours": {
+			"Sec-Fetch-Site": {"same-origin"},
+			"Origin":         {in.url},
+		},
 		"a page of ours, in an old browser":  {"Origin": {in.url}},
 		"a page of ours, behind a TLS proxy": {"Origin": {"https://" + host}},
 		"somebody who has typed the address": {"Sec-Fetch-Site": {"none"}},
-		"a page of ours, under another name": {"Sec-Fetch-Site": {"same-origin"}, "Origin": {"https://payments.example"}},
+		"a page of ours, under another name": {
+			"Sec-Fetch-Site": {"same-origin"},
+			"Origin":         {"https://payments.example"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := m.in(t)
 			header.Set("Idempotency-Key", name)
-			charge := call{method: http.MethodPost, path: "/payments", body: aliceToShop(1).String(), header: header}
-			m.send(in, charge).want(http.StatusCreated).wantFresh()
+			charge := call{
+				method: "POST", path: "/payments", body: aliceToShop(1).String(),
+				header: header,
+			}
+			m.send(in, charge).want(201).wantFresh()
 		})
 	}
 	m.wantPayments(6)

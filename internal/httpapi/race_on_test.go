@@ -2,5 +2,6 @@
 
 package httpapi_test
 
-// withRaceDetector tells whether the tests run with the race detector, in which everything takes several times as long.
+// withRaceDetector tells whether the tests run with the race detector, in which
+// everything takes several times as long.
 const withRaceDetector = true

@@ -17,7 +17,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// limited is a merchant on an instance that limits merchants. Its accounts are made on another one, which does not.
+// limited is a merchant on an instance that limits merchants. Its accounts are made on
+// another one, which does not.
 func limited(t *testing.T, limit httpapi.RateLimit) *merchant {
 	t.Helper()
 	db := pgtest.New(t)
@@ -28,36 +29,42 @@ func limited(t *testing.T, limit httpapi.RateLimit) *merchant {
 }
 
 // A 429 stores nothing.
-func TestWhoSendsTooMuchIsToldWhenToComeBackAndUsesUpNoKey(t *testing.T) {
+func TestRateLimitedRequestUsesNoKey(t *testing.T) {
 	t.Parallel()
 	const burst, crowd = 3, 40
 	m := limited(t, httpapi.RateLimit{PerSecond: 1, Burst: burst})
 	began := time.Now()
 	paid, refused := 0, []string(nil)
-	for i, a := range atOnce(crowd, func(i int) *answer { return m.charge(fmt.Sprint("k", i), aliceToShop(1)) }) {
+	for i, a := range atOnce(crowd, func(i int) *answer {
+		return m.charge(fmt.Sprint("k", i), aliceToShop(1))
+	}) {
 		if a.status == http.StatusCreated {
 			paid++
 			continue
 		}
-		a.wantProblem(http.StatusTooManyRequests, "rate_limited").wantFresh()
+		a.wantProblem("rate_limited").wantFresh()
 		if a.header.Get("Retry-After") != "1" || a.header.Get("RateLimit") != `"default";r=0;t=1` {
-			a.fail("says to come back in %q, and that the limit is %q", a.header.Get("Retry-After"), a.header.Get("RateLimit"))
+			a.fail("says to come back in %q, and that the limit is %q",
+				a.header.Get("Retry-After"), a.header.Get("RateLimit"))
 		}
 		refused = append(refused, fmt.Sprint("k", i))
 	}
-	if most := burst + int(time.Since(began).Seconds()); paid < burst || paid > most || len(refused) == 0 {
+	if most := burst + int(time.Since(began).Seconds()); paid < burst || paid > most ||
+		len(refused) == 0 {
 		t.Fatalf("%d were paid, of a burst of %d and at most %d by now", paid, burst, most)
 	}
-	m.wantCount(0, `SELECT count(*) FROM idempotency_keys WHERE merchant_id = $1 AND key = $2`, m.id, refused[0])
+	m.wantCount(0, `SELECT count(*) FROM idempotency_keys WHERE merchant_id = $1 AND key = $2`,
+		m.id, refused[0])
 	m.wantPayments(paid)
 
-	// The same key, after the time that was said: not a replay. It is what the body says that counts, and nothing was kept of it.
+	// The same key, after the time that was said: not a replay. It is what the body
+	// says that counts, and nothing was kept of it.
 	await.Until(t, patience, "the bucket has filled", func() bool {
 		a := m.charge(refused[0], aliceToShop(2))
 		if a.status == http.StatusTooManyRequests {
 			return false
 		}
-		a.want(http.StatusCreated).wantFresh()
+		a.want(201).wantFresh()
 		return true
 	})
 	m.wantPayments(paid + 1)
@@ -66,12 +73,13 @@ func TestWhoSendsTooMuchIsToldWhenToComeBackAndUsesUpNoKey(t *testing.T) {
 var limitForm = regexp.MustCompile(`^"default";r=(\d+);t=(\d+)$`)
 
 // draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4.
-func TestEveryAnswerSaysWhatIsLeft(t *testing.T) {
+func TestEveryAnswerReportsTheRateLimit(t *testing.T) {
 	t.Parallel()
 	m := limited(t, httpapi.RateLimit{PerSecond: 2, Burst: 999})
 	began := time.Now()
 	for i := range 9 {
-		a := m.send(m.first, call{method: http.MethodGet, path: []string{"/accounts/alice", "/payments/none", "/payments?x"}[i%3]})
+		a := m.send(m.first,
+			call{path: []string{"/accounts/alice", "/payments/none", "/payments?x"}[i%3]})
 		if a.header.Get("RateLimit-Policy") != `"default";q=999;w=500` {
 			a.fail("has the policy %q", a.header.Get("RateLimit-Policy"))
 		}
@@ -85,22 +93,23 @@ func TestEveryAnswerSaysWhatIsLeft(t *testing.T) {
 			a.fail("has the limit %s, where from %d to %d are left", limit[0], least, most)
 		}
 	}
-	unlimited := m.send(m.other, call{method: http.MethodGet, path: "/accounts/alice"}).want(http.StatusOK)
+	unlimited := m.send(m.other, call{path: "/accounts/alice"}).want(200)
 	if unlimited.header.Get("RateLimit") != "" || unlimited.header.Get("RateLimit-Policy") != "" {
 		unlimited.fail("speaks of a limit, where none is set")
 	}
 }
 
-// The limit is the merchant's, whichever of its keys is used and whatever for. Who is nobody has no bucket, and health no limit.
-func TestALimitIsForAllThatAMerchantSends(t *testing.T) {
+// The limit counts all requests of a merchant, under any of its API keys. Requests without a
+// valid credential and health checks have no limit.
+func TestRateLimitCountsEveryRequestOfAMerchant(t *testing.T) {
 	t.Parallel()
 	m := limited(t, httpapi.RateLimit{PerSecond: 1, Burst: 2})
 	second, stranger := m.as(m.secondKey()), m.as("sk_nobody")
 	began, served := time.Now(), 0
 	for _, a := range atOnce(40, func(i int) *answer {
-		c := call{method: http.MethodPut, path: "/accounts/new", body: `{"currency":"USD"}`}
+		c := call{method: "PUT", path: "/accounts/new", body: `{"currency":"USD"}`}
 		if i%4 < 2 {
-			c = call{method: http.MethodGet, path: "/accounts"}
+			c = call{path: "/accounts"}
 		}
 		return []*merchant{m, second}[i%2].send(m.first, c)
 	}) {
@@ -109,10 +118,11 @@ func TestALimitIsForAllThatAMerchantSends(t *testing.T) {
 		}
 	}
 	if most := 2 + int(time.Since(began).Seconds()); served < 2 || served > most {
-		t.Errorf("%d requests by two keys were served, of a burst of 2 and at most %d by now", served, most)
+		t.Errorf("%d requests by two keys were served, of a burst of 2 and at most %d by now",
+			served, most)
 	}
 	for range 5 {
-		stranger.send(m.first, call{method: http.MethodGet, path: "/accounts"}).wantProblem(http.StatusUnauthorized, "unauthorized")
+		stranger.send(m.first, call{path: "/accounts"}).wantProblem("unauthorized")
 		res, err := m.caller.HTTP.Get(m.first.url + "/readyz")
 		if err != nil || res.StatusCode != http.StatusOK {
 			t.Fatalf("/readyz: %v, %v", res, err)
@@ -121,22 +131,28 @@ func TestALimitIsForAllThatAMerchantSends(t *testing.T) {
 	}
 }
 
-// The other merchant is served as before. How fast that is can only be compared on a machine that does nothing else
-// (see the log); the bound here is one that a busy machine keeps too.
-func TestAMerchantThatSendsTooMuchIsNobodyElsesTrouble(t *testing.T) {
+// The other merchant is served as before. How fast that is can only be compared on a
+// machine that does nothing else (see the log); the bound here is one that a busy
+// machine keeps too.
+func TestRateLimitedMerchantSlowsNoOther(t *testing.T) {
 	t.Parallel()
 	m := limited(t, httpapi.RateLimit{PerSecond: 10, Burst: 100})
 	quiet := *m
 	quiet.apiKey = journal.CreateMerchant(t, m.db.URL).APIKey
 	for _, id := range []string{"world", "shop"} {
-		quiet.send(m.other, call{method: http.MethodPut, path: "/accounts/" + id, body: `{"currency":"USD","overdraft_limit":null}`})
+		quiet.send(m.other,
+			call{
+				method: "PUT", path: "/accounts/" + id,
+				body: `{"currency":"USD","overdraft_limit":null}`,
+			})
 	}
 	const pays, bound = 40, 5 * time.Second
 	pay := func(round string) (median, slowest time.Duration) {
 		took := make([]time.Duration, pays)
 		for i := range took { // one after the other, and both rounds together fewer than its burst
 			began := time.Now()
-			quiet.charge(fmt.Sprint(round, i), aliceToShop(1).with("source_account", "world")).want(http.StatusCreated)
+			quiet.charge(fmt.Sprint(round, i),
+				aliceToShop(1).with("source_account", "world")).want(201)
 			took[i] = time.Since(began)
 		}
 		slices.Sort(took)
@@ -154,7 +170,9 @@ func TestAMerchantThatSendsTooMuchIsNobodyElsesTrouble(t *testing.T) {
 	defer stop()
 	for range 8 {
 		flood.Go(func() {
-			pace := time.NewTicker(8 * time.Millisecond) // a thousand a second by all, or what the machine can: far more than is allowed
+			// a thousand a second by all, or what the machine can: far more than is
+			// allowed
+			pace := time.NewTicker(8 * time.Millisecond)
 			defer pace.Stop()
 			for {
 				select {
@@ -162,13 +180,17 @@ func TestAMerchantThatSendsTooMuchIsNobodyElsesTrouble(t *testing.T) {
 					return
 				case <-pace.C:
 				}
-				if m.send(m.first, call{method: http.MethodGet, path: "/accounts/alice"}).status == http.StatusTooManyRequests {
+				if m.send(
+					m.first, call{path: "/accounts/alice"},
+				).status == http.StatusTooManyRequests {
 					refused.Add(1)
 				}
 			}
 		})
 	}
-	await.Until(t, patience, "the flood is being refused", func() bool { return refused.Load() > 100 })
+	await.Until(t, patience, "the flood is being refused", func() bool {
+		return refused.Load() > 100
+	})
 	before := refused.Load()
 	median, slowest := pay("during")
 	during := refused.Load() - before
@@ -179,6 +201,7 @@ func TestAMerchantThatSendsTooMuchIsNobodyElsesTrouble(t *testing.T) {
 	if slowest > bound {
 		t.Errorf("one of the quiet merchant's requests took %s", slowest)
 	}
-	t.Logf("half took less than %s, and %s before; the slowest %s, and %s before; meanwhile %d were refused",
+	t.Logf("half took less than %s, and %s before; the slowest %s, and %s before; meanwhile %d "+
+		"were refused",
 		median, medianBefore, slowest, slowestBefore, during)
 }

@@ -18,7 +18,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// poison makes the API panic when it is asked for the account "poison", before it has a connection.
+// poison makes the API panic when it is asked for the account "poison", before it has a
+// connection.
 func poison(t *testing.T) func(*inprocess.Instance, *httpapi.Config) {
 	return func(wired *inprocess.Instance, c *httpapi.Config) {
 		config := wired.Pools.General.Config()
@@ -58,19 +59,17 @@ func TestAPanicInAHandlerIsAnAnswer(t *testing.T) {
 	in := newInstanceWith(t, db.URL, settings{api: poison(t)})
 	m := newMerchant(t, db, in, in)
 	for range 10 { // more than there are connections in the pool
-		m.get("/accounts/poison").wantProblem(http.StatusInternalServerError, "internal_error")
-		m.get("/accounts/alice").want(http.StatusOK)
+		m.get("/accounts/poison").wantProblem("internal_error")
+		m.get("/accounts/alice").want(200)
 	}
 	if in.Log.Count("poisoned.TraceAcquireStart") == 0 {
 		t.Error("the log does not say where it happened")
 	}
 }
 
-func TestAWrongMethodIsToldTheRightOnes(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
+func TestWrongMethodNamesTheAllowedOnes(t *testing.T) {
+	m := onOneInstance(t)
+	in := m.first
 	for _, test := range []struct{ method, path, allow string }{
 		{"PUT", "/payments", "GET, HEAD, POST"},
 		{"DELETE", "/payments", "GET, HEAD, POST"},
@@ -93,7 +92,8 @@ func TestAWrongMethodIsToldTheRightOnes(t *testing.T) {
 		{"POST", "/readyz", "GET, HEAD"},
 	} {
 		t.Run(test.method+" "+test.path, func(t *testing.T) {
-			a := m.in(t).send(in, call{method: test.method, path: test.path}).wantProblem(http.StatusMethodNotAllowed, "method_not_allowed")
+			a := m.in(t).send(in,
+				call{method: test.method, path: test.path}).wantProblem("method_not_allowed")
 			if got := a.header.Get("Allow"); got != test.allow {
 				t.Errorf("Allow is %q, want %q", got, test.allow)
 			}
@@ -102,46 +102,49 @@ func TestAWrongMethodIsToldTheRightOnes(t *testing.T) {
 }
 
 // A path that is nearly another one is never that one.
-func TestAnUnknownPathIsNothing(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
+func TestUnknownPathIsNotFound(t *testing.T) {
+	m := onOneInstance(t)
+	in := m.first
 	for _, path := range []string{
-		"/", "/payment", "/Payments", "/payments/", "//payments", "/payments;a=b", "/./payments", "/accounts/../payments", "/%2e/payments",
-		"/accounts/%2e%2e/payments", "/payments%2F", "/v1/payments", "/payments%00", "/payments/x/y", "/accounts/", "//accounts",
-		"/accounts/alice/", "/accounts/alice/entry", "/accounts/alice/entries/", "/accounts/alice/entries/1",
+		"/", "/payment", "/Payments", "/payments/", "//payments", "/payments;a=b", "/./payments",
+		"/accounts/../payments", "/%2e/payments",
+		"/accounts/%2e%2e/payments", "/payments%2F", "/v1/payments", "/payments%00",
+		"/payments/x/y", "/accounts/", "//accounts",
+		"/accounts/alice/", "/accounts/alice/entry", "/accounts/alice/entries/",
+		"/accounts/alice/entries/1",
 	} {
 		t.Run(path, func(t *testing.T) {
 			m.in(t).send(in, call{
-				method: http.MethodPost, path: path, body: aliceToShop(1).String(), header: http.Header{"Idempotency-Key": nil},
-			}).wantProblem(http.StatusNotFound, "not_found")
+				method: "POST", path: path, body: aliceToShop(1).String(),
+				header: http.Header{"Idempotency-Key": nil},
+			}).wantProblem("not_found")
 		})
 	}
 	t.Run("with a method that nothing has", func(t *testing.T) {
-		m.in(t).send(in, call{method: "BREW", path: "/nothing"}).wantProblem(http.StatusNotFound, "not_found")
+		m.in(t).send(in, call{method: "BREW", path: "/nothing"}).wantProblem("not_found")
 	})
 	for _, id := range []string{
-		"x", "pay_", "pay_0", "pay_0000000000007000800000000000000G", "PAY_00000000000070008000000000000000", "%00",
+		"x", "pay_", "pay_0", "pay_0000000000007000800000000000000G",
+		"PAY_00000000000070008000000000000000", "%00",
 	} {
-		m.get("/payments/"+id).wantProblem(http.StatusNotFound, "not_found")
+		m.get("/payments/" + id).wantProblem("not_found")
 	}
 	m.wantPayments(0)
 }
 
 func TestHeadIsGetWithoutABody(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
-	paid := m.charge("k", aliceToShop(1)).want(http.StatusCreated)
+	m := onOneInstance(t)
+	in := m.first
+	paid := m.charge("k", aliceToShop(1)).want(201)
 	for _, path := range []string{
-		"/accounts/alice", paid.header.Get("Location"), "/payments?idempotency_key=k", "/payments", "/accounts", "/accounts/alice/entries",
+		"/accounts/alice", paid.location(), "/payments?idempotency_key=k", "/payments",
+		"/accounts", "/accounts/alice/entries",
 	} {
-		got, head := m.get(path).want(http.StatusOK), m.send(in, call{method: http.MethodHead, path: path}).want(http.StatusOK)
+		got, head := m.get(path).want(200), m.send(in, call{method: "HEAD", path: path}).want(200)
 		for _, header := range []string{"Content-Type", "Content-Length", "ETag"} {
 			if head.header.Get(header) != got.header.Get(header) {
-				t.Errorf("%s: %s is %q by HEAD and %q by GET", path, header, head.header.Get(header), got.header.Get(header))
+				t.Errorf("%s: %s is %q by HEAD and %q by GET", path, header,
+					head.header.Get(header), got.header.Get(header))
 			}
 		}
 		if len(head.body) != 0 {
@@ -150,7 +153,7 @@ func TestHeadIsGetWithoutABody(t *testing.T) {
 	}
 }
 
-func TestHealthIsToldToEverybodyAndWithoutTheDatabase(t *testing.T) {
+func TestHealthNeedsNoCredentialAndNoDatabase(t *testing.T) {
 	t.Parallel()
 	var whyNot atomic.Pointer[error]
 	url := newStaticURL(t, func() error {
@@ -170,8 +173,9 @@ func TestHealthIsToldToEverybodyAndWithoutTheDatabase(t *testing.T) {
 		if err != nil || res.StatusCode != status || string(got) != text {
 			t.Errorf("%s: %d %q, %v; want %d %q", path, res.StatusCode, got, err, status, text)
 		}
-		if unready := res.StatusCode == http.StatusServiceUnavailable; unready != (res.Header.Get("Retry-After") != "") {
-			t.Errorf("%s: %d, and Retry-After is %q", path, res.StatusCode, res.Header.Get("Retry-After"))
+		after := res.Header.Get("Retry-After")
+		if unready := res.StatusCode == http.StatusServiceUnavailable; unready != (after != "") {
+			t.Errorf("%s: %d, and Retry-After is %q", path, res.StatusCode, after)
 		}
 	}
 	check("/livez", http.StatusOK, "ok\n")

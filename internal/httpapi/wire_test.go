@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// What net/http's client would not do: write a request byte by byte as the test wants it.
+// What net/http's client would not do: write a request byte by byte as the test wants
+// it.
 
 // connect opens a connection to an instance.
 func (m *merchant) connect(in *instance) net.Conn {
@@ -22,19 +23,22 @@ func (m *merchant) connect(in *instance) net.Conn {
 	return conn
 }
 
-// headOfCharge is everything of a charge that comes before its body. The lines are header fields as they go over the wire.
+// headOfCharge is everything of a charge that comes before its body. The lines are
+// header fields as they go over the wire.
 func (m *merchant) headOfCharge(bodyLength int, lines ...string) string {
 	return m.headOf("/payments", bodyLength, lines...)
 }
 
 func (m *merchant) headOf(path string, bodyLength int, lines ...string) string {
 	return strings.Join(append([]string{
-		"POST " + path + " HTTP/1.1", "Host: service", "Authorization: Bearer " + m.apiKey, "Content-Type: application/json",
+		"POST " + path + " HTTP/1.1", "Host: service", "Authorization: Bearer " + m.apiKey,
+		"Content-Type: application/json",
 		"Content-Length: " + strconv.Itoa(bodyLength), "Connection: close",
 	}, lines...), "\r\n") + "\r\n\r\n"
 }
 
-// exchange sends bytes, if any are left to send, and reads one answer. It may be called on any goroutine; without an answer it returns nil.
+// exchange sends bytes, if any are left to send, and reads one answer. It may be called
+// on any goroutine; without an answer it returns nil.
 func (m *merchant) exchange(conn net.Conn, text string) *http.Response {
 	m.t.Helper()
 	if text != "" {
@@ -64,7 +68,8 @@ func (m *merchant) readPost(res *http.Response, path string, keys ...string) *an
 		return &answer{t: m.t}
 	}
 	return m.read(&http.Request{
-		Method: http.MethodPost, URL: &url.URL{Path: path}, Header: http.Header{"Idempotency-Key": keys},
+		Method: http.MethodPost, URL: &url.URL{Path: path},
+		Header: http.Header{"Idempotency-Key": keys},
 	}, res)
 }
 

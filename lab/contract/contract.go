@@ -1,6 +1,7 @@
 // Package contract compares what callers ask and hear with the published contract.
 //
-// [Contract.Comparing] wraps the handler of an instance, so no test can go around it, however it sends.
+// [Contract.Comparing] wraps the handler of an instance, so no test can go around it,
+// however it sends.
 package contract
 
 import (
@@ -30,10 +31,11 @@ import (
 type Contract struct {
 	Document *openapi3.T
 	router   routers.Router
-	// Comparing takes milliseconds, and thousands of exchanges differ by nothing but ids and times. So each is
-	// compared once in each form.
-	compared  sync.Map // the forms, as text
-	exercised sync.Map // by operationId: operations that have done for some test what they are there for
+	// Comparing takes milliseconds, and thousands of exchanges differ by nothing but
+	// ids and times. So each is compared once in each form.
+	compared sync.Map // the forms, as text
+	// by operationId: operations that have done for some test what they are there for
+	exercised sync.Map
 }
 
 // Published returns the contract, which is read once.
@@ -45,15 +47,17 @@ var Published = sync.OnceValue(func() *Contract {
 	if err := document.Validate(context.Background()); err != nil {
 		panic(fmt.Sprintf("api/openapi.yaml is not valid: %v", err))
 	}
-	// Callers are told to ignore members that they do not know. Here a member that is not described is a mistake.
+	// Callers are told to ignore members that they do not know. Here a member that is
+	// not described is a mistake.
 	for _, name := range []string{
-		"Account", "AccountPage", "BalanceAt", "Entry", "EntryPage", "Payment", "PaymentPage", "Problem", "ProblemField",
-		"Refund", "RefundPage",
+		"Account", "AccountPage", "BalanceAt", "Entry", "EntryPage", "Payment", "PaymentPage",
+		"Problem", "ProblemField", "Refund", "RefundPage",
 	} {
-		closed := false
-		document.Components.Schemas[name].Value.AdditionalProperties = openapi3.AdditionalProperties{Has: &closed}
+		closed := openapi3.AdditionalProperties{Has: new(false)}
+		document.Components.Schemas[name].Value.AdditionalProperties = closed
 	}
-	for _, contentType := range []string{"application/yaml", "text/html"} { // pages are text, whatever they say
+	// pages are text, whatever they say
+	for _, contentType := range []string{"application/yaml", "text/html"} {
 		openapi3filter.RegisterBodyDecoder(contentType, openapi3filter.PlainBodyDecoder)
 	}
 	document.Servers = nil // tests listen anywhere
@@ -73,7 +77,8 @@ func (c *Contract) Operations() []*openapi3.Operation {
 	return all
 }
 
-// Unexercised are the ids of the operations that no test of this process has made succeed.
+// Unexercised are the ids of the operations that no test of this process has made
+// succeed.
 func (c *Contract) Unexercised() (ids []string) {
 	for _, operation := range c.Operations() {
 		if _, done := c.exercised.Load(operation.OperationID); !done {
@@ -83,7 +88,8 @@ func (c *Contract) Unexercised() (ids []string) {
 	return ids
 }
 
-// Comparing wraps an instance's handler. What does not keep to the contract fails the test.
+// Comparing wraps an instance's handler. What does not keep to the contract fails the
+// test.
 func (c *Contract) Comparing(t testing.TB, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e := &exchange{ResponseWriter: w, request: r.Clone(context.Background())}
@@ -93,7 +99,8 @@ func (c *Contract) Comparing(t testing.TB, next http.Handler) http.Handler {
 		}{io.TeeReader(r.Body, &e.sent), r.Body}
 		next.ServeHTTP(e, r)
 		if err := c.compare(e); err != nil {
-			t.Errorf("%s %s breaks the contract: %v\n%d %v\n%.2000s", r.Method, r.URL, err, e.status, e.header, e.answered.Bytes())
+			t.Errorf("%s %s breaks the contract: %v\n%d %v\n%.2000s", r.Method, r.URL, err,
+				e.status, e.header, e.answered.Bytes())
 		}
 	})
 }
@@ -124,17 +131,20 @@ func (e *exchange) Write(content []byte) (int, error) {
 func (e *exchange) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
 func (c *Contract) compare(e *exchange) error {
-	if strings.HasPrefix(e.request.URL.Path, "/docs/assets/") || strings.HasPrefix(e.request.URL.Path, "/console/assets/") {
+	if strings.HasPrefix(e.request.URL.Path, "/docs/assets/") ||
+		strings.HasPrefix(e.request.URL.Path, "/console/assets/") {
 		return nil // a page's files, which are not for callers
 	}
-	if e.request.Method == http.MethodHead { // is GET, but for the body, which net/http drops later
+	// is GET, but for the body, which net/http drops later
+	if e.request.Method == http.MethodHead {
 		e.request.Method = http.MethodGet
 	}
 	route, pathParams, err := c.router.FindRoute(e.request)
 	if err != nil {
 		return c.compareUndescribed(e, err)
 	}
-	for name, value := range pathParams { // an escaped character is that character (RFC 3986, section 6.2.2.2)
+	// an escaped character is that character (RFC 3986, section 6.2.2.2)
+	for name, value := range pathParams {
 		if pathParams[name], err = url.PathUnescape(value); err != nil {
 			return err
 		}
@@ -147,7 +157,8 @@ func (c *Contract) compare(e *exchange) error {
 	}
 	described := route.Operation.Responses.Status(e.status)
 	if described == nil {
-		return fmt.Errorf("%s is not described as answering %d", route.Operation.OperationID, e.status)
+		return fmt.Errorf("%s is not described as answering %d", route.Operation.OperationID,
+			e.status)
 	}
 	e.request.Body = io.NopCloser(bytes.NewReader(e.sent.Bytes()))
 	request := &openapi3filter.RequestValidationInput{
@@ -175,16 +186,19 @@ func (c *Contract) compare(e *exchange) error {
 // cursors differ from page to page.
 var cursors = regexp.MustCompile(`cursor(=|":")[\w%-]+`)
 
-// form is the exchange without what differs from one of its kind to the next: ids, times, amounts and cursors, and how often
-// something is repeated in a list. Only the first of a form is compared, which is what keeps the comparison of thousands cheap.
-// The price: of two amounts with as many digits the second is not compared, and of two words that differ only in letters up to f.
+// form is the exchange without what differs from one of its kind to the next: ids,
+// times, amounts and cursors, and how often something is repeated in a list. Only the
+// first of a form is compared, which is what keeps the comparison of thousands cheap.
+// The price: of two amounts with as many digits the second is not compared, and of two
+// words that differ only in letters up to f.
 func (e *exchange) form(route *routers.Route) string {
 	header := e.header.Clone()
 	header.Del("Idempotency-Key") // any text
 	header.Del("Content-Length")
 	text := fmt.Sprint(header, e.answered.String())
 	if e.status < http.StatusMultipleChoices {
-		text += fmt.Sprint(e.request.URL, e.request.Header["Content-Type"], e.request.Header["Idempotency-Key"], e.sent.String())
+		text += fmt.Sprint(e.request.URL, e.request.Header["Content-Type"],
+			e.request.Header["Idempotency-Key"], e.sent.String())
 	}
 	text = strings.Map(func(r rune) rune {
 		if '0' <= r && r <= '9' || 'a' <= r && r <= 'f' {
@@ -192,7 +206,8 @@ func (e *exchange) form(route *routers.Route) string {
 		}
 		return r
 	}, cursors.ReplaceAllString(text, "cursor"))
-	text = strings.Join(slices.Compact(strings.Split(text, "},{")), "},{") // a list of ten is as a list of one
+	// a list of ten is as a list of one
+	text = strings.Join(slices.Compact(strings.Split(text, "},{")), "},{")
 	return fmt.Sprint(route.Operation.OperationID, " ", e.status, " ", text)
 }
 
@@ -212,11 +227,15 @@ func (c *Contract) compareUndescribed(e *exchange, reason error) error {
 	if err != nil {
 		return err
 	}
-	return c.Document.Components.Schemas["Problem"].Value.VisitJSON(value, openapi3.EnableJSONSchema2020())
+	return c.Document.Components.Schemas["Problem"].Value.VisitJSON(value,
+		openapi3.EnableJSONSchema2020())
 }
 
 // plainHeaders say how an answer is sent, and nothing about what it says.
-var plainHeaders = []string{"Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "X-Content-Type-Options"}
+var plainHeaders = []string{
+	"Cache-Control", "Connection", "Content-Length", "Content-Type",
+	"Date", "X-Content-Type-Options",
+}
 
 func undescribedHeader(header http.Header, described *openapi3.ResponseRef) error {
 	for name := range header {

@@ -3,9 +3,10 @@
 //	in := inprocess.Start(t, db.URL)
 //	merchant := journal.NewMerchant(t, in, db.URL)
 //
-// Package app wires the instance, as it does for the real program. Two things differ. The background
-// workers do not run: a test calls their work itself, at the moment it chooses. The log stays in
-// memory. To kill or freeze an instance, a test needs a process: see package service.
+// Package app wires the instance, as it does for the real program. Two things differ.
+// The background workers do not run: a test calls their work itself, at the moment it
+// chooses. The log stays in memory. To kill or freeze an instance, a test needs a
+// process: see package service.
 package inprocess
 
 import (
@@ -27,8 +28,9 @@ type Instance struct {
 	server *httptest.Server // nil: New
 }
 
-// New wires an instance on the database of a test, with the defaults of paymentsvc and these changes.
-// A test serves its Handler itself. The instance is closed after the test.
+// New wires an instance on the database of a test, with the defaults of paymentsvc and
+// these changes. A test serves its Handler itself. The instance is closed after the
+// test.
 func New(t testing.TB, databaseURL string, changes ...func(*app.Config)) *Instance {
 	t.Helper()
 	config := app.Config{
@@ -55,8 +57,8 @@ func New(t testing.TB, databaseURL string, changes ...func(*app.Config)) *Instan
 	return in
 }
 
-// Start is New, and serves the API until the test is over. Everything that is asked and answered is
-// compared with the published contract.
+// Start is New, and serves the API until the test is over. Everything that is asked and
+// answered is compared with the published contract.
 func Start(t testing.TB, databaseURL string, changes ...func(*app.Config)) *Instance {
 	t.Helper()
 	in := New(t, databaseURL, changes...)

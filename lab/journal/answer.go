@@ -40,13 +40,14 @@ func (a Answer) Class() Class {
 	return Unknown
 }
 
-// Final tells whether this is an answer that is stored, so that every later one must equal it: an ack, or a decline.
+// Final tells whether this is an answer that is stored, so that every later one must
+// equal it: an ack, or a decline.
 func (a Answer) Final() bool {
 	return a.Err == nil && (a.Class() == Ack || a.Status == http.StatusPaymentRequired)
 }
 
-// Denies tells whether the service said with this answer that the request did nothing: by a refusal, or by a 503
-// that is not "the outcome is unknown".
+// Denies tells whether the service said with this answer that the request did nothing:
+// by a refusal, or by a 503 that is not "the outcome is unknown".
 func (a Answer) Denies() bool {
 	if a.Err != nil || a.Final() {
 		return false

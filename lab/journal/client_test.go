@@ -12,8 +12,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// Go's transport sends a request with an Idempotency-Key again, on its own, when a kept connection breaks. A client that
-// does so hides every second fault from the tests.
+// Go's transport sends a request with an Idempotency-Key again, on its own, when a kept
+// connection breaks. A client that does so hides every second fault from the tests.
 func TestClientSendsARequestOnce(t *testing.T) {
 	t.Parallel()
 	var received atomic.Int64
@@ -28,10 +28,12 @@ func TestClientSendsARequestOnce(t *testing.T) {
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	m := &Merchant{HTTP: &http.Client{Transport: transport}}
-	if answer := m.Do(t.Context(), http.MethodPost, server.URL+"/warm-up", "key", []byte("{}")); answer.Status != http.StatusOK {
+	if answer := m.Do(t.Context(), http.MethodPost, server.URL+"/warm-up", "key",
+		[]byte("{}")); answer.Status != http.StatusOK {
 		t.Fatal(answer)
 	}
-	if answer := m.Charge(t.Context(), server.URL, "key", NewCharge(1)); answer.Class() != Unknown {
+	if answer := m.Charge(t.Context(), server.URL, "key",
+		NewCharge(1)); answer.Class() != Unknown {
 		t.Errorf("a cut connection was read as %v", answer)
 	}
 	if n := received.Load(); n != 1 {

@@ -14,14 +14,16 @@ import (
 )
 
 const (
-	tryTimeout   = 5 * time.Second       // after which a client gives up on one try
-	retryPause   = 20 * time.Millisecond // at most, before the next
-	thinkingTime = 4 * time.Millisecond  // at most, between two requests of one client: it bounds the size of a journal
-	convergeTime = 3 * time.Second       // in which a key that is sent again, with no fault around, has to be answered
-	convergers   = 8                     // clients that send all keys again
-	strikeWait   = 10 * time.Second      // for requests to be under way when a fault is to strike
-	answersWait  = 20 * time.Second      // for keys to be answered
-	strikeAmong  = 3                     // so many: some will be answered before it does
+	tryTimeout = 5 * time.Second       // after which a client gives up on one try
+	retryPause = 20 * time.Millisecond // at most, before the next
+	// at most, between two requests of one client: it bounds the size of a journal
+	thinkingTime = 4 * time.Millisecond
+	// in which a key that is sent again, with no fault around, has to be answered
+	convergeTime = 3 * time.Second
+	convergers   = 8                // clients that send all keys again
+	strikeWait   = 10 * time.Second // for requests to be under way when a fault is to strike
+	answersWait  = 20 * time.Second // for keys to be answered
+	strikeAmong  = 3                // so many: some will be answered before it does
 )
 
 // Journal is what clients sent and what they were told; see the package comment.
@@ -34,8 +36,8 @@ type Journal struct {
 	underWay map[string]int // requests without an answer, by instance
 	strikes  []strike
 
-	// What has been acknowledged so far. In turn, what is authorized is captured, canceled or left; what is charged is refunded,
-	// refunded or left.
+	// What has been acknowledged so far. In turn, what is authorized is captured,
+	// canceled or left; what is charged is refunded, refunded or left.
 	authorized, charged int
 }
 
@@ -63,13 +65,14 @@ type strike struct {
 	at           time.Time
 }
 
-// NewJournal is an empty one of a merchant whose requests go to the instances that pick names.
+// NewJournal is an empty one of a merchant whose requests go to the instances that pick
+// names.
 func NewJournal(merchant *Merchant, pick func() string) *Journal {
 	return &Journal{merchant: merchant, pick: pick, underWay: map[string]int{}}
 }
 
-// Load lets clients charge, and capture, cancel or refund what they have charged, each one thing after the other, until stop is
-// called, which waits for their last answers.
+// Load lets clients charge, and capture, cancel or refund what they have charged, each
+// one thing after the other, until stop is called, which waits for their last answers.
 func (j *Journal) Load(t testing.TB, clients int) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -95,8 +98,8 @@ func (j *Journal) Load(t testing.TB, clients int) (stop func()) {
 	return stop
 }
 
-// newIntent is mostly a charge that succeeds or an authorization, now and then one that is declined. Its amount tells it from
-// others.
+// newIntent is mostly a charge that succeeds or an authorization, now and then one that
+// is declined. Its amount tells it from others.
 func (j *Journal) newIntent() *intent {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -110,8 +113,8 @@ func (j *Journal) newIntent() *intent {
 	return j.note(&intent{charge: charge})
 }
 
-// newChange is what is wished next of a charge, under a key of its own: one in three is left as it is, and so is what is not
-// known to have been charged.
+// newChange is what is wished next of a charge, under a key of its own: one in three is
+// left as it is, and so is what is not known to have been charged.
 func (j *Journal) newChange(charged *intent) *intent {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -128,7 +131,10 @@ func (j *Journal) newChange(charged *intent) *intent {
 	if change == "" {
 		return nil
 	}
-	in := &intent{charge: charged.charge, change: change, of: charged.tries[ack].PaymentID(), amount: (charged.charge.Amount + 1) / 2}
+	in := &intent{
+		charge: charged.charge, change: change, of: charged.tries[ack].PaymentID(),
+		amount: (charged.charge.Amount + 1) / 2,
+	}
 	charged.then = j.note(in)
 	return in
 }
@@ -140,8 +146,9 @@ func (j *Journal) note(in *intent) *intent {
 	return in
 }
 
-// pursue sends a key until its answer is final. One in four is sent to two instances at once, as a load balancer
-// does that is too quick, and one in four once more after its answer, as a client does whose own memory is poor.
+// pursue sends a key until its answer is final. One in four is sent to two instances at
+// once, as a load balancer does that is too quick, and one in four once more after its
+// answer, as a client does whose own memory is poor.
 func (j *Journal) pursue(ctx context.Context, in *intent) {
 	var twin sync.WaitGroup
 	defer twin.Wait()
@@ -168,8 +175,8 @@ func pause(ctx context.Context, most time.Duration) {
 	}
 }
 
-// try sends the key once and writes down what came of it. Nobody's context ends a try: an answer that is on its way is
-// evidence.
+// try sends the key once and writes down what came of it. Nobody's context ends a try:
+// an answer that is on its way is evidence.
 func (j *Journal) try(in *intent) Answer {
 	target := j.pick()
 	j.count(target, 1)
@@ -211,8 +218,9 @@ func (j *Journal) count(target string, change int) {
 	j.underWay[""] += change
 }
 
-// Strike does something harmful at a moment at which requests are under way: at the instance with that address, or
-// anywhere if target is empty. Judge fails the test if they all had their answers by then, each time that this was done.
+// Strike does something harmful at a moment at which requests are under way: at the
+// instance with that address, or anywhere if target is empty. Judge fails the test if
+// they all had their answers by then, each time that this was done.
 func (j *Journal) Strike(t testing.TB, what, target string, harm func()) {
 	t.Helper()
 	await.Until(t, strikeWait, "requests are under way", func() bool {
@@ -227,11 +235,14 @@ func (j *Journal) Strike(t testing.TB, what, target string, harm func()) {
 	j.strikes = append(j.strikes, strike{what: what, target: target, at: at})
 }
 
-// AwaitAnswers waits until n more requests than now, each under a key of its own, have their final answer.
+// AwaitAnswers waits until n more requests than now, each under a key of its own, have
+// their final answer.
 func (j *Journal) AwaitAnswers(t testing.TB, n int) {
 	t.Helper()
 	before := j.answered()
-	await.Until(t, answersWait, fmt.Sprintf("%d keys are answered", n), func() bool { return j.answered() >= before+n })
+	await.Until(t, answersWait, fmt.Sprintf("%d keys are answered", n), func() bool {
+		return j.answered() >= before+n
+	})
 }
 
 func (j *Journal) answered() int {
@@ -246,7 +257,8 @@ func (j *Journal) answered() int {
 	return n
 }
 
-// Converge sends every key once more, now that the faults are over. Each has to be answered at once, and for good.
+// Converge sends every key once more, now that the faults are over. Each has to be
+// answered at once, and for good.
 func (j *Journal) Converge(t testing.TB) {
 	t.Helper()
 	keys := make(chan *intent)

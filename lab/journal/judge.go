@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Judge holds the journal against the database, and fails the test for each promise that was broken. It comes after
-// Converge.
+// Judge holds the journal against the database, and fails the test for each promise
+// that was broken. It comes after Converge.
 func (j *Journal) Judge(t testing.TB, databaseURL string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -31,7 +31,8 @@ func (j *Journal) Judge(t testing.TB, databaseURL string) {
 	t.Logf("%d keys, %s", len(j.intents), j.summary())
 }
 
-// payment is one stored payment as it is now, with a key that made or changed it and that key's stored answer.
+// payment is one stored payment as it is now, with a key that made or changed it and
+// that key's stored answer.
 type payment struct {
 	key, id, requestID         string // ids as callers see them
 	status                     string
@@ -50,21 +51,26 @@ func stored(ctx context.Context, databaseURL string, merchantID int64) ([]paymen
 		WITH keyed AS (
 			SELECT merchant_id, id, idempotency_key AS key FROM payments
 			UNION ALL
-			SELECT merchant_id, payment_id, key FROM idempotency_keys WHERE scope = 'client' AND operation <> 'charge'
+			SELECT merchant_id, payment_id, key
+			FROM idempotency_keys WHERE scope = 'client' AND operation <> 'charge'
 		)
 		SELECT keyed.key, 'pay_' || replace(p.id::text, '-', ''),
 			coalesce('req_' || replace(k.request_id::text, '-', ''), ''),
-			p.status, p.amount, p.amount_captured, p.amount_refunded, p.source_account, p.destination_account, a.body
+			p.status, p.amount, p.amount_captured, p.amount_refunded,
+			p.source_account, p.destination_account, a.body
 		FROM keyed
 		JOIN payments p ON p.merchant_id = keyed.merchant_id AND p.id = keyed.id
-		LEFT JOIN idempotency_keys k ON k.merchant_id = p.merchant_id AND k.scope = 'client' AND k.key = keyed.key
-		LEFT JOIN idempotency_answers a ON a.merchant_id = p.merchant_id AND a.request_id = k.request_id
+		LEFT JOIN idempotency_keys k
+			ON k.merchant_id = p.merchant_id AND k.scope = 'client' AND k.key = keyed.key
+		LEFT JOIN idempotency_answers a
+			ON a.merchant_id = p.merchant_id AND a.request_id = k.request_id
 		WHERE p.merchant_id = $1`, merchantID)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (p payment, err error) {
-		err = row.Scan(&p.key, &p.id, &p.requestID, &p.status, &p.amount, &p.captured, &p.refunded, &p.source, &p.destination, &p.answer)
+		err = row.Scan(&p.key, &p.id, &p.requestID, &p.status, &p.amount, &p.captured, &p.refunded,
+			&p.source, &p.destination, &p.answer)
 		return p, err
 	})
 }
@@ -82,14 +88,17 @@ func judge(intents []*intent, payments []payment) (complaints []string) {
 		delete(byKey, in.key)
 	}
 	for key, strays := range byKey {
-		complaints = append(complaints, fmt.Sprintf("key %s: nobody sent it, and it has %d payments", key, len(strays)))
+		complaints = append(complaints,
+			fmt.Sprintf("key %s: nobody sent it, and it has %d payments", key, len(strays)))
 	}
 	return complaints
 }
 
 // judgeIntent holds what was said about one key against the payments that it has.
 func judgeIntent(in *intent, payments []payment) (complaints []string) {
-	complain := func(format string, args ...any) { complaints = append(complaints, fmt.Sprintf(format, args...)) }
+	complain := func(format string, args ...any) {
+		complaints = append(complaints, fmt.Sprintf(format, args...))
+	}
 	if len(payments) > 1 {
 		complain("doubled (I14): it has %d payments", len(payments))
 	}
@@ -129,13 +138,15 @@ func judgeAnswer(answer Answer, payments []payment, complain func(string, ...any
 	return answer.Final()
 }
 
-// judgePayment compares the one payment of a key with what was asked for and with what was answered.
+// judgePayment compares the one payment of a key with what was asked for and with what
+// was answered.
 func judgePayment(in *intent, p payment, answer *Answer, complain func(string, ...any)) {
 	got := p
 	got.answer = nil // which is judged below
 	want := got
 	want.status, want.captured, want.refunded = in.leaves()
-	want.amount, want.source, want.destination = in.charge.Amount, in.charge.Source, in.charge.Destination
+	want.amount, want.source, want.destination = in.charge.Amount, in.charge.Source,
+		in.charge.Destination
 	if in.change != "" {
 		want.id = in.of
 	}
@@ -189,7 +200,8 @@ func (in *intent) operation() string {
 	return in.change
 }
 
-// describedBy tells whether an answer is what was asked for, carried out: a payment as callers see it, or a refund.
+// describedBy tells whether an answer is what was asked for, carried out: a payment as
+// callers see it, or a refund.
 func (in *intent) describedBy(body []byte) bool {
 	var told struct {
 		Charge
@@ -223,8 +235,8 @@ func (j *Journal) neverDone() (complaints []string) {
 	return complaints
 }
 
-// idleStrikes complains of faults that overlapped no request, however often they were done: a test that injects them
-// proves nothing.
+// idleStrikes complains of faults that overlapped no request, however often they were
+// done: a test that injects them proves nothing.
 func (j *Journal) idleStrikes() (complaints []string) {
 	for what, n := range j.overlaps() {
 		if n == 0 {
@@ -234,7 +246,8 @@ func (j *Journal) idleStrikes() (complaints []string) {
 	return complaints
 }
 
-// overlaps counts, for each kind of fault, the requests that were under way at one of them.
+// overlaps counts, for each kind of fault, the requests that were under way at one of
+// them.
 func (j *Journal) overlaps() map[string]int {
 	counts := map[string]int{}
 	for _, s := range j.strikes {
@@ -247,7 +260,8 @@ func (j *Journal) overlaps() map[string]int {
 func (j *Journal) overlapping(s strike) (tries []Answer) {
 	for _, in := range j.intents {
 		for _, try := range in.tries {
-			if (s.target == "" || s.target == try.Target) && try.Sent.Before(s.at) && try.Done.After(s.at) {
+			if (s.target == "" || s.target == try.Target) && try.Sent.Before(s.at) &&
+				try.Done.After(s.at) {
 				tries = append(tries, try)
 			}
 		}
@@ -255,8 +269,8 @@ func (j *Journal) overlapping(s strike) (tries []Answer) {
 	return tries
 }
 
-// Hurt is how many requests were under way at some fault and then got no final answer: those for whose sake
-// the test is there.
+// Hurt is how many requests were under way at some fault and then got no final answer:
+// those for whose sake the test is there.
 func (j *Journal) Hurt() (n int) {
 	for _, s := range j.strikes {
 		for _, try := range j.overlapping(s) {

@@ -13,7 +13,10 @@ import (
 func TestJudgeComplainsOfEachBrokenPromise(t *testing.T) {
 	t.Parallel()
 	charge := NewCharge(7)
-	paid := payment{"key", "pay_1", "req_1", "succeeded", 7, 7, 0, World, Shops[0], body("pay_1", 7)}
+	paid := payment{
+		"key", "pay_1", "req_1", "succeeded", 7, 7, 0, World, Shops[0],
+		body("pay_1", 7),
+	}
 	with := func(change func(*payment)) payment {
 		other := paid
 		change(&other)
@@ -30,24 +33,75 @@ func TestJudgeComplainsOfEachBrokenPromise(t *testing.T) {
 		{"an ack", []Answer{ack}, []payment{paid}, ""},
 		{"an ack after silence", []Answer{nothing, ack, ack}, []payment{paid}, ""},
 		{"silence, and nothing done", []Answer{nothing}, nil, ""},
-		{"an outage before the ack", []Answer{told(503, "req_0", `{"code":"unavailable"}`), ack}, []payment{paid}, ""},
-		{"a doubt before the ack", []Answer{told(503, "req_1", `{"code":"outcome_unknown"}`), ack}, []payment{paid}, ""},
+		{
+			"an outage before the ack",
+			[]Answer{told(503, "req_0", `{"code":"unavailable"}`), ack},
+			[]payment{paid},
+			"",
+		},
+		{
+			"a doubt before the ack",
+			[]Answer{told(503, "req_1", `{"code":"outcome_unknown"}`), ack},
+			[]payment{paid},
+			"",
+		},
 		{"a refusal", []Answer{told(422, "req_1", `{"code":"account_closed"}`)}, nil, ""},
 		{"acked and lost", []Answer{ack}, nil, "lost"},
-		{"doubled", []Answer{ack}, []payment{paid, with(func(p *payment) { p.id = "pay_2" })}, "doubled"},
-		{"other bytes", []Answer{ack, told(201, "req_2", `{"id":"pay_1"}`)}, []payment{paid}, "two answers"},
-		{"another amount", []Answer{ack}, []payment{with(func(p *payment) { p.amount = 8 })}, "another payment"},
-		{"another payment's id", []Answer{ack}, []payment{with(func(p *payment) { p.id = "pay_2" })}, "but its payment is"},
-		{"another stored answer", []Answer{ack}, []payment{with(func(p *payment) { p.answer = nil })}, "the stored answer is"},
+		{
+			"doubled",
+			[]Answer{ack},
+			[]payment{paid, with(func(p *payment) { p.id = "pay_2" })},
+			"doubled",
+		},
+		{
+			"other bytes",
+			[]Answer{ack, told(201, "req_2", `{"id":"pay_1"}`)},
+			[]payment{paid},
+			"two answers",
+		},
+		{
+			"another amount",
+			[]Answer{ack},
+			[]payment{with(func(p *payment) { p.amount = 8 })},
+			"another payment",
+		},
+		{
+			"another payment's id",
+			[]Answer{ack},
+			[]payment{with(func(p *payment) { p.id = "pay_2" })},
+			"but its payment is",
+		},
+		{
+			"another stored answer",
+			[]Answer{ack},
+			[]payment{with(func(p *payment) { p.answer = nil })},
+			"the stored answer is",
+		},
 		{"paid and never told", []Answer{nothing}, []payment{paid}, "no final answer"},
 		{"paid and refused", []Answer{told(422, "req_1", `{}`), ack}, []payment{paid}, "denied"},
-		{"paid and denied", []Answer{told(503, "req_1", `{"code":"unavailable"}`), ack}, []payment{paid}, "denied"},
-		{"an internal error", []Answer{told(500, "req_0", `{}`), ack}, []payment{paid}, "a fault of the database"},
-		{"an answer about another charge", []Answer{told(201, "req_1", string(body("pay_1", 8)))}, []payment{paid}, "about another charge"},
+		{
+			"paid and denied",
+			[]Answer{told(503, "req_1", `{"code":"unavailable"}`), ack},
+			[]payment{paid},
+			"denied",
+		},
+		{
+			"an internal error",
+			[]Answer{told(500, "req_0", `{}`), ack},
+			[]payment{paid},
+			"a fault of the database",
+		},
+		{
+			"an answer about another charge",
+			[]Answer{told(201, "req_1", string(body("pay_1", 8)))},
+			[]payment{paid},
+			"about another charge",
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			got := strings.Join(judge([]*intent{{key: "key", charge: charge, tries: row.tries}}, row.payments), "\n")
+			got := strings.Join(judge([]*intent{{key: "key", charge: charge, tries: row.tries}},
+				row.payments), "\n")
 			if row.want == "" && got != "" || !strings.Contains(got, row.want) {
 				t.Errorf("the judge says %q, want %q", got, row.want)
 			}
@@ -55,13 +109,17 @@ func TestJudgeComplainsOfEachBrokenPromise(t *testing.T) {
 	}
 }
 
-// A payment and what was done to it have a key each, and both tell of the payment as it is in the end.
+// A payment and what was done to it have a key each, and both tell of the payment as it
+// is in the end.
 func TestJudgeComplainsOfEachBrokenPromiseAboutAChange(t *testing.T) {
 	t.Parallel()
 	held := NewCharge(7)
 	held.AuthorizeOnly = true
 	at := func(status string, captured, refunded int64) payment {
-		return payment{"change", "pay_1", "req_2", status, 7, captured, refunded, World, Shops[0], nil}
+		return payment{
+			"change", "pay_1", "req_2", status, 7, captured, refunded, World, Shops[0],
+			nil,
+		}
 	}
 	for _, row := range []struct {
 		name   string
@@ -71,23 +129,62 @@ func TestJudgeComplainsOfEachBrokenPromiseAboutAChange(t *testing.T) {
 		now    []payment
 		want   string // part of a complaint; empty: none
 	}{
-		{"captured", held, changeCapture, paymentBody("succeeded", 4), []payment{at("succeeded", 4, 0)}, ""},
-		{"canceled", held, changeCancel, paymentBody("canceled", 0), []payment{at("canceled", 0, 0)}, ""},
-		{"refunded", NewCharge(7), changeRefund, refundBody(4), []payment{at("succeeded", 7, 4)}, ""},
+		{
+			"captured", held, changeCapture, paymentBody("succeeded", 4),
+			[]payment{at("succeeded", 4, 0)},
+			"",
+		},
+		{
+			"canceled", held, changeCancel, paymentBody("canceled", 0),
+			[]payment{at("canceled", 0, 0)},
+			"",
+		},
+		{
+			"refunded", NewCharge(7), changeRefund, refundBody(4),
+			[]payment{at("succeeded", 7, 4)},
+			"",
+		},
 		{"acked and lost", NewCharge(7), changeRefund, refundBody(4), nil, "lost"},
-		{"refunded twice", NewCharge(7), changeRefund, refundBody(4), []payment{at("succeeded", 7, 8)}, "another payment"},
-		{"refunded and undone", NewCharge(7), changeRefund, refundBody(4), []payment{at("succeeded", 7, 0)}, "another payment"},
-		{"captured, and canceled", held, changeCapture, paymentBody("succeeded", 4), []payment{at("canceled", 0, 0)}, "another payment"},
-		{"canceled, and still held", held, changeCancel, paymentBody("canceled", 0), []payment{at("authorized", 0, 0)}, "another payment"},
-		{"another capture", held, changeCapture, paymentBody("succeeded", 5), []payment{at("succeeded", 4, 0)}, "about another capture"},
-		{"another refund", NewCharge(7), changeRefund, refundBody(5), []payment{at("succeeded", 7, 4)}, "about another refund:"},
+		{
+			"refunded twice", NewCharge(7), changeRefund, refundBody(4),
+			[]payment{at("succeeded", 7, 8)},
+			"another payment",
+		},
+		{
+			"refunded and undone", NewCharge(7), changeRefund, refundBody(4),
+			[]payment{at("succeeded", 7, 0)},
+			"another payment",
+		},
+		{
+			"captured, and canceled", held, changeCapture, paymentBody("succeeded", 4),
+			[]payment{at("canceled", 0, 0)},
+			"another payment",
+		},
+		{
+			"canceled, and still held", held, changeCancel, paymentBody("canceled", 0),
+			[]payment{at("authorized", 0, 0)},
+			"another payment",
+		},
+		{
+			"another capture", held, changeCapture, paymentBody("succeeded", 5),
+			[]payment{at("succeeded", 4, 0)},
+			"about another capture",
+		},
+		{
+			"another refund", NewCharge(7), changeRefund, refundBody(5),
+			[]payment{at("succeeded", 7, 4)},
+			"about another refund:",
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			for i := range row.now {
 				row.now[i].answer = []byte(row.answer)
 			}
-			change := &intent{key: "change", charge: row.charge, change: row.change, of: "pay_1", amount: 4}
+			change := &intent{
+				key: "change", charge: row.charge, change: row.change, of: "pay_1",
+				amount: 4,
+			}
 			change.tries = []Answer{told(200, "req_2", row.answer), told(200, "req_3", row.answer)}
 			got := strings.Join(judge([]*intent{change}, row.now), "\n")
 			if row.want == "" && got != "" || !strings.Contains(got, row.want) {
@@ -106,19 +203,24 @@ func TestJudgeComplainsOfEachBrokenPromiseAboutAChange(t *testing.T) {
 }
 
 func paymentBody(status string, captured int64) string {
-	return fmt.Sprintf(`{"id":"pay_1","status":%q,"amount":7,"currency":"USD","source_account":"world",`+
-		`"destination_account":"shop-0","amount_captured":%d}`, status, captured)
+	return fmt.Sprintf(
+		`{"id":"pay_1","status":%q,"amount":7,"currency":"USD","source_account":"world",`+
+			`"destination_account":"shop-0","amount_captured":%d}`, status, captured)
 }
 
 func refundBody(amount int64) string {
-	return fmt.Sprintf(`{"id":"ref_1","payment_id":"pay_1","amount":%d,"currency":"USD","status":"succeeded"}`, amount)
+	return fmt.Sprintf(
+		`{"id":"ref_1","payment_id":"pay_1","amount":%d,"currency":"USD","status":"succeeded"}`,
+		amount,
+	)
 }
 
 func TestALoadWithoutChangesShowsTooLittle(t *testing.T) {
 	t.Parallel()
 	j := NewJournal(nil, nil)
 	for _, change := range []string{"", changeCapture, changeCancel} {
-		j.intents = append(j.intents, &intent{change: change, tries: []Answer{{Status: http.StatusOK}}})
+		j.intents = append(j.intents,
+			&intent{change: change, tries: []Answer{{Status: http.StatusOK}}})
 	}
 	if got := j.neverDone(); len(got) != 1 || !strings.Contains(got[0], changeRefund) {
 		t.Errorf("%q", got)
@@ -136,7 +238,10 @@ func TestAFaultThatNoRequestNoticedFails(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	j := NewJournal(nil, nil)
-	j.intents = []*intent{{tries: []Answer{{Target: "a", Sent: now, Done: now.Add(2 * time.Second)}}}}
+	j.intents = []*intent{{tries: []Answer{{
+		Target: "a", Sent: now,
+		Done: now.Add(2 * time.Second),
+	}}}}
 	for _, row := range []struct {
 		strike strike
 		idle   int
@@ -154,10 +259,14 @@ func TestAFaultThatNoRequestNoticedFails(t *testing.T) {
 }
 
 func told(status int, requestID, body string) Answer {
-	return Answer{Status: status, Body: []byte(body), Header: http.Header{"Request-Id": {requestID}, "Retry-After": {"1"}}}
+	return Answer{
+		Status: status, Body: []byte(body),
+		Header: http.Header{"Request-Id": {requestID}, "Retry-After": {"1"}},
+	}
 }
 
 func body(id string, amount int64) []byte {
-	return fmt.Appendf(nil, `{"id":%q,"status":"succeeded","amount":%d,"currency":"USD","source_account":"world",`+
-		`"destination_account":"shop-0","amount_captured":%[2]d}`, id, amount)
+	return fmt.Appendf(nil,
+		`{"id":%q,"status":"succeeded","amount":%d,"currency":"USD","source_account":"world",`+
+			`"destination_account":"shop-0","amount_captured":%[2]d}`, id, amount)
 }

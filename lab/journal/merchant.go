@@ -23,7 +23,8 @@ const continueWait = 20 * time.Second
 // Currency is that of all accounts here.
 const Currency = "USD"
 
-// The accounts of every merchant here: World has no floor, Poor has no money, and Shops are paid.
+// The accounts of every merchant here: World has no floor, Poor has no money, and Shops
+// are paid.
 const (
 	World = "world"
 	Poor  = "poor"
@@ -66,7 +67,8 @@ func CreateMerchant(t testing.TB, databaseURL string) *Merchant {
 	if err != nil {
 		t.Fatalf("creating a merchant: %v", err)
 	}
-	config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // a URL may name a standby too
+	// a URL may name a standby too
+	config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {
 		t.Fatalf("creating a merchant: %v", err)
@@ -106,7 +108,8 @@ func newMerchant(t testing.TB, id int64, apiKey string) *Merchant {
 
 func (m *Merchant) putAccount(t testing.TB, baseURL, id string, terms []byte) {
 	t.Helper()
-	if answer := m.Do(t.Context(), http.MethodPut, baseURL+"/accounts/"+id, "", terms); answer.Status != http.StatusCreated {
+	if answer := m.Do(t.Context(), http.MethodPut, baseURL+"/accounts/"+id, "",
+		terms); answer.Status != http.StatusCreated {
 		t.Fatalf("creating account %s: %v", id, answer)
 	}
 }
@@ -147,9 +150,11 @@ func (m *Merchant) Charge(ctx context.Context, baseURL, key string, charge Charg
 	return m.Do(ctx, http.MethodPost, baseURL+"/payments", key, charge.Body())
 }
 
-// ChargeExpecting is Charge, except that the body is sent when the service asks for it with "100 Continue". That is the
-// moment at which it has accepted the request.
-func (m *Merchant) ChargeExpecting(ctx context.Context, baseURL, key string, charge Charge) Answer {
+// ChargeExpecting is Charge, except that the body is sent when the service asks for it
+// with "100 Continue". That is the moment at which it has accepted the request.
+func (m *Merchant) ChargeExpecting(
+	ctx context.Context, baseURL, key string, charge Charge,
+) Answer {
 	r, err := m.request(ctx, http.MethodPost, baseURL+"/payments", key, charge.Body())
 	if err != nil {
 		return Answer{Err: err}
@@ -167,7 +172,9 @@ func (m *Merchant) Do(ctx context.Context, method, url, key string, body []byte)
 	return m.Send(r)
 }
 
-func (m *Merchant) request(ctx context.Context, method, url, key string, body []byte) (*http.Request, error) {
+func (m *Merchant) request(
+	ctx context.Context, method, url, key string, body []byte,
+) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -185,8 +192,9 @@ func (m *Merchant) request(ctx context.Context, method, url, key string, body []
 
 // Send sends a request as it stands, once.
 func (m *Merchant) Send(r *http.Request) (a Answer) {
-	// Go's transport sends a request again, on its own, when a kept connection breaks, if the
-	// request has an Idempotency-Key and its body can be had again. This one cannot.
+	// Go's transport sends a request again, on its own, when a kept connection breaks,
+	// if the request has an Idempotency-Key and its body can be had again. This one
+	// cannot.
 	r.GetBody = nil
 	a.Sent = time.Now()
 	defer func() { a.Done = time.Now() }()
@@ -204,7 +212,9 @@ func (m *Merchant) Send(r *http.Request) (a Answer) {
 // Raw is a charge as bytes on the wire, for clients that break off in the middle of it.
 func (m *Merchant) Raw(key string, charge Charge) (head, body []byte) {
 	body = charge.Body()
-	head = fmt.Appendf(nil, "POST /payments HTTP/1.1\r\nHost: paymentsvc\r\nAuthorization: Bearer %s\r\n"+
-		"Idempotency-Key: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", m.APIKey, key, len(body))
+	head = fmt.Appendf(nil,
+		"POST /payments HTTP/1.1\r\nHost: paymentsvc\r\nAuthorization: Bearer %s\r\n"+
+			"Idempotency-Key: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
+		m.APIKey, key, len(body))
 	return head, body
 }

@@ -19,11 +19,13 @@ const (
 // binary is a program, built for this test process.
 type binary struct {
 	path string
-	// leash is what the janitor waits on: the kernel closes it when this process ends, and nobody before.
+	// leash is what the janitor waits on: the kernel closes it when this process ends,
+	// and nobody before.
 	leash io.Closer
 }
 
-// Binary is the program, built from this working tree at the first call of a test process.
+// Binary is the program, built from this working tree at the first call of a test
+// process.
 func Binary(t testing.TB) string {
 	t.Helper()
 	return buildOnce(t, builtMain)
@@ -63,8 +65,9 @@ func build(program string) (binary, error) {
 	return b, nil
 }
 
-// removeAtExit removes dir when this process has ended, however it ends. A test process has no end at which Go code
-// runs for sure, so a shell waits for it: its standard input is at an end when we are.
+// removeAtExit removes dir when this process has ended, however it ends. A test process
+// has no end at which Go code runs for sure, so a shell waits for it: its standard
+// input is at an end when we are.
 func removeAtExit(dir string) (leash io.Closer, err error) {
 	janitor := exec.Command("sh", "-c", `cat >/dev/null; rm -rf "$0"`, dir)
 	janitor.SysProcAttr = ownGroup() // Ctrl-C is for us

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// endPatience is for a child that was told to end; the service itself allows its requests 25 seconds.
+// endPatience is for a child that was told to end; the service itself allows its
+// requests 25 seconds.
 const endPatience = 30 * time.Second
 
 // Child is a process of paymentsvc, or of an example.
@@ -24,8 +25,9 @@ type Child struct {
 	ended   chan struct{} // closed when it has been waited for
 }
 
-// Launch starts the program with these arguments and settings ("NAME=value"), and with nothing else in its environment
-// that could be meant for it. What it prints is logged if the test fails.
+// Launch starts the program with these arguments and settings ("NAME=value"), and with
+// nothing else in its environment that could be meant for it. What it prints is logged
+// if the test fails.
 func Launch(t testing.TB, settings []string, args ...string) *Child {
 	t.Helper()
 	return launch(t, exec.Command(Binary(t), args...), settings)
@@ -36,7 +38,8 @@ func launch(t testing.TB, command *exec.Cmd, settings []string) *Child {
 	c := &Child{t: t, command: command, ended: make(chan struct{})}
 	c.command.Stdout, c.command.Stderr = &c.Stdout, &c.Stderr
 	c.command.SysProcAttr = mortal()
-	c.command.Env = []string{"GORACE=atexit_sleep_ms=0"} // a race-built program waits a second before it exits
+	// a race-built program waits a second before it exits
+	c.command.Env = []string{"GORACE=atexit_sleep_ms=0"}
 	c.command.Env = append(c.command.Env, settings...)
 	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
 		if value, set := os.LookupEnv(name); set {
@@ -50,8 +53,9 @@ func launch(t testing.TB, command *exec.Cmd, settings []string) *Child {
 	return c
 }
 
-// start runs the child. On Linux the kernel kills it when the thread that forked it ends, and Go ends threads as it
-// likes; so that thread is bound to a goroutine that stays for as long as the child does.
+// start runs the child. On Linux the kernel kills it when the thread that forked it
+// ends, and Go ends threads as it likes; so that thread is bound to a goroutine that
+// stays for as long as the child does.
 func (c *Child) start() error {
 	started := make(chan error)
 	go func() {

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Fleet is several instances on one database, as behind a load balancer that knows nothing of their health.
+// Fleet is several instances on one database, as behind a load balancer that knows
+// nothing of their health.
 type Fleet struct {
 	t           testing.TB
 	databaseURL string
@@ -34,8 +35,9 @@ func (f *Fleet) Instances() []*Instance {
 	return append([]*Instance(nil), f.instances...)
 }
 
-// Restart puts a new process in the place of instance i, which has ended, and does not wait for it to be ready. It
-// listens on another port: the old one may be anybody's by now.
+// Restart puts a new process in the place of instance i, which has ended, and does not
+// wait for it to be ready. It listens on another port: the old one may be anybody's by
+// now.
 func (f *Fleet) Restart(i int) *Instance {
 	f.t.Helper()
 	in := Serve(f.t, f.databaseURL, f.settings...)

@@ -13,10 +13,12 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/await"
 )
 
-// AllowDataLoss is the setting for instances on the databases of pgtest.New, whose server runs without fsync.
+// AllowDataLoss is the setting for instances on the databases of pgtest.New, whose
+// server runs without fsync.
 const AllowDataLoss = "ALLOW_DATA_LOSS=true"
 
-// startPatience is for an instance to become ready: it migrates and connects, on a machine that may be busy with others.
+// startPatience is for an instance to become ready: it migrates and connects, on a
+// machine that may be busy with others.
 const startPatience = 20 * time.Second
 
 // Instance is a child that serves the API at a port of its own.
@@ -36,15 +38,19 @@ func Start(t testing.TB, databaseURL string, settings ...string) *Instance {
 // Serve starts an instance and does not wait for it.
 func Serve(t testing.TB, databaseURL string, settings ...string) *Instance {
 	t.Helper()
-	settings = append([]string{"DATABASE_URL=" + databaseURL, "LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0"}, settings...)
+	settings = append([]string{
+		"DATABASE_URL=" + databaseURL, "LISTEN_ADDR=127.0.0.1:0",
+		"ADMIN_ADDR=127.0.0.1:0",
+	}, settings...)
 	return &Instance{Child: Launch(t, settings, "serve")}
 }
 
-// ServeOneFile starts examples/onefile on a database. It serves a part of the same API, and has no health checks: once it
-// has a URL it is ready.
+// ServeOneFile starts examples/onefile on a database. It serves a part of the same API,
+// and has no health checks: once it has a URL it is ready.
 func ServeOneFile(t testing.TB, databaseURL string, settings ...string) *Instance {
 	t.Helper()
-	settings = append([]string{"DATABASE_URL=" + databaseURL, "LISTEN_ADDR=127.0.0.1:0"}, settings...)
+	settings = append([]string{"DATABASE_URL=" + databaseURL, "LISTEN_ADDR=127.0.0.1:0"},
+		settings...)
 	return &Instance{Child: launch(t, exec.Command(buildOnce(t, builtOneFile)), settings)}
 }
 
@@ -70,7 +76,8 @@ func (in *Instance) AdminURL() string {
 	return "http://" + in.said("serving health, metrics and profiles", "address")
 }
 
-// said is the attribute of the first log line with that message; empty if there is none yet.
+// said is the attribute of the first log line with that message; empty if there is none
+// yet.
 func (in *Instance) said(message, attribute string) string {
 	lines := bufio.NewScanner(strings.NewReader(in.Stderr.String()))
 	for lines.Scan() {
@@ -83,7 +90,8 @@ func (in *Instance) said(message, attribute string) string {
 	return ""
 }
 
-// Readiness is what /readyz answers: 200, 503, or 0 where nobody answers within a second.
+// Readiness is what /readyz answers: 200, 503, or 0 where nobody answers within a
+// second.
 func (in *Instance) Readiness() int { return in.probe("/readyz") }
 
 // Liveness is what /livez answers, like Readiness.
@@ -91,7 +99,10 @@ func (in *Instance) Liveness() int { return in.probe("/livez") }
 
 // probe asks as a load balancer does: on a new connection, and not for long.
 func (in *Instance) probe(path string) int {
-	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{
+		Timeout:   time.Second,
+		Transport: &http.Transport{DisableKeepAlives: true},
+	}
 	answer, err := client.Get(in.URL() + path)
 	if err != nil {
 		return 0
@@ -103,15 +114,21 @@ func (in *Instance) probe(path string) int {
 	return answer.StatusCode
 }
 
-// AwaitReady waits for the instance to be ready, and ends the test if it is not within the limit.
+// AwaitReady waits for the instance to be ready, and ends the test if it is not within
+// the limit.
 func (in *Instance) AwaitReady(limit time.Duration) {
 	in.t.Helper()
 	in.URL() // which has a patience of its own
-	await.Until(in.t, limit, "the instance is ready", func() bool { return in.Readiness() == http.StatusOK })
+	await.Until(in.t, limit, "the instance is ready", func() bool {
+		return in.Readiness() == http.StatusOK
+	})
 }
 
-// AwaitNotReady waits for the instance to say that it is not ready: an answer, and not silence.
+// AwaitNotReady waits for the instance to say that it is not ready: an answer, and not
+// silence.
 func (in *Instance) AwaitNotReady(limit time.Duration) {
 	in.t.Helper()
-	await.Until(in.t, limit, "the instance is not ready", func() bool { return in.Readiness() == http.StatusServiceUnavailable })
+	await.Until(in.t, limit, "the instance is not ready", func() bool {
+		return in.Readiness() == http.StatusServiceUnavailable
+	})
 }

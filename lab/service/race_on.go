@@ -2,5 +2,6 @@
 
 package service
 
-// raceDetector tells whether this test was built with -race; its children then are, too.
+// raceDetector tells whether this test was built with -race; its children then are,
+// too.
 const raceDetector = true

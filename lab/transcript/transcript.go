@@ -1,4 +1,5 @@
-// Package transcript reads the shell sessions of the documentation, so that tests can run what it shows.
+// Package transcript reads the shell sessions of the documentation, so that tests can
+// run what it shows.
 package transcript
 
 import (
@@ -12,7 +13,8 @@ type Step struct{ Command, Output string }
 
 var blocks = regexp.MustCompile("(?ms)^```console\n(.*?)^```")
 
-// Steps reads the ```console blocks of a text: "$ " begins a command, and what follows is its output.
+// Steps reads the ```console blocks of a text: "$ " begins a command, and what follows
+// is its output.
 func Steps(markdown string) (steps []Step) {
 	for _, block := range blocks.FindAllStringSubmatch(markdown, -1) {
 		for line := range strings.Lines(block[1]) {
@@ -29,11 +31,12 @@ func Steps(markdown string) (steps []Step) {
 // varies is what differs from run to run: ids and times.
 var varies = regexp.MustCompile(`(pay|req)_[0-9a-f]{32}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z`)
 
-// Mask makes what was printed comparable with what is shown: each id and time becomes the number of its first appearance, so
-// what is shown twice has to be printed twice.
+// Mask makes a transcript comparable: each id and time becomes the number of its first
+// appearance.
 func Mask(text string) string {
 	names := map[string]string{}
-	return varies.ReplaceAllStringFunc(strings.ReplaceAll(text, "\r\n", "\n"), func(value string) string {
+	text = strings.ReplaceAll(text, "\r\n", "\n")
+	return varies.ReplaceAllStringFunc(text, func(value string) string {
 		if _, seen := names[value]; !seen {
 			names[value] = fmt.Sprintf("<%d>", len(names)+1)
 		}

@@ -21,14 +21,16 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/transcript"
 )
 
-// The page is run as one session of a shell, in which a reader's variables and functions stay.
-func TestThePageShowsWhatHappens(t *testing.T) {
+// The page is run as one session of a shell, in which a reader's variables and
+// functions stay.
+func TestComposePageShowsWhatHappens(t *testing.T) {
 	s := running
 	page, err := os.ReadFile(root + "/docs/compose.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	here := strings.NewReplacer("docker compose", strings.Join(s.compose, " "), "8080", string(s.instance1), "8090", string(s.instance2))
+	here := strings.NewReplacer("docker compose", strings.Join(s.compose, " "), "8080",
+		string(s.instance1), "8090", string(s.instance2))
 	var script, want strings.Builder
 	for _, step := range transcript.Steps(string(page)) {
 		fmt.Fprintf(&script, "cat <<'---'\n$ %s---\n%s", step.Command, here.Replace(step.Command))
@@ -47,10 +49,14 @@ func TestThePageShowsWhatHappens(t *testing.T) {
 // Containers are killed, and told to end, under load.
 func TestEachKeyChargesOnceWhileInstancesAndPostgresAreKilled(t *testing.T) {
 	s := running
-	merchant := journal.ReadMerchant(t, s.must(t, s.command("exec", "-T", "instance1", "paymentsvc", "merchants", "create", "Load")))
+	merchant := journal.ReadMerchant(t,
+		s.must(t, s.command("exec", "-T", "instance1", "paymentsvc", "merchants", "create",
+			"Load")))
 	merchant.OpenAccounts(t, s.instance2.url())
 	instances := []port{s.instance1, s.instance2}
-	journal := journal.NewJournal(merchant, func() string { return instances[rand.IntN(len(instances))].url() })
+	journal := journal.NewJournal(merchant, func() string {
+		return instances[rand.IntN(len(instances))].url()
+	})
 	const clients = 12
 	stop := journal.Load(t, clients)
 	goOn := func() {
@@ -83,13 +89,16 @@ func TestEachKeyChargesOnceWhileInstancesAndPostgresAreKilled(t *testing.T) {
 	stop()
 	journal.Converge(t)
 	journal.Judge(t, s.databaseURL("paymentsvc_owner", ownerPassword))
-	if said := s.must(t, s.command("exec", "-T", "instance1", "paymentsvc", "audit")); said != "the books are in order\n" {
+	if said := s.must(t,
+		s.command("exec", "-T", "instance1", "paymentsvc",
+			"audit")); said != "the books are in order\n" {
 		t.Errorf("the audit says:\n%s", said)
 	}
 }
 
 func (s *stack) databaseURL(user, password string) string {
-	u := url.URL{Scheme: "postgres", User: url.UserPassword(user, password), Host: "127.0.0.1:" + string(s.database), Path: "paymentsvc"}
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(user, password), Host: "127.0.0.1:" +
+		string(s.database), Path: "paymentsvc"}
 	return u.String()
 }
 
@@ -130,25 +139,35 @@ func TestAnInstancesLoginCannotUndoWhatProtectsTheBooks(t *testing.T) {
 
 func TestContainersHaveNoRightsThatTheyDoNotNeed(t *testing.T) {
 	s := running
-	const format = "{{with .HostConfig}}{{.ReadonlyRootfs}} {{.CapDrop}} {{.CapAdd}} {{.SecurityOpt}} {{.Privileged}}{{end}}"
+	const format = "{{with .HostConfig}}{{.ReadonlyRootfs}} {{.CapDrop}} {{.CapAdd}} " +
+		"{{.SecurityOpt}} {{.Privileged}}{{end}}"
 	const hardened = "true [ALL] [] [no-new-privileges:true] false"
-	const postgresNeeds = "true [ALL] [CHOWN DAC_OVERRIDE FOWNER SETGID SETUID] [no-new-privileges:true] false"
-	for service, want := range map[string]string{"instance1": hardened, "instance2": hardened, "postgres": postgresNeeds} {
+	const postgresNeeds = "true [ALL] [CHOWN DAC_OVERRIDE FOWNER SETGID SETUID] " +
+		"[no-new-privileges:true] false"
+	for service, want := range map[string]string{
+		"instance1": hardened, "instance2": hardened,
+		"postgres": postgresNeeds,
+	} {
 		id := s.container(t, service)
 		if got := s.docker(t, "inspect", "--format="+format, id); got != want {
 			t.Errorf("%s has %s, want %s", service, got, want)
 		}
-		const published = "--format={{range .HostConfig.PortBindings}}{{range .}}<{{.HostIp}}>{{end}}{{end}}" // empty: everywhere
+		// empty: everywhere
+		const published = "--format={{range .HostConfig.PortBindings}}{{range " +
+			".}}<{{.HostIp}}>{{end}}{{end}}"
 		if got := s.docker(t, "inspect", published, id); got != "<127.0.0.1>" {
 			t.Errorf("%s can be reached at %s, want one port, at <127.0.0.1>", service, got)
 		}
 	}
 	for _, service := range []string{"instance1", "instance2"} {
-		if user := s.docker(t, "inspect", "--format={{.Config.User}}", s.container(t, service)); user != "65532:65532" {
+		if user := s.docker(t, "inspect", "--format={{.Config.User}}",
+			s.container(t, service)); user != "65532:65532" {
 			t.Errorf("%s runs as %s", service, user)
 		}
 	}
-	server := s.must(t, s.command("exec", "-T", "postgres", "bash", "-c", "grep -E '^(Uid|CapEff|NoNewPrivs):' /proc/1/status"))
+	server := s.must(t,
+		s.command("exec", "-T", "postgres", "bash", "-c",
+			"grep -E '^(Uid|CapEff|NoNewPrivs):' /proc/1/status"))
 	for _, want := range []string{"CapEff:\t0000000000000000\n", "NoNewPrivs:\t1\n"} {
 		if !strings.Contains(server, want) {
 			t.Errorf("%q is not in the server's status:\n%s", want, server)

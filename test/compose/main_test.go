@@ -1,10 +1,12 @@
 //go:build compose
 
-// Package compose runs docker-compose.yml for real, and does to it what it is there to show: charges go to one instance and
-// their retries to the other, while instances and Postgres are killed.
+// Package compose runs docker-compose.yml for real, and does to it what it is there to
+// show: charges go to one instance and their retries to the other, while instances and
+// Postgres are killed.
 //
-// It needs Docker, so it is not part of `make test`: run it by `make compose-test`. It builds the image and starts
-// a project of its own, at ports of its own, so a running one is not touched.
+// It needs Docker, so it is not part of `make test`: run it by `make compose-test`. It
+// builds the image and starts a project of its own, at ports of its own, so a running
+// one is not touched.
 package compose
 
 import (
@@ -85,7 +87,8 @@ func newStack() (*stack, error) {
 			return nil, err
 		}
 	}
-	files := os.Getenv("COMPOSE_FILE") // an addition of whoever runs this, for example to build behind a mirror
+	// an addition of whoever runs this, for example to build behind a mirror
+	files := os.Getenv("COMPOSE_FILE")
 	if files == "" {
 		files = "docker-compose.yml"
 	}
@@ -118,11 +121,14 @@ func findCompose() ([]string, error) {
 			return command, nil
 		}
 	}
-	return nil, errors.New("this test needs Docker Compose: install the plugin (docker compose) or docker-compose")
+	return nil, errors.New(
+		"this test needs Docker Compose: install the plugin (docker compose) or docker-compose",
+	)
 }
 
-// freePort is a port that nobody listens at. It is kept over restarts of a container, which a port of Docker's choice is not,
-// so it is none of those that the kernel gives out meanwhile.
+// freePort is a port that nobody listens at. It is kept over restarts of a container,
+// which a port of Docker's choice is not, so it is none of those that the kernel gives
+// out meanwhile.
 func freePort() (port, error) {
 	const tries, lowest, count = 100, 20_000, 10_000
 	var err error
@@ -141,8 +147,8 @@ func (s *stack) command(args ...string) *exec.Cmd {
 	return exec.Command(s.compose[0], append(s.compose[1:], args...)...)
 }
 
-// output runs a command as a reader does, and returns what it prints. What it says on standard error is part of the
-// error.
+// output runs a command as a reader does, and returns what it prints. What it says on
+// standard error is part of the error.
 func (s *stack) output(ctx context.Context, command *exec.Cmd) (string, error) {
 	var out, complaints bytes.Buffer
 	command.Dir, command.Env = root, append(os.Environ(), s.settings...)
@@ -153,7 +159,8 @@ func (s *stack) output(ctx context.Context, command *exec.Cmd) (string, error) {
 	stop := context.AfterFunc(ctx, func() { _ = command.Process.Kill() })
 	defer stop()
 	if err := command.Wait(); err != nil {
-		return out.String(), fmt.Errorf("%s: %w\n%s", strings.Join(command.Args, " "), err, complaints.String())
+		return out.String(),
+			fmt.Errorf("%s: %w\n%s", strings.Join(command.Args, " "), err, complaints.String())
 	}
 	return out.String(), nil
 }
@@ -208,7 +215,10 @@ func (s *stack) docker(t *testing.T, args ...string) string {
 }
 
 func (p port) ready() bool {
-	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{
+		Timeout:   time.Second,
+		Transport: &http.Transport{DisableKeepAlives: true},
+	}
 	answer, err := client.Get(p.url() + "/readyz")
 	if err != nil {
 		return false

@@ -39,7 +39,7 @@ func (s service) alone() service {
 	return s
 }
 
-// caller is a merchant's client with two accounts that nobody else uses, and keys that nobody else has.
+// caller is a merchant's client with two accounts and keys of its own.
 type caller struct {
 	t *testing.T
 	service
@@ -84,7 +84,8 @@ func (c *caller) otherMerchant() *caller {
 // key is a key that is c's alone.
 func (c *caller) key(name string) string { return name + " " + c.id }
 
-// spell makes a spelling of a key c's alone: by a prefix, which stands inside the quotes if there are any.
+// spell makes a spelling of a key c's alone: by a prefix, which stands inside the
+// quotes if there are any.
 func (c *caller) spell(key string) string {
 	bare := strings.TrimLeft(key, " \t")
 	before := key[:len(key)-len(bare)]
@@ -99,7 +100,10 @@ type body map[string]any
 
 // order is a charge of alice for the shop.
 func (c *caller) order(amount int64) body {
-	return body{"amount": amount, "currency": "USD", "source_account": c.alice, "destination_account": c.shop}
+	return body{
+		"amount": amount, "currency": "USD", "source_account": c.alice,
+		"destination_account": c.shop,
+	}
 }
 
 // with is the body with another value for a member.
@@ -133,31 +137,32 @@ func (c *caller) charge(at string, b body, keys ...string) *answer {
 
 func (c *caller) chargeText(at, text string, keys ...string) *answer {
 	c.t.Helper()
-	return c.send(at, request{method: http.MethodPost, path: "/payments", body: text, keys: keys})
+	return c.send(at, request{method: "POST", path: "/payments", body: text, keys: keys})
 }
 
 // authorize holds money of alice for the shop, and returns the payment's path.
 func (c *caller) authorize(amount int64, key string) (path string) {
 	c.t.Helper()
-	return c.charge(c.first, c.order(amount).with("capture", false), key).want(http.StatusCreated).header.Get("Location")
+	return c.charge(c.first, c.order(amount).with("capture", false), key).want(201).location()
 }
 
-// post asks for something about what is at a path, such as a payment's refund. A body of "" is none.
+// post asks for something about what is at a path, such as a payment's refund. A body
+// of "" is none.
 func (c *caller) post(at, path, body, key string) *answer {
 	c.t.Helper()
-	return c.send(at, request{method: http.MethodPost, path: path, body: body, keys: []string{key}})
+	return c.send(at, request{method: "POST", path: path, body: body, keys: []string{key}})
 }
 
 func (c *caller) get(at, path string) *answer {
 	c.t.Helper()
-	return c.send(at, request{method: http.MethodGet, path: path})
+	return c.send(at, request{method: "GET", path: path})
 }
 
 func (c *caller) putAccount(id, terms string, keys ...string) {
 	c.t.Helper()
-	a := c.send(c.first, request{method: http.MethodPut, path: "/accounts/" + id, body: terms, keys: keys})
+	a := c.send(c.first, request{method: "PUT", path: "/accounts/" + id, body: terms, keys: keys})
 	if a.status != http.StatusCreated {
-		a.want(http.StatusOK)
+		a.want(200)
 	}
 }
 
@@ -170,8 +175,8 @@ func (c *caller) send(at string, r request) *answer {
 		c.t.Error(err)
 		return a
 	}
-	// Go's client sends a request again by itself when its connection breaks, if it has an Idempotency-Key and its body can
-	// be had again. This one cannot.
+	// Go's client sends a request again by itself when its connection breaks, if it has
+	// an Idempotency-Key and its body can be had again. This one cannot.
 	req.GetBody = nil
 	if c.apiKey != "" {
 		req.Header.Set("Authorization", "Bearer "+c.apiKey)
@@ -191,12 +196,16 @@ func (c *caller) send(at string, r request) *answer {
 	return a.read(res)
 }
 
-// crowd sends n charges at once, by turns to both instances, and returns their answers in the same order.
+// crowd sends n charges at once, by turns to both instances, and returns their answers
+// in the same order.
 func (c *caller) crowd(n int, charge func(i int) (key string, b body)) []*answer {
 	c.t.Helper()
 	return c.crowdOf(n, func(i int) request {
 		key, order := charge(i)
-		return request{method: http.MethodPost, path: "/payments", body: order.String(), keys: []string{key}}
+		return request{
+			method: "POST", path: "/payments", body: order.String(),
+			keys: []string{key},
+		}
 	})
 }
 
@@ -217,7 +226,8 @@ func (c *caller) crowdOf(n int, nth func(i int) request) []*answer {
 	return answers
 }
 
-// raw sends a charge to the first instance as it stands, and leaves the connection to the caller.
+// raw sends a charge to the first instance as it stands, and leaves the connection to
+// the caller.
 func (c *caller) raw(b body, key string) net.Conn {
 	c.t.Helper()
 	return c.rawTo(c.first, b, key)
@@ -247,8 +257,10 @@ func (c *caller) rawPart(at, body string, announced int, key string) net.Conn {
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		c.t.Fatal(err)
 	}
-	if _, err := fmt.Fprintf(conn, "POST %s/payments HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nIdempotency-Key: %s\r\n"+
-		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", u.Path, u.Host, c.apiKey, key, announced, body); err != nil {
+	if _, err := fmt.Fprintf(conn, "POST %s/payments HTTP/1.1\r\nHost: %s\r\n"+
+		"Authorization: Bearer %s\r\nIdempotency-Key: %s\r\n"+
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		u.Path, u.Host, c.apiKey, key, announced, body); err != nil {
 		c.t.Fatal(err)
 	}
 	return conn
@@ -302,9 +314,10 @@ func (c *caller) wantMoved(amount int64) {
 func (c *caller) wantBalance(id string, balance int64) {
 	c.t.Helper()
 	for _, at := range []string{c.first, c.other} {
-		account := c.get(at, "/accounts/"+id).want(http.StatusOK)
+		account := c.get(at, "/accounts/"+id).want(200)
 		var got struct{ Balance *int64 }
-		if err := json.Unmarshal(account.body, &got); err != nil || got.Balance == nil || *got.Balance != balance {
+		if err := json.Unmarshal(account.body, &got); err != nil || got.Balance == nil ||
+			*got.Balance != balance {
 			account.fail("should have the balance %d", balance)
 		}
 	}
@@ -322,10 +335,12 @@ type answer struct {
 
 // retryOf is what the contract says about the key where it does not say same_key.
 var retryOf = map[string]string{
-	"insufficient_funds": "new_key", "idempotency_key_reused": "never", "duplicate_reference": "never",
+	"insufficient_funds": "new_key", "idempotency_key_reused": "never",
+	"duplicate_reference": "never",
 }
 
-// read takes the answer from the wire. Every refusal is a problem document (RFC 9457) that tells what to do with the key.
+// read takes the answer from the wire. Every refusal is a problem document (RFC 9457)
+// that tells what to do with the key.
 func (a *answer) read(res *http.Response) *answer {
 	a.t.Helper()
 	defer res.Body.Close()
@@ -341,7 +356,8 @@ func (a *answer) read(res *http.Response) *answer {
 	if retry == "" {
 		retry = "same_key"
 	}
-	if a.header.Get("Content-Type") != "application/problem+json" || a.member("code") == "" || a.member("retry") != retry {
+	if a.header.Get("Content-Type") != "application/problem+json" || a.member("code") == "" ||
+		a.member("retry") != retry {
 		a.fail("is no problem document whose retry is %s", retry)
 	}
 	return a
@@ -354,6 +370,8 @@ func (a *answer) fail(format string, args ...any) {
 	a.t.Helper()
 	a.t.Errorf("the answer to %s under %q %s: %v", a.what, a.key, fmt.Sprintf(format, args...), a)
 }
+
+func (a *answer) location() string { return a.header.Get("Location") }
 
 func (a *answer) replayed() bool { return a.header.Get("Idempotent-Replayed") == "true" }
 
@@ -406,14 +424,16 @@ func (a *answer) wantFresh() *answer {
 	return a
 }
 
-// wantReplayOf checks that the answer is the first one once more: its status, its bytes, its Location.
+// wantReplayOf checks that the answer is the first one once more: its status, its
+// bytes, its Location.
 func (a *answer) wantReplayOf(first *answer) {
 	a.t.Helper()
 	switch {
 	case !a.replayed():
 		a.fail("is no replay of %v", first)
 	case a.status != first.status, !bytes.Equal(a.body, first.body),
-		a.header.Get("Location") != first.header.Get("Location"), a.header.Get("Content-Type") != first.header.Get("Content-Type"):
+		a.location() != first.location(),
+		a.header.Get("Content-Type") != first.header.Get("Content-Type"):
 		a.fail("(%v) is another than %v (%v)", a.header, first, first.header)
 	}
 }
@@ -422,13 +442,14 @@ func (a *answer) wantReplayOf(first *answer) {
 func (a *answer) wantSameJSON(other *answer) {
 	a.t.Helper()
 	var one, two any
-	if json.Unmarshal(a.body, &one) != nil || json.Unmarshal(other.body, &two) != nil || !reflect.DeepEqual(one, two) {
+	if json.Unmarshal(a.body, &one) != nil || json.Unmarshal(other.body, &two) != nil ||
+		!reflect.DeepEqual(one, two) {
 		a.fail("is not the same as %v", other)
 	}
 }
 
-// wantOneExecution checks the answers to one request that was sent many times at once: one was executed, and the others
-// replay it. It returns that one's.
+// wantOneExecution checks the answers to one request that was sent many times at once:
+// one was executed, and the others replay it. It returns that one's.
 func wantOneExecution(t *testing.T, answers []*answer) *answer {
 	t.Helper()
 	var fresh []*answer

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// row is one promise of the contract. A promise that not every service can keep, or show, as a whole is several rows.
+// row is one promise of the contract. A promise that not every service can keep, or
+// show, as a whole is several rows.
 type row struct {
 	id      string // as in the contract, with a letter for a part
 	promise string
@@ -27,60 +28,61 @@ const (
 // contract is the idempotency contract.
 var contract = []row{
 	{"1", "a request without a key is refused", noKey, nothing},
-	{"2", "a key that cannot be read is refused", unreadableKey, nothing},
-	{"3", "a key is the same bare and quoted, and another in another case", spelledKey, nothing},
-	{"4", "the first request is executed, and its payment is where Location says", firstRequest, nothing},
-	{"5a", "the same request later gets the same answer, byte for byte", sameRequestLater, nothing},
-	{"5b", "the same request many times at once is executed once", sameRequestAtOnce, nothing},
+	{"2", "an unreadable key is refused", unreadableKey, nothing},
+	{"3", "a bare key and its quoted form are one key, case matters", spelledKey, nothing},
+	{"4", "the first request is executed, Location has its payment", firstRequest, nothing},
+	{"5a", "a later retry gets the same answer, byte for byte", sameRequestLater, nothing},
+	{"5b", "many equal requests at once are executed once", sameRequestAtOnce, nothing},
 	{"5c", "a duplicate waits for the first and replays it", duplicateWaits, locks},
 	{"5d", "the largest answer is replayed whole", largestAnswer, nothing},
-	{"5e", "the same capture, cancellation or refund many times at once is executed once", sameChangeAtOnce, nothing},
-	{"5f", "the same request thousands of times at once is executed once", sameRequestThousandsAtOnce, locks},
+	{"5e", "many equal captures, cancels or refunds are executed once", sameChangeAtOnce, nothing},
+	{"5f", "thousands of equal requests are executed once", sameRequestThousandsAtOnce, locks},
 	{"7a", "a key belongs to its first request", otherRequest, nothing},
 	{"7b", "of two requests at once under one key, one is executed", otherRequestAtOnce, nothing},
-	{"7c", "a key belongs to its operation, and to the payment in its path", otherOperation, nothing},
+	{"7c", "a key belongs to its operation and its path's payment", otherOperation, nothing},
 	{"7d", "every optional member tells a request from another", otherOptions, nothing},
-	{"7e", "of two changes of a payment at once under one key, one is executed", otherChangeAtOnce, nothing},
-	{"8a", "a request is the same however it is written", rewrittenRequest, nothing},
-	{"8b", "a default is the same left out and written", rewrittenDefaults, nothing},
-	{"9a", "a request that is refused leaves its key free", refusedRequest, nothing},
-	{"9b", "so does one without a credential, or to the wrong place", strayRequest, nothing},
-	{"9c", "the same request succeeds once the cause of its refusal is gone", curedRequest, nothing},
-	{"9d", "so does one to a closed account", closedAccount, nothing},
-	{"9e", "a request that is refused takes no key from another at the same moment", refusedAtOnce, nothing},
-	{"9f", "a key that a refusal frees goes to the request that waits for it", refusedBeforeAnother, locks},
-	{"9g", "a key that comes with a request that takes none stays free", keyNotTaken, nothing},
+	{"7e", "of two changes at once under one key, one is executed", otherChangeAtOnce, nothing},
+	{"8a", "the spelling of a request does not matter", rewrittenRequest, nothing},
+	{"8b", "a default may be left out or written", rewrittenDefaults, nothing},
+	{"9a", "a refused request leaves its key free", refusedRequest, nothing},
+	{"9b", "so does one without a credential, or to a wrong path", strayRequest, nothing},
+	{"9c", "a refused request succeeds when the cause is gone", curedRequest, nothing},
+	{"9d", "a request to a closed account leaves its key free", closedAccount, nothing},
+	{"9e", "a refusal takes no key from a request at the same moment", refusedAtOnce, nothing},
+	{"9f", "a key freed by a refusal goes to the waiting request", refusedBeforeAnother, locks},
+	{"9g", "a key on a request that takes none stays free", keyNotTaken, nothing},
 	{"9h", "a request that is cut short is not executed", cutShort, nothing},
-	{"10a", "a decline is stored and replayed, also when there is money by then", declinedRequest, nothing},
-	{"10b", "everything an account has is spent once, however many try at once", spentAtOnce, nothing},
-	{"10c", "a decline that many ask for at once is one decline", declinedAtOnce, nothing},
-	{"10d", "a refund that is declined is stored and replayed", declinedRefund, nothing},
+	{"10a", "a decline is replayed, also when there is money by then", declinedRequest, nothing},
+	{"10b", "money is spent once, however many try at once", spentAtOnce, nothing},
+	{"10c", "many equal requests at once are declined once", declinedAtOnce, nothing},
+	{"10d", "a declined refund is stored and replayed", declinedRefund, nothing},
 	{"11", "the same key of another merchant is another key", otherMerchant, secondMerchant},
 	{"12", "two keys are two payments, however equal the requests", twoKeys, nothing},
 	{"13a", "a reference is paid once, whatever the key", sameReferenceLater, nothing},
 	{"13b", "a reference that many claim at once is paid once", sameReferenceAtOnce, nothing},
 	{"13c", "a declined payment gives its reference back", freedReference, nothing},
-	{"13d", "of many who claim a reference, one who can pay gets it", referenceForPayer, nothing},
-	{"15a", "a retry gets the original answer, also after a capture and a refund", replayAfterRefund, nothing},
+	{"13d", "of many claims of a reference, a solvent one wins", referenceForPayer, nothing},
+	{"15a", "after capture and refund, a retry gets the first answer", replayAfterRefund, nothing},
 	{"15b", "so it does after a cancellation", replayAfterCancel, nothing},
 	{"15c", "so it does after an edit of the payment", replayAfterEdit, nothing},
 	{"16a", "every answer echoes the key as it was received", echoedKey, nothing},
-	{"16b", "every answer has a Request-Id of its own, and a replay names the original's", requestIDs, nothing},
-	{"17a", "whatever a client that has gone left behind, its retry makes one payment of it", clientGone, nothing},
-	{"17b", "an answer that did not arrive is given again", answerLost, nothing},
-	{"17c", "a charge whose key was claimed completes without its client", clientGoneAfterClaim, locks},
-	{"18", "after an instance was killed the same key gets one answer, and waits for no stale lock", instanceKilled, processes},
+	{"16b", "every Request-Id is new, a replay names the original's", requestIDs, nothing},
+	{"17a", "the retry of a client that hung up makes one payment", clientGone, nothing},
+	{"17b", "a lost answer is given again", answerLost, nothing},
+	{"17c", "a charge with a claimed key needs no client", clientGoneAfterClaim, locks},
+	{"18", "a key has one answer after a kill, no lock stays behind", instanceKilled, processes},
 }
 
-// elsewhere are the rows that cannot be shown by a client alone, and the tests of this repository that show them.
+// elsewhere are the rows that cannot be shown by a client alone, and the tests of this
+// repository that show them.
 var elsewhere = []struct {
 	id, why string
 	tests   []string // none: what the row is about is not in this release
 }{
 	{"6", "needs a card processor that answers late", nil},
 	{"14", "needs the retention of an answer to pass", []string{
-		"internal/httpapi TestAKeyIsKeptForEverAlsoWithoutItsAnswer",
-		"internal/httpapi TestRetriesWhileTheReaperRunsNeverChargeAgain",
+		"internal/httpapi TestKeyOutlivesItsAnswer",
+		"internal/idempotency TestARetryThatRacesTheReaperChargesNothing",
 	}},
 	{"18", "needs Postgres to die, and connections to it at every statement", []string{
 		"internal/payments TestWhicheverStatementFailsTheOperationIsDoneOnce",
@@ -99,7 +101,8 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// test shows every row that can be shown of the subject: with retries to the same instance, and to another one.
+// test shows every row that can be shown of the subject: with retries to the same
+// instance, and to another one.
 func (s *subject) test(t *testing.T) {
 	t.Parallel()
 	if s.start != nil {
@@ -136,7 +139,8 @@ func (s *subject) test(t *testing.T) {
 	}
 }
 
-// leftOut tells why rows are not shown of the subject. To ask for one by name that cannot be shown is an error.
+// leftOut tells why rows are not shown of the subject. To ask for one by name that
+// cannot be shown is an error.
 func (s *subject) leftOut(t *testing.T) map[string]string {
 	t.Helper()
 	left := map[string]string{}

@@ -6,15 +6,12 @@ import (
 	"testing"
 )
 
-// Row 1: key missing: 400 idempotency_key_missing.
 func noKey(_ *testing.T, c *caller) {
-	c.send(c.first, request{method: http.MethodPost, path: "/payments", body: c.order(100).String()}).
-		wantProblem(http.StatusBadRequest, "idempotency_key_missing")
+	c.send(c.first, request{method: "POST", path: "/payments", body: c.order(100).String()}).
+		wantProblem(400, "idempotency_key_missing")
 	c.wantMoved(0)
 }
 
-// Row 2: empty, >255 characters (after unquoting), control or non-ASCII, unterminated quote or trailing junk, two headers:
-// 400 idempotency_key_invalid.
 func unreadableKey(t *testing.T, c *caller) {
 	for _, bad := range []struct {
 		name string
@@ -39,19 +36,21 @@ func unreadableKey(t *testing.T, c *caller) {
 	} {
 		t.Run(bad.name, func(t *testing.T) {
 			c := c.in(t)
-			c.charge(c.first, c.order(100), bad.keys...).wantProblem(http.StatusBadRequest, "idempotency_key_invalid")
+			c.charge(c.first, c.order(100), bad.keys...).wantProblem(400,
+				"idempotency_key_invalid")
 		})
 	}
-	// These make a malformed message (RFC 9110, section 5.5), which an HTTP library may refuse in its own words.
+	// These make a malformed message (RFC 9110, section 5.5), which an HTTP library may
+	// refuse in its own words.
 	for _, control := range []string{"\x00", "\x01", "\x1b", "\x7f"} {
-		if status := c.exchange(c.raw(c.order(100), "a"+control+"b")); status != http.StatusBadRequest {
+		if status := c.exchange(c.raw(c.order(100),
+			"a"+control+"b")); status != http.StatusBadRequest {
 			t.Errorf("a key with the character %q: %d, want 400", control, status)
 		}
 	}
 	c.wantMoved(0)
 }
 
-// Row 3: `"abc"` (RFC 9651 string, with its escapes) and `abc`: one key; case-sensitive; outer spaces dropped.
 func spelledKey(t *testing.T, c *caller) {
 	for _, pair := range []struct {
 		name         string
@@ -66,7 +65,10 @@ func spelledKey(t *testing.T, c *caller) {
 		{"spaces around it", `abc`, " \t abc \t", true},
 		{"spaces around its quotes", `abc`, `   "abc"  `, true},
 		{"a space within", `a b`, `"a b"`, true},
-		{"every visible character", `!#$%&'()*+,-./:;<=>?@[]^_{|}~`, `"!#$%&'()*+,-./:;<=>?@[]^_{|}~"`, true},
+		{
+			"every visible character", `!#$%&'()*+,-./:;<=>?@[]^_{|}~`,
+			`"!#$%&'()*+,-./:;<=>?@[]^_{|}~"`, true,
+		},
 		{"another case", `abc`, `ABC`, false},
 		{"a space that the quotes hold", `abc`, `"abc "`, false},
 		{"two spaces within", `a b`, `a  b`, false},
@@ -76,19 +78,20 @@ func spelledKey(t *testing.T, c *caller) {
 	} {
 		t.Run(pair.name, func(t *testing.T) {
 			c := c.another(t)
-			first := c.charge(c.first, c.order(100), c.spell(pair.first)).want(http.StatusCreated)
+			first := c.charge(c.first, c.order(100), c.spell(pair.first)).want(201)
 			again := c.readRaw(c.rawTo(c.other, c.order(100), c.spell(pair.again)))
 			if pair.same {
 				again.wantReplayOf(first)
 				c.wantMoved(100)
 			} else {
-				again.want(http.StatusCreated).wantFresh()
+				again.want(201).wantFresh()
 				c.wantMoved(200)
 			}
 		})
 	}
 	longest := strings.Repeat(`\`, 255-len(c.id))
-	first := c.charge(c.first, c.order(100), longest+c.id).want(http.StatusCreated)
-	c.charge(c.other, c.order(100), `"`+strings.Repeat(`\\`, 255-len(c.id))+c.id+`"`).wantReplayOf(first)
+	first := c.charge(c.first, c.order(100), longest+c.id).want(201)
+	c.charge(c.other, c.order(100),
+		`"`+strings.Repeat(`\\`, 255-len(c.id))+c.id+`"`).wantReplayOf(first)
 	c.wantMoved(100)
 }

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Row 4: first request, executed: 201 + Location; the answer is stored with the payment.
 func firstRequest(t *testing.T, c *caller) {
-	paid := c.charge(c.first, c.order(4999).with("description", "Größe <M> & \u2028"), c.key("k")).want(http.StatusCreated).wantFresh()
+	paid := c.charge(c.first, c.order(4999).with("description", "Größe <M> & \u2028"),
+		c.key("k")).want(201).wantFresh()
 	c.wantMoved(4999)
 	var payment struct {
 		ID, Status, Currency, Description string
@@ -26,43 +26,41 @@ func firstRequest(t *testing.T, c *caller) {
 	at := payment.CreatedAt
 	payment.CreatedAt = time.Time{}
 	want := payment
-	want.Status, want.Currency, want.Description, want.Amount = "succeeded", "USD", "Größe <M> & \u2028", 4999
+	want.Status, want.Currency, want.Description, want.Amount = "succeeded", "USD",
+		"Größe <M> & \u2028", 4999
 	want.Source, want.Destination = c.alice, c.shop
 	if payment != want || payment.ID == "" || at.IsZero() {
 		paid.fail("is not the payment that was asked for")
 	}
-	if location := paid.header.Get("Location"); location != "/payments/"+payment.ID {
+	if location := paid.location(); location != "/payments/"+payment.ID {
 		paid.fail("has the Location %q", location)
 	}
 	for _, at := range []string{c.first, c.other} {
-		c.get(at, "/payments/"+payment.ID).want(http.StatusOK).wantSameJSON(paid)
+		c.get(at, "/payments/"+payment.ID).want(200).wantSameJSON(paid)
 	}
 }
 
-// Row 5: same key, same request, later, on this or another instance: the stored status and the same body bytes, Location and
-// Idempotent-Replayed: true.
 func sameRequestLater(_ *testing.T, c *caller) {
 	order := c.order(100).with("description", "once")
-	paid := c.charge(c.first, order, c.key("k")).want(http.StatusCreated).wantFresh()
+	paid := c.charge(c.first, order, c.key("k")).want(201).wantFresh()
 	for _, at := range []string{c.other, c.first, c.other} {
 		c.charge(at, order, c.key("k")).wantReplayOf(paid)
 	}
 	c.wantMoved(100)
 }
 
-// Row 5, at the same moment. The rounds of two are those that a look before the claim gets wrong most often.
+// A read before the claim fails most often in the rounds of two.
 func sameRequestAtOnce(t *testing.T, c *caller) {
 	moved := int64(0)
 	for round, n := range []int{2, 2, 2, 2, 2, 10, 10, 100} {
 		key := c.key(fmt.Sprint("round ", round))
 		answers := c.crowd(n, func(int) (string, body) { return key, c.order(7) })
-		wantOneExecution(t, answers).want(http.StatusCreated)
+		wantOneExecution(t, answers).want(201)
 		moved += 7
 		c.wantMoved(moved)
 	}
 }
 
-// Row 5: a concurrent duplicate waits for the first and replays it, instead of 409.
 func duplicateWaits(_ *testing.T, c *caller) {
 	release := c.hold(c.alice)
 	first, second := make(chan *answer, 1), make(chan *answer, 1)
@@ -71,11 +69,10 @@ func duplicateWaits(_ *testing.T, c *caller) {
 	go func() { second <- c.charge(c.other, c.order(100), c.key("k")) }()
 	c.awaitWaiting(2)
 	release()
-	(<-second).wantReplayOf((<-first).want(http.StatusCreated).wantFresh())
+	(<-second).wantReplayOf((<-first).want(201).wantFresh())
 	c.wantMoved(100)
 }
 
-// Row 5: an answer is stored whatever its size.
 func largestAnswer(_ *testing.T, c *caller) {
 	pairs := map[string]string{}
 	for i := range 50 {
@@ -83,12 +80,12 @@ func largestAnswer(_ *testing.T, c *caller) {
 	}
 	large := c.order(100).with("metadata", pairs).with("description", strings.Repeat("😀", 500)).
 		with("reference", strings.Repeat("ß", 128-len(c.id))+c.id)
-	paid := c.charge(c.first, large, c.key("k")).want(http.StatusCreated)
+	paid := c.charge(c.first, large, c.key("k")).want(201)
 	if len(paid.body) < 60_000 {
 		paid.fail("has %d bytes, which is less than the largest", len(paid.body))
 	}
 	c.charge(c.other, large, c.key("k")).wantReplayOf(paid)
-	c.get(c.other, paid.header.Get("Location")).want(http.StatusOK).wantSameJSON(paid)
+	c.get(c.other, paid.location()).want(200).wantSameJSON(paid)
 	c.wantMoved(100)
 }
 
@@ -111,7 +108,6 @@ var changes = []struct {
 	}, http.StatusCreated, [2]int64{250, 249}},
 }
 
-// Row 5, of what is done to a payment.
 func sameChangeAtOnce(t *testing.T, c *caller) {
 	for _, change := range changes {
 		t.Run(change.name, func(t *testing.T) {
@@ -119,11 +115,14 @@ func sameChangeAtOnce(t *testing.T, c *caller) {
 			for round, n := range []int{2, 3, 10, 100} {
 				key := c.key(fmt.Sprint("round ", round))
 				order := c.order(400).with("capture", !change.held)
-				path := c.charge(c.first, order, key+" payment").want(http.StatusCreated).header.Get("Location")
+				path := c.charge(c.first, order, key+" payment").want(201).location()
 				post := request{
-					method: http.MethodPost, path: path + change.ways[0].path, body: change.ways[0].body, keys: []string{key},
+					method: "POST", path: path + change.ways[0].path, body: change.ways[0].body,
+					keys: []string{key},
 				}
-				first := wantOneExecution(t, c.crowdOf(n, func(int) request { return post })).want(change.status)
+				first := wantOneExecution(t, c.crowdOf(n, func(int) request {
+					return post
+				})).want(change.status)
 				c.send(c.other, post).wantReplayOf(first)
 				c.wantMoved(change.moved[0] * int64(round+1))
 			}
@@ -131,24 +130,24 @@ func sameChangeAtOnce(t *testing.T, c *caller) {
 	}
 }
 
-// Row 5, by a crowd that needs a service of its own.
+// The crowd needs a service of its own.
 func sameRequestThousandsAtOnce(t *testing.T, c *caller) {
 	const crowd = 2000
 	answers := c.crowd(crowd, func(int) (string, body) { return c.key("k"), c.order(7) })
-	wantOneExecution(t, answers).want(http.StatusCreated)
+	wantOneExecution(t, answers).want(201)
 	c.wantMoved(7)
 }
 
-// Row 7: same key, other request: 422 idempotency_key_reused, with payment_id of the original; the original keeps replaying.
 func otherRequest(t *testing.T, c *caller) {
 	order := c.order(100).with("description", "one pair of shoes")
-	paid := c.charge(c.first, order, c.key("k")).want(http.StatusCreated)
+	paid := c.charge(c.first, order, c.key("k")).want(201)
 	for name, other := range map[string]body{
-		"amount":          order.with("amount", 101),
-		"currency":        order.with("currency", "EUR"),
-		"source":          order.with("source_account", c.shop+"-2"),
-		"destination":     order.with("destination_account", c.alice+"-2"),
-		"direction":       order.with("source_account", c.shop).with("destination_account", c.alice),
+		"amount":      order.with("amount", 101),
+		"currency":    order.with("currency", "EUR"),
+		"source":      order.with("source_account", c.shop+"-2"),
+		"destination": order.with("destination_account", c.alice+"-2"),
+		"direction": order.with("source_account", c.shop).with("destination_account",
+			c.alice),
 		"description":     order.with("description", "two pairs of shoes"),
 		"letters":         order.with("description", "One pair of shoes"),
 		"no description":  order.with("description", ""),
@@ -158,7 +157,7 @@ func otherRequest(t *testing.T, c *caller) {
 		t.Run(name, func(t *testing.T) {
 			c := c.in(t)
 			refused := c.charge(c.other, other, c.key("k")).wantFresh()
-			refused.wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+			refused.wantProblem(422, "idempotency_key_reused")
 			if refused.paymentID() != paid.paymentID() {
 				refused.fail("does not name the original, %s", paid.paymentID())
 			}
@@ -168,14 +167,13 @@ func otherRequest(t *testing.T, c *caller) {
 	c.wantMoved(100)
 }
 
-// Row 7, at the same moment.
 func otherRequestAtOnce(t *testing.T, c *caller) {
 	moved := int64(0)
 	for round := range 5 {
 		requests := [2]request{}
 		for i := range requests {
 			requests[i] = request{
-				method: http.MethodPost, path: "/payments", body: c.order(int64(i) + 1).String(),
+				method: "POST", path: "/payments", body: c.order(int64(i) + 1).String(),
 				keys: []string{c.key(fmt.Sprint("round ", round))},
 			}
 		}
@@ -184,24 +182,27 @@ func otherRequestAtOnce(t *testing.T, c *caller) {
 	}
 }
 
-// Row 7, of what is done to a payment.
 func otherChangeAtOnce(t *testing.T, c *caller) {
 	for _, change := range changes {
 		t.Run(change.name, func(t *testing.T) {
 			c := c.another(t)
 			order := c.order(400).with("capture", !change.held)
-			path := c.charge(c.first, order, c.key("payment")).want(http.StatusCreated).header.Get("Location")
+			path := c.charge(c.first, order, c.key("payment")).want(201).location()
 			requests := [2]request{}
 			for i, way := range change.ways {
-				requests[i] = request{method: http.MethodPost, path: path + way.path, body: way.body, keys: []string{c.key("k")}}
+				requests[i] = request{
+					method: "POST", path: path + way.path, body: way.body,
+					keys: []string{c.key("k")},
+				}
 			}
 			c.wantMoved(change.moved[c.wantOneOfTwo(t, requests, change.status)])
 		})
 	}
 }
 
-// wantOneOfTwo sends both requests, which have one key, many times at once. One of them is executed
-// once, and the other is told that the key is taken. It returns which one won.
+// wantOneOfTwo sends both requests, which have one key, many times at once. One of them
+// is executed once, and the other is told that the key is taken. It returns which one
+// won.
 func (c *caller) wantOneOfTwo(t *testing.T, requests [2]request, status int) (won int) {
 	t.Helper()
 	var answers [2][]*answer
@@ -213,7 +214,8 @@ func (c *caller) wantOneOfTwo(t *testing.T, requests [2]request, status int) (wo
 	}
 	executed := wantOneExecution(t, answers[won]).want(status)
 	for _, a := range answers[1-won] {
-		if a.wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused").wantFresh().paymentID() != executed.paymentID() {
+		if a.wantProblem(422,
+			"idempotency_key_reused").wantFresh().paymentID() != executed.paymentID() {
 			a.fail("does not name %s, which won", executed.paymentID())
 		}
 	}
@@ -221,20 +223,20 @@ func (c *caller) wantOneOfTwo(t *testing.T, requests [2]request, status int) (wo
 	return won
 }
 
-// Row 7: the members that a request may leave out are a part of it, and so are their spelling and places.
 func otherOptions(t *testing.T, c *caller) {
 	order := c.order(100).with("reference", "order-"+c.id).with("description", "one").
 		with("metadata", body{"a": "1", "b": "2"})
 	card := order.with("payment_method", "tok_visa")
 	delete(card, "source_account")
-	paid := c.charge(c.first, order, c.key("k")).want(http.StatusCreated)
+	paid := c.charge(c.first, order, c.key("k")).want(201)
 	for name, other := range map[string]body{
-		"another reference":            order.with("reference", "another-"+c.id),
-		"no reference":                 order.with("reference", nil),
-		"another case of it":           order.with("reference", "ORDER-"+c.id),
-		"another form of a letter":     order.with("description", "ｏne"),
-		"a space more":                 order.with("description", "one "),
-		"two texts exchanged":          order.with("reference", "one").with("description", "order-"+c.id),
+		"another reference":        order.with("reference", "another-"+c.id),
+		"no reference":             order.with("reference", nil),
+		"another case of it":       order.with("reference", "ORDER-"+c.id),
+		"another form of a letter": order.with("description", "ｏne"),
+		"a space more":             order.with("description", "one "),
+		"two texts exchanged": order.with("reference", "one").with("description",
+			"order-"+c.id),
 		"another value in metadata":    order.with("metadata", body{"a": "1", "b": "3"}),
 		"another name in metadata":     order.with("metadata", body{"a": "1", "B": "2"}),
 		"values exchanged":             order.with("metadata", body{"a": "2", "b": "1"}),
@@ -248,24 +250,24 @@ func otherOptions(t *testing.T, c *caller) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			refused := c.in(t).charge(c.other, other, c.key("k"))
-			refused.wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+			refused.wantProblem(422, "idempotency_key_reused")
 			if refused.paymentID() != paid.paymentID() {
 				refused.fail("does not name the original, %s", paid.paymentID())
 			}
 		})
 	}
 	// A request that cannot be read is no request, and says nothing about the key.
-	c.charge(c.other, order.with("amount", "100"), c.key("k")).wantProblem(http.StatusBadRequest, "invalid_request")
+	c.charge(c.other, order.with("amount", "100"), c.key("k")).wantProblem(400, "invalid_request")
 	c.post(c.other, "/payments?utm_source=mail", order.String(), c.key("k")).
-		wantProblem(http.StatusBadRequest, "invalid_request").wantFresh()
+		wantProblem(400, "invalid_request").wantFresh()
 	c.charge(c.other, order, c.key("k")).wantReplayOf(paid)
 	c.wantMoved(100)
 }
 
-// Row 7: another request is also one with another method or path.
+// Another method or path is another request.
 func otherOperation(t *testing.T, c *caller) {
 	one, other := c.authorize(100, c.key("one")), c.authorize(50, c.key("other"))
-	captured := c.post(c.first, one+"/capture", `{"amount":70}`, c.key("k")).want(http.StatusOK).wantFresh()
+	captured := c.post(c.first, one+"/capture", `{"amount":70}`, c.key("k")).want(200).wantFresh()
 	for name, another := range map[string]struct{ path, body string }{
 		"capturing another payment": {other + "/capture", `{"amount":70}`},
 		"capturing more":            {one + "/capture", `{"amount":71}`},
@@ -277,37 +279,51 @@ func otherOperation(t *testing.T, c *caller) {
 		t.Run(name, func(t *testing.T) {
 			c := c.in(t)
 			refused := c.post(c.other, another.path, another.body, c.key("k")).wantFresh()
-			refused.wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+			refused.wantProblem(422, "idempotency_key_reused")
 			if refused.paymentID() != captured.paymentID() {
 				refused.fail("does not name the original, %s", captured.paymentID())
 			}
 			c.post(c.other, one+"/capture", `{"amount":70}`, c.key("k")).wantReplayOf(captured)
 		})
 	}
-	c.post(c.other, other+"/capture", "", c.key("other")).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
-	c.post(c.other, other+"/cancel", "", c.key("cancel")).want(http.StatusOK).wantFresh() // nothing had happened to it
+	c.post(c.other, other+"/capture", "", c.key("other")).wantProblem(422,
+		"idempotency_key_reused")
+	// nothing had happened to it
+	c.post(c.other, other+"/cancel", "", c.key("cancel")).want(200).wantFresh()
 	c.wantMoved(70)
 }
 
-// Row 8: a member that may be left out is the same left out, null and at its default.
 func rewrittenDefaults(t *testing.T, c *caller) {
 	all := func(order body) body {
-		return order.with("capture", true).with("description", "").with("metadata", body{}).with("reference", nil)
+		return order.with("capture", true).with("description", "").with("metadata",
+			body{}).with("reference", nil)
 	}
 	for name, pair := range map[string]struct{ first, again func(body) body }{
-		"capture is true":      {body.itself, func(b body) body { return b.with("capture", true) }},
-		"capture is null":      {body.itself, func(b body) body { return b.with("capture", nil) }},
-		"metadata is empty":    {body.itself, func(b body) body { return b.with("metadata", body{}) }},
-		"metadata is null":     {body.itself, func(b body) body { return b.with("metadata", nil) }},
-		"reference is null":    {body.itself, func(b body) body { return b.with("reference", nil) }},
-		"reference is empty":   {body.itself, func(b body) body { return b.with("reference", "") }},
-		"no payment method":    {body.itself, func(b body) body { return b.with("payment_method", nil) }},
+		"capture is true": {body.itself, func(b body) body {
+			return b.with("capture", true)
+		}},
+		"capture is null": {body.itself, func(b body) body { return b.with("capture", nil) }},
+		"metadata is empty": {body.itself, func(b body) body {
+			return b.with("metadata", body{})
+		}},
+		"metadata is null": {body.itself, func(b body) body {
+			return b.with("metadata", nil)
+		}},
+		"reference is null": {body.itself, func(b body) body {
+			return b.with("reference", nil)
+		}},
+		"reference is empty": {body.itself, func(b body) body {
+			return b.with("reference", "")
+		}},
+		"no payment method": {body.itself, func(b body) body {
+			return b.with("payment_method", nil)
+		}},
 		"all of them written":  {body.itself, all},
 		"all of them left out": {all, body.itself},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := c.another(t)
-			paid := c.charge(c.first, pair.first(c.order(100)), c.key("k")).want(http.StatusCreated)
+			paid := c.charge(c.first, pair.first(c.order(100)), c.key("k")).want(201)
 			c.charge(c.other, pair.again(c.order(100)), c.key("k")).wantReplayOf(paid)
 			c.wantMoved(100)
 		})
@@ -315,7 +331,7 @@ func rewrittenDefaults(t *testing.T, c *caller) {
 	t.Run("metadata in another order, with other escapes", func(t *testing.T) {
 		c := c.another(t)
 		order := strings.TrimSuffix(c.order(100).String(), "}") + `,"metadata":`
-		paid := c.chargeText(c.first, order+`{"a":"1","b":"ü/😀"}}`, c.key("k")).want(http.StatusCreated)
+		paid := c.chargeText(c.first, order+`{"a":"1","b":"ü/😀"}}`, c.key("k")).want(201)
 		again := order + `{"b":"\u00fc\/\ud83d\ude00","\u0061":"\u0031"}}`
 		c.chargeText(c.other, again, c.key("k")).wantReplayOf(paid)
 		c.wantMoved(100)
@@ -323,55 +339,48 @@ func rewrittenDefaults(t *testing.T, c *caller) {
 	t.Run("a body that asks for nothing", func(t *testing.T) {
 		c := c.another(t)
 		path := c.authorize(100, c.key("hold")) + "/capture"
-		captured := c.post(c.first, path, "", c.key("k")).want(http.StatusOK)
+		captured := c.post(c.first, path, "", c.key("k")).want(200)
 		for _, same := range []string{"{}", `{"amount":null}`} {
 			c.post(c.other, path, same, c.key("k")).wantReplayOf(captured)
 		}
 	})
 }
 
-// Row 8: member order, white space, \u escapes, an explicit default, headers do not matter.
 func rewrittenRequest(t *testing.T, c *caller) {
-	for name, rewrite := range map[string]func(alice, shop string) string{
-		"members in another order": func(alice, shop string) string {
-			return fmt.Sprintf(`{"destination_account":%q,"source_account":%q,"currency":"USD","amount":100}`, shop, alice)
-		},
-		"white space": func(alice, shop string) string {
-			return fmt.Sprintf("\r\n\t{ \"amount\" : 100 ,\"currency\":\"USD\",\n\"source_account\":%q,\t"+
-				"\"destination_account\":%q } \n", alice, shop)
-		},
-		"escapes in values": func(alice, shop string) string {
-			return fmt.Sprintf(`{"amount":100,"currency":"\u0055SD","source_account":"\u0061%s","destination_account":"sh\u006f%s"}`,
-				alice[1:], shop[3:])
-		},
-		"escapes in names": func(alice, shop string) string {
-			return fmt.Sprintf(`{"\u0061mount":100,"currency":"USD","source\u005faccount":%q,"destination_account":%q}`, alice, shop)
-		},
-		"an explicit default": func(alice, shop string) string {
-			return fmt.Sprintf(`{"amount":100,"currency":"USD","source_account":%q,"destination_account":%q,"description":""}`,
-				alice, shop)
-		},
-		"null for a default": func(alice, shop string) string {
-			return fmt.Sprintf(`{"amount":100,"currency":"USD","source_account":%q,"destination_account":%q,"description":null}`,
-				alice, shop)
-		},
+	const (
+		accounts = `"source_account":"alice-ID","destination_account":"shop-ID"`
+		plain    = `{"amount":100,"currency":"USD",` + accounts + `}`
+	)
+	for name, text := range map[string]string{
+		"members in another order": `{` + accounts + `,"currency":"USD","amount":100}`,
+		"white space": "\r\n\t{ \"amount\" : 100 ,\"currency\":\"USD\",\n" +
+			accounts + "\t} \n",
+		"escapes in values": `{"amount":100,"currency":"\u0055SD",
+			"source_account":"\u0061lice-ID","destination_account":"sh\u006fp-ID"}`,
+		"escapes in names": `{"\u0061mount":100,"currency":"USD",
+			"source\u005faccount":"alice-ID","destination_account":"shop-ID"}`,
+		"a default": `{"amount":100,"currency":"USD","description":"",` + accounts + `}`,
+		"null":      `{"amount":100,"currency":"USD","description":null,` + accounts + `}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := c.another(t)
-			plain := fmt.Sprintf(`{"amount":100,"currency":"USD","source_account":%q,"destination_account":%q}`, c.alice, c.shop)
-			paid := c.chargeText(c.first, plain, c.key("k")).want(http.StatusCreated)
-			c.chargeText(c.other, rewrite(c.alice, c.shop), c.key("k")).wantReplayOf(paid)
+			once, again := strings.ReplaceAll(plain, "ID", c.id), strings.ReplaceAll(text, "ID", c.id)
+			paid := c.chargeText(c.first, once, c.key("k")).want(201)
+			c.chargeText(c.other, again, c.key("k")).wantReplayOf(paid)
 			c.wantMoved(100)
 		})
 	}
 	t.Run("headers", func(t *testing.T) {
 		c := c.another(t)
-		paid := c.charge(c.first, c.order(100), c.key("k")).want(http.StatusCreated)
+		paid := c.charge(c.first, c.order(100), c.key("k")).want(201)
 		c.send(c.other, request{
-			method: http.MethodPost, path: "/payments", body: c.order(100).String(), keys: []string{c.key("k")},
+			method: "POST", path: "/payments", body: c.order(100).String(),
+			keys: []string{c.key("k")},
 			header: http.Header{
-				"Content-Type": {"application/json; charset=utf-8"}, "User-Agent": {"another"}, "X-Request-Id": {strings.Repeat("x", 10)},
-				"Accept": {"application/json"}, "Accept-Language": {"de"}, "Date": {"Tue, 24 Nov 2026 01:00:00 GMT"},
+				"Content-Type": {"application/json; charset=utf-8"}, "User-Agent": {"another"},
+				"X-Request-Id": {strings.Repeat("x", 10)},
+				"Accept":       {"application/json"}, "Accept-Language": {"de"},
+				"Date": {"Tue, 24 Nov 2026 01:00:00 GMT"},
 			},
 		}).wantReplayOf(paid)
 		c.wantMoved(100)

@@ -7,7 +7,6 @@ import (
 	"testing"
 )
 
-// Row 9: validation failure, unknown account, 413: not stored; the key stays free.
 func refusedRequest(t *testing.T, c *caller) {
 	type refusal struct {
 		text   func(*caller) string
@@ -17,49 +16,72 @@ func refusedRequest(t *testing.T, c *caller) {
 	with := func(member string, value any) func(*caller) string {
 		return func(c *caller) string { return c.order(100).with(member, value).String() }
 	}
-	toOneself := func(c *caller) string { return c.order(100).with("source_account", c.shop).String() }
+	toOneself := func(c *caller) string {
+		return c.order(100).with("source_account", c.shop).String()
+	}
 	for name, bad := range map[string]refusal{
-		"not JSON":            {func(*caller) string { return `{"amount":100,` }, 400, "invalid_request"},
-		"two bodies":          {func(c *caller) string { return c.order(100).String() + "{}" }, 400, "invalid_request"},
-		"an unknown member":   {with("amuont", 1), 400, "invalid_request"},
-		"no body":             {func(*caller) string { return " " }, 400, "invalid_request"},
-		"a wrong type":        {with("amount", "100"), 400, "invalid_request"},
-		"a fraction":          {with("amount", 99.5), 400, "invalid_request"},
-		"too long":            {with("description", strings.Repeat("x", 1<<17)), 413, "payload_too_large"},
-		"nothing":             {with("amount", 0), 422, "unprocessable"},
-		"less than nothing":   {with("amount", -100), 422, "unprocessable"},
-		"too much":            {with("amount", 1<<53), 422, "unprocessable"},
-		"to oneself":          {toOneself, 422, "unprocessable"},
-		"another currency":    {with("currency", "EUR"), 422, "currency_mismatch"},
-		"a source unknown":    {with("source_account", "nobody-"+c.id), 422, "account_not_found"},
-		"destination unknown": {with("destination_account", "nobody-"+c.id), 422, "account_not_found"},
+		"not JSON": {func(*caller) string {
+			return `{"amount":100,`
+		}, 400, "invalid_request"},
+		"two bodies": {func(c *caller) string {
+			return c.order(100).String() + "{}"
+		}, 400, "invalid_request"},
+		"an unknown member": {with("amuont", 1), 400, "invalid_request"},
+		"no body":           {func(*caller) string { return " " }, 400, "invalid_request"},
+		"a wrong type":      {with("amount", "100"), 400, "invalid_request"},
+		"a fraction":        {with("amount", 99.5), 400, "invalid_request"},
+		"too long": {
+			with("description", strings.Repeat("x", 1<<17)), 413,
+			"payload_too_large",
+		},
+		"nothing":           {with("amount", 0), 422, "unprocessable"},
+		"less than nothing": {with("amount", -100), 422, "unprocessable"},
+		"too much":          {with("amount", 1<<53), 422, "unprocessable"},
+		"to oneself":        {toOneself, 422, "unprocessable"},
+		"another currency":  {with("currency", "EUR"), 422, "currency_mismatch"},
+		"a source unknown":  {with("source_account", "nobody-"+c.id), 422, "account_not_found"},
+		"destination unknown": {
+			with("destination_account", "nobody-"+c.id), 422,
+			"account_not_found",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := c.another(t)
 			for _, at := range []string{c.first, c.other, c.first} {
-				c.chargeText(at, bad.text(c), c.key("k")).wantProblem(bad.status, bad.code).wantFresh()
+				c.chargeText(at, bad.text(c), c.key("k")).wantProblem(bad.status,
+					bad.code).wantFresh()
 			}
 			c.wantKeyFree()
 		})
 	}
 }
 
-// Row 9: 401, 404, 405, 415.
 func strayRequest(t *testing.T, c *caller) {
 	for name, stray := range map[string]struct {
 		change func(*request)
 		status int
 		code   string
 	}{
-		"no credential":      {func(r *request) { r.header = http.Header{"Authorization": nil} }, 401, "unauthorized"},
-		"a wrong credential": {func(r *request) { r.header = http.Header{"Authorization": {"Bearer sk_wrong"}} }, 401, "unauthorized"},
-		"the wrong path":     {func(r *request) { r.path = "/payment" }, 404, "not_found"},
-		"the wrong method":   {func(r *request) { r.method = http.MethodPut }, 405, "method_not_allowed"},
-		"the wrong type":     {func(r *request) { r.header = http.Header{"Content-Type": {"text/plain"}} }, 415, "unsupported_media_type"},
+		"no credential": {func(r *request) {
+			r.header = http.Header{"Authorization": nil}
+		}, 401, "unauthorized"},
+		"a wrong credential": {func(r *request) {
+			r.header = http.Header{"Authorization": {"Bearer sk_wrong"}}
+		}, 401, "unauthorized"},
+		"the wrong path": {func(r *request) { r.path = "/payment" }, 404, "not_found"},
+		"the wrong method": {func(r *request) {
+			r.method = http.MethodPut
+		}, 405, "method_not_allowed"},
+		"the wrong type": {func(r *request) {
+			r.header = http.Header{"Content-Type": {"text/plain"}}
+		}, 415, "unsupported_media_type"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := c.another(t)
-			r := request{method: http.MethodPost, path: "/payments", body: c.order(100).String(), keys: []string{c.key("k")}}
+			r := request{
+				method: "POST", path: "/payments", body: c.order(100).String(),
+				keys: []string{c.key("k")},
+			}
 			stray.change(&r)
 			for _, at := range []string{c.first, c.other} {
 				c.send(at, r).wantProblem(stray.status, stray.code).wantFresh()
@@ -69,39 +91,37 @@ func strayRequest(t *testing.T, c *caller) {
 	}
 }
 
-// wantKeyFree checks that the key "k" still charges, once, and that nothing else has moved money before.
+// wantKeyFree checks that the key "k" still charges, once, and that nothing else has
+// moved money before.
 func (c *caller) wantKeyFree() {
 	c.t.Helper()
 	c.wantMoved(0)
-	paid := c.charge(c.first, c.order(100), c.key("k")).want(http.StatusCreated).wantFresh()
+	paid := c.charge(c.first, c.order(100), c.key("k")).want(201).wantFresh()
 	c.charge(c.other, c.order(100), c.key("k")).wantReplayOf(paid)
 	c.wantMoved(100)
 }
 
-// Row 9: the very same request under the very same key.
 func curedRequest(_ *testing.T, c *caller) {
 	toBob := c.order(100).with("destination_account", "bob-"+c.id)
-	c.charge(c.first, toBob, c.key("k")).wantProblem(http.StatusUnprocessableEntity, "account_not_found").wantFresh()
+	c.charge(c.first, toBob, c.key("k")).wantProblem(422, "account_not_found").wantFresh()
 	c.putAccount("bob-"+c.id, `{"currency":"USD"}`)
-	paid := c.charge(c.other, toBob, c.key("k")).want(http.StatusCreated).wantFresh()
+	paid := c.charge(c.other, toBob, c.key("k")).want(201).wantFresh()
 	c.charge(c.first, toBob, c.key("k")).wantReplayOf(paid)
 	c.wantBalance("bob-"+c.id, 100)
 	c.wantBalance(c.alice, -100)
 }
 
-// Row 9: closed account: the key is free for the request with another.
 func closedAccount(_ *testing.T, c *caller) {
 	closed := "closed-" + c.id
 	c.putAccount(closed, `{"currency":"USD"}`)
-	c.send(c.other, request{method: http.MethodDelete, path: "/accounts/" + closed}).want(http.StatusNoContent)
+	c.send(c.other, request{method: "DELETE", path: "/accounts/" + closed}).want(204)
 	for _, at := range []string{c.first, c.other} {
 		c.charge(at, c.order(100).with("destination_account", closed), c.key("k")).
-			wantProblem(http.StatusUnprocessableEntity, "account_closed").wantFresh()
+			wantProblem(422, "account_closed").wantFresh()
 	}
 	c.wantKeyFree()
 }
 
-// Row 9, at the same moment, whichever of the two comes first.
 func refusedAtOnce(t *testing.T, c *caller) {
 	for round := range 5 {
 		key := c.key(fmt.Sprint("round ", round))
@@ -109,10 +129,10 @@ func refusedAtOnce(t *testing.T, c *caller) {
 		var paid []*answer
 		for i, a := range c.crowd(40, func(i int) (string, body) { return key, orders[i/2%2] }) {
 			if i/2%2 == 0 {
-				paid = append(paid, a.want(http.StatusCreated))
+				paid = append(paid, a.want(201))
 				continue
 			}
-			if code := a.want(http.StatusUnprocessableEntity).member("code"); code != "account_not_found" &&
+			if code := a.want(422).member("code"); code != "account_not_found" &&
 				code != "idempotency_key_reused" {
 				a.fail("is neither the refusal nor the news that the key is taken")
 			}
@@ -122,30 +142,36 @@ func refusedAtOnce(t *testing.T, c *caller) {
 	}
 }
 
-// Row 9: the refused request has the key while the other one waits for it.
+// The refused request has the key while the other one waits for it.
 func refusedBeforeAnother(_ *testing.T, c *caller) {
 	release := c.hold(c.alice)
 	refused, waited := make(chan *answer, 1), make(chan *answer, 1)
-	go func() { refused <- c.charge(c.first, c.order(100).with("destination_account", "nobody"), c.key("k")) }()
+	go func() {
+		refused <- c.charge(c.first, c.order(100).with("destination_account", "nobody"),
+			c.key("k"))
+	}()
 	c.awaitWaiting(1)
 	go func() { waited <- c.charge(c.other, c.order(100), c.key("k")) }()
 	c.awaitWaiting(2)
 	release()
-	(<-refused).wantProblem(http.StatusUnprocessableEntity, "account_not_found")
-	(<-waited).want(http.StatusCreated).wantFresh()
+	(<-refused).wantProblem(422, "account_not_found")
+	(<-waited).want(201).wantFresh()
 	c.wantMoved(100)
 }
 
-// Row 9: PUT is idempotent by itself.
+// PUT is idempotent by its method.
 func keyNotTaken(_ *testing.T, c *caller) {
 	c.putAccount("new-"+c.id, `{"currency":"USD"}`, c.key("k"))
 	c.wantKeyFree()
 }
 
-// Row 9: the body ends before its announced length.
+// The body ends before its announced length.
 func cutShort(_ *testing.T, c *caller) {
 	whole := c.order(100).String()
-	for _, body := range []string{"", whole[:1], whole[:len(whole)/2], whole[:len(whole)-1], whole} {
+	for _, body := range []string{
+		"", whole[:1], whole[:len(whole)/2], whole[:len(whole)-1],
+		whole,
+	} {
 		announced := len(whole)
 		if body == whole { // a JSON value that is whole is still not all that was announced
 			announced += 100
@@ -154,18 +180,18 @@ func cutShort(_ *testing.T, c *caller) {
 		if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 			c.t.Fatal(err)
 		}
-		c.readRaw(conn).wantProblem(http.StatusBadRequest, "invalid_request")
+		c.readRaw(conn).wantProblem(400, "invalid_request")
 		hangUp(c.rawPart(c.first, body, announced, c.key("k")))
 	}
 	c.wantKeyFree()
 }
 
-// Row 10: declined: 402 insufficient_funds with payment_id, stored and replayed; a new attempt takes a new key.
 func declinedRequest(_ *testing.T, c *caller) {
 	order := c.order(aliceHas + 1)
-	no := c.charge(c.first, order, c.key("k")).wantProblem(http.StatusPaymentRequired, "insufficient_funds").wantFresh()
+	no := c.charge(c.first, order, c.key("k")).wantProblem(402, "insufficient_funds").wantFresh()
 	c.charge(c.other, order, c.key("k")).wantReplayOf(no)
-	if payment := c.get(c.other, "/payments/"+no.paymentID()).want(http.StatusOK); payment.member("status") != "declined" {
+	if payment := c.get(c.other,
+		"/payments/"+no.paymentID()).want(200); payment.member("status") != "declined" {
 		payment.fail("is not declined")
 	}
 	c.wantMoved(0)
@@ -173,36 +199,34 @@ func declinedRequest(_ *testing.T, c *caller) {
 	c.putAccount(c.alice, fmt.Sprintf(`{"currency":"USD","overdraft_limit":%d}`, aliceHas+1))
 	c.charge(c.other, order, c.key("k")).wantReplayOf(no)
 	c.charge(c.first, order, c.key("k")).wantReplayOf(no)
-	c.charge(c.other, c.order(1), c.key("k")).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+	c.charge(c.other, c.order(1), c.key("k")).wantProblem(422, "idempotency_key_reused")
 	c.wantMoved(0)
-	c.charge(c.other, order, c.key("another")).want(http.StatusCreated).wantFresh()
+	c.charge(c.other, order, c.key("another")).want(201).wantFresh()
 	c.wantMoved(aliceHas + 1)
-	c.charge(c.first, c.order(1), c.key("one cent more")).wantProblem(http.StatusPaymentRequired, "insufficient_funds")
+	c.charge(c.first, c.order(1), c.key("one cent more")).wantProblem(402, "insufficient_funds")
 }
 
-// Row 10, at the same moment.
 func declinedAtOnce(t *testing.T, c *caller) {
 	answers := c.crowd(50, func(int) (string, body) { return c.key("k"), c.order(aliceHas + 1) })
-	no := wantOneExecution(t, answers).wantProblem(http.StatusPaymentRequired, "insufficient_funds")
+	no := wantOneExecution(t, answers).wantProblem(402, "insufficient_funds")
 	c.charge(c.other, c.order(aliceHas+1), c.key("k")).wantReplayOf(no)
 	c.wantMoved(0)
 }
 
-// Row 10, for a refund: the destination has spent what it was paid.
+// The destination has spent the money that the refund needs.
 func declinedRefund(_ *testing.T, c *caller) {
-	path := c.charge(c.first, c.order(100), c.key("k")).want(http.StatusCreated).header.Get("Location")
+	path := c.charge(c.first, c.order(100), c.key("k")).want(201).location()
 	back := c.order(50).with("source_account", c.shop).with("destination_account", c.alice)
-	c.charge(c.first, back, c.key("spend")).want(http.StatusCreated)
+	c.charge(c.first, back, c.key("spend")).want(201)
 	no := c.post(c.first, path+"/refunds", "", c.key("refund")).
-		wantProblem(http.StatusPaymentRequired, "insufficient_funds").wantFresh()
-	c.charge(c.first, c.order(50), c.key("earn")).want(http.StatusCreated)
+		wantProblem(402, "insufficient_funds").wantFresh()
+	c.charge(c.first, c.order(50), c.key("earn")).want(201)
 	c.post(c.other, path+"/refunds", "", c.key("refund")).wantReplayOf(no)
 	c.wantMoved(100)
-	c.post(c.other, path+"/refunds", "", c.key("again")).want(http.StatusCreated).wantFresh()
+	c.post(c.other, path+"/refunds", "", c.key("again")).want(201).wantFresh()
 	c.wantMoved(0)
 }
 
-// Row 10, when the account could pay any one of them.
 func spentAtOnce(t *testing.T, c *caller) {
 	key := func(i int) string { return c.key(fmt.Sprint("try ", i)) }
 	answers := c.crowd(100, func(i int) (string, body) { return key(i), c.order(aliceHas) })
@@ -211,7 +235,7 @@ func spentAtOnce(t *testing.T, c *caller) {
 		if a.wantFresh().status == http.StatusCreated {
 			paid++
 		} else {
-			a.wantProblem(http.StatusPaymentRequired, "insufficient_funds")
+			a.wantProblem(402, "insufficient_funds")
 		}
 		c.charge(c.other, c.order(aliceHas), key(i)).wantReplayOf(a)
 	}
@@ -221,62 +245,62 @@ func spentAtOnce(t *testing.T, c *caller) {
 	c.wantMoved(aliceHas)
 }
 
-// Row 11: same key, another merchant: unrelated.
 func otherMerchant(_ *testing.T, c *caller) {
 	o := c.otherMerchant()
-	paid := c.charge(c.first, c.order(100), c.key("k")).want(http.StatusCreated)
-	o.charge(o.other, o.order(100), c.key("k")).want(http.StatusCreated).wantFresh()
-	o.charge(o.other, o.order(101), c.key("k")).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+	paid := c.charge(c.first, c.order(100), c.key("k")).want(201)
+	o.charge(o.other, o.order(100), c.key("k")).want(201).wantFresh()
+	o.charge(o.other, o.order(101), c.key("k")).wantProblem(422, "idempotency_key_reused")
 	c.charge(c.other, c.order(100), c.key("k")).wantReplayOf(paid)
-	o.get(o.first, "/payments/"+paid.paymentID()).wantProblem(http.StatusNotFound, "not_found")
+	o.get(o.first, "/payments/"+paid.paymentID()).wantProblem(404, "not_found")
 	c.wantMoved(100)
 	o.wantMoved(100)
 
 	// A reference is the merchant's too.
-	c.charge(c.first, c.order(1).with("reference", "r-"+c.id), c.key("r")).want(http.StatusCreated)
-	o.charge(o.first, o.order(1).with("reference", "r-"+c.id), c.key("r")).want(http.StatusCreated).wantFresh()
+	c.charge(c.first, c.order(1).with("reference", "r-"+c.id), c.key("r")).want(201)
+	o.charge(o.first, o.order(1).with("reference", "r-"+c.id), c.key("r")).want(201).wantFresh()
 
 	// Nor does it show from a refusal that somebody else has the key.
-	c.charge(c.first, c.order(5), c.key("k2")).want(http.StatusCreated)
-	o.charge(o.other, o.order(0), c.key("k2")).wantProblem(http.StatusUnprocessableEntity, "unprocessable")
+	c.charge(c.first, c.order(5), c.key("k2")).want(201)
+	o.charge(o.other, o.order(0), c.key("k2")).wantProblem(422, "unprocessable")
 }
 
-// Row 12: two keys, equal bodies: two payments; nothing is inferred from a body.
 func twoKeys(t *testing.T, c *caller) {
-	one := c.charge(c.first, c.order(100), c.key("k1")).want(http.StatusCreated).wantFresh()
-	two := c.charge(c.other, c.order(100), c.key("k2")).want(http.StatusCreated).wantFresh()
+	one := c.charge(c.first, c.order(100), c.key("k1")).want(201).wantFresh()
+	two := c.charge(c.other, c.order(100), c.key("k2")).want(201).wantFresh()
 	if one.paymentID() == two.paymentID() {
 		t.Error("two keys, one payment")
 	}
 	c.wantMoved(200)
-	for _, a := range c.crowd(20, func(i int) (string, body) { return c.key(fmt.Sprint("at once ", i)), c.order(1) }) {
-		a.want(http.StatusCreated).wantFresh()
+	for _, a := range c.crowd(20, func(i int) (string, body) {
+		return c.key(fmt.Sprint("at once ", i)), c.order(1)
+	}) {
+		a.want(201).wantFresh()
 	}
 	c.wantMoved(220)
 }
 
-// Row 13: reference given: one per merchant among payments that are not declined: a second one, whatever the key, 409
-// duplicate_reference with payment_id.
 func sameReferenceLater(_ *testing.T, c *caller) {
 	order := c.order(100).with("reference", "order-"+c.id)
-	paid := c.charge(c.first, order, c.key("k1")).want(http.StatusCreated)
+	paid := c.charge(c.first, order, c.key("k1")).want(201)
 	for _, again := range []body{order, order.with("amount", 5)} {
-		refused := c.charge(c.other, again, c.key("k2")).wantProblem(http.StatusConflict, "duplicate_reference").wantFresh()
+		refused := c.charge(c.other, again, c.key("k2")).wantProblem(409,
+			"duplicate_reference").wantFresh()
 		if refused.paymentID() != paid.paymentID() {
 			refused.fail("does not name %s, which has the reference", paid.paymentID())
 		}
 	}
 	c.charge(c.other, order, c.key("k1")).wantReplayOf(paid)
 	c.wantMoved(100)
-	c.charge(c.other, order.with("reference", "ORDER-"+c.id), c.key("k2")).want(http.StatusCreated).wantFresh()
+	c.charge(c.other, order.with("reference", "ORDER-"+c.id), c.key("k2")).want(201).wantFresh()
 	c.wantMoved(200)
 }
 
-// Row 13, at the same moment.
 func sameReferenceAtOnce(t *testing.T, c *caller) {
 	for round := range 3 {
 		order := c.order(100).with("reference", fmt.Sprint("order-", round, "-", c.id))
-		answers := c.crowd(50, func(i int) (string, body) { return c.key(fmt.Sprint(round, " ", i)), order })
+		answers := c.crowd(50, func(i int) (string, body) {
+			return c.key(fmt.Sprint(round, " ", i)), order
+		})
 		paid, winner := 0, ""
 		for _, a := range answers {
 			if a.status == http.StatusCreated {
@@ -287,7 +311,8 @@ func sameReferenceAtOnce(t *testing.T, c *caller) {
 			t.Fatalf("the reference was paid %d times; an answer is %v", paid, answers[0])
 		}
 		for _, a := range answers {
-			if a.status != http.StatusCreated && a.wantProblem(http.StatusConflict, "duplicate_reference").paymentID() != winner {
+			if a.status != http.StatusCreated &&
+				a.wantProblem(409, "duplicate_reference").paymentID() != winner {
 				a.fail("does not name %s, which has the reference", winner)
 			}
 		}
@@ -295,7 +320,7 @@ func sameReferenceAtOnce(t *testing.T, c *caller) {
 	}
 }
 
-// Row 13, at the same moment: a claim that is declined keeps the reference from nobody.
+// A declined claim keeps the reference from no other payment.
 func referenceForPayer(t *testing.T, c *caller) {
 	for round := range 3 {
 		order := c.order(100).with("reference", fmt.Sprint("order-", round, "-", c.id))
@@ -311,7 +336,7 @@ func referenceForPayer(t *testing.T, c *caller) {
 				paid++
 			case a.status == http.StatusPaymentRequired && i/2%2 == 0:
 			default:
-				a.wantProblem(http.StatusConflict, "duplicate_reference")
+				a.wantProblem(409, "duplicate_reference")
 			}
 		}
 		if paid != 1 {
@@ -321,15 +346,16 @@ func referenceForPayer(t *testing.T, c *caller) {
 	}
 }
 
-// Row 13: a declined payment holds no reference.
 func freedReference(_ *testing.T, c *caller) {
 	order := c.order(aliceHas+1).with("reference", "order-"+c.id)
-	no := c.charge(c.first, order, c.key("k1")).wantProblem(http.StatusPaymentRequired, "insufficient_funds")
-	if payment := c.get(c.other, "/payments/"+no.paymentID()); payment.member("decline_code") != "insufficient_funds" {
+	no := c.charge(c.first, order, c.key("k1")).wantProblem(402, "insufficient_funds")
+	if payment := c.get(c.other,
+		"/payments/"+no.paymentID()); payment.member("decline_code") != "insufficient_funds" {
 		payment.fail("does not say why it was declined")
 	}
-	c.charge(c.other, order.with("amount", 100), c.key("k2")).want(http.StatusCreated).wantFresh()
+	c.charge(c.other, order.with("amount", 100), c.key("k2")).want(201).wantFresh()
 	c.charge(c.other, order, c.key("k1")).wantReplayOf(no)
-	c.charge(c.first, order.with("amount", 100), c.key("k3")).wantProblem(http.StatusConflict, "duplicate_reference")
+	c.charge(c.first, order.with("amount", 100), c.key("k3")).wantProblem(409,
+		"duplicate_reference")
 	c.wantMoved(100)
 }

@@ -9,19 +9,20 @@ import (
 	"time"
 )
 
-// Row 15: replay after a refund, capture, cancel: the original answer; GET shows today's state.
 func replayAfterRefund(_ *testing.T, c *caller) {
 	order := c.order(100).with("capture", false)
-	held := c.charge(c.first, order, c.key("hold")).want(http.StatusCreated).wantStatus("authorized")
-	path := held.header.Get("Location")
-	captured := c.post(c.first, path+"/capture", "", c.key("capture")).want(http.StatusOK).wantStatus("succeeded")
-	refunded := c.post(c.first, path+"/refunds", `{"amount":40}`, c.key("refund")).want(http.StatusCreated).wantStatus("succeeded")
-	c.post(c.first, path+"/refunds", "", c.key("the rest")).want(http.StatusCreated)
+	held := c.charge(c.first, order, c.key("hold")).want(201).wantStatus("authorized")
+	path := held.location()
+	captured := c.post(c.first, path+"/capture", "",
+		c.key("capture")).want(200).wantStatus("succeeded")
+	refunded := c.post(c.first, path+"/refunds", `{"amount":40}`,
+		c.key("refund")).want(201).wantStatus("succeeded")
+	c.post(c.first, path+"/refunds", "", c.key("the rest")).want(201)
 	for _, at := range []string{c.other, c.first} {
 		c.charge(at, order, c.key("hold")).wantReplayOf(held)
 		c.post(at, path+"/capture", "", c.key("capture")).wantReplayOf(captured)
 		c.post(at, path+"/refunds", `{"amount":40}`, c.key("refund")).wantReplayOf(refunded)
-		now := c.get(at, path).want(http.StatusOK).wantStatus("succeeded")
+		now := c.get(at, path).want(200).wantStatus("succeeded")
 		var payment struct {
 			Refunded int64 `json:"amount_refunded"`
 		}
@@ -32,65 +33,64 @@ func replayAfterRefund(_ *testing.T, c *caller) {
 	c.wantMoved(0)
 }
 
-// Row 15, for an authorization that was canceled.
 func replayAfterCancel(_ *testing.T, c *caller) {
 	order := c.order(100).with("capture", false)
-	held := c.charge(c.first, order, c.key("hold")).want(http.StatusCreated).wantStatus("authorized")
-	path := held.header.Get("Location")
-	canceled := c.post(c.first, path+"/cancel", "", c.key("cancel")).want(http.StatusOK).wantStatus("canceled")
+	held := c.charge(c.first, order, c.key("hold")).want(201).wantStatus("authorized")
+	path := held.location()
+	canceled := c.post(c.first, path+"/cancel", "",
+		c.key("cancel")).want(200).wantStatus("canceled")
 	for _, at := range []string{c.other, c.first} {
 		c.charge(at, order, c.key("hold")).wantReplayOf(held)
 		c.post(at, path+"/cancel", "", c.key("cancel")).wantReplayOf(canceled)
-		c.get(at, path).want(http.StatusOK).wantStatus("canceled")
+		c.get(at, path).want(200).wantStatus("canceled")
 	}
 	c.wantMoved(0)
 }
 
-// Row 15, for what is written on a payment.
 func replayAfterEdit(_ *testing.T, c *caller) {
 	order := c.order(100).with("description", "as it was")
-	paid := c.charge(c.first, order, c.key("k")).want(http.StatusCreated)
+	paid := c.charge(c.first, order, c.key("k")).want(201)
 	c.send(c.first, request{
-		method: http.MethodPatch, path: paid.header.Get("Location"), body: `{"description":"as it is"}`,
+		method: "PATCH", path: paid.location(), body: `{"description":"as it is"}`,
 		header: http.Header{"If-Match": {`"1"`}},
-	}).want(http.StatusOK)
+	}).want(200)
 	c.charge(c.other, order, c.key("k")).wantReplayOf(paid)
-	if now := c.get(c.other, paid.header.Get("Location")); now.member("description") != "as it is" {
+	if now := c.get(c.other, paid.location()); now.member("description") != "as it is" {
 		now.fail("does not show the edit")
 	}
 }
 
-// answersOfEveryKind charges under a quoted key, and returns an answer of every kind that a keyed request can get.
+// answersOfEveryKind charges under a quoted key, and returns an answer of every kind
+// that a keyed request can get.
 func (c *caller) answersOfEveryKind(key string) map[string]*answer {
 	key2 := key[:len(key)-1] + `2"`
 	return map[string]*answer{
-		"refused":    c.charge(c.first, c.order(0), key).wantProblem(http.StatusUnprocessableEntity, "unprocessable"),
-		"unreadable": c.chargeText(c.first, `{`, key).wantProblem(http.StatusBadRequest, "invalid_request"),
-		"executed":   c.charge(c.first, c.order(100), key).want(http.StatusCreated),
-		"replayed":   c.charge(c.other, c.order(100), key).want(http.StatusCreated),
-		"reused":     c.charge(c.other, c.order(101), key).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused"),
-		"declined":   c.charge(c.first, c.order(aliceHas+1), key2).wantProblem(http.StatusPaymentRequired, "insufficient_funds"),
+		"refused":    c.charge(c.first, c.order(0), key).wantProblem(422, "unprocessable"),
+		"unreadable": c.chargeText(c.first, `{`, key).wantProblem(400, "invalid_request"),
+		"executed":   c.charge(c.first, c.order(100), key).want(201),
+		"replayed":   c.charge(c.other, c.order(100), key).want(201),
+		"reused": c.charge(c.other, c.order(101), key).wantProblem(422,
+			"idempotency_key_reused"),
+		"declined": c.charge(c.first, c.order(aliceHas+1), key2).wantProblem(402,
+			"insufficient_funds"),
 	}
 }
 
-// Row 16: every answer to a keyed request: Idempotency-Key echoed; row 3: as received.
 func echoedKey(_ *testing.T, c *caller) {
 	for _, a := range c.answersOfEveryKind(`"` + c.key(`a\\b`) + `"`) {
 		if got := a.header.Get("Idempotency-Key"); got != a.key {
 			a.fail("echoes the key %q as %q", a.key, got)
 		}
 	}
-	for _, unreadable := range []string{strings.Repeat("k", 300), `"unterminated`, "schlüssel"} {
-		if a := c.charge(c.other, c.order(100), unreadable); a.header.Get("Idempotency-Key") != unreadable {
-			a.fail("echoes the key as %q", a.header.Get("Idempotency-Key"))
+	unreadable := []string{strings.Repeat("k", 300), `"unterminated`, "schlüssel"}
+	for _, key := range append(unreadable, "bare-"+c.id) {
+		a := c.charge(c.other, c.order(100), key)
+		if got := a.header.Get("Idempotency-Key"); got != key {
+			a.fail("echoes the key as %q", got)
 		}
-	}
-	if a := c.charge(c.other, c.order(100), "bare-"+c.id); a.header.Get("Idempotency-Key") != "bare-"+c.id {
-		a.fail("echoes the key as %q", a.header.Get("Idempotency-Key"))
 	}
 }
 
-// Row 16: Request-Id new; a replay adds Original-Request-Id.
 func requestIDs(_ *testing.T, c *caller) {
 	answers := c.answersOfEveryKind(`"` + c.key("k") + `"`)
 	seen := map[string]bool{}
@@ -109,7 +109,7 @@ func requestIDs(_ *testing.T, c *caller) {
 	}
 }
 
-// Row 17: client gone. Whether the key was claimed by then is not for a client to know; that its retry is safe is.
+// The client cannot know whether its key was claimed. Its retry must be safe either way.
 func clientGone(_ *testing.T, c *caller) {
 	const keys = 20
 	for i := range keys {
@@ -117,13 +117,13 @@ func clientGone(_ *testing.T, c *caller) {
 		for range 3 {
 			hangUp(c.raw(c.order(1), key))
 		}
-		paid := c.charge(c.other, c.order(1), key).want(http.StatusCreated)
+		paid := c.charge(c.other, c.order(1), key).want(201)
 		c.charge(c.first, c.order(1), key).wantReplayOf(paid)
 	}
 	c.wantMoved(keys)
 }
 
-// Row 17: what was answered was committed before, so who hears the first byte and no more can have the rest.
+// An answer leaves after the commit. The retry of a caller that got one byte gets all of it.
 func answerLost(_ *testing.T, c *caller) {
 	const keys = 20
 	for i := range keys {
@@ -133,7 +133,7 @@ func answerLost(_ *testing.T, c *caller) {
 			c.t.Fatalf("waiting for the answer's first byte: %v", err)
 		}
 		hangUp(conn)
-		again := c.charge(c.other, c.order(1), key).want(http.StatusCreated)
+		again := c.charge(c.other, c.order(1), key).want(201)
 		if !again.replayed() {
 			again.fail("is new, although the request was answered before")
 		}
@@ -141,27 +141,25 @@ func answerLost(_ *testing.T, c *caller) {
 	c.wantMoved(keys)
 }
 
-// Row 17: a charge whose key was claimed completes.
 func clientGoneAfterClaim(_ *testing.T, c *caller) {
 	release := c.hold(c.alice)
 	conn := c.raw(c.order(100), c.key("k"))
 	c.awaitWaiting(1)
 	hangUp(conn)
 	for range 50 { // requests to the same instance, in whose time it notices
-		c.get(c.first, "/accounts/"+c.shop).want(http.StatusOK)
+		c.get(c.first, "/accounts/"+c.shop).want(200)
 	}
 	release()
-	retried := c.charge(c.other, c.order(100), c.key("k")).want(http.StatusCreated)
+	retried := c.charge(c.other, c.order(100), c.key("k")).want(201)
 	if !retried.replayed() {
 		retried.fail("is new: the charge that was under way has been given up")
 	}
 	c.wantMoved(100)
 }
 
-// Row 18: service dies anywhere: after restart the same key gives one answer; nothing waits for a stale lock.
 func instanceKilled(_ *testing.T, c *caller) {
-	c.charge(c.first, c.order(1), c.key("before")).want(http.StatusCreated)
-	no := c.charge(c.first, c.order(aliceHas+1), c.key("declined")).want(http.StatusPaymentRequired)
+	c.charge(c.first, c.order(1), c.key("before")).want(201)
+	no := c.charge(c.first, c.order(aliceHas+1), c.key("declined")).want(402)
 	release := c.hold(c.alice)
 	conn := c.raw(c.order(100), c.key("k")) // claims its key, and waits for its account
 	defer conn.Close()
@@ -169,7 +167,7 @@ func instanceKilled(_ *testing.T, c *caller) {
 	c.kill()
 	release()
 	began := time.Now()
-	paid := c.charge(c.other, c.order(100), c.key("k")).want(http.StatusCreated).wantFresh()
+	paid := c.charge(c.other, c.order(100), c.key("k")).want(201).wantFresh()
 	if took := time.Since(began); took > 5*time.Second {
 		paid.fail("took %v", took)
 	}
@@ -178,7 +176,7 @@ func instanceKilled(_ *testing.T, c *caller) {
 		before.fail("is no replay of what the killed instance answered")
 	}
 	c.charge(c.other, c.order(aliceHas+1), c.key("declined")).wantReplayOf(no)
-	c.charge(c.other, c.order(2), c.key("before")).wantProblem(http.StatusUnprocessableEntity, "idempotency_key_reused")
+	c.charge(c.other, c.order(2), c.key("before")).wantProblem(422, "idempotency_key_reused")
 	c.first = c.other
 	c.wantMoved(101)
 }

@@ -15,13 +15,19 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// The flags are described in doc.go. Credentials may come by the environment too, where `ps` does not show them.
+// The flags are described in doc.go. Credentials may come by the environment too, where
+// `ps` does not show them.
 var (
-	urlFlag         = flag.String("url", "", "address of the service; without it the suite starts its own")
-	otherURLFlag    = flag.String("other-url", "", "address of a second instance on the same database")
-	apiKeyFlag      = flag.String("api-key", os.Getenv("CONFORMANCE_API_KEY"), "API key of a merchant")
-	otherAPIKeyFlag = flag.String("other-api-key", os.Getenv("CONFORMANCE_OTHER_API_KEY"), "API key of another merchant, for row 11")
-	rowsFlag        = flag.String("rows", "", "rows to run, for example 1,2,4-7,9a; all that can be shown if empty")
+	urlFlag = flag.String("url", "",
+		"address of the service; without it the suite starts its own")
+	otherURLFlag = flag.String("other-url", "",
+		"address of a second instance on the same database")
+	apiKeyFlag = flag.String("api-key", os.Getenv("CONFORMANCE_API_KEY"),
+		"API key of a merchant")
+	otherAPIKeyFlag = flag.String("other-api-key", os.Getenv("CONFORMANCE_OTHER_API_KEY"),
+		"API key of another merchant, for row 11")
+	rowsFlag = flag.String("rows", "",
+		"rows to run, for example 1,2,4-7,9a; all that can be shown if empty")
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -32,8 +38,8 @@ type subject struct {
 	service service
 	has     rows // a part of the contract; nil: all of it
 	asked   rows // to be shown; nil: every row that can be
-	// They start the service, or another like it, where the suite chooses and in processes. Nil: it
-	// runs somewhere already.
+	// They start the service, or another like it, where the suite chooses and in
+	// processes. Nil: it runs somewhere already.
 	start, startProcesses func(*testing.T) service
 }
 
@@ -83,7 +89,8 @@ func parseRows(list string) (rows, error) {
 			chosen[from] = true
 		case ranged && err1 == nil && err2 == nil && first <= last:
 			for n := first; n <= last; n++ {
-				chosen[fmt.Sprint(n)] = true // those among them that are not here are in the report
+				// those among them that are not here are in the report
+				chosen[fmt.Sprint(n)] = true
 			}
 		default:
 			return nil, fmt.Errorf("%q is no row that can be run here, and no range of rows", item)
@@ -103,7 +110,8 @@ func TestRowsAreChosenByNameNumberAndRange(t *testing.T) {
 			t.Errorf("%q is %v (%v), want %v", list, got, err, want)
 		}
 	}
-	for _, list := range []string{"x", "5z", "6", "20", "3-1", "1-", "1,,2"} { // row 6 cannot be run
+	// row 6 cannot be run
+	for _, list := range []string{"x", "5z", "6", "20", "3-1", "1-", "1,,2"} {
 		if got, err := parseRows(list); err == nil {
 			t.Errorf("%q is %v, want an error", list, got)
 		}

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"bufio"
+	"fmt"
 	"net/http"
 	"strings"
 	"syscall"
@@ -14,7 +15,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
-// SECURITY 42.
+// Metrics and profiles may tell of callers and of secrets in memory.
 func TestMetricsAndProfilesAreForTheAdminListenerOnly(t *testing.T) {
 	t.Parallel()
 	in, m := start(t)
@@ -29,8 +30,8 @@ func TestMetricsAndProfilesAreForTheAdminListenerOnly(t *testing.T) {
 		if status, _ := get(t, in.URL()+path); status != http.StatusNotFound {
 			t.Errorf("the public listener answers %s with %d", path, status)
 		}
-		if answer := m.Do(t.Context(), http.MethodGet, in.URL()+path, "",
-			nil); answer.Status != http.StatusNotFound {
+		answer := m.Do(t.Context(), http.MethodGet, in.URL()+path, "", nil)
+		if answer.Status != http.StatusNotFound {
 			t.Errorf("the public listener answers a merchant's %s with %v", path, answer)
 		}
 	}
@@ -38,14 +39,14 @@ func TestMetricsAndProfilesAreForTheAdminListenerOnly(t *testing.T) {
 		"/debug/pprof/cmdline", // a command line may hold a password
 		"/payments", "/accounts/world", "/",
 	} {
-		if answer := m.Do(t.Context(), http.MethodGet, in.AdminURL()+path, "",
-			nil); answer.Status != http.StatusNotFound {
+		answer := m.Do(t.Context(), http.MethodGet, in.AdminURL()+path, "", nil)
+		if answer.Status != http.StatusNotFound {
 			t.Errorf("the admin listener answers %s with %v", path, answer)
 		}
 	}
 }
 
-func TestTheAdminListenerTellsOfTheShutdownAndWhy(t *testing.T) {
+func TestAdminListenerReportsTheShutdown(t *testing.T) {
 	t.Parallel()
 	in, _ := start(t, "SHUTDOWN_DELAY=20s")
 	admin := in.AdminURL()
@@ -64,6 +65,13 @@ func TestTheAdminListenerTellsOfTheShutdownAndWhy(t *testing.T) {
 	if _, body := get(t, in.URL()+"/readyz"); body != "not ready\n" {
 		t.Errorf("the public /readyz says why: %s", body)
 	}
+}
+
+// requests is the line of the metrics for requests of one kind.
+func requests(code, method, route string, status, n int) string {
+	const total = `paymentsvc_http_requests_total`
+	return fmt.Sprintf(`%s{code="%s",method="%s",route="%s",status="%d"} %d`,
+		total, code, method, route, status, n)
 }
 
 // wantMetrics fails the test unless the instance's metrics have these lines before
@@ -92,7 +100,7 @@ func wantMetrics(t *testing.T, in *service.Instance, want ...string) {
 	})
 }
 
-func TestTheMetricsTellOfChargesRetriesAndDeclines(t *testing.T) {
+func TestMetricsCountChargesReplaysAndDeclines(t *testing.T) {
 	t.Parallel()
 	in, m := start(t)
 	poor := journal.Charge{
@@ -111,18 +119,18 @@ func TestTheMetricsTellOfChargesRetriesAndDeclines(t *testing.T) {
 		{"poor", poor, 402},
 		{"poor", poor, 402},
 	} {
-		if answer := m.Charge(t.Context(), in.URL(), charge.key,
-			charge.charge); answer.Status != charge.status {
+		answer := m.Charge(t.Context(), in.URL(), charge.key, charge.charge)
+		if answer.Status != charge.status {
 			t.Fatalf("want %d: %v", charge.status, answer)
 		}
 	}
 	wantMetrics(t, in,
 		`paymentsvc_ready 1`,
 		`paymentsvc_waiting_callers 0`,
-		`paymentsvc_http_requests_total{code="",method="POST",route="/payments",status="201"} 3`,
-		`paymentsvc_http_requests_total{code="idempotency_key_reused",method="POST",route="/payments",status="422"} 1`,
-		`paymentsvc_http_requests_total{code="insufficient_funds",method="POST",route="/payments",status="402"} 2`,
-		`paymentsvc_http_requests_total{code="",method="PUT",route="/accounts/{id}",status="201"} 5`,
+		requests("", "POST", "/payments", 201, 3),
+		requests("idempotency_key_reused", "POST", "/payments", 422, 1),
+		requests("insufficient_funds", "POST", "/payments", 402, 2),
+		requests("", "PUT", "/accounts/{id}", 201, 5),
 		`paymentsvc_http_request_duration_seconds_count{method="POST",route="/payments"} 6`,
 		`paymentsvc_replays_total{status="201"} 1`,
 		`paymentsvc_replays_total{status="402"} 1`,
@@ -151,8 +159,8 @@ func TestAPortThatIsTakenIsNamedByItsSetting(t *testing.T) {
 func TestAnInstanceNeedsNoAdminListener(t *testing.T) {
 	t.Parallel()
 	in, m := start(t, "ADMIN_ADDR=off")
-	if answer := m.Charge(t.Context(), in.URL(), "k",
-		journal.NewCharge(100)); answer.Status != http.StatusCreated {
+	answer := m.Charge(t.Context(), in.URL(), "k", journal.NewCharge(100))
+	if answer.Status != http.StatusCreated {
 		t.Errorf("want a charge: %v", answer)
 	}
 	if in.Stderr.Count("serving health") > 0 {

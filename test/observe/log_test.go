@@ -10,7 +10,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
-// SECURITY 41.
+// An operator can see what an instance runs with, and no reader of the log can log in.
 func TestTheStartLogsTheConfigurationWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -1,8 +1,8 @@
-// Package observe looks at real paymentsvc processes as those do who run them: by the
-// admin listener, the log, traces and TLS.
+// Package observe looks at real paymentsvc processes as an operator does: by the admin
+// listener, the log, traces and TLS.
 //
-//	admin_test.go  what the admin listener has, and that callers cannot reach it
-//	log_test.go    what is logged at the start
+//	admin_test.go  the endpoints of the admin listener, which callers cannot reach
+//	log_test.go    the log of a start
 //	trace_test.go  the spans of a charge, as a collector gets them
 //	tls_test.go    certificates: good, renewed and bad ones
 package observe

@@ -186,9 +186,9 @@ func logLine(in *service.Instance, requestID string) (line map[string]any) {
 	return nil
 }
 
-// Whoever does not sample a request wants none of what follows from it either; and the
-// last spans are not lost.
-func TestOnlyWhatIsSampledIsTracedAndAllOfThatIsSent(t *testing.T) {
+// A request that its caller does not sample leaves no span of its batch either. A shutdown sends
+// the last spans.
+func TestSampledRequestsAreTracedAndSent(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t)
 	in, m := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.url, "OTEL_BSP_SCHEDULE_DELAY=600000",
@@ -198,8 +198,9 @@ func TestOnlyWhatIsSampledIsTracedAndAllOfThatIsSent(t *testing.T) {
 		t.Helper()
 		m.Traceparent = "00-" + traceID + "-" + parentID + "-" + flags
 		charges++
-		if answer := m.Charge(t.Context(), in.URL(), fmt.Sprint(charges),
-			journal.NewCharge(100)); answer.Status != http.StatusCreated {
+		key := fmt.Sprint(charges)
+		answer := m.Charge(t.Context(), in.URL(), key, journal.NewCharge(100))
+		if answer.Status != http.StatusCreated {
 			t.Fatal(answer)
 		}
 	}
@@ -221,7 +222,7 @@ func TestOnlyWhatIsSampledIsTracedAndAllOfThatIsSent(t *testing.T) {
 }
 
 // A collector that is away costs spans, and no charge.
-func TestACollectorThatIsAwayHindersNobody(t *testing.T) {
+func TestMissingCollectorDelaysNoCharge(t *testing.T) {
 	t.Parallel()
 	in, m := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1",
 		"OTEL_BSP_SCHEDULE_DELAY=10", "OTEL_EXPORTER_OTLP_TIMEOUT=100")

@@ -42,15 +42,20 @@ func TestNoAckedChargeIsLostOrDoubledWhenBackendsAreTerminated(t *testing.T) {
 
 const inTransaction = `xact_start IS NOT NULL AND state <> 'idle'`
 
-// One backend that is killed takes all others with it, and the server recovers from its log.
+// One backend that is killed takes all others with it, and the server recovers from its
+// log.
 func TestNoAckedChargeIsLostOrDoubledWhenABackendIsKilled(t *testing.T) {
 	t.Parallel()
 	b, _ := newDurableBench(t, 2, slowCommit)
 	b.judged(func(journal *journal.Journal) {
 		for range 2 {
 			b.awaitCommit()
-			pid := b.number(`SELECT max(pid) FROM pg_stat_activity WHERE application_name LIKE 'paymentsvc%'`)
-			journal.Strike(t, "kill -9 of a backend", "", func() { b.must(syscall.Kill(pid, syscall.SIGKILL)) })
+			pid := b.number(
+				`SELECT max(pid) FROM pg_stat_activity WHERE application_name LIKE 'paymentsvc%'`,
+			)
+			journal.Strike(t, "kill -9 of a backend", "", func() {
+				b.must(syscall.Kill(pid, syscall.SIGKILL))
+			})
 			journal.AwaitAnswers(t, clients)
 			b.awaitReadyAgain()
 		}
@@ -59,18 +64,23 @@ func TestNoAckedChargeIsLostOrDoubledWhenABackendIsKilled(t *testing.T) {
 }
 
 // A primary that was demoted, or made read-only by its operator.
-func TestReadOnlyDatabaseIsAPauseAndNotAnAnswer(t *testing.T) {
+func TestReadOnlyDatabaseStoresNoAnswer(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1, setBudget)
 	b.chargedOnce(key(0), b.charge(0, key(0)))
-	b.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`)
+	alter := func(change string) {
+		b.exec(`DO $$ BEGIN
+			EXECUTE format('ALTER DATABASE %I ` + change + `', current_database());
+		END $$`)
+	}
+	alter("SET default_transaction_read_only = on")
 	b.disconnect()
 	b.instance(0).AwaitNotReady(notReadyTime)
 	b.putOff(b.charge(0, key(1)), budget+margin)
 	b.putOff(b.charge(0, key(0)), budget+margin) // a replay claims, too
 	b.healthAnswers(0, http.StatusServiceUnavailable)
 	b.nothingStored(key(1))
-	b.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()); END $$`)
+	alter("RESET default_transaction_read_only")
 	b.instance(0).AwaitReady(readyAgainTime)
 	b.chargedOnce(key(1), b.charge(0, key(1)), b.charge(0, key(1)))
 	b.chargedOnce(key(0), b.charge(0, key(0)))
@@ -99,10 +109,12 @@ func TestServiceOutlivesAServerWithoutAFreeConnection(t *testing.T) {
 	b.no5xxStored()
 }
 
-// takeAllConnections takes every connection that is not kept for superusers, also those that the service has.
+// takeAllConnections takes every connection that is not kept for superusers, also those
+// that the service has.
 func (b *bench) takeAllConnections(cluster *pgtest.Cluster) (release func()) {
 	b.Helper()
-	all := b.number(`SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int`) - 1 // ours
+	all := b.number(`SELECT current_setting('max_connections')::int
+		- current_setting('superuser_reserved_connections')::int`) - 1 // one is the test's own
 	var taken []*pgx.Conn
 	release = func() {
 		for _, conn := range taken {

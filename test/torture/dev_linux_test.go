@@ -14,7 +14,8 @@ func TestKilledDevLeavesNoPostgresAndCanStartAgain(t *testing.T) {
 	d.Kill()
 	await.Until(t, 10*time.Second, "Postgres ends after its parent", d.postgresEnded)
 	if command := launchDev(t, d.dataDir, "--print-database-url"); command.ExitCode() != 1 {
-		t.Errorf("dev was killed, and its database is still said to be at %s", command.Stdout.String())
+		t.Errorf("dev was killed, and its database is still said to be at %s",
+			command.Stdout.String())
 	}
 	again := startDev(t, d.dataDir)
 	if code := again.Terminate(); code != 0 || !again.postgresEnded() {

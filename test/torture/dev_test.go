@@ -19,7 +19,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
-// devPatience is for everything that dev does before it serves, on a machine that is busy: initdb, for one.
+// devPatience is for everything that dev does before it serves, on a machine that is
+// busy: initdb, for one.
 const devPatience = 40 * time.Second
 
 // dev is a running `paymentsvc dev`.
@@ -29,7 +30,8 @@ type dev struct {
 	processes []int // of its Postgres
 }
 
-// newDataDir is a place for dev's database; root's Postgres, which is another user, can get there.
+// newDataDir is a place for dev's database; root's Postgres, which is another user, can
+// get there.
 func newDataDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "paymentsvc-torture-")
@@ -40,7 +42,8 @@ func newDataDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(pgserver.Remove(filepath.Join(dir, "data")), os.RemoveAll(dir)); err != nil {
+		if err := errors.Join(pgserver.Remove(filepath.Join(dir, "data")),
+			os.RemoveAll(dir)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -49,7 +52,10 @@ func newDataDir(t *testing.T) string {
 
 func launchDev(t *testing.T, dataDir string, args ...string) *service.Child {
 	t.Helper()
-	settings := []string{"LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "PAYMENTSVC_DATA_DIR=" + dataDir}
+	settings := []string{
+		"LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0",
+		"PAYMENTSVC_DATA_DIR=" + dataDir,
+	}
 	return service.Launch(t, settings, append([]string{"dev"}, args...)...)
 }
 
@@ -111,17 +117,20 @@ func (d *dev) postgresEnded() bool {
 
 var paymentID = regexp.MustCompile(`"id":"(pay_[0-9a-f]{32})"`)
 
-// What a newcomer does: copy the line, and send it again. Then another terminal, and Ctrl-C.
+// What a newcomer does: copy the line, and send it again. Then another terminal, and
+// Ctrl-C.
 func TestDevServesItsPrintedLineTwiceAndLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	d := startDev(t, newDataDir(t))
 	line := regexp.MustCompile(`(?m)^curl .*$`).FindString(d.Stdout.String())
 	first, second := shell(t, line), shell(t, line)
 	id := paymentID.FindStringSubmatch(first)
-	if id == nil || !strings.Contains(first, "201 Created") || strings.Contains(first, "Idempotent-Replayed") {
+	if id == nil || !strings.Contains(first, "201 Created") ||
+		strings.Contains(first, "Idempotent-Replayed") {
 		t.Errorf("the printed line was answered\n%s", first)
 	}
-	if id == nil || !strings.Contains(second, id[1]) || !strings.Contains(second, "Idempotent-Replayed: true") {
+	if id == nil || !strings.Contains(second, id[1]) ||
+		!strings.Contains(second, "Idempotent-Replayed: true") {
 		t.Errorf("the printed line, sent again, was answered\n%s", second)
 	}
 
@@ -129,8 +138,10 @@ func TestDevServesItsPrintedLineTwiceAndLeavesNothingBehind(t *testing.T) {
 	if code := rival.ExitCode(); code != 1 {
 		t.Errorf("a second dev on the same data ended with %d", code)
 	}
-	if said := rival.Stderr.String(); !strings.Contains(said, "in use") || !strings.Contains(said, strconv.Itoa(d.PID())) {
-		t.Errorf("a second dev on the same data does not name the first, process %d:\n%s", d.PID(), said)
+	if said := rival.Stderr.String(); !strings.Contains(said, "in use") ||
+		!strings.Contains(said, strconv.Itoa(d.PID())) {
+		t.Errorf("a second dev on the same data does not name the first, process %d:\n%s", d.PID(),
+			said)
 	}
 
 	d.Signal(syscall.SIGINT)
@@ -141,7 +152,8 @@ func TestDevServesItsPrintedLineTwiceAndLeavesNothingBehind(t *testing.T) {
 		t.Error("after Ctrl-C, dev's Postgres still runs")
 	}
 	if command := launchDev(t, d.dataDir, "--print-database-url"); command.ExitCode() != 1 {
-		t.Errorf("dev has ended, and its database is still said to be at %s", command.Stdout.String())
+		t.Errorf("dev has ended, and its database is still said to be at %s",
+			command.Stdout.String())
 	}
 }
 

@@ -10,8 +10,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// The primary dies under load and its synchronous standby takes over. The instances know both from their URL, the standby
-// first, and find the one that takes writes. What was acknowledged before is there, because a COMMIT waited for the standby.
+// The primary dies under load and its synchronous standby takes over. The instances
+// know both from their URL, the standby first, and find the one that takes writes. What
+// was acknowledged before is there, because a COMMIT waited for the standby.
 func TestNoAckedChargeIsLostOrDoubledWhenAStandbyTakesOver(t *testing.T) {
 	t.Parallel()
 	primary := pgtest.Durable(t, slowCommit)

@@ -1,11 +1,12 @@
-// Package torture breaks the world around real paymentsvc processes, and looks at what callers were told.
+// Package torture breaks the world around real paymentsvc processes, and looks at what
+// callers were told.
 //
-// Each test starts instances of the program, on a
-// database that it may kill, injects the fault for real, and judges: by the callers' journal where there is load (see
-// package service), by the answers to single requests where the moment matters, and in every case by the audit of the
-// database after the test (see package pgtest).
+// Each test starts instances of the program, on a database that it may kill, injects
+// the fault for real, and judges: by the callers' journal where there is load (see
+// package service), by the answers to single requests where the moment matters, and in
+// every case by the audit of the database after the test (see package pgtest).
 //
-//	kill_test.go         the service, Postgres, and both are killed, under load and at a statement
+//	kill_test.go         the service, Postgres, and both are killed under load
 //	connections_test.go  connections are terminated, refused, read-only or used up
 //	failover_test.go     a standby takes over
 //	overload_test.go     more comes than there is room for
@@ -35,14 +36,16 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // Promises about time.
 const (
-	readyAgainTime = 5 * time.Second     // after Postgres is back
-	notReadyTime   = 3 * time.Second     // after Postgres has gone silent
-	healthTime     = time.Second         // for /livez and /readyz, whatever happens: they ask nobody
-	budget         = 2 * time.Second     // for a request, where a test sets it
-	margin         = 3 * time.Second / 2 // for a busy machine
+	readyAgainTime = 5 * time.Second // after Postgres is back
+	notReadyTime   = 3 * time.Second // after Postgres has gone silent
+	// for /livez and /readyz, whatever happens: they ask nobody
+	healthTime = time.Second
+	budget     = 2 * time.Second     // for a request, where a test sets it
+	margin     = 3 * time.Second / 2 // for a busy machine
 )
 
-// setBudget makes requests give up sooner than an operator would have them, so that a test can wait for it.
+// setBudget makes requests give up sooner than an operator would have them, so that a
+// test can wait for it.
 var setBudget = "REQUEST_TIMEOUT=" + budget.String()
 
 // bench is a fleet on a database, with a merchant whom it serves.
@@ -55,17 +58,19 @@ type bench struct {
 	admin    *pgx.Conn // kept by asAdmin
 }
 
-// newBench is a fleet of n on a database of the shared server, which is quick and forgets: for faults that a server
-// survives.
+// newBench is a fleet of n on a database of the shared server, which is quick and
+// forgets: for faults that a server survives.
 func newBench(t *testing.T, n int, settings ...string) *bench {
 	t.Helper()
 	db := pgtest.New(t)
 	return benchAt(t, n, db.URL, db.AdminURL, append(settings, service.AllowDataLoss)...)
 }
 
-// newDurableBench is a fleet on a server of its own, which keeps what it commits: for faults that a server does not
-// survive, and for settings that concern all of it.
-func newDurableBench(t *testing.T, n int, parameters map[string]string, settings ...string) (*bench, *pgtest.Cluster) {
+// newDurableBench is a fleet on a server of its own, which keeps what it commits: for
+// faults that a server does not survive, and for settings that concern all of it.
+func newDurableBench(
+	t *testing.T, n int, parameters map[string]string, settings ...string,
+) (*bench, *pgtest.Cluster) {
 	t.Helper()
 	cluster := pgtest.Durable(t, parameters)
 	return benchAt(t, n, cluster.URL(), cluster.AdminURL(), settings...), cluster
@@ -73,7 +78,10 @@ func newDurableBench(t *testing.T, n int, parameters map[string]string, settings
 
 func benchAt(t *testing.T, n int, url, adminURL string, settings ...string) *bench {
 	t.Helper()
-	b := &bench{T: t, url: url, adminURL: adminURL, fleet: service.StartFleet(t, n, url, settings...)}
+	b := &bench{
+		T: t, url: url, adminURL: adminURL,
+		fleet: service.StartFleet(t, n, url, settings...),
+	}
 	b.merchant = journal.NewMerchant(t, b.instance(0), url)
 	return b
 }
@@ -81,8 +89,8 @@ func benchAt(t *testing.T, n int, url, adminURL string, settings ...string) *ben
 // instance is number i of the fleet as it is now.
 func (b *bench) instance(i int) *service.Instance { return b.fleet.Instances()[i] }
 
-// connect is a connection as a superuser, for what an operator or another program does. It may write even when the
-// database is read-only by default.
+// connect is a connection as a superuser, for what an operator or another program does.
+// It may write even when the database is read-only by default.
 func (b *bench) connect() *pgx.Conn {
 	b.Helper()
 	conn, err := pgx.Connect(b.Context(), b.adminURL)
@@ -93,7 +101,8 @@ func (b *bench) connect() *pgx.Conn {
 	return conn
 }
 
-// asAdmin is a connection that is kept for the test's own questions, and replaced when its server has been killed.
+// asAdmin is a connection that is kept for the test's own questions, and replaced when
+// its server has been killed.
 func (b *bench) asAdmin() *pgx.Conn {
 	b.Helper()
 	if b.admin == nil || b.admin.Ping(b.Context()) != nil {
@@ -125,7 +134,8 @@ func (b *bench) must(err error) {
 	}
 }
 
-// hold takes locks in a transaction of its own and keeps them until release, or the end of the test.
+// hold takes locks in a transaction of its own and keeps them until release, or the end
+// of the test.
 func (b *bench) hold(sql string, args ...any) (release func()) {
 	b.Helper()
 	conn := b.connect()
@@ -150,13 +160,14 @@ func started(send func() journal.Answer) <-chan journal.Answer {
 	return answer
 }
 
-// chargedOnce fails the test unless the key has exactly one payment, and these answers are about it and have the same
-// bytes.
+// chargedOnce fails the test unless the key has exactly one payment, and these answers
+// are about it and have the same bytes.
 func (b *bench) chargedOnce(key string, answers ...journal.Answer) {
 	b.Helper()
 	for _, answer := range answers {
 		if answer.Class() != journal.Ack || string(answer.Body) != string(answers[0].Body) {
-			b.Errorf("key %s was answered %v, want the ack that all others got: %v", key, answer, answers[0])
+			b.Errorf("key %s was answered %v, want the ack that all others got: %v", key, answer,
+				answers[0])
 		}
 	}
 	if n := b.payments(key); n != 1 {
@@ -167,18 +178,23 @@ func (b *bench) chargedOnce(key string, answers ...journal.Answer) {
 // payments counts those of a key.
 func (b *bench) payments(key string) int {
 	b.Helper()
-	return b.number(`SELECT count(*) FROM payments WHERE merchant_id = $1 AND idempotency_key = $2`, b.merchant.ID, key)
+	return b.number(
+		`SELECT count(*) FROM payments WHERE merchant_id = $1 AND idempotency_key = $2`,
+		b.merchant.ID, key,
+	)
 }
 
 // nothingStored fails the test if the key stands for anything.
 func (b *bench) nothingStored(key string) {
 	b.Helper()
-	if n := b.number(`SELECT count(*) FROM idempotency_keys WHERE merchant_id = $1 AND key = $2`, b.merchant.ID, key); n != 0 {
+	if n := b.number(`SELECT count(*) FROM idempotency_keys WHERE merchant_id = $1 AND key = $2`,
+		b.merchant.ID, key); n != 0 {
 		b.Errorf("key %s is taken", key)
 	}
 }
 
-// putOff fails the test unless the answer is a 503 that says when to come back, and came within the time.
+// putOff fails the test unless the answer is a 503 that says when to come back, and
+// came within the time.
 func (b *bench) putOff(answer journal.Answer, within time.Duration) {
 	b.Helper()
 	if answer.Status != 503 || answer.Header.Get("Retry-After") == "" {
@@ -189,21 +205,25 @@ func (b *bench) putOff(answer journal.Answer, within time.Duration) {
 	}
 }
 
-// healthAnswers fails the test unless instance i says at once that it lives, and whether it is ready.
+// healthAnswers fails the test unless instance i says at once that it lives, and
+// whether it is ready.
 func (b *bench) healthAnswers(i int, readiness int) {
 	b.Helper()
 	began := time.Now()
 	live, ready := b.instance(i).Liveness(), b.instance(i).Readiness()
 	if live != 200 || ready != readiness || time.Since(began) > healthTime {
-		b.Errorf("/livez answers %d and /readyz %d after %v, want 200 and %d", live, ready, time.Since(began), readiness)
+		b.Errorf("/livez answers %d and /readyz %d after %v, want 200 and %d", live, ready,
+			time.Since(began), readiness)
 	}
 }
 
-// backends counts the service's connections for which a condition on pg_stat_activity holds.
+// backends counts the service's connections for which a condition on pg_stat_activity
+// holds.
 func (b *bench) backends(condition string) int {
 	b.Helper()
 	return b.number(`SELECT count(*) FROM pg_stat_activity
-		WHERE application_name LIKE 'paymentsvc%' AND datname = current_database() AND ` + condition)
+		WHERE application_name LIKE 'paymentsvc%' AND datname = current_database()
+			AND ` + condition)
 }
 
 // awaitBackend waits for a connection of the service for which the condition holds.
@@ -214,15 +234,19 @@ func (b *bench) awaitBackend(what, condition string) {
 
 // Conditions on pg_stat_activity.
 const (
-	isMoney           = `application_name = 'paymentsvc-money'` // and not a look for expired authorizations, which comes every second
+	// and not a look for expired authorizations, which comes every second
+	isMoney           = `application_name = 'paymentsvc-money'`
 	waitsForLock      = `wait_event_type = 'Lock'`
 	idleInTransaction = `state = 'idle in transaction'`
 )
 
-// no5xxStored fails the test if the database holds an answer that a retry must be able to outlive.
+// no5xxStored fails the test if the database holds an answer that a retry must be able
+// to outlive.
 func (b *bench) no5xxStored() {
 	b.Helper()
-	if n := b.number(`SELECT count(*) FROM idempotency_answers WHERE status >= 300 AND status <> 402`); n != 0 {
+	if n := b.number(
+		`SELECT count(*) FROM idempotency_answers WHERE status >= 300 AND status <> 402`,
+	); n != 0 {
 		b.Errorf("%d answers are stored that are not final", n)
 	}
 }

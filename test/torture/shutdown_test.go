@@ -12,12 +12,14 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/journal"
 )
 
-// A request is accepted once the service has asked for its body: that is what "100 Continue" says. Fifty times, because
-// what goes wrong at the end of a process goes wrong once in a while.
+// A request is accepted once the service has asked for its body: that is what "100
+// Continue" says. Fifty times, because what goes wrong at the end of a process goes
+// wrong once in a while.
 func TestEveryAcceptedRequestIsAnsweredBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	const lanes, rounds, requests = 2, 25, 100
-	// How long /readyz says no before the doors close is of no matter here: nobody asks.
+	// How long /readyz says no before the doors close is of no matter here: nobody
+	// asks.
 	b := newBench(t, lanes, "SHUTDOWN_DELAY=10ms")
 	t.Run("lanes", func(t *testing.T) {
 		for lane := range lanes {
@@ -26,12 +28,14 @@ func TestEveryAcceptedRequestIsAnsweredBeforeTheEnd(t *testing.T) {
 				b := b.in(t)
 				account := journal.Shops[lane] // one that the other lane does not hold
 				for round := range rounds {
-					b.terminateAmid(lane, account, fmt.Sprintf("lane %d, round %d", lane, round), requests)
+					b.terminateAmid(lane, account, fmt.Sprintf("lane %d, round %d", lane, round),
+						requests)
 				}
 			})
 		}
 	})
-	if n := b.number(`SELECT count(*) FROM payments WHERE merchant_id = $1`, b.merchant.ID); n != lanes*rounds*requests {
+	if n := b.number(`SELECT count(*) FROM payments WHERE merchant_id = $1`,
+		b.merchant.ID); n != lanes*rounds*requests {
 		t.Errorf("%d requests were accepted, and there are %d payments", lanes*rounds*requests, n)
 	}
 }
@@ -43,25 +47,34 @@ func (b *bench) in(t *testing.T) *bench {
 	return &same
 }
 
-// terminateAmid sends requests to an instance, and SIGTERM when all have been accepted and none can be answered, because the account
-// that they pay is held. Then it lets go, judges, and puts another instance in the place of the one that has ended.
+// terminateAmid sends requests to an instance, and SIGTERM when all have been accepted
+// and none can be answered, because the account that they pay is held. Then it lets go,
+// judges, and puts another instance in the place of the one that has ended.
 func (b *bench) terminateAmid(instance int, account, name string, requests int) {
 	b.Helper()
 	in := b.instance(instance)
-	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`, b.merchant.ID, account)
+	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`,
+		b.merchant.ID, account)
 	charge := journal.NewCharge(100)
 	charge.Destination = account
 	var accepted atomic.Int64
-	ctx := httptrace.WithClientTrace(b.Context(), &httptrace.ClientTrace{Got100Continue: func() { accepted.Add(1) }})
+	ctx := httptrace.WithClientTrace(b.Context(), &httptrace.ClientTrace{Got100Continue: func() {
+		accepted.Add(1)
+	}})
 	var answers []<-chan journal.Answer
 	for i := range requests {
 		answers = append(answers, started(func() journal.Answer {
-			return b.merchant.ChargeExpecting(ctx, in.URL(), fmt.Sprint(name, ", request ", i), charge)
+			return b.merchant.ChargeExpecting(ctx, in.URL(), fmt.Sprint(name, ", request ", i),
+				charge)
 		}))
 	}
-	await.Until(b, readyAgainTime, "every request is accepted", func() bool { return accepted.Load() == int64(requests) })
+	await.Until(b, readyAgainTime, "every request is accepted", func() bool {
+		return accepted.Load() == int64(requests)
+	})
 	in.Signal(syscall.SIGTERM)
-	await.Until(b, notReadyTime, "the instance has heard that it is to end", func() bool { return in.Stderr.Count("shutting down") == 1 })
+	await.Until(b, notReadyTime, "the instance has heard that it is to end", func() bool {
+		return in.Stderr.Count("shutting down") == 1
+	})
 	release()
 	for i, answer := range answers {
 		if answer := <-answer; answer.Status != http.StatusCreated {
@@ -74,8 +87,8 @@ func (b *bench) terminateAmid(instance int, account, name string, requests int) 
 	b.fleet.Restart(instance).AwaitReady(readyAgainTime)
 }
 
-// Readiness goes off before anything else does, so that whoever sends requests here, and asks
-// /readyz before, can send them elsewhere. One who finds the connection refused has already failed a caller.
+// Readiness goes off first, so a load balancer that asks /readyz can send requests elsewhere. A
+// refused connection would already have failed a caller.
 func TestEndingInstanceSaysSoBeforeItRefusesConnections(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1)
@@ -87,7 +100,8 @@ func TestEndingInstanceSaysSoBeforeItRefusesConnections(t *testing.T) {
 		return seen != http.StatusOK
 	})
 	if seen != http.StatusServiceUnavailable {
-		t.Errorf("after SIGTERM, /readyz goes from 200 to %d (0: nobody answers), want 503 first", seen)
+		t.Errorf("after SIGTERM, /readyz goes from 200 to %d (0: nobody answers), want 503 first",
+			seen)
 	}
 	if code := in.ExitCode(); code != 0 {
 		t.Errorf("the exit code is %d", code)
@@ -101,7 +115,9 @@ func TestRollingRestartUnderLoadLosesNothing(t *testing.T) {
 	b.judged(func(journal *journal.Journal) {
 		for victim := range 2 {
 			in := b.instance(victim)
-			journal.Strike(t, "SIGTERM to an instance", in.URL(), func() { in.Signal(syscall.SIGTERM) })
+			journal.Strike(t, "SIGTERM to an instance", in.URL(), func() {
+				in.Signal(syscall.SIGTERM)
+			})
 			if code := in.ExitCode(); code != 0 {
 				t.Errorf("the exit code is %d", code)
 			}

@@ -15,18 +15,19 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// stoppedHolderTime is how long a process that has stopped may keep others from an account or a key: the server ends its
-// transaction after two seconds of idleness.
+// stoppedHolderTime is how long a stopped process may keep others from an account or a key: the
+// server ends its transaction after two idle seconds.
 const stoppedHolderTime = 2*time.Second + margin
 
-// The instance is stopped while its first round trip, which claims and locks, waits for a lock of ours. When
-// that is released, the server completes the round trip, and waits for a second one that does not come.
+// The instance is stopped while its first round trip, which claims and locks, waits for the test's
+// lock. After the release the server completes that round trip, and waits for the second one.
 func TestStoppedInstanceBlocksOthersForSecondsOnly(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 2)
-	stopped, other := b.instance(0), b.instance(1)
-	b.chargedOnce(key(0), b.charge(1, key(0))) // the other one has met the merchant
-	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`, b.merchant.ID, journal.World)
+	stopped := b.instance(0)
+	b.chargedOnce(key(0), b.charge(1, key(0))) // it knows the merchant
+	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`,
+		b.merchant.ID, journal.World)
 	late := started(func() journal.Answer { return b.charge(0, key(1)) })
 	b.awaitBackend("the charge waits for its accounts", waitsForLock)
 	stopped.Stop()
@@ -36,9 +37,11 @@ func TestStoppedInstanceBlocksOthersForSecondsOnly(t *testing.T) {
 
 	sameAccount := started(func() journal.Answer { return b.charge(1, key(2)) })
 	sameKey := b.charge(1, key(1))
-	for what, answer := range map[string]journal.Answer{"the same key": sameKey, "the same account": <-sameAccount} {
+	for what, answer := range map[string]journal.Answer{
+		"the same key": sameKey, "the same account": <-sameAccount,
+	} {
 		if answer.Class() != journal.Ack || answer.Took() > stoppedHolderTime {
-			t.Errorf("%s was answered on the other instance (%s): %v", what, other.URL(), answer)
+			t.Errorf("%s was answered on the other instance: %v", what, answer)
 		}
 	}
 	stopped.Cont()
@@ -46,8 +49,9 @@ func TestStoppedInstanceBlocksOthersForSecondsOnly(t *testing.T) {
 	b.chargedOnce(key(2), b.charge(0, key(2)))
 }
 
-// The table stays locked for longer than the service has patience: the transaction is given up, and nothing of it stays behind.
-func TestChargeThatMeetsALockedTableIsPutOffAndRolledBack(t *testing.T) {
+// The table stays locked for longer than the service has patience: the transaction is
+// given up, and nothing of it stays behind.
+func TestChargeAtALockedTableIsRolledBack(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1)
 	b.chargedOnce(key(0), b.charge(0, key(0)))
@@ -56,7 +60,8 @@ func TestChargeThatMeetsALockedTableIsPutOffAndRolledBack(t *testing.T) {
 	b.putOff(b.charge(0, key(1)), patience+margin)
 	b.healthAnswers(0, http.StatusOK)
 	await.Until(t, 2*time.Second, "its transaction has been given up", func() bool {
-		return b.backends(isMoney+" AND "+waitsForLock) == 0 && b.backends(isMoney+" AND "+inTransaction) == 0
+		return b.backends(isMoney+" AND "+waitsForLock) == 0 &&
+			b.backends(isMoney+" AND "+inTransaction) == 0
 	})
 	release()
 	b.nothingStored(key(1))
@@ -64,8 +69,9 @@ func TestChargeThatMeetsALockedTableIsPutOffAndRolledBack(t *testing.T) {
 	b.no5xxStored()
 }
 
-// The table is locked for less than that: the caller was put off, the charge was not, and the same key finds it.
-func TestChargeThatOutlastsItsCallersPatienceIsFoundByItsKey(t *testing.T) {
+// The table is locked for less than that: the caller was put off, the charge was not,
+// and the same key finds it.
+func TestChargeSlowerThanItsRequestIsFoundByItsKey(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1, setBudget)
 	b.chargedOnce(key(0), b.charge(0, key(0)))
@@ -80,7 +86,7 @@ func TestChargeThatOutlastsItsCallersPatienceIsFoundByItsKey(t *testing.T) {
 }
 
 // Postgres is stopped, so its connections are open and silent.
-func TestStoppedPostgresIsNoticedAndWaitedForInBounds(t *testing.T) {
+func TestStoppedPostgresIsNoticedInTime(t *testing.T) {
 	t.Parallel()
 	b, cluster := newDurableBench(t, 1, nil, setBudget)
 	b.chargedOnce(key(0), b.charge(0, key(0)))
@@ -111,7 +117,8 @@ func (b *bench) freeze(cluster *pgtest.Cluster) (thaw func()) {
 	pids := append(b.serverProcesses(conn), postmaster)
 	thaw = sync.OnceFunc(func() {
 		for _, pid := range pids {
-			_ = syscall.Kill(pid, syscall.SIGCONT) // one may have ended since, of what waited for it
+			// one may have ended since, of what waited for it
+			_ = syscall.Kill(pid, syscall.SIGCONT)
 		}
 	})
 	b.Cleanup(thaw)
@@ -121,7 +128,8 @@ func (b *bench) freeze(cluster *pgtest.Cluster) (thaw func()) {
 	return thaw
 }
 
-// serverProcesses are all but the postmaster, once one that was just being started has appeared among them.
+// serverProcesses are all but the postmaster, once one that was just being started has
+// appeared among them.
 func (b *bench) serverProcesses(conn *pgx.Conn) (pids []int) {
 	b.Helper()
 	await.Until(b, margin, "no process is being started", func() bool {
