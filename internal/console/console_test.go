@@ -475,9 +475,11 @@ func TestAnAmountIsReadExactlyOrNotAtAll(t *testing.T) {
 		{"1", "usd", "not a currency"},
 		{"1", "", "not a currency"},
 	} {
-		got := evaluate[string](c, fmt.Sprintf(`import("/console/assets/money.js").then(({parseMoney}) => {
-			try { return "exactly " + parseMoney(%q, %q) + "." } catch (mistake) { return mistake.message }
-		})`, each.text, each.currency))
+		got := evaluate[string](c, fmt.Sprintf(`
+			import("/console/assets/money.js").then(({parseMoney}) => {
+				try { return "exactly " + parseMoney(%q, %q) + "." }
+				catch (mistake) { return mistake.message }
+			})`, each.text, each.currency))
 		if !strings.Contains(got, each.want) {
 			t.Errorf("%q %s is %q, and not %q", each.text, each.currency, got, each.want)
 		}
@@ -487,17 +489,19 @@ func TestAnAmountIsReadExactlyOrNotAtAll(t *testing.T) {
 func TestAnAmountIsShownExactlyOrNotAtAll(t *testing.T) {
 	c := newTab(t)
 	for script, want := range map[string]string{
-		`formatMoney(4999, "USD")`:                 "49.99 USD",
-		`formatMoney(-5, "USD")`:                   "−0.05 USD",
-		`formatMoney(0, "JPY")`:                    "0 JPY",
-		`formatMoney(1234567, "KWD")`:              "1\u202f234.567 KWD",
-		`formatMoney(-123456789, "USD")`:           "−1\u202f234\u202f567.89 USD",
-		`formatMoney(9223372036854775807n, "USD")`: "92\u202f233\u202f720\u202f368\u202f547\u202f758.07 USD",
+		`formatMoney(4999, "USD")`:       "49.99 USD",
+		`formatMoney(-5, "USD")`:         "−0.05 USD",
+		`formatMoney(0, "JPY")`:          "0 JPY",
+		`formatMoney(1234567, "KWD")`:    "1\u202f234.567 KWD",
+		`formatMoney(-123456789, "USD")`: "−1\u202f234\u202f567.89 USD",
+		`formatMoney(9223372036854775807n, "USD")`: "92\u202f233\u202f720\u202f368" +
+			"\u202f547\u202f758.07 USD",
 		`formatMoney(2 ** 60, "USD")`: "an amount too large for this browser to " +
 			"read exactly, USD",
 	} {
-		if got := evaluate[string](c,
-			`import("/console/assets/money.js").then(({formatMoney}) => `+script+`)`); got != want {
+		got := evaluate[string](c,
+			`import("/console/assets/money.js").then(({formatMoney}) => `+script+`)`)
+		if got != want {
 			t.Errorf("%s is %q, not %q", script, got, want)
 		}
 	}

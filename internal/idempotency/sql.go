@@ -28,7 +28,8 @@ func QueueClaims(q *pgx.Batch, claims []*Claim) map[uuid.UUID]bool {
 	claimed := make(map[uuid.UUID]bool, len(claims))
 	q.Queue(`
 		INSERT INTO idempotency_keys
-			(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id, payment_id)
+			(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id,
+				payment_id)
 		SELECT c.merchant_id, c.scope, c.key, c.operation, c.fingerprint, c.fingerprint_version,
 			c.request_id, c.payment_id
 		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::smallint[],
@@ -139,7 +140,8 @@ func QueueAnswers(q *pgx.Batch, records []*Record, at time.Time) {
 		return
 	}
 	q.Queue(`
-		INSERT INTO idempotency_answers (merchant_id, request_id, status, location, body, created_at)
+		INSERT INTO idempotency_answers
+			(merchant_id, request_id, status, location, body, created_at)
 		SELECT a.merchant_id, a.request_id, a.status, a.location, a.body, $6
 		FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::text[], $5::bytea[])
 			AS a (merchant_id, request_id, status, location, body)`,

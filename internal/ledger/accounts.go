@@ -56,7 +56,8 @@ func put(
 			metadata = excluded.metadata,
 			version = accounts.version
 				+ ((accounts.overdraft_limit, accounts.name, accounts.metadata)
-					IS DISTINCT FROM (excluded.overdraft_limit, excluded.name, excluded.metadata))::int
+					IS DISTINCT FROM
+					(excluded.overdraft_limit, excluded.name, excluded.metadata))::int
 		WHERE accounts.currency = excluded.currency
 			AND accounts.status = 'open'
 			AND (excluded.overdraft_limit IS NULL

@@ -28,11 +28,13 @@ func (a *Accounts) BalanceAt(ctx context.Context, ref Ref, at time.Time) (minor 
 	batch := &pgx.Batch{}
 	batch.Queue(`
 		SELECT FROM accounts
-		WHERE merchant_id = $1 AND id = $2 AND $3 > clock_timestamp() - interval '1 minute' -- longer than any posting takes
+		WHERE merchant_id = $1 AND id = $2
+			AND $3 > clock_timestamp() - interval '1 minute' -- no posting takes that long
 		FOR NO KEY UPDATE`, ref.MerchantID, ref.AccountID, at)
 	batch.Queue(`
 		WITH RECURSIVE search AS (
-			SELECT 0::bigint AS low, a.last_sequence AS high -- the entry is in low .. high, and 0 is none
+			-- The entry is in low .. high, and 0 is none.
+			SELECT 0::bigint AS low, a.last_sequence AS high
 			FROM accounts a
 			WHERE a.merchant_id = $1 AND a.id = $2
 			UNION ALL
@@ -48,7 +50,9 @@ func (a *Accounts) BalanceAt(ctx context.Context, ref Ref, at time.Time) (minor 
 				FROM search s
 				JOIN entries e ON e.merchant_id = $1 AND e.account_id = $2 AND e.sequence = s.low
 				WHERE s.low = s.high), 0),
-			$3 > clock_timestamp()`, ref.MerchantID, ref.AccountID, at).QueryRow(func(row pgx.Row) error {
+			$3 > clock_timestamp()`,
+		ref.MerchantID, ref.AccountID, at,
+	).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&minor, &notYet)
 	})
 	err = a.pool.SendBatch(ctx, batch).Close()

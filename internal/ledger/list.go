@@ -69,7 +69,9 @@ func (a *Accounts) Entries(
 		FROM entries
 		WHERE merchant_id = $1 AND account_id = $2 AND sequence < $3
 		ORDER BY sequence DESC
-		LIMIT $4`, ref.MerchantID, ref.AccountID, beforeSequence, limit).Query(func(rows pgx.Rows) error {
+		LIMIT $4`,
+		ref.MerchantID, ref.AccountID, beforeSequence, limit,
+	).Query(func(rows pgx.Rows) error {
 		entries, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (WrittenEntry, error) {
 			e := WrittenEntry{Entry: Entry{Ref: ref}}
 			err := row.Scan(&e.Sequence, &e.JournalID, &e.PaymentID, &e.Currency, &e.Minor,

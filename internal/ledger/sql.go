@@ -103,9 +103,11 @@ func (b *Book) queueBalances(q *pgx.Batch, at time.Time) {
 			last_sequence = changed.last_sequence,
 			last_entry_at = CASE
 				WHEN changed.last_sequence > a.last_sequence THEN $7 ELSE a.last_entry_at END
-		FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+		FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[],
+				$6::bigint[])
 			AS changed (merchant_id, id, balance, held, open_payments, last_sequence)
-		WHERE a.merchant_id = changed.merchant_id AND a.id = changed.id AND a.merchant_id = ANY ($1)`,
+		WHERE a.merchant_id = changed.merchant_id AND a.id = changed.id
+			AND a.merchant_id = ANY ($1)`,
 		unnest.Column(accounts, func(a *Balance) int64 { return a.MerchantID }),
 		unnest.Column(accounts, func(a *Balance) string { return a.AccountID }),
 		unnest.Column(accounts, func(a *Balance) int64 { return a.Posted }),

@@ -70,9 +70,11 @@ func (s *Service) editVersion(
 		edited, err = findOne(ctx, conn, `
 			UPDATE payments p
 			SET description = $4, metadata = $5,
-				version = p.version + ((p.description, p.metadata) IS DISTINCT FROM ($4, $5::jsonb))::int
+				version = p.version
+					+ ((p.description, p.metadata) IS DISTINCT FROM ($4, $5::jsonb))::int
 			WHERE p.merchant_id = $1 AND p.id = $2 AND p.version = $3
-			RETURNING `+paymentColumns, payment.MerchantID, payment.ID, payment.Version, payment.Description,
+			RETURNING `+paymentColumns,
+			payment.MerchantID, payment.ID, payment.Version, payment.Description,
 			metadataJSON(payment.Metadata))
 		return err
 	})

@@ -122,7 +122,8 @@ func queueRefunds(q *pgx.Batch, refunds []*Refund, at time.Time) {
 			r.idempotency_key, $9
 		FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[],
 				$7::text[], $8::text[])
-			AS r (merchant_id, payment_id, id, amount, status, decline_code, reason, idempotency_key)`,
+			AS r (merchant_id, payment_id, id, amount, status, decline_code, reason,
+				idempotency_key)`,
 		unnest.Column(refunds, func(r *Refund) int64 { return r.MerchantID }),
 		unnest.Column(refunds, func(r *Refund) [16]byte { return r.PaymentID }),
 		unnest.Column(refunds, func(r *Refund) [16]byte { return r.ID }),

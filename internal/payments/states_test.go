@@ -35,7 +35,8 @@ const picturePath = "../../docs/payment-states.md"
 func picture(transitions []transition) string {
 	var b strings.Builder
 	b.WriteString("# The states of a payment\n\n" +
-		"Drawn from `payment_transitions` in [the schema](../migrations/000004_payments.up.sql), " +
+		"Drawn from `payment_transitions` in [the " +
+		"schema](../migrations/000004_payments.up.sql), " +
 		"which refuses every other change of status, and from\n" +
 		"[states.go](../internal/payments/states.go). " +
 		"A test keeps this page true. `begin` and `settle` are those of card payments, which " +

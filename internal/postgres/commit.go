@@ -26,8 +26,8 @@ import (
 //
 // A COMMIT counts as done only if all of this is true:
 //   - its command tag is COMMIT (an aborted transaction answers COMMIT with the tag ROLLBACK);
-//   - no WARNING came since it was sent (a cancelled wait for a synchronous standby is success with
-//     a warning);
+//   - no WARNING came since it was sent (a cancelled wait for a synchronous standby is
+//     success with a warning);
 //   - the server is idle again.
 //
 // It counts as refused only if the server reported an ERROR and went on living, or

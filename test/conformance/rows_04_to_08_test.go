@@ -364,7 +364,8 @@ func rewrittenRequest(t *testing.T, c *caller) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := c.another(t)
-			once, again := strings.ReplaceAll(plain, "ID", c.id), strings.ReplaceAll(text, "ID", c.id)
+			once, again := strings.ReplaceAll(plain, "ID", c.id),
+				strings.ReplaceAll(text, "ID", c.id)
 			paid := c.chargeText(c.first, once, c.key("k")).want(201)
 			c.chargeText(c.other, again, c.key("k")).wantReplayOf(paid)
 			c.wantMoved(100)
