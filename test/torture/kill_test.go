@@ -10,6 +10,8 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/lab/journal"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
+	"github.com/paymentsvc/paymentsvc/lab/wire"
 )
 
 // clients is how many charge at once while something is killed.
@@ -193,5 +195,52 @@ func (b *bench) awaitReadyAgain() {
 	b.Helper()
 	for _, in := range b.fleet.Instances() {
 		in.AwaitReady(readyAgainTime)
+	}
+}
+
+// The process dies at the statement, and not only its connection: no retry has to wait
+// for what it held.
+func TestInstanceKilledAtAStatementLeavesNoLockBehind(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1)
+	proxy := wire.Start(t, b.url)
+	for i, row := range []struct {
+		name     string
+		at       wire.Match
+		hold     wire.Effect
+		replayed bool // it had committed
+	}{
+		{
+			"it has claimed the key", wire.Statement("INSERT INTO idempotency_keys"),
+			wire.HoldAfter, false,
+		},
+		{
+			"it has locked the accounts", wire.Containing("FOR NO KEY UPDATE OF a"),
+			wire.HoldAfter, false,
+		},
+		{
+			"it has written the entries", wire.Statement("INSERT INTO entries"), wire.HoldAfter,
+			false,
+		},
+		{"all but its COMMIT has arrived", wire.Commit(), wire.HoldBefore, false},
+		{"its COMMIT is done, and not acknowledged", wire.Commit(), wire.HoldAfter, true},
+	} {
+		victim := service.Start(t, proxy.URL(), service.AllowDataLoss)
+		held := proxy.On(row.at.From("paymentsvc-money"), row.hold)
+		lost := started(func() journal.Answer {
+			return b.merchant.Charge(t.Context(), victim.URL(), key(i), journal.NewCharge(100))
+		})
+		held.Wait(t)
+		victim.Kill()
+		held.Cut() // the end of the process is the end of its connections
+		if answer := <-lost; answer.Class() != journal.Unknown {
+			t.Errorf("%s: the killed instance answered %v", row.name, answer)
+		}
+		retry := b.charge(0, key(i))
+		if retry.Replayed() != row.replayed || retry.Took() > margin {
+			t.Errorf("%s: the retry was answered %v; want at once, and a replay: %t", row.name,
+				retry, row.replayed)
+		}
+		b.chargedOnce(key(i), retry, b.charge(0, key(i)))
 	}
 }

@@ -87,8 +87,8 @@ func (b *bench) terminateAmid(instance int, account, name string, requests int) 
 	b.fleet.Restart(instance).AwaitReady(readyAgainTime)
 }
 
-// Readiness goes off first, so a load balancer that asks /readyz can send requests elsewhere. A
-// refused connection would already have failed a caller.
+// Readiness goes off first, so a load balancer that asks /readyz can send requests
+// elsewhere. A refused connection would already have failed a caller.
 func TestEndingInstanceSaysSoBeforeItRefusesConnections(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1)

@@ -15,12 +15,13 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// stoppedHolderTime is how long a stopped process may keep others from an account or a key: the
-// server ends its transaction after two idle seconds.
+// stoppedHolderTime is how long a stopped process may keep others from an account or a
+// key: the server ends its transaction after two idle seconds.
 const stoppedHolderTime = 2*time.Second + margin
 
-// The instance is stopped while its first round trip, which claims and locks, waits for the test's
-// lock. After the release the server completes that round trip, and waits for the second one.
+// The instance is stopped while its first round trip, which claims and locks, waits for
+// the test's lock. After the release the server completes that round trip, and waits
+// for the second one.
 func TestStoppedInstanceBlocksOthersForSecondsOnly(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 2)
