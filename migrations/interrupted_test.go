@@ -153,6 +153,29 @@ func TestNextProcessWaitsForAnOrphanedMigration(t *testing.T) {
 	wantSame(t, "after the orphan", describe(t, db.Pool), want)
 }
 
+func TestInstancesThatStartTogetherOnAnEmptyDatabaseMigrateItOnce(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	want := describe(t, db.Pool)
+	empty(t, db)
+	const instances = 8
+	start, results := make(chan struct{}), make(chan error, instances)
+	for range instances {
+		go func() {
+			<-start
+			results <- migrations.Up(t.Context(), db.URL)
+		}()
+	}
+	close(start)
+	for range instances {
+		if err := <-results; err != nil {
+			t.Errorf("an instance could not migrate: %v", err)
+		}
+	}
+	wantVersion(t, db, migrations.Latest)
+	wantSame(t, "migrated together", describe(t, db.Pool), want)
+}
+
 // A table of the operator blocks the way up, and a view blocks the way down.
 func TestARefusedMigrationLeavesTheVersionAsItWas(t *testing.T) {
 	t.Parallel()

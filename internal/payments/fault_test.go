@@ -148,6 +148,38 @@ func TestWhicheverStatementFailsTheOperationIsDoneOnce(t *testing.T) {
 	}
 }
 
+// The lost acknowledgement is that of fifty charges. Each of them finds its own answer.
+func TestBatchWhoseCommitIsLostIsResolvedWhole(t *testing.T) {
+	t.Parallel()
+	const n = 50
+	for name, effect := range map[string]wire.Effect{
+		"took effect": wire.LoseReply, "did not": wire.DropBefore,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.proxy.On(committers(wire.Commit()), effect)
+			batch := make([]*operation, n)
+			for i := range batch {
+				batch[i] = newCharge(callerWith(b.merchant, fmt.Sprint("k", i)),
+					Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "b"})
+			}
+			if err := b.faulty.transact(t.Context(), batch); err != nil {
+				t.Fatal(err)
+			}
+			for i, op := range batch {
+				if op.record == nil || op.record.RequestID != op.claim.RequestID ||
+					op.record.PaymentID != op.claim.PaymentID {
+					t.Errorf("charge %d does not find its own answer: %+v", i, op.record)
+				}
+			}
+			if got := balanceOf(t, b.healthy, b.merchant, "b"); got != n {
+				t.Errorf("b got %d, want %d", got, n)
+			}
+		})
+	}
+}
+
 // hasty gives up early, so that a test of giving up is quick.
 func hasty(c *Config) { c.Timeout = time.Second }
 
