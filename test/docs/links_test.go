@@ -1,4 +1,5 @@
-// Package docs_test checks what the pages for people point to: files, anchors and tests.
+// Package docs_test checks what the pages for people point to: files, anchors and
+// tests.
 package docs_test
 
 import (
@@ -40,7 +41,8 @@ func TestEveryLinkAndNamedTestExists(t *testing.T) {
 	}
 }
 
-// resolve looks for the target of a link. A link whose text is the name of a test leads to its file.
+// resolve looks for the target of a link. A link whose text is the name of a test leads
+// to its file.
 func resolve(t *testing.T, page, text, target string) error {
 	if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
 		return nil
