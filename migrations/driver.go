@@ -22,8 +22,11 @@ var ErrOldSchema = errors.New("the database was made by the migrations of a deve
 // charge would wait behind the migration. A lock_timeout in the URL takes precedence.
 const tableLockTimeout = "5s"
 
-// closeTimeout limits the end of a connection.
-const closeTimeout = 5 * time.Second
+// These bound connecting and closing, and no migration.
+const (
+	connectTimeout = 5 * time.Second
+	closeTimeout   = 5 * time.Second
+)
 
 // driver is golang-migrate's access to one database, over one connection.
 //
@@ -47,7 +50,9 @@ func connect(ctx context.Context, url string) (*driver, error) {
 	if config.RuntimeParams["lock_timeout"] == "" {
 		config.RuntimeParams["lock_timeout"] = tableLockTimeout
 	}
-	conn, err := pgx.ConnectConfig(ctx, config)
+	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(connecting, config)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}

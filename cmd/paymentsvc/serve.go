@@ -45,9 +45,10 @@ func (c *serveCommand) Run(ctx context.Context, term terminal) error {
 	return in.Serve(ctx)
 }
 
-// migrateWhenReachable migrates. It waits for a database that is still starting.
+// migrateWhenReachable migrates. It waits for a database that is still starting. The
+// migration itself, and the wait for that of another instance, take as long as they need.
 func migrateWhenReachable(ctx context.Context, url string, logger *slog.Logger) error {
-	ctx, cancel := context.WithTimeout(ctx, migrateWait)
+	reachable, cancel := context.WithTimeout(ctx, migrateWait)
 	defer cancel()
 	for {
 		err := migrations.Up(ctx, url)
@@ -56,7 +57,7 @@ func migrateWhenReachable(ctx context.Context, url string, logger *slog.Logger) 
 		}
 		logger.Warn("waiting for the database to migrate", "error", err)
 		select {
-		case <-ctx.Done():
+		case <-reachable.Done():
 			return err
 		case <-time.After(migrateRetryInterval):
 		}

@@ -83,8 +83,15 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 
 // admit refuses requests on connections over the limit, and closes those connections.
 // There, /livez still answers that the instance lives, and /readyz that it is not ready.
+//
+// It also closes a connection after a chunked request. That request may have had a
+// Content-Length too, which net/http has dropped, and a proxy may have believed it. So
+// bytes behind the chunks are never read as another request (RFC 9112, section 6.1).
 func (a *api) admit(next http.Handler) http.Handler {
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
+		if len(r.TransferEncoding) > 0 {
+			w.Header().Set("Connection", "close")
+		}
 		if r.Context().Value(overLimitKey{}) == nil {
 			next.ServeHTTP(w, r)
 			return nil

@@ -36,11 +36,11 @@ var ErrAgain = errors.New("the transaction must run again")
 type outcome int
 
 const (
-	committed   outcome = iota
-	refused             // rolled back; the same data would be refused again
-	conflicted          // rolled back; another run may well succeed
-	unavailable         // rolled back or never begun; the database cannot work now
-	unknown             // the COMMIT may have taken effect
+	refused     outcome = iota // rolled back; the same data would be refused again
+	conflicted                 // rolled back; another run may well succeed
+	unavailable                // rolled back or never begun; the database cannot work now
+	unknown                    // the COMMIT may have taken effect
+	committed
 )
 
 // outcomeOf reads the error of a transaction that is certainly not committed: the unit's
