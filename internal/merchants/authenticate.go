@@ -21,8 +21,8 @@ const CacheFor = 5 * time.Second
 
 const (
 	cacheSizeMax  = 10_000
-	lookupsMax    = 1_000 // look-ups under way, each of another key
-	lookupsAtOnce = 2     // connections for look-ups: the pool has other users
+	lookupsMax    = 1_000 // look-ups of a lane under way, each of another key
+	lookupsAtOnce = 2     // connections of a lane: the pool has other users
 )
 
 // Reasons to refuse a token.
@@ -42,12 +42,22 @@ type Identity struct {
 
 // Authenticator checks API keys. It remembers valid keys only. So a new key works at
 // once, and invented keys push no valid key out of the cache.
+//
+// Anyone can invent well-formed keys, faster than the database answers. So a key that was
+// valid here before is looked up in a lane of its own, which no invented key can fill.
 type Authenticator struct {
-	pool      *pgxpool.Pool
-	cache     *lru.Cache[keyHash, remembered]
-	lookups   singleflight.Group // callers with the same key share one look-up
-	underWay  *semaphore.Weighted
-	connected *semaphore.Weighted
+	pool     *pgxpool.Pool
+	cache    *lru.Cache[keyHash, remembered] // expired keys too
+	lookups  singleflight.Group              // callers with the same key share one look-up
+	renewals lane
+	firsts   lane
+}
+
+// lane bounds look-ups.
+type lane struct{ underWay, connected *semaphore.Weighted }
+
+func newLane() lane {
+	return lane{semaphore.NewWeighted(lookupsMax), semaphore.NewWeighted(lookupsAtOnce)}
 }
 
 type keyHash [sha256.Size]byte
@@ -64,10 +74,10 @@ func NewAuthenticator(pool *pgxpool.Pool) *Authenticator {
 		panic(err) // only for a size below 1
 	}
 	return &Authenticator{
-		pool:      pool,
-		cache:     cache,
-		underWay:  semaphore.NewWeighted(lookupsMax),
-		connected: semaphore.NewWeighted(lookupsAtOnce),
+		pool:     pool,
+		cache:    cache,
+		renewals: newLane(),
+		firsts:   newLane(),
 	}
 }
 
@@ -100,19 +110,23 @@ func (a *Authenticator) known(hash keyHash) (Identity, bool) {
 
 // lookUp has its own context: callers share it, and each of them may leave.
 func (a *Authenticator) lookUp(hash keyHash) (identity Identity, err error) {
-	if !a.underWay.TryAcquire(1) {
+	in := a.firsts
+	if a.cache.Contains(hash) {
+		in = a.renewals
+	}
+	if !in.underWay.TryAcquire(1) {
 		return Identity{}, ErrBusy
 	}
-	defer a.underWay.Release(1)
+	defer in.underWay.Release(1)
 	if identity, ok := a.known(hash); ok { // another look-up has just ended
 		return identity, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), CacheFor)
 	defer cancel()
-	if err := a.connected.Acquire(ctx, 1); err != nil {
+	if err := in.connected.Acquire(ctx, 1); err != nil {
 		return Identity{}, err
 	}
-	defer a.connected.Release(1)
+	defer in.connected.Release(1)
 	until := time.Now().Add(CacheFor) // before the query, which a revocation may follow
 	err = a.pool.QueryRow(ctx, `
 		SELECT merchant_id, id, read_only

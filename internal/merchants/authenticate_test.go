@@ -1,6 +1,7 @@
 package merchants_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -25,11 +26,16 @@ type asked struct {
 	mu      sync.Mutex // guards queries
 	queries []string   // each with its arguments
 	down    atomic.Bool
+	// slow keeps a look-up waiting until its time is over; nil: none.
+	slow func(hash []byte) bool
 }
 
 func (a *asked) TraceQueryStart(
 	ctx context.Context, _ *pgx.Conn, query pgx.TraceQueryStartData,
 ) context.Context {
+	if a.slow != nil && a.slow(query.Args[0].([]byte)) {
+		<-ctx.Done()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.queries = append(a.queries, fmt.Sprintf("%s %x %v", query.SQL, query.Args, query.Args))
@@ -284,4 +290,36 @@ func TestLookupsOfInventedKeysAreBounded(t *testing.T) {
 	leave()
 	callers.Wait()
 	release()
+}
+
+func TestInventedKeysKeepNoKnownKeyFromItsRenewal(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	_, known := create(t, db)
+	pool, asked := watched(t, db)
+	sum := sha256.Sum256([]byte(known))
+	asked.slow = func(hash []byte) bool { return !bytes.Equal(hash, sum[:]) }
+	authenticator := merchants.NewAuthenticator(pool)
+	authenticate(t, authenticator, known)
+	began := time.Now()
+	asking, stop := context.WithCancel(t.Context())
+	var callers sync.WaitGroup
+	var busy atomic.Int64
+	for range merchants.LookupsMax + 50 {
+		callers.Go(func() {
+			for asking.Err() == nil {
+				_, err := authenticator.Authenticate(asking, merchants.NewToken())
+				if errors.Is(err, merchants.ErrBusy) {
+					busy.Add(1)
+					<-time.After(20 * time.Millisecond) // the pace of the attack
+				}
+			}
+		})
+	}
+	await.Until(t, 3*merchants.CacheFor, "the known key was renewed under attack", func() bool {
+		authenticate(t, authenticator, known)
+		return time.Since(began) > merchants.CacheFor && busy.Load() > 0
+	})
+	stop()
+	callers.Wait()
 }
