@@ -74,9 +74,9 @@ CREATE TABLE merchants (
     CONSTRAINT merchants_name_length CHECK (char_length(name) BETWEEN 1 AND 200)
 );
 COMMENT ON TABLE merchants IS $$
-A merchant is the tenant. Every row of every other table belongs to exactly one merchant, every key
-begins with merchant_id, and no charge touches the rows of two merchants. So the tables can be
-sharded by merchant_id.
+A merchant is the tenant. Every row about money belongs to exactly one merchant, its keys begin with
+merchant_id, and no charge touches the rows of two merchants. So these tables can be sharded by
+merchant_id.
 $$;
 COMMENT ON COLUMN merchants.id IS 'Random, so that an id does not reveal how many merchants there are.';
 GRANT SELECT, INSERT ON merchants TO paymentsvc_app;

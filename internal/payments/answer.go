@@ -54,7 +54,7 @@ func (d *decision) answer(op *operation, body []byte) idempotency.Answer {
 	}
 }
 
-// decline is the answer to a request that is refused for good.
+// decline is the answer to a request that is declined.
 func (d *decision) decline(op *operation, code, detail string) idempotency.Answer {
 	document := problem.New(code, detail)
 	document.RequestID = FormatRequestID(op.claim.RequestID)

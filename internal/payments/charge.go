@@ -32,8 +32,8 @@ type Charge struct {
 
 // Charge charges once under the caller's key. The same request under the same key gets
 // the same answer, however often it comes and wherever it goes. A *Refusal or a
-// *validate.Error is a definite no. After any other error the same key finds out what
-// happened.
+// *validate.Error means that this call did nothing. (With CodeKeyExpired an earlier one
+// did: the payment is named.) After any other error the same key finds out what happened.
 func (s *Service) Charge(ctx context.Context, caller Caller, charge Charge) (Reply, error) {
 	op := newCharge(caller, charge)
 	if err := charge.check(); err != nil {

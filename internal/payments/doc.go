@@ -34,9 +34,10 @@
 //
 // Claiming a key inserts a row whose primary key is (merchant, scope, key), in the
 // transaction that charges. Postgres lets one transaction have that row. A retry that
-// comes later finds the row, and the answer beside it. A retry at the same moment, here
-// or on another instance, waits inside its INSERT until the first transaction has
-// ended. Then it finds the row or, if the first was rolled back, becomes the first.
+// comes later finds the row, and the answer beside it. A retry on another instance at the
+// same moment waits inside its INSERT until the first transaction has ended. Then it
+// finds the row or, if the first was rolled back, becomes the first. On the same instance,
+// requests that wait under one key share one operation.
 //
 // A crash changes nothing about this: the claim, the payment, its entries, the
 // balances, the event and the answer are one transaction.

@@ -23,8 +23,8 @@ const (
 	CodeKeyExpired         Code = "idempotency_key_expired"
 )
 
-// Refusal is a "no" that leaves no trace: nothing was done, and the key is as free or
-// as taken as it was before. (A decline is not a refusal: it is an answer, with a
+// Refusal is a "no" that leaves no trace: this request did nothing, and the key is as
+// free or as taken as it was before. (A decline is not a refusal: it is an answer, with a
 // payment, and stored.)
 type Refusal struct {
 	Code      Code

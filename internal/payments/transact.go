@@ -17,8 +17,8 @@ import (
 
 // transact commits a batch of operations, whose keys differ, in one transaction. It is
 // the only place where money moves. It is two round trips: steps 1 and 2, and steps 4 and
-// 5. A batch with a taken key, or with an operation on an existing payment, needs a third
-// between them.
+// 5. A batch with a taken key or reference, or with an operation on an existing payment,
+// needs a third between them. The first round trip begins the transaction.
 func (s *Service) transact(ctx context.Context, operations []*operation) error {
 	err := s.committer.Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 		b := s.newBatch(operations) // from nothing: after an unknown outcome this runs again
