@@ -59,7 +59,7 @@ func (a *api) change(
 	if err != nil {
 		return err
 	}
-	id, err := paymentOf(r)
+	id, err := paymentID(r)
 	if err != nil {
 		return err
 	}
@@ -74,9 +74,9 @@ func (a *api) change(
 	return nil
 }
 
-// paymentOf is the id of the payment in a request's path. A malformed id is reported as
+// paymentID is the id of the payment in a request's path. A malformed id is reported as
 // not found.
-func paymentOf(r *http.Request) (uuid.UUID, error) {
+func paymentID(r *http.Request) (uuid.UUID, error) {
 	id, err := payments.ParseID(pathParameter(r, "id"))
 	if err != nil {
 		return uuid.UUID{}, payments.ErrNotFound
@@ -86,7 +86,7 @@ func paymentOf(r *http.Request) (uuid.UUID, error) {
 
 // listRefunds lists a payment's refunds, newest first.
 func (a *api) listRefunds(w http.ResponseWriter, r *http.Request) error {
-	id, err := paymentOf(r)
+	id, err := paymentID(r)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (a *api) listRefunds(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *api) getRefund(w http.ResponseWriter, r *http.Request) error {
-	id, err := paymentOf(r)
+	id, err := paymentID(r)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ type patchRequest struct {
 // patchPayment changes the description and metadata of a payment, if the payment still
 // has the version in If-Match. "If-Match: *" accepts any version.
 func (a *api) patchPayment(w http.ResponseWriter, r *http.Request) error {
-	id, err := paymentOf(r)
+	id, err := paymentID(r)
 	if err != nil {
 		return err
 	}

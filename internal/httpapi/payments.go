@@ -91,7 +91,7 @@ func (c *chargeRequest) charge() (payments.Charge, error) {
 }
 
 func (a *api) getPayment(w http.ResponseWriter, r *http.Request) error {
-	id, err := paymentOf(r)
+	id, err := paymentID(r)
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ type state struct {
 // payment is a copy of the claim's payment, to be changed, if its status allows the
 // operation.
 func (st *state) payment(claim *idempotency.Claim) (*Payment, *Refusal) {
-	locked := st.payments[paymentOf(claim)]
+	locked := st.payments[refOf(claim)]
 	switch {
 	case locked == nil:
 		return nil, &Refusal{Code: CodeNotFound, Detail: ErrNotFound.Error()}
@@ -128,7 +128,7 @@ type paymentRef struct {
 	id         uuid.UUID
 }
 
-// paymentOf is the payment that a claim makes or changes.
-func paymentOf(claim *idempotency.Claim) paymentRef {
+// refOf is the payment that a claim makes or changes.
+func refOf(claim *idempotency.Claim) paymentRef {
 	return paymentRef{claim.MerchantID, claim.PaymentID}
 }

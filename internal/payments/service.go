@@ -99,15 +99,16 @@ type Reply struct {
 func (s *Service) do(ctx context.Context, op *operation) (Reply, error) {
 	op.trace = ctx
 	for {
-		// The decided operation may be another caller's, who waited under the same key.
-		decided, err := s.group.Do(ctx, op.claim.Key, op)
+		// The operation that comes back is the one that was decided: perhaps that of another
+		// caller, who waited under the same key.
+		done, err := s.group.Do(ctx, op.claim.Key, op)
 		switch {
 		case err != nil:
 			return Reply{}, translate(err)
-		case decided.record != nil:
-			return s.replyTo(op, decided.record, decided.clock)
-		case decided.claim.Fingerprint == op.claim.Fingerprint:
-			return Reply{}, decided.refusal
+		case done.record != nil:
+			return s.replyTo(op, done.record, done.clock)
+		case done.claim.Fingerprint == op.claim.Fingerprint:
+			return Reply{}, done.refusal
 		}
 		// Another request under this key was refused, so the key is free again. That refusal
 		// says nothing about this request: try again.

@@ -16,15 +16,16 @@ import (
 
 // queueLockPayments locks the payments that the operations change, ascending, and puts
 // them into locked, as they are once every earlier holder has finished. Those that do
-// not exist are left out. It tells whether there are any. The statement filters on the
+// not exist are left out. It tells whether it
+// queued a statement. The statement filters on the
 // key alone and reads only the locked row, like ledger.QueueLock.
 func queueLockPayments(
 	q *pgx.Batch, operations []*operation, locked map[paymentRef]*Payment,
-) (found bool) {
+) (queued bool) {
 	wanted := map[paymentRef]bool{}
 	for _, op := range operations {
 		if op.existing {
-			wanted[paymentOf(&op.claim)] = true
+			wanted[refOf(&op.claim)] = true
 		}
 	}
 	if len(wanted) == 0 {

@@ -22,17 +22,17 @@ import (
 func (s *Service) transact(ctx context.Context, operations []*operation) error {
 	err := s.committer.Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 		b := s.newBatch(operations) // from nothing: after an unknown outcome this runs again
-		b.claim(tx.Batch())         // 1 keys, references
-		b.lock(tx.Batch())          // 2 payments, else accounts and then the clock
+		b.claim(tx.Statements())    // 1 keys, references
+		b.lock(tx.Statements())     // 2 payments, else accounts and then the clock
 		if err := tx.Send(ctx); err != nil {
 			return fmt.Errorf("claiming and locking: %w", err)
 		}
 		if err := b.lookUp(ctx, tx); err != nil { // records of taken keys; 2 accounts of payments
 			return fmt.Errorf("looking up what is taken: %w", err)
 		}
-		b.decide()            // 3 pure functions, no I/O
-		b.write(tx.Batch())   // 4 payments, entries, balances, events, answers
-		return tx.Commit(ctx) // 5
+		b.decide()               // 3 pure functions, no I/O
+		b.write(tx.Statements()) // 4 payments, entries, balances, events, answers
+		return tx.Commit(ctx)    // 5
 	})
 	if errors.Is(err, postgres.ErrUnavailable) || errors.Is(err, postgres.ErrOutcomeUnknown) {
 		return fmt.Errorf("%w: %w", groupcommit.ErrIndivisible, err) // no operation is at fault
@@ -131,10 +131,10 @@ func (b *batch) lookUp(ctx context.Context, tx *postgres.Tx) error {
 	if len(keys) == 0 && len(names) == 0 && accountsLocked {
 		return nil
 	}
-	b.taken = idempotency.QueueRecords(tx.Batch(), keys)
-	b.state.references.lookUp(tx.Batch(), names)
+	b.taken = idempotency.QueueRecords(tx.Statements(), keys)
+	b.state.references.lookUp(tx.Statements(), names)
 	if !accountsLocked {
-		b.lockAccounts(tx.Batch())
+		b.lockAccounts(tx.Statements())
 	}
 	if err := tx.Send(ctx); err != nil {
 		return err

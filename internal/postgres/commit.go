@@ -30,7 +30,7 @@ import (
 //     success with a warning);
 //   - the server is idle again.
 //
-// It counts as refused only if the server reported an ERROR and went on living, or
+// It counts as rolled back only if the server reported an ERROR and went on living, or
 // still holds the transaction open. Everything else is unknown: even FATAL 57P01 may
 // follow a durable commit.
 type Committer struct {
@@ -65,7 +65,7 @@ func (c *Committer) Stats() CommitterStats {
 // effect, the next run must find that out, and have no second effect.
 type Unit func(ctx context.Context, tx *Tx) error
 
-// Run runs the unit until it is committed, refused for its data, or ctx ends: then with
+// Run runs the unit until it is committed, rejected for its data, or ctx ends: then with
 // ErrUnavailable if no COMMIT can have taken effect, and with ErrOutcomeUnknown if one
 // may have. ctx must not be a caller's: a client that hangs up decides nothing.
 func (c *Committer) Run(ctx context.Context, unit Unit) error {
@@ -76,11 +76,11 @@ func (c *Committer) Run(ctx context.Context, unit Unit) error {
 			return err
 		}
 		everUnknown = everUnknown || result == unknown
-		giveUp := result == refused || !sleep(ctx, backoff(attempt))
+		giveUp := result == rejected || !sleep(ctx, backoff(attempt))
 		switch {
 		case giveUp && everUnknown:
 			return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
-		case giveUp && result == refused:
+		case giveUp && result == rejected:
 			return err
 		case giveUp:
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -144,7 +144,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // statements at once.
 type Tx struct {
 	conn       *pgx.Conn
-	batch      *pgx.Batch // of the next round trip
+	statements *pgx.Batch // of the next round trip
 	commitSent bool
 	confirmed  bool // the COMMIT is believed
 }
@@ -154,27 +154,27 @@ type Tx struct {
 // what rivals committed while it waited for them. A snapshot of the beginning would
 // turn every such wait into an error.
 func newTx(conn *pgx.Conn) *Tx {
-	tx := &Tx{conn: conn, batch: &pgx.Batch{}}
-	tx.batch.Queue(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`)
+	tx := &Tx{conn: conn, statements: &pgx.Batch{}}
+	tx.statements.Queue(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`)
 	return tx
 }
 
-// Batch is the statements of the next round trip, to be added to.
-func (tx *Tx) Batch() *pgx.Batch { return tx.batch }
+// Statements are those of the next round trip, to be added to.
+func (tx *Tx) Statements() *pgx.Batch { return tx.statements }
 
-// Send makes a round trip: it sends the batch and handles the results.
+// Send makes a round trip: it sends the statements and handles their results.
 func (tx *Tx) Send(ctx context.Context) error {
-	batch := tx.batch
-	tx.batch = &pgx.Batch{}
-	return tx.conn.SendBatch(ctx, batch).Close()
+	statements := tx.statements
+	tx.statements = &pgx.Batch{}
+	return tx.conn.SendBatch(ctx, statements).Close()
 }
 
-// Commit makes the last round trip: it sends the batch with COMMIT behind it. If a
+// Commit makes the last round trip: it sends the statements with COMMIT behind them. If a
 // statement fails, the server skips the COMMIT. See Committer for when the COMMIT
 // counts as done.
 func (tx *Tx) Commit(ctx context.Context) error {
 	var tag pgconn.CommandTag
-	tx.batch.Queue(`COMMIT`).Exec(func(t pgconn.CommandTag) error {
+	tx.statements.Queue(`COMMIT`).Exec(func(t pgconn.CommandTag) error {
 		tag = t
 		return nil
 	})
@@ -203,7 +203,7 @@ func (tx *Tx) judge(err error) outcome {
 	case tx.confirmed:
 		return committed
 	case err == nil:
-		return refused // the unit forgot to commit
+		return rejected // the unit forgot to commit
 	case !tx.commitSent:
 		return outcomeOf(err)
 	case tx.conn.IsClosed():
@@ -213,7 +213,7 @@ func (tx *Tx) judge(err error) outcome {
 	}
 	var reported *pgconn.PgError
 	if errors.As(err, &reported) && reported.SeverityUnlocalized == "ERROR" {
-		return outcomeOf(err) // the COMMIT itself was refused, and the server lives on
+		return outcomeOf(err) // the COMMIT itself failed, and the server lives on
 	}
 	return unknown
 }
@@ -222,7 +222,7 @@ func (tx *Tx) judge(err error) outcome {
 // fault, or that does not roll back.
 func (tx *Tx) rollBack(result outcome) {
 	open := !tx.conn.IsClosed() && tx.conn.PgConn().TxStatus() != 'I'
-	if open && (result == refused || result == conflicted) {
+	if open && (result == rejected || result == conflicted) {
 		ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 		defer cancel()
 		if _, err := tx.conn.Exec(ctx, `ROLLBACK`); err == nil {

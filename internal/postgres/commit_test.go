@@ -28,7 +28,7 @@ func run(t *testing.T, c *postgres.Committer, unit postgres.Unit) error {
 
 // send makes a round trip of one statement.
 func send(ctx context.Context, tx *postgres.Tx, sql string, args ...any) error {
-	tx.Batch().Queue(sql, args...)
+	tx.Statements().Queue(sql, args...)
 	return tx.Send(ctx)
 }
 
@@ -123,7 +123,7 @@ func TestAUnitMayBeOneRoundTrip(t *testing.T) {
 	err := newCommitter(open(t, db.URL)).
 		Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 			runs++
-			tx.Batch().Queue(newMerchant, runs)
+			tx.Statements().Queue(newMerchant, runs)
 			return tx.Commit(ctx)
 		})
 	if err != nil || runs != 1 {
@@ -149,14 +149,14 @@ func TestARefusedUnitRunsOnceAndLeavesNothing(t *testing.T) {
 			if err := send(ctx, tx, newMerchant, 7); err != nil {
 				return err
 			}
-			tx.Batch().Queue(newMerchant, -1)
+			tx.Statements().Queue(newMerchant, -1)
 			return tx.Commit(ctx)
 		}, "merchants_id_positive"},
 		{"by COMMIT itself", func(ctx context.Context, tx *postgres.Tx) error {
 			if err := send(ctx, tx, newMerchant, 7); err != nil {
 				return err
 			}
-			tx.Batch().Queue(newMerchant, 8)
+			tx.Statements().Queue(newMerchant, 8)
 			return tx.Commit(ctx)
 		}, "names_differ"},
 		{"because it forgot to commit", func(ctx context.Context, tx *postgres.Tx) error {

@@ -33,8 +33,9 @@ func Confirm(ctx context.Context, pool *pgxpool.Pool, work func(*pgx.Conn) error
 		return err
 	}
 	tx := newTx(conn.Conn())
-	tx.Batch().Queue(`SET LOCAL synchronous_commit = on`) // whatever the role or the database says
-	tx.Batch().Queue(`SELECT pg_logical_emit_message(true, 'paymentsvc.confirm', '')`)
+	statements := tx.Statements()
+	statements.Queue(`SET LOCAL synchronous_commit = on`) // whatever the role or the database says
+	statements.Queue(`SELECT pg_logical_emit_message(true, 'paymentsvc.confirm', '')`)
 	if err := tx.Commit(ctx); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotConfirmed, err)
 	}

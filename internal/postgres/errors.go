@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Errors of a money transaction. Any other error means that the database refused its
-// data: nothing was committed, and the same data would be refused again.
+// Errors of a money transaction. Any other error means that the database rejected
+// its data: nothing was committed, and the same data would be rejected again.
 var (
 	// ErrUnavailable means that nothing was committed: the database could not be
 	// reached or could not work.
@@ -24,9 +24,8 @@ var (
 // to be on a standby yet.
 var ErrNotConfirmed = errors.New(
 	"it is done, but whether a standby of the database has it cannot be told right now; the " +
-		"same " +
-		"request again is safe (with an If-Match that names a version it may then be answered " +
-		"with 412)")
+		"same request again is safe (with an If-Match that names a version it may then be " +
+		"answered with 412)")
 
 // ErrAgain asks, when a unit of work returns it, for the whole transaction to be rolled
 // back and run again: it read something that changed between two statements.
@@ -36,7 +35,7 @@ var ErrAgain = errors.New("the transaction must run again")
 type outcome int
 
 const (
-	refused     outcome = iota // rolled back; the same data would be refused again
+	rejected    outcome = iota // rolled back; the same data would be rejected again
 	conflicted                 // rolled back; another run may well succeed
 	unavailable                // rolled back or never begun; the database cannot work now
 	unknown                    // the COMMIT may have taken effect
@@ -80,7 +79,7 @@ func outcomeOf(err error) outcome {
 			return unavailable
 		}
 	}
-	return refused
+	return rejected
 }
 
 // Unavailable tells whether an error of a read, or of [Confirm], means that the
@@ -92,7 +91,7 @@ func Unavailable(err error) bool {
 		return true
 	}
 	if _, reported := errors.AsType[*pgconn.PgError](err); reported {
-		return outcomeOf(err) != refused
+		return outcomeOf(err) != rejected
 	}
 	var connecting *pgconn.ConnectError
 	var network net.Error

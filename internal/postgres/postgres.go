@@ -3,7 +3,7 @@
 // It knows three things that are easy to get wrong:
 //   - what a connection must be like before money may run over it: it acts as the restricted role,
 //     COMMIT waits for the disk, and every wait is bounded (this file);
-//   - what an error means for its transaction: refused, worth another run, or unknown (errors.go);
+//   - what an error means for its transaction: rejected, worth another run, unknown (errors.go);
 //   - when a COMMIT may be believed (commit.go, and confirm.go for writes that do not move money).
 package postgres
 
