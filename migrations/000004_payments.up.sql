@@ -60,8 +60,10 @@ DECLARE
 BEGIN
     SELECT p.id INTO stray
     FROM inserted p
-    LEFT JOIN idempotency_keys k
-        ON k.merchant_id = p.merchant_id AND k.scope = 'client' AND k.key = p.idempotency_key
+    LEFT JOIN LATERAL (
+        SELECT k.payment_id, k.operation FROM idempotency_keys k
+        WHERE k.merchant_id = p.merchant_id AND k.scope = 'client' AND k.key = p.idempotency_key
+        OFFSET 0) AS k ON true
     WHERE k.payment_id IS DISTINCT FROM p.id OR k.operation <> 'charge'
     LIMIT 1;
     IF FOUND THEN
@@ -167,8 +169,10 @@ DECLARE
 BEGIN
     SELECT r.id INTO stray
     FROM inserted r
-    LEFT JOIN idempotency_keys k
-        ON k.merchant_id = r.merchant_id AND k.scope = 'client' AND k.key = r.idempotency_key
+    LEFT JOIN LATERAL (
+        SELECT k.payment_id, k.operation FROM idempotency_keys k
+        WHERE k.merchant_id = r.merchant_id AND k.scope = 'client' AND k.key = r.idempotency_key
+        OFFSET 0) AS k ON true
     WHERE k.payment_id IS DISTINCT FROM r.payment_id OR k.operation <> 'refund'
     LIMIT 1;
     IF FOUND THEN

@@ -71,8 +71,12 @@ func QueueRelease(q *pgx.Batch, claims []*Claim) {
 		DELETE FROM idempotency_keys k
 		USING unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[])
 			AS c (merchant_id, scope, key, request_id)
-		WHERE k.merchant_id = c.merchant_id AND k.scope = c.scope AND k.key = c.key
-			AND k.request_id = c.request_id AND k.merchant_id = ANY ($1)`,
+		CROSS JOIN LATERAL (
+			SELECT l.ctid FROM idempotency_keys l
+			WHERE l.merchant_id = c.merchant_id AND l.scope = c.scope AND l.key = c.key
+				AND l.request_id = c.request_id AND l.merchant_id = ANY ($1)
+			OFFSET 0) AS own
+		WHERE k.ctid = own.ctid AND k.merchant_id = ANY ($1)`,
 		unnest.Column(claims, func(c *Claim) int64 { return c.MerchantID }),
 		unnest.Column(claims, func(c *Claim) string { return string(c.Scope) }),
 		unnest.Column(claims, func(c *Claim) string { return c.Value }),
@@ -104,11 +108,19 @@ const recordsSQL = `
 	SELECT k.merchant_id, k.scope, k.key, k.operation, k.fingerprint, k.fingerprint_version,
 		k.request_id, k.payment_id, a.status, a.location, a.body, a.created_at
 	FROM unnest($1::bigint[], $2::text[], $3::text[]) AS wanted (merchant_id, scope, key)
-	JOIN idempotency_keys k
-		ON k.merchant_id = wanted.merchant_id AND k.scope = wanted.scope AND k.key = wanted.key
-	LEFT JOIN idempotency_answers a
-		ON a.merchant_id = k.merchant_id AND a.request_id = k.request_id
-	WHERE k.merchant_id = ANY ($1)`
+	CROSS JOIN LATERAL (
+		SELECT k.merchant_id, k.scope, k.key, k.operation, k.fingerprint, k.fingerprint_version,
+			k.request_id, k.payment_id
+		FROM idempotency_keys k
+		WHERE k.merchant_id = wanted.merchant_id AND k.scope = wanted.scope
+			AND k.key = wanted.key AND k.merchant_id = ANY ($1)
+		OFFSET 0) AS k
+	LEFT JOIN LATERAL (
+		SELECT a.status, a.location, a.body, a.created_at
+		FROM idempotency_answers a
+		WHERE a.merchant_id = k.merchant_id AND a.request_id = k.request_id
+			AND a.merchant_id = ANY ($1)
+		OFFSET 0) AS a ON true`
 
 func collectRecords(rows pgx.Rows, into map[Key]*Record) error {
 	_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {

@@ -18,21 +18,25 @@ import (
 // has been made, as they are when every earlier holder has finished. Accounts that do
 // not exist are left out.
 //
-// The lock order is the ORDER BY of this statement, ascending, and COLLATE "C" by the
-// column's definition. Row locks are taken above the sort, so two transactions that
-// want the same accounts queue up instead of deadlocking. The statement filters on the
-// key alone and reads only the locked row: anything else could be as old as the moment
-// before the wait.
+// The lock order is the ORDER BY of this statement: ascending, byte by byte. The rows
+// are looked up and locked one by one in that order, so two transactions that want the
+// same accounts queue up instead of deadlocking. The statement filters on the key alone
+// and reads only the locked row: anything else could be as old as the moment before the
+// wait.
 func QueueLock(q *pgx.Batch, refs []Ref) *Book {
 	book := newBook(len(refs))
 	q.Queue(`
-		SELECT a.merchant_id, a.id, a.currency, a.status, a.overdraft_limit, a.balance, a.held,
-			a.open_payments, a.last_sequence, a.last_entry_at
-		FROM unnest($1::bigint[], $2::text[]) AS wanted (merchant_id, id)
-		JOIN accounts a ON a.merchant_id = wanted.merchant_id AND a.id = wanted.id
-		WHERE a.merchant_id = ANY ($1)
-		ORDER BY a.merchant_id, a.id
-		FOR NO KEY UPDATE OF a`,
+		SELECT `+balanceColumns+`
+		FROM (
+			SELECT w.merchant_id, w.id
+			FROM unnest($1::bigint[], $2::text[]) AS w (merchant_id, id)
+			ORDER BY w.merchant_id, w.id COLLATE "C") AS wanted
+		CROSS JOIN LATERAL (
+			SELECT `+balanceColumns+`
+			FROM accounts a
+			WHERE a.merchant_id = wanted.merchant_id AND a.id = wanted.id
+				AND a.merchant_id = ANY ($1)
+			FOR NO KEY UPDATE) AS a`,
 		unnest.Column(refs, func(r Ref) int64 { return r.MerchantID }),
 		unnest.Column(refs, func(r Ref) string { return r.AccountID }),
 	).Query(func(rows pgx.Rows) error {
@@ -53,6 +57,9 @@ func QueueLock(q *pgx.Batch, refs []Ref) *Book {
 	})
 	return book
 }
+
+const balanceColumns = `a.merchant_id, a.id, a.currency, a.status, a.overdraft_limit, a.balance,
+	a.held, a.open_payments, a.last_sequence, a.last_entry_at`
 
 // orZero reads a column that is NULL until the account has an entry.
 func orZero(at *time.Time) time.Time {
@@ -106,8 +113,12 @@ func (b *Book) queueBalances(q *pgx.Batch, at time.Time) {
 		FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[],
 				$6::bigint[])
 			AS changed (merchant_id, id, balance, held, open_payments, last_sequence)
-		WHERE a.merchant_id = changed.merchant_id AND a.id = changed.id
-			AND a.merchant_id = ANY ($1)`,
+		CROSS JOIN LATERAL (
+			SELECT l.ctid FROM accounts l
+			WHERE l.merchant_id = changed.merchant_id AND l.id = changed.id
+				AND l.merchant_id = ANY ($1)
+			OFFSET 0) AS locked
+		WHERE a.ctid = locked.ctid AND a.merchant_id = ANY ($1)`,
 		unnest.Column(accounts, func(a *Balance) int64 { return a.MerchantID }),
 		unnest.Column(accounts, func(a *Balance) string { return a.AccountID }),
 		unnest.Column(accounts, func(a *Balance) int64 { return a.Posted }),

@@ -105,9 +105,12 @@ func (s *Service) lastExamined(
 func (s *Service) listByKey(ctx context.Context, merchantID int64, filter Filter) (Page, error) {
 	found, err := s.find(ctx, `
 		SELECT `+paymentColumns+`
-		FROM idempotency_keys k
-		JOIN payments p ON p.merchant_id = k.merchant_id AND p.id = k.payment_id
-		WHERE k.merchant_id = $1 AND k.scope = $2 AND k.key = $3 `+matchesFilter+`
+		FROM payments p
+		WHERE p.merchant_id = $1
+			AND p.id = (
+				SELECT k.payment_id FROM idempotency_keys k
+				WHERE k.merchant_id = $1 AND k.scope = $2 AND k.key = $3)
+			`+matchesFilter+`
 		LIMIT $9`, filter, 1, merchantID, string(idempotency.ScopeClient), filter.Key)
 	return Page{Payments: found}, err
 }

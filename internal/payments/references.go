@@ -95,11 +95,13 @@ func (r *references) lookUp(q *pgx.Batch, names []reference) {
 		return
 	}
 	q.Queue(`
-		SELECT r.merchant_id, r.reference, r.payment_id
+		SELECT wanted.merchant_id, wanted.reference, taken.payment_id
 		FROM unnest($1::bigint[], $2::text[]) AS wanted (merchant_id, reference)
-		JOIN payment_references r
-			ON r.merchant_id = wanted.merchant_id AND r.reference = wanted.reference
-		WHERE r.merchant_id = ANY ($1)`,
+		CROSS JOIN LATERAL (
+			SELECT r.payment_id FROM payment_references r
+			WHERE r.merchant_id = wanted.merchant_id AND r.reference = wanted.reference
+				AND r.merchant_id = ANY ($1)
+			OFFSET 0) AS taken`,
 		unnest.Column(names, func(r reference) int64 { return r.merchantID }),
 		unnest.Column(names, func(r reference) string { return r.name }),
 	).Query(func(rows pgx.Rows) error {
@@ -136,16 +138,24 @@ func (r *references) settle(q *pgx.Batch) {
 			SET payment_id = moved.payment_id
 			FROM unnest($1::bigint[], $2::text[], $3::uuid[])
 				AS moved (merchant_id, reference, payment_id)
-			WHERE r.merchant_id = moved.merchant_id AND r.reference = moved.reference
-				AND r.merchant_id = ANY ($1)`, merchants, names, ids)
+			CROSS JOIN LATERAL (
+				SELECT l.ctid FROM payment_references l
+				WHERE l.merchant_id = moved.merchant_id AND l.reference = moved.reference
+					AND l.merchant_id = ANY ($1)
+				OFFSET 0) AS own
+			WHERE r.ctid = own.ctid AND r.merchant_id = ANY ($1)`, merchants, names, ids)
 	}
 	if len(freed) > 0 {
 		merchants, names, _ := columns(freed)
 		q.Queue(`
 			DELETE FROM payment_references r
 			USING unnest($1::bigint[], $2::text[]) AS freed (merchant_id, reference)
-			WHERE r.merchant_id = freed.merchant_id AND r.reference = freed.reference
-				AND r.merchant_id = ANY ($1)`, merchants, names)
+			CROSS JOIN LATERAL (
+				SELECT l.ctid FROM payment_references l
+				WHERE l.merchant_id = freed.merchant_id AND l.reference = freed.reference
+					AND l.merchant_id = ANY ($1)
+				OFFSET 0) AS own
+			WHERE r.ctid = own.ctid AND r.merchant_id = ANY ($1)`, merchants, names)
 	}
 }
 

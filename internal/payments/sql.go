@@ -34,11 +34,16 @@ func queueLockPayments(
 	refs := slices.Collect(maps.Keys(wanted))
 	q.Queue(`
 		SELECT `+paymentColumns+`
-		FROM unnest($1::bigint[], $2::uuid[]) AS wanted (merchant_id, id)
-		JOIN payments p ON p.merchant_id = wanted.merchant_id AND p.id = wanted.id
-		WHERE p.merchant_id = ANY ($1)
-		ORDER BY p.merchant_id, p.id
-		FOR NO KEY UPDATE OF p`,
+		FROM (
+			SELECT w.merchant_id, w.id
+			FROM unnest($1::bigint[], $2::uuid[]) AS w (merchant_id, id)
+			ORDER BY w.merchant_id, w.id) AS wanted
+		CROSS JOIN LATERAL (
+			SELECT `+paymentColumns+`
+			FROM payments p
+			WHERE p.merchant_id = wanted.merchant_id AND p.id = wanted.id
+				AND p.merchant_id = ANY ($1)
+			FOR NO KEY UPDATE) AS p`,
 		unnest.Column(refs, func(r paymentRef) int64 { return r.merchantID }),
 		unnest.Column(refs, func(r paymentRef) [16]byte { return r.id }),
 	).Query(func(rows pgx.Rows) error {
@@ -103,7 +108,12 @@ func queueSavedPayments(q *pgx.Batch, saved map[paymentRef]*Payment) {
 			amount_refunded = saved.amount_refunded, version = saved.version
 		FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[])
 			AS saved (merchant_id, id, status, amount_captured, amount_refunded, version)
-		WHERE p.merchant_id = saved.merchant_id AND p.id = saved.id AND p.merchant_id = ANY ($1)`,
+		CROSS JOIN LATERAL (
+			SELECT l.ctid FROM payments l
+			WHERE l.merchant_id = saved.merchant_id AND l.id = saved.id
+				AND l.merchant_id = ANY ($1)
+			OFFSET 0) AS locked
+		WHERE p.ctid = locked.ctid AND p.merchant_id = ANY ($1)`,
 		unnest.Column(payments, func(p *Payment) int64 { return p.MerchantID }),
 		unnest.Column(payments, func(p *Payment) [16]byte { return p.ID }),
 		unnest.Column(payments, func(p *Payment) string { return string(p.Status) }),

@@ -44,9 +44,10 @@ func TestEveryPooledConnectionIsAsItMustBe(t *testing.T) {
 
 		// The few statements of a charge are planned once, and for look-ups by key.
 		{"plan_cache_mode", "auto", "force_generic_plan"},
-		{"enable_seqscan", "on", "off"},
+		{"enable_seqscan", "off", "off"},
 		{"enable_hashjoin", "on", "off"},
 		{"enable_mergejoin", "on", "off"},
+		{"enable_material", "on", "off"},
 	} {
 		for _, pool := range []struct {
 			name string

@@ -7,6 +7,19 @@
 // So a batch of one row and a batch of five hundred are the same statement, in one
 // round trip.
 //
+// To read rows of a table t, such a statement looks up each one by its whole key:
+//
+//	FROM unnest(…) AS wanted (merchant_id, id)
+//	CROSS JOIN LATERAL (
+//		SELECT t.c FROM t WHERE t.merchant_id = wanted.merchant_id AND t.id = wanted.id
+//		OFFSET 0) AS t
+//
+// OFFSET 0 (or a locking clause) keeps the planner from making this an ordinary join. A
+// join can also be executed as a scan of all of the merchant's rows. The planner prefers
+// that while the table is small, and the cached plan stays when the table has grown. An
+// UPDATE or DELETE finds its rows by the ctid of such a look-up. Its transaction holds
+// the rows locked or has inserted them, so they stay where they are.
+//
 // Such a statement also says merchant_id = ANY ($1) wherever it joins a table. To
 // Postgres that is redundant. Where tables are sharded by merchant, it sends the whole
 // statement to one shard (Citus).
