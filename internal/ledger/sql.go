@@ -14,6 +14,15 @@ import (
 // The Queue functions queue a statement on a round trip of the caller's transaction.
 // They never commit.
 
+// Locking says what becomes of a row that another transaction has locked.
+type Locking string
+
+// WaitForLocks waits until the row is free, SkipLocked leaves the row out.
+const (
+	WaitForLocks Locking = ""
+	SkipLocked   Locking = "SKIP LOCKED"
+)
+
 // QueueLock locks the accounts. The book that it returns has them once the round trip
 // has been made, as they are when every earlier holder has finished. Accounts that do
 // not exist are left out.
@@ -23,8 +32,11 @@ import (
 // same accounts queue up instead of deadlocking. The statement filters on the key alone
 // and reads only the locked row: anything else could be as old as the moment before the
 // wait.
-func QueueLock(q *pgx.Batch, refs []Ref) *Book {
+func QueueLock(q *pgx.Batch, refs []Ref, locking Locking) *Book {
 	book := newBook(len(refs))
+	if len(refs) == 0 {
+		return book
+	}
 	q.Queue(`
 		SELECT `+balanceColumns+`
 		FROM (
@@ -36,7 +48,7 @@ func QueueLock(q *pgx.Batch, refs []Ref) *Book {
 			FROM accounts a
 			WHERE a.merchant_id = wanted.merchant_id AND a.id = wanted.id
 				AND a.merchant_id = ANY ($1)
-			FOR NO KEY UPDATE) AS a`,
+			FOR NO KEY UPDATE `+string(locking)+`) AS a`,
 		unnest.Column(refs, func(r Ref) int64 { return r.MerchantID }),
 		unnest.Column(refs, func(r Ref) string { return r.AccountID }),
 	).Query(func(rows pgx.Rows) error {
@@ -56,6 +68,37 @@ func QueueLock(q *pgx.Batch, refs []Ref) *Book {
 		return nil
 	})
 	return book
+}
+
+// QueueExisting tells which of the accounts exist, locked or not. The map is filled when
+// the round trip has been made.
+func QueueExisting(q *pgx.Batch, refs []Ref) map[Ref]bool {
+	existing := make(map[Ref]bool, len(refs))
+	if len(refs) == 0 {
+		return existing
+	}
+	q.Queue(`
+		SELECT wanted.merchant_id, wanted.id
+		FROM unnest($1::bigint[], $2::text[]) AS wanted (merchant_id, id)
+		CROSS JOIN LATERAL (
+			SELECT FROM accounts a
+			WHERE a.merchant_id = wanted.merchant_id AND a.id = wanted.id
+				AND a.merchant_id = ANY ($1)
+			OFFSET 0) AS a`,
+		unnest.Column(refs, func(r Ref) int64 { return r.MerchantID }),
+		unnest.Column(refs, func(r Ref) string { return r.AccountID }),
+	).Query(func(rows pgx.Rows) error {
+		var ref Ref
+		_, err := pgx.ForEachRow(rows, []any{&ref.MerchantID, &ref.AccountID}, func() error {
+			existing[ref] = true
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("looking for locked accounts: %w", err)
+		}
+		return nil
+	})
+	return existing
 }
 
 const balanceColumns = `a.merchant_id, a.id, a.currency, a.status, a.overdraft_limit, a.balance,

@@ -132,6 +132,7 @@ func hold(t *testing.T, db *pgtest.DB, lock string, merchant int64) (release fun
 	if _, err := holder.Exec(t.Context(), lock, merchant); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { holder.Rollback(context.Background()) }) // if the test failed
 	return func() {
 		t.Helper()
 		if err := holder.Rollback(t.Context()); err != nil {

@@ -26,11 +26,12 @@ type operation struct {
 
 	trace context.Context // of the caller's request; it governs nothing
 
-	// The result, written by the transaction that commits the operation: a record or a
-	// refusal.
-	record  *idempotency.Record // what the key stands for now
-	refusal *Refusal            // why the key is still free
-	clock   time.Time           // the database's, at that transaction
+	// The result, written by the transaction that commits the operation: one of these.
+	record    *idempotency.Record // what the key stands for now
+	refusal   *Refusal            // why the key is still free
+	blockedBy *row                // a row that must be free first; the key is still free
+
+	clock time.Time // the database's, at that transaction
 }
 
 // newOperation is an operation on an existing payment.

@@ -19,9 +19,9 @@ var (
 )
 
 const paymentColumns = `p.merchant_id, p.id, p.status, p.amount, p.currency, p.source_account,
-	p.destination_account, p.amount_captured, p.amount_refunded, coalesce(p.decline_code, '') AS decline_code,
-	coalesce(p.reference, '') AS reference, p.description, p.metadata, p.authorized_until, p.version,
-	p.created_at`
+	p.destination_account, p.amount_captured, p.amount_refunded,
+	coalesce(p.decline_code, '') AS decline_code, coalesce(p.reference, '') AS reference,
+	p.description, p.metadata, p.authorized_until, p.version, p.created_at`
 
 func scanPayment(row pgx.CollectableRow) (*Payment, error) {
 	var p Payment

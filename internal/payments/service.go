@@ -37,10 +37,12 @@ type Config struct {
 
 	// money transactions in flight; at most the connections of Pools.Money
 	Workers      int
-	BatchSizeMax int           // charges in one transaction
-	QueueSizeMax int           // callers that may wait
-	Timeout      time.Duration // after which a transaction's outcome is called unknown
-	Logger       *slog.Logger
+	BatchSizeMax int // charges in one transaction
+	QueueSizeMax int // callers that may wait
+	// Timeout is how long a transaction may take until its outcome is called unknown, and
+	// how long a caller waits for a row that another session has locked.
+	Timeout time.Duration
+	Logger  *slog.Logger
 
 	Observer groupcommit.Observer // watches the queue and the transactions
 	Trace    Trace                // nil: no tracing
@@ -55,6 +57,8 @@ type Service struct {
 	retention     time.Duration
 	authorizedFor time.Duration
 	queueMax      int
+	timeout       time.Duration
+	locked        *lockedRows
 }
 
 // New starts a service. Close ends it.
@@ -65,6 +69,8 @@ func New(c Config) *Service {
 		retention:     c.Retention,
 		authorizedFor: c.AuthorizationLifetime,
 		queueMax:      c.QueueSizeMax,
+		timeout:       c.Timeout,
+		locked:        newLockedRows(c.Pools.General, c.QueueSizeMax),
 	}
 	s.group = groupcommit.New[idempotency.Key](groupcommit.Config[*operation]{
 		Commit:       traced(c.Trace, s.transact),
@@ -78,7 +84,10 @@ func New(c Config) *Service {
 }
 
 // Close commits the charges that wait, and ends the service.
-func (s *Service) Close() { s.group.Close() }
+func (s *Service) Close() {
+	s.group.Close()
+	s.locked.waiting.Close()
+}
 
 // Caller says under which key a request came.
 type Caller struct {
@@ -98,6 +107,8 @@ type Reply struct {
 // do executes an operation under its key, or replays the answer of that key.
 func (s *Service) do(ctx context.Context, op *operation) (Reply, error) {
 	op.trace = ctx
+	waiting, cancel := context.WithTimeout(ctx, s.timeout) // for locked rows
+	defer cancel()
 	for {
 		// The operation that comes back is the one that was decided: perhaps that of another
 		// caller, who waited under the same key.
@@ -105,6 +116,11 @@ func (s *Service) do(ctx context.Context, op *operation) (Reply, error) {
 		switch {
 		case err != nil:
 			return Reply{}, translate(err)
+		case done.blockedBy != nil:
+			if err := s.locked.wait(waiting, *done.blockedBy); err != nil {
+				return Reply{}, err
+			}
+			continue
 		case done.record != nil:
 			return s.replyTo(op, done.record, done.clock)
 		case done.claim.Fingerprint == op.claim.Fingerprint:

@@ -8,30 +8,24 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/unnest"
 )
 
 // The queue functions queue a statement on a round trip of the caller's transaction.
 // They never commit. With nothing to do they queue nothing.
 
-// queueLockPayments locks the payments that the operations change, ascending, and puts
-// them into locked, as they are once every earlier holder has finished. Those that do
-// not exist are left out. It tells whether it
-// queued a statement. The statement filters on the
-// key alone and reads only the locked row, like ledger.QueueLock.
+// queueLockPayments locks the payments, ascending, and returns them as they are once
+// every earlier holder has finished. Those that do not exist are left out. The
+// statement filters on the key alone and reads only the locked row, like
+// ledger.QueueLock.
 func queueLockPayments(
-	q *pgx.Batch, operations []*operation, locked map[paymentRef]*Payment,
-) (queued bool) {
-	wanted := map[paymentRef]bool{}
-	for _, op := range operations {
-		if op.existing {
-			wanted[refOf(&op.claim)] = true
-		}
+	q *pgx.Batch, refs []paymentRef, locking ledger.Locking,
+) map[paymentRef]*Payment {
+	locked := make(map[paymentRef]*Payment, len(refs))
+	if len(refs) == 0 {
+		return locked
 	}
-	if len(wanted) == 0 {
-		return false
-	}
-	refs := slices.Collect(maps.Keys(wanted))
 	q.Queue(`
 		SELECT `+paymentColumns+`
 		FROM (
@@ -43,7 +37,7 @@ func queueLockPayments(
 			FROM payments p
 			WHERE p.merchant_id = wanted.merchant_id AND p.id = wanted.id
 				AND p.merchant_id = ANY ($1)
-			FOR NO KEY UPDATE) AS p`,
+			FOR NO KEY UPDATE `+string(locking)+`) AS p`,
 		unnest.Column(refs, func(r paymentRef) int64 { return r.merchantID }),
 		unnest.Column(refs, func(r paymentRef) [16]byte { return r.id }),
 	).Query(func(rows pgx.Rows) error {
@@ -56,7 +50,37 @@ func queueLockPayments(
 		}
 		return nil
 	})
-	return true
+	return locked
+}
+
+// queueExistingPayments tells which of the payments exist, locked or not.
+func queueExistingPayments(q *pgx.Batch, refs []paymentRef) map[paymentRef]bool {
+	existing := make(map[paymentRef]bool, len(refs))
+	if len(refs) == 0 {
+		return existing
+	}
+	q.Queue(`
+		SELECT wanted.merchant_id, wanted.id
+		FROM unnest($1::bigint[], $2::uuid[]) AS wanted (merchant_id, id)
+		CROSS JOIN LATERAL (
+			SELECT FROM payments p
+			WHERE p.merchant_id = wanted.merchant_id AND p.id = wanted.id
+				AND p.merchant_id = ANY ($1)
+			OFFSET 0) AS p`,
+		unnest.Column(refs, func(r paymentRef) int64 { return r.merchantID }),
+		unnest.Column(refs, func(r paymentRef) [16]byte { return r.id }),
+	).Query(func(rows pgx.Rows) error {
+		var ref paymentRef
+		_, err := pgx.ForEachRow(rows, []any{&ref.merchantID, (*[16]byte)(&ref.id)}, func() error {
+			existing[ref] = true
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("looking for locked payments: %w", err)
+		}
+		return nil
+	})
+	return existing
 }
 
 func queuePayments(q *pgx.Batch, created []*Payment, at time.Time) {

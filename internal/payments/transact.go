@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -20,14 +22,18 @@ import (
 // 5. A batch with a taken key or reference, or with an operation on an existing payment,
 // needs a third between them. The first round trip begins the transaction.
 func (s *Service) transact(ctx context.Context, operations []*operation) error {
+	locking := ledger.WaitForLocks
 	err := s.committer.Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
-		b := s.newBatch(operations) // from nothing: after an unknown outcome this runs again
-		b.claim(tx.Statements())    // 1 keys, references
-		b.lock(tx.Statements())     // 2 payments, else accounts and then the clock
+		// from nothing: after an unknown outcome this runs again
+		b := s.newBatch(operations, locking)
+		b.claim(tx.Statements()) // 1 keys, references
+		b.lock(tx.Statements())  // 2 payments, else accounts and then the clock
 		if err := tx.Send(ctx); err != nil {
+			locking = lockingAfter(err)
 			return fmt.Errorf("claiming and locking: %w", err)
 		}
 		if err := b.lookUp(ctx, tx); err != nil { // records of taken keys; 2 accounts of payments
+			locking = lockingAfter(err)
 			return fmt.Errorf("looking up what is taken: %w", err)
 		}
 		b.decide()               // 3 pure functions, no I/O
@@ -44,6 +50,7 @@ func (s *Service) transact(ctx context.Context, operations []*operation) error {
 type batch struct {
 	operations []*operation
 	state      state
+	rows       rowsToLock
 
 	// These are filled by the round trip that follows.
 	claimed map[uuid.UUID]bool                      // the request ids whose key is ours
@@ -54,16 +61,19 @@ type batch struct {
 	refunds  []*Refund
 	events   []outbox.Event
 	answered []*idempotency.Record
-	released []*idempotency.Claim // of requests that are refused
+	released []*idempotency.Claim // of operations that are refused, or blocked
 }
 
-func (s *Service) newBatch(operations []*operation) *batch {
-	return &batch{operations: operations, state: state{
-		payments:      map[paymentRef]*Payment{},
-		saved:         map[paymentRef]*Payment{},
-		references:    newReferences(),
-		authorizedFor: s.authorizedFor,
-	}}
+func (s *Service) newBatch(operations []*operation, locking ledger.Locking) *batch {
+	return &batch{
+		operations: operations,
+		rows:       rowsToLock{locking: locking, lockedByOthers: s.locked.known()},
+		state: state{
+			saved:         map[paymentRef]*Payment{},
+			references:    newReferences(),
+			authorizedFor: s.authorizedFor,
+		},
+	}
 }
 
 // claim queues the claims of step 1.
@@ -83,10 +93,18 @@ func (b *batch) claim(q *pgx.Batch) {
 // lock queues the locks of step 2. The rows of payments name more accounts. So in a batch
 // with operations on existing payments, the accounts are locked in the next round trip.
 func (b *batch) lock(q *pgx.Batch) {
-	if queueLockPayments(q, b.operations, b.state.payments) {
+	q.Queue(limitLockWait)
+	wanted := map[paymentRef]bool{}
+	for _, op := range b.operations {
+		if op.existing {
+			wanted[refOf(&op.claim)] = true
+		}
+	}
+	if len(wanted) == 0 {
+		b.lockAccounts(q)
 		return
 	}
-	b.lockAccounts(q)
+	b.state.payments = b.rows.lockPayments(q, slices.Collect(maps.Keys(wanted)))
 }
 
 // lockAccounts locks the accounts of the operations and of the locked payments, and
@@ -108,7 +126,7 @@ func (b *batch) lockAccounts(q *pgx.Batch) {
 	for _, payment := range b.state.payments {
 		add(payment.accounts())
 	}
-	b.state.book = ledger.QueueLock(q, accounts)
+	b.state.book = b.rows.lockAccounts(q, accounts)
 	q.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&b.state.clock)
 	})
@@ -174,9 +192,13 @@ func (b *batch) decide() {
 		b.state.now = last
 	}
 	for _, op := range b.operations {
-		op.record, op.refusal, op.clock = nil, nil, b.state.clock
+		op.record, op.refusal, op.blockedBy, op.clock = nil, nil, nil, b.state.clock
 		if !b.claimed[op.claim.RequestID] {
 			op.record = b.taken[op.claim.Key]
+			continue
+		}
+		if op.blockedBy = b.rows.blocking(op, &b.state); op.blockedBy != nil {
+			b.released = append(b.released, &op.claim)
 			continue
 		}
 		decided := op.decide(&b.state, &op.claim)

@@ -31,6 +31,15 @@ var ErrNotConfirmed = errors.New(
 // back and run again: it read something that changed between two statements.
 var ErrAgain = errors.New("the transaction must run again")
 
+// lockNotAvailable is the code of lock_timeout.
+const lockNotAvailable = "55P03"
+
+// LockTimedOut tells whether a transaction failed because it waited too long for a lock.
+func LockTimedOut(err error) bool {
+	reported, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && reported.Code == lockNotAvailable
+}
+
 // outcome is what became of one run of a transaction.
 type outcome int
 
@@ -60,11 +69,11 @@ func outcomeOf(err error) outcome {
 		"40P01", // deadlock_detected: the server broke the circle by rolling this one back
 		// feature_not_supported: "cached plan must not change result type", after a
 		// migration
-		"0A000":
+		"0A000",
+		lockNotAvailable:
 		return conflicted
 	case "25006", // read_only_sql_transaction: a standby, or a primary that was demoted
 		"25P03", // idle_in_transaction_session_timeout
-		"55P03", // lock_not_available: lock_timeout
 		"28P01", // invalid_password: while it is being changed
 		"3D000": // invalid_catalog_name: no such database (yet)
 		return unavailable

@@ -30,7 +30,7 @@ func TestErrorOfTheServerDecidesWhetherAUnitRunsAgain(t *testing.T) {
 		{"40P01", "a deadlock", again},
 		{"0A000", "a cached plan that a migration made invalid", again},
 
-		{"55P03", "a lock that was not to be had in time", elsewhere},
+		{"55P03", "a lock that was not to be had in time", again},
 		{"57014", "a statement that took too long", elsewhere},
 		{"57P01", "a server that shuts down", elsewhere},
 		{"57P03", "a server that starts up", elsewhere},

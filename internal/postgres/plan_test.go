@@ -33,8 +33,10 @@ func TestPlansStayLookUpsWhenAnalyzedTablesGrow(t *testing.T) {
 			fill(t, admin, 1, analyzed)
 			execute(t, admin, `ANALYZE`)
 			general, money := open(t, db.URL), open(t, db.URL)
-			service := newService(t,
-				&postgres.Pools{General: general.General, Money: money.Money, Probe: general.Probe})
+			service := newService(t, &postgres.Pools{
+				General: general.General, Money: money.Money,
+				Probe: general.Probe,
+			})
 			runEveryStatement(t, service, "while the tables are small")
 			const grown = 10_000
 			fill(t, admin, 10_001, 10_000+grown)
@@ -65,17 +67,21 @@ func fill(t *testing.T, admin *pgx.Conn, first, last int) {
 		SELECT 1, 'account-' || n, 'USD' FROM generate_series($1::int, $2::int) n`,
 		`INSERT INTO idempotency_keys (merchant_id, scope, key, operation, fingerprint,
 			fingerprint_version, request_id, payment_id)
-		SELECT 1, 'client', 'key-' || n, 'charge', sha256('x'), 1, md5('r' || n)::uuid, md5('' || n)::uuid
+		SELECT 1, 'client', 'key-' || n, 'charge', sha256('x'), 1, md5('r' || n)::uuid,
+			md5('p' || n)::uuid
 		FROM generate_series($1::int, $2::int) n`,
-		`INSERT INTO idempotency_answers (merchant_id, request_id, status, location, body, created_at)
-		SELECT 1, md5('r' || n)::uuid, 201, '', '', now() FROM generate_series($1::int, $2::int) n`,
+		`INSERT INTO idempotency_answers
+			(merchant_id, request_id, status, location, body, created_at)
+		SELECT 1, md5('r' || n)::uuid, 201, '', '', now()
+		FROM generate_series($1::int, $2::int) n`,
 		`INSERT INTO payments (merchant_id, id, status, amount, currency, source_account,
-			destination_account, amount_captured, description, metadata, idempotency_key, created_at)
-		SELECT 1, md5('' || n)::uuid, 'succeeded', 1, 'USD', 'world', 'shop', 1, '', '{}', 'key-' || n,
-			now()
+			destination_account, amount_captured, description, metadata, idempotency_key,
+			created_at)
+		SELECT 1, md5('p' || n)::uuid, 'succeeded', 1, 'USD', 'world', 'shop', 1, '', '{}',
+			'key-' || n, now()
 		FROM generate_series($1::int, $2::int) n`,
 		`INSERT INTO payment_references (merchant_id, reference, payment_id)
-		SELECT 1, 'reference-' || n, md5('' || n)::uuid FROM generate_series($1::int, $2::int) n`,
+		SELECT 1, 'reference-' || n, md5('p' || n)::uuid FROM generate_series($1::int, $2::int) n`,
 	} {
 		execute(t, admin, sql, first, last)
 	}
@@ -98,11 +104,15 @@ func newService(t *testing.T, pools *postgres.Pools) *payments.Service {
 	})
 }
 
-// runEveryStatement makes the service run every statement of a money transaction, under keys and references of their own: fresh, replayed, declined and refused charges,
-// references that are free, taken and freed again, and every change of a payment.
+// runEveryStatement makes the service run every statement of a money transaction, under
+// keys and references that begin with the prefix: charges that are fresh, replayed,
+// declined and refused, references that are free, taken and freed again, every change of
+// a payment; and the reads of one payment.
 func runEveryStatement(t *testing.T, service *payments.Service, prefix string) {
 	t.Helper()
-	do := func(key string, operation func(payments.Caller) (payments.Reply, error)) payments.Reply {
+	do := func(key string,
+		operation func(payments.Caller) (payments.Reply, error),
+	) payments.Reply {
 		reply, err := operation(payments.Caller{
 			Key: idempotency.Key{
 				MerchantID: 1, Scope: idempotency.ScopeClient, Value: prefix + key,
@@ -158,7 +168,8 @@ func keyReads(t *testing.T, admin *pgx.Conn) map[string]int64 {
 	t.Helper()
 	rows, err := admin.Query(t.Context(), `
 		SELECT relname::text, seq_tup_read + coalesce(
-			(SELECT sum(idx_tup_read) FROM pg_stat_user_indexes i WHERE i.relid = t.relid), 0)::bigint
+			(SELECT sum(idx_tup_read) FROM pg_stat_user_indexes i WHERE i.relid = t.relid),
+			0)::bigint
 		FROM pg_stat_user_tables t WHERE schemaname = 'public'`)
 	if err != nil {
 		t.Fatal(err)
