@@ -1,7 +1,7 @@
 # The tasks of this repository. `make` alone lists them.
 #
-# They need Go. Tests also need a C compiler (for the race detector), Chromium or Chrome, and a
-# Postgres; without one, `make test` names the ways to get it. The tools are built at first use from
+# They need Go. Tests also need a C compiler (for the race detector), Chromium or Chrome, PgBouncer
+# and a Postgres; without one, `make test` names the ways to get it. The tools are built at first use from
 # tools/go.mod.
 
 .DEFAULT_GOAL := help
@@ -63,7 +63,7 @@ build: ## Compile bin/paymentsvc
 .PHONY: test
 test: $(GOTESTSUM) ## Run every test of CI, on a real Postgres; select by PKG= and ARGS=
 ifeq ($(PKG)$(ARGS),./...)
-	@tools/need-browser
+	@tools/need-programs
 	@# This test sends ten thousand requests; with the race detector, below, it sends fewer.
 	@$(GOTESTSUM) --format=pkgname-and-test-fails -- -run=Naughty -timeout=5m ./internal/httpapi
 endif

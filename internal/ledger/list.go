@@ -18,8 +18,7 @@ import (
 // few rows, and would read and sort all of them: seconds instead of milliseconds on a
 // million.
 const InIndexOrder = `
-	SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true),
-		set_config('enable_seqscan', 'off', true)`
+	SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`
 
 // List reads up to limit of a merchant's accounts, ascending by id, after the given id;
 // "" is before all.

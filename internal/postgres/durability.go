@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // ErrNotDurable means that the server may acknowledge a COMMIT and lose it in a crash.
@@ -36,11 +38,19 @@ func (p *Pools) CheckDurability(ctx context.Context) error {
 // read-only.
 var ErrReadOnly = errors.New("the database is read-only")
 
+// protocolViolation is what a pooler says about settings that it does not know. Postgres
+// says it about malformed messages only.
+const protocolViolation = "08P01"
+
 // CheckWritable returns ErrReadOnly if a transaction could not write.
 func (p *Pools) CheckWritable(ctx context.Context) error {
 	var readOnly string
 	if err := p.Probe.QueryRow(ctx, `SELECT current_setting('transaction_read_only')`).
 		Scan(&readOnly); err != nil {
+		if refused, ok := errors.AsType[*pgconn.PgError](err); ok &&
+			refused.Code == protocolViolation {
+			return fmt.Errorf("%w: %w", ErrPooler, err)
+		}
 		return fmt.Errorf("asking whether the database takes writes: %w", err)
 	}
 	if readOnly != "off" {

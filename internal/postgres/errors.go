@@ -20,6 +20,14 @@ var (
 	ErrOutcomeUnknown = errors.New("it is unknown whether the transaction was committed")
 )
 
+// Errors of a new connection that must not be used.
+var (
+	ErrPooler = errors.New("there is a connection pooler between the service and Postgres, and " +
+		"the service relies on the settings of its own sessions: let the URL lead to Postgres " +
+		"itself")
+	ErrSettingLost = errors.New("a new session does not have the settings that it was opened with")
+)
+
 // ErrNotConfirmed is the error of [Confirm] when the write succeeded, but is not known
 // to be on a standby yet.
 var ErrNotConfirmed = errors.New(
@@ -95,6 +103,9 @@ func outcomeOf(err error) outcome {
 // database cannot be used right now. The alternative is that something is wrong with
 // the query.
 func Unavailable(err error) bool {
+	if errors.Is(err, ErrPooler) || errors.Is(err, ErrSettingLost) {
+		return false
+	}
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrOutcomeUnknown) ||
 		errors.Is(err, ErrNotConfirmed) {
 		return true

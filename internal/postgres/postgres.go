@@ -12,7 +12,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"strconv"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -52,7 +52,8 @@ type Querier interface {
 
 // Pools are the connections of one instance.
 type Pools struct {
-	// General serves reads and everything that is not a money transaction.
+	// General serves reads and everything that is not a money transaction. It prepares no
+	// statements: those of a table that a migration alters would each fail once.
 	General *pgxpool.Pool
 	// Money belongs to the committers, a connection each, so that nothing else can use
 	// them up.
@@ -77,13 +78,14 @@ func Open(ctx context.Context, o Options) (*Pools, error) {
 	for _, pool := range []struct {
 		target **pgxpool.Pool
 		size   int
+		mode   pgx.QueryExecMode
 		params map[string]string
 	}{
-		{&pools.General, o.GeneralSize, nil},
-		{&pools.Money, o.MoneySize, moneyParams},
-		{&pools.Probe, 1, nil},
+		{&pools.General, o.GeneralSize, pgx.QueryExecModeCacheDescribe, nil},
+		{&pools.Money, o.MoneySize, pgx.QueryExecModeCacheStatement, moneyParams},
+		{&pools.Probe, 1, pgx.QueryExecModeCacheDescribe, nil},
 	} {
-		opened, err := openPool(ctx, o, pool.size, pool.params)
+		opened, err := openPool(ctx, o, pool.size, pool.mode, pool.params)
 		if err != nil {
 			pools.Close()
 			return nil, err
@@ -116,7 +118,7 @@ var moneyParams = map[string]string{
 }
 
 func openPool(
-	ctx context.Context, o Options, size int, params map[string]string,
+	ctx context.Context, o Options, size int, mode pgx.QueryExecMode, params map[string]string,
 ) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
@@ -133,21 +135,15 @@ func openPool(
 	}}).DialContext
 	conn.OnNotice = rememberWarning
 	conn.Tracer = o.Tracer
+	conn.DefaultQueryExecMode = mode
 	if conn.ValidateConnect == nil { // unless the URL says otherwise: not a standby
 		conn.ValidateConnect = requireWritable
 	}
-	maps.Copy(conn.RuntimeParams, sessionParams())
-	maps.Copy(conn.RuntimeParams, params)
-	// A pooler may drop the startup parameters and say nothing.
+	own := sessionParams()
+	maps.Copy(own, params)
+	maps.Copy(conn.RuntimeParams, own)
 	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
-		for _, name := range []string{"role", "synchronous_commit"} {
-			if want, asked := conn.RuntimeParams[name]; asked {
-				if err := requireSetting(ctx, c, name, want); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		return requireOwnSession(ctx, c, own)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -160,16 +156,16 @@ func openPool(
 // stopped in the middle of a transaction, and on a network that no longer answers. (The
 // server ignores the TCP settings on a Unix socket.)
 func sessionParams() map[string]string {
-	milliseconds := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+	seconds := func(d time.Duration) string { return fmt.Sprintf("%ds", int(d.Seconds())) }
 	return map[string]string{
 		"role":                                Role,
 		"application_name":                    "paymentsvc",
 		"timezone":                            "UTC",
 		"enable_seqscan":                      "off", // every statement has an index
-		"statement_timeout":                   milliseconds(statementTimeout),
-		"lock_timeout":                        milliseconds(lockTimeout),
-		"idle_in_transaction_session_timeout": milliseconds(idleInTransactionTimeout),
-		"client_connection_check_interval":    "1000",
+		"statement_timeout":                   seconds(statementTimeout),
+		"lock_timeout":                        seconds(lockTimeout),
+		"idle_in_transaction_session_timeout": seconds(idleInTransactionTimeout),
+		"client_connection_check_interval":    "1s",
 		"tcp_keepalives_idle":                 "2", // seconds
 		"tcp_keepalives_interval":             "1", // seconds
 		"tcp_keepalives_count":                "3",
@@ -189,13 +185,35 @@ func requireWritable(ctx context.Context, c *pgconn.PgConn) error {
 	return nil
 }
 
-func requireSetting(ctx context.Context, c *pgx.Conn, name, want string) error {
-	var got string
-	if err := c.QueryRow(ctx, `SELECT current_setting($1)`, name).Scan(&got); err != nil {
-		return fmt.Errorf("reading %s: %w", name, err)
+// unchecked are settings that no promise rests on, or that the server ignores on some
+// connections.
+var unchecked = []string{
+	"application_name", "timezone", "tcp_keepalives_idle", "tcp_keepalives_interval",
+	"tcp_keepalives_count", "tcp_user_timeout",
+}
+
+// requireOwnSession refuses a connection through a pooler, and one whose session lacks a
+// setting that was asked for. A pooler can lend one session to several clients, and can
+// drop settings and say nothing. (It invents the process id that it greets with.)
+func requireOwnSession(ctx context.Context, c *pgx.Conn, want map[string]string) error {
+	asked := maps.Clone(want)
+	maps.DeleteFunc(asked, func(name, _ string) bool { return slices.Contains(unchecked, name) })
+	var process uint32
+	var got map[string]string
+	if err := c.QueryRow(ctx, `
+		SELECT pg_backend_pid(), (
+			SELECT jsonb_object_agg(name, current_setting(name)) FROM unnest($1::text[]) AS name)`,
+		slices.Collect(maps.Keys(asked))).Scan(&process, &got); err != nil {
+		return fmt.Errorf("looking at a new session: %w", err)
 	}
-	if got != want {
-		return fmt.Errorf("%s is %s on a new connection, where %s was asked for", name, got, want)
+	if process != c.PgConn().PID() {
+		return ErrPooler
+	}
+	for name, value := range asked {
+		if got[name] != value {
+			return fmt.Errorf("%w: %s is %s, where %s was asked for", ErrSettingLost, name,
+				got[name], value)
+		}
 	}
 	return nil
 }
