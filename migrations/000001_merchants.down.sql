@@ -1,5 +1,6 @@
 DROP TABLE api_keys;
 DROP TABLE merchants;
+DROP TABLE readiness_probe;
 DROP TABLE schema_versions;
 -- The role stays. It belongs to the cluster, and another database may use it.
 DO $$

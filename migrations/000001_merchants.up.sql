@@ -65,6 +65,15 @@ COMMENT ON COLUMN schema_versions.breaks_older_builds IS
     'A build that does not know this version refuses the schema. Otherwise old instances go on working during a rolling deploy.';
 GRANT SELECT ON schema_versions TO paymentsvc_app;
 
+CREATE TABLE readiness_probe (
+    at timestamptz NOT NULL
+);
+COMMENT ON TABLE readiness_probe IS $$
+Where an instance finds out, after money transactions have failed, whether the database works again. It
+empties the table and inserts a row. That needs a new file, and so it fails while the disk is full.
+$$;
+GRANT INSERT, TRUNCATE ON readiness_probe TO paymentsvc_app;
+
 CREATE TABLE merchants (
     id         bigint      NOT NULL,
     name       text        NOT NULL,

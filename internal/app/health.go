@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
@@ -17,6 +18,14 @@ import (
 const (
 	probeInterval = 500 * time.Millisecond
 	probeTimeout  = 1500 * time.Millisecond
+)
+
+// How often the instance finds out whether the database commits, and how often while it
+// does not. A COMMIT that takes longer than commitTimeout is a failure.
+const (
+	commitInterval        = 5 * time.Second
+	commitFailingInterval = time.Second
+	commitTimeout         = 2 * time.Second
 )
 
 var errDraining = errors.New("the instance is shutting down")
@@ -29,8 +38,12 @@ type health struct {
 	logger        *slog.Logger
 	schema        migrations.Checker // used by probe, which never runs twice at once
 
+	payments *payments.Service // nil while the instance starts
+	checked  time.Time         // the last check of a commit; owned by its worker
+
 	mu       sync.Mutex // guards what follows
-	err      error      // why the instance is not ready; nil: it is ready
+	err      error      // what probe found; nil: nothing is wrong
+	commit   error      // what checkCommit found; nil: nothing is wrong
 	draining bool
 }
 
@@ -42,10 +55,13 @@ func newHealth(pools *postgres.Pools, allowDataLoss bool, logger *slog.Logger) *
 func (h *health) ready() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.draining {
+	switch {
+	case h.draining:
 		return errDraining
+	case h.err != nil:
+		return h.err
 	}
-	return h.err
+	return h.commit
 }
 
 // drain makes the instance not ready for good.
@@ -57,14 +73,42 @@ func (h *health) drain() {
 
 // check asks the database and updates the answer.
 func (h *health) check(ctx context.Context) error {
-	h.record(h.probe(ctx))
+	h.record(&h.err, h.probe(ctx))
 	return nil // record has logged a change
 }
 
-func (h *health) record(err error) {
+// checkCommit finds out whether the database commits. It does so every commitInterval,
+// and each time that it is called while commits fail: its own, or those of money.
+func (h *health) checkCommit(ctx context.Context) error {
+	failing := h.payments.Failing()
+	if failing != nil {
+		h.record(&h.commit, fmt.Errorf("money transactions fail: %w", failing))
+	}
 	h.mu.Lock()
-	before := h.err
-	h.err = err
+	known := h.commit
+	h.mu.Unlock()
+	if known == nil && time.Since(h.checked) < commitInterval {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	check := h.pools.CheckCommit
+	if known != nil {
+		check = h.pools.CheckRecovery
+	}
+	err := check(ctx)
+	h.checked = time.Now()
+	if err == nil {
+		h.payments.Recovered()
+	}
+	h.record(&h.commit, err)
+	return nil // record has logged a change
+}
+
+func (h *health) record(finding *error, err error) {
+	h.mu.Lock()
+	before := *finding
+	*finding = err
 	h.mu.Unlock()
 	switch {
 	case err != nil && (before == nil || before.Error() != err.Error()):

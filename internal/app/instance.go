@@ -80,6 +80,7 @@ func New(
 	})
 	in.Accounts = ledger.NewAccounts(in.Pools.General)
 	in.Payments = in.newPayments()
+	in.health.payments = in.Payments
 	in.Handler = in.newAPI()
 	return in, nil
 }

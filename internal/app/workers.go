@@ -43,6 +43,7 @@ func (w worker) run(ctx context.Context, logger *slog.Logger) {
 func (in *Instance) workers() []worker {
 	return []worker{
 		{"watching the database", probeInterval, in.health.check},
+		{"watching commits", commitFailingInterval, in.health.checkCommit},
 		{"expiring authorizations", expireInterval, in.expireAuthorizations},
 		{"reaping answers", min(in.config.Retention, reapIntervalMax), in.reapAnswers},
 	}

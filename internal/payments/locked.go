@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -29,10 +30,6 @@ const (
 	// probeInterval is how often the locked rows are looked at.
 	probeInterval = 50 * time.Millisecond
 )
-
-// limitLockWait applies to the locks that a transaction asks for after it: those of
-// payments and accounts, and never those of keys. A duplicate must wait for its key.
-var limitLockWait = fmt.Sprintf(`SET LOCAL lock_timeout = %d`, lockPatience.Milliseconds())
 
 // row names a row that operations lock, of an account or of a payment.
 type row struct {
@@ -137,6 +134,17 @@ type rowsToLock struct {
 	// These are filled by the round trip that follows.
 	accounts map[ledger.Ref]bool
 	payments map[paymentRef]bool
+}
+
+// limitLockWait applies to the locks of payments and accounts, which come after it, and
+// never to those of keys: a duplicate must wait for its key.
+var limitLockWait = fmt.Sprintf(`SET LOCAL lock_timeout = %d`, lockPatience.Milliseconds())
+
+// queueClock reads the database's clock. It comes after the locks, and ends their limit.
+func queueClock(q *pgx.Batch, clock *time.Time) {
+	q.Queue(`SELECT clock_timestamp(), set_config('lock_timeout', $1, true)`,
+		strconv.FormatInt(postgres.LockTimeout.Milliseconds(), 10),
+	).QueryRow(func(row pgx.Row) error { return row.Scan(clock, nil) })
 }
 
 func (r *rowsToLock) lockPayments(q *pgx.Batch, refs []paymentRef) map[paymentRef]*Payment {

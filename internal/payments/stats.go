@@ -16,3 +16,10 @@ func (s *Service) Stats() Stats {
 // Full tells whether another charge would be turned away now, because too many wait
 // already.
 func (s *Service) Full() bool { return s.group.Waiting() >= s.queueMax }
+
+// Failing returns an error if for at least a second every transaction has failed, and for
+// the database's sake.
+func (s *Service) Failing() error { return s.committer.Failing() }
+
+// Recovered tells the service that the database works again.
+func (s *Service) Recovered() { s.committer.Recovered() }

@@ -127,9 +127,7 @@ func (b *batch) lockAccounts(q *pgx.Batch) {
 		add(payment.accounts())
 	}
 	b.state.book = b.rows.lockAccounts(q, accounts)
-	q.Queue(`SELECT clock_timestamp()`).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&b.state.clock)
-	})
+	queueClock(q, &b.state.clock)
 }
 
 // errRecordMissing means that a key is taken and yet has no row. No interleaving of

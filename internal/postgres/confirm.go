@@ -32,12 +32,23 @@ func Confirm(ctx context.Context, pool *pgxpool.Pool, work func(*pgx.Conn) error
 	if err := work(conn.Conn()); err != nil {
 		return err
 	}
-	tx := newTx(conn.Conn())
-	statements := tx.Statements()
-	statements.Queue(`SET LOCAL synchronous_commit = on`) // whatever the role or the database says
-	statements.Queue(`SELECT pg_logical_emit_message(true, 'paymentsvc.confirm', '')`)
-	if err := tx.Commit(ctx); err != nil {
+	if err := commitSafely(ctx, conn.Conn(), emitNothing); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotConfirmed, err)
 	}
 	return nil
+}
+
+// emitNothing writes a message to the log that nobody reads. It makes a transaction that
+// changes no row wait, at its COMMIT, for the disk and the standby.
+const emitNothing = `SELECT pg_logical_emit_message(true, 'paymentsvc.confirm', '')`
+
+// commitSafely commits the statements in a transaction, and returns nil only if the
+// COMMIT is believed, also of a standby.
+func commitSafely(ctx context.Context, conn *pgx.Conn, statements ...string) error {
+	tx := newTx(conn)
+	tx.Statements().Queue(`SET LOCAL synchronous_commit = on`) // whatever the role says
+	for _, sql := range statements {
+		tx.Statements().Queue(sql)
+	}
+	return tx.Commit(ctx)
 }

@@ -58,3 +58,26 @@ func (p *Pools) CheckWritable(ctx context.Context) error {
 	}
 	return nil
 }
+
+// CheckCommit returns nil if the database commits now, as it would a money transaction.
+func (p *Pools) CheckCommit(ctx context.Context) error {
+	return p.commitProbe(ctx, emitNothing)
+}
+
+// CheckRecovery is for the time after money transactions have failed. It returns nil if
+// the database commits, has space for a new file, and runs procedures.
+func (p *Pools) CheckRecovery(ctx context.Context) error {
+	return p.commitProbe(ctx,
+		`DO $$ BEGIN NULL; END $$`,
+		`TRUNCATE readiness_probe`,
+		`INSERT INTO readiness_probe (at) VALUES (clock_timestamp())`)
+}
+
+func (p *Pools) commitProbe(ctx context.Context, statements ...string) error {
+	conn, err := p.Probe.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connecting: %w", err)
+	}
+	defer conn.Release() // the pool closes a connection that is not idle
+	return commitSafely(ctx, conn.Conn(), statements...)
+}

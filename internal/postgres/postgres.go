@@ -27,11 +27,11 @@ const Role = "paymentsvc_app"
 // How long anything may take on a connection. The order matters. The server ends a
 // rival that is stopped while it holds locks (idleInTransactionTimeout, or the
 // keep-alives if its host is gone) before the transactions that wait for it give up
-// (lockTimeout).
+// (LockTimeout).
 const (
 	connectTimeout           = 2 * time.Second
 	idleInTransactionTimeout = 2 * time.Second
-	lockTimeout              = 4 * time.Second
+	LockTimeout              = 4 * time.Second
 	statementTimeout         = 5 * time.Second
 )
 
@@ -58,8 +58,8 @@ type Pools struct {
 	// Money belongs to the committers, a connection each, so that nothing else can use
 	// them up.
 	Money *pgxpool.Pool
-	// Probe is one connection for health checks, which need an answer when every other
-	// is taken.
+	// Probe is for health checks, which need an answer when every other connection is
+	// taken: one for a look at the database, and one for a COMMIT, which may hang.
 	Probe *pgxpool.Pool
 }
 
@@ -83,7 +83,7 @@ func Open(ctx context.Context, o Options) (*Pools, error) {
 	}{
 		{&pools.General, o.GeneralSize, pgx.QueryExecModeCacheDescribe, nil},
 		{&pools.Money, o.MoneySize, pgx.QueryExecModeCacheStatement, moneyParams},
-		{&pools.Probe, 1, pgx.QueryExecModeCacheDescribe, nil},
+		{&pools.Probe, 2, pgx.QueryExecModeCacheDescribe, nil},
 	} {
 		opened, err := openPool(ctx, o, pool.size, pool.mode, pool.params)
 		if err != nil {
@@ -163,7 +163,7 @@ func sessionParams() map[string]string {
 		"timezone":                            "UTC",
 		"enable_seqscan":                      "off", // every statement has an index
 		"statement_timeout":                   seconds(statementTimeout),
-		"lock_timeout":                        seconds(lockTimeout),
+		"lock_timeout":                        seconds(LockTimeout),
 		"idle_in_transaction_session_timeout": seconds(idleInTransactionTimeout),
 		"client_connection_check_interval":    "1s",
 		"tcp_keepalives_idle":                 "2", // seconds
