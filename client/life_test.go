@@ -178,7 +178,8 @@ func TestADeclineIsFinalAndARefusalIsNot(t *testing.T) {
 	_, err = b.Charge(t.Context(), "declined", broke)
 	second := b.refusal(err, "insufficient_funds")
 	if !first.Declined() || first.Replayed || !second.Replayed ||
-		second.PaymentID != first.PaymentID || first.PaymentID == "" {
+		second.PaymentID != first.PaymentID || first.PaymentID == "" ||
+		first.Status != 402 || first.Type == "" || first.Title == "" || first.Detail == "" {
 		t.Errorf("declines: %+v, %+v", first, second)
 	}
 
@@ -186,7 +187,7 @@ func TestADeclineIsFinalAndARefusalIsNot(t *testing.T) {
 	stranger.DestinationAccount = "nobody"
 	_, err = b.Charge(t.Context(), "refused", stranger)
 	if e := b.refusal(err, "account_not_found"); e.Declined() || e.Retry != client.RetrySameKey ||
-		len(e.Fields) == 0 {
+		len(e.Fields) != 1 || e.Fields[0].Pointer != "/destination_account" {
 		t.Errorf("refusal: %+v", e)
 	}
 	b.charge("refused", "alice", "shop", 1)
@@ -204,7 +205,7 @@ func TestListsAreReadToTheirEnd(t *testing.T) {
 	b := newBench(t)
 	b.furnish()
 	before := time.Now().Add(-time.Minute)
-	const n = 230 // more than two pages
+	const n = 210 // more than two pages
 	for i := range n {
 		b.charge(client.Key(name(i)), "world", "shop", int64(i+1))
 	}

@@ -36,22 +36,22 @@ func TestALostAnswerIsReplayed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			transport := &http.Transport{}
 			defer transport.CloseIdleConnections()
-			wire := &recorder{
-				next: transport,
-				spoil: func(nth int, r *http.Response) (*http.Response, error) {
-					if nth%2 == 0 {
-						return r, nil
-					}
-					if r.Header.Get("Idempotent-Replayed") != "" {
-						t.Error("the first attempt was a replay")
-					}
-					return spoil(r)
-				},
-			}
+			nth := 0
 			options := quick(b.url)
-			options.APIKey, options.Transport = b.apiKey, wire
+			options.APIKey = b.apiKey
+			options.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+				answer, err := transport.RoundTrip(r)
+				nth++
+				if err != nil || nth%2 == 0 {
+					return answer, err
+				}
+				if answer.Header.Get("Idempotent-Replayed") != "" {
+					t.Error("the first attempt was a replay")
+				}
+				return spoil(answer)
+			})
 			c := newClient(t, options)
-			for i := range 20 {
+			for i := range 3 {
 				paid, err := c.Charge(t.Context(), client.NewKey(), client.Charge{
 					Amount: int64(i + 1), Currency: "USD", SourceAccount: "world",
 					DestinationAccount: "shop",
@@ -63,14 +63,17 @@ func TestALostAnswerIsReplayed(t *testing.T) {
 					t.Errorf("charge %d: %+v", i, paid)
 				}
 			}
-			wire.checkKeys(t)
 		})
 	}
-	b.balance("shop", 3*20*21/2, 0)
-	if n := len(collect(t, b.Payments(t.Context(), client.PaymentFilter{}))); n != 60 {
+	b.balance("shop", 3*(1+2+3), 0)
+	if n := len(collect(t, b.Payments(t.Context(), client.PaymentFilter{}))); n != 9 {
 		t.Errorf("%d payments", n)
 	}
 }
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // broken is a body that ends too soon.
 type broken struct{}

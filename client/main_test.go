@@ -1,7 +1,6 @@
 package client_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,12 +98,9 @@ func problem(status int, code string, retry client.Advice) answer {
 	return answer{status: status, kind: "application/problem+json", body: string(body)}
 }
 
-// page is a no of somebody in between.
+// page is the refusal of a gateway.
 func page(status int) answer {
-	return answer{
-		status: status, kind: "text/html",
-		body: "<h1>no</h1>",
-	}
+	return answer{status: status, kind: "text/html", body: "<h1>no</h1>"}
 }
 
 // with is the answer with one more header.
@@ -159,67 +155,6 @@ func isUnknown(t *testing.T, err error, key client.Key) bool {
 		t.Errorf("the outcome is unknown under key %q, but the key was %q", unknown.Key, key)
 	}
 	return typed
-}
-
-// recorder notes what passes, on its way to a real transport.
-type recorder struct {
-	next http.RoundTripper
-	// spoil, if set, may make something else of an answer that the service has given.
-	spoil func(nth int, response *http.Response) (*http.Response, error)
-
-	mu     sync.Mutex                // guards what follows
-	bodies map[string]map[string]int // by Idempotency-Key header: how often each body was sent
-	nth    int
-}
-
-func (r *recorder) RoundTrip(request *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(request.Body)
-	if err != nil {
-		return nil, err
-	}
-	request = request.Clone(request.Context())
-	request.Body = io.NopCloser(bytes.NewReader(body))
-	request.GetBody = nil
-	nth := r.begin(request.Header.Get("Idempotency-Key"), string(body))
-	response, err := r.next.RoundTrip(request)
-	if err == nil && r.spoil != nil {
-		response, err = r.spoil(nth, response)
-	}
-	return response, err
-}
-
-func (r *recorder) begin(key, body string) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.bodies == nil {
-		r.bodies = map[string]map[string]int{}
-	}
-	if r.bodies[key] == nil {
-		r.bodies[key] = map[string]int{}
-	}
-	r.bodies[key][body]++
-	r.nth++
-	return r.nth
-}
-
-// checkKeys fails the test if a key was ever sent with two bodies, or a body under two
-// keys.
-func (r *recorder) checkKeys(t *testing.T) {
-	t.Helper()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	keyOf := map[string]string{}
-	for key, bodies := range r.bodies {
-		if len(bodies) != 1 {
-			t.Errorf("key %s was sent with %d bodies", key, len(bodies))
-		}
-		for body := range bodies {
-			if other, twice := keyOf[body]; twice {
-				t.Errorf("%s was sent under the keys %s and %s", body, key, other)
-			}
-			keyOf[body] = key
-		}
-	}
 }
 
 func must[T any](t *testing.T) func(T, error) T {

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -198,29 +197,5 @@ func TestEndlessAnswerIsCutOff(t *testing.T) {
 	}
 	if written.Load() > 100<<20 {
 		t.Errorf("%d bytes were taken", written.Load())
-	}
-}
-
-func TestARequestThatIsTooLargeIsNotSent(t *testing.T) {
-	t.Parallel()
-	c, service := scripted(t, client.Options{}, yes)
-	large := charge
-	large.Description = strings.Repeat("x", 64<<10)
-	if _, err := c.Charge(t.Context(), "key", large); err == nil || isUnknown(t, err, "key") ||
-		len(service.requests()) != 0 {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestRequestHasUserAgentAndCredential(t *testing.T) {
-	t.Parallel()
-	c, service := scripted(t, client.Options{UserAgent: "shop/1.4"}, yes)
-	if _, err := c.Charge(t.Context(), "key", charge); err != nil {
-		t.Fatal(err)
-	}
-	header := service.requests()[0].header
-	if header.Get("User-Agent") != "shop/1.4 paymentsvc-client-go" ||
-		header.Get("Authorization") != "Bearer sk_test" {
-		t.Errorf("header: %v", header)
 	}
 }

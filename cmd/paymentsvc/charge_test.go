@@ -173,17 +173,3 @@ func TestCtrlCLeavesTheKey(t *testing.T) {
 		server.Close()
 	}
 }
-
-func TestChargeExplainsItself(t *testing.T) {
-	t.Parallel()
-	var stdout, stderr output
-	code := run(t.Context(), []string{"charge", "--help"}, terminal{out: &stdout, err: &stderr})
-	for _, said := range []string{"API_KEY", "Exit code", "3 unknown", "--key"} {
-		if !strings.Contains(stdout.String(), said) {
-			t.Errorf("--help does not say %q", said)
-		}
-	}
-	if code != 0 || strings.Contains(stdout.String(), "--api-key") {
-		t.Errorf("exit code %d:\n%s", code, stdout.String())
-	}
-}

@@ -86,28 +86,17 @@ func TestTheKeysCommandsSayWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	for _, test := range []struct {
-		args []string
+		args string
 		code int
 		says string
 	}{
-		{
-			[]string{"keys", "create", "--merchant", "1"},
-			1,
-			"merchant 1: there is no such merchant",
-		},
-		{[]string{"keys", "list", "--merchant", "1"}, 1, "merchant 1: there is no such merchant"},
-		{[]string{"keys", "create", "--merchant", "A shop"}, 2, "--merchant"},
-		{[]string{"keys", "create"}, 2, "--merchant"},
-		{[]string{"keys", "list"}, 2, "--merchant"},
-		{[]string{"keys", "revoke"}, 2, "<key-id>"},
-		{
-			[]string{"keys", "revoke", "key_00000000000070008000000000000000"},
-			1,
-			"key key_00000000000070008000000000000000: there",
-		},
-		{[]string{"keys", "revoke", "sk_secret"}, 1, "there is no such API key"},
+		{"create --merchant 1", 1, "merchant 1: there is no such merchant"},
+		{"list --merchant 1", 1, "merchant 1: there is no such merchant"},
+		{"create", 2, "--merchant"},
+		{"revoke sk_secret", 1, "there is no such API key"},
 	} {
-		code, out, complaints := command(t, db, test.args...)
+		args := append([]string{"keys"}, strings.Fields(test.args)...)
+		code, out, complaints := command(t, db, args...)
 		if code != test.code || out != "" || !strings.Contains(complaints, test.says) ||
 			strings.Contains(complaints, "sk_secret") {
 			t.Errorf("%v: exit code %d, %q, %q", test.args, code, out, complaints)

@@ -292,7 +292,7 @@ func TestCorrectedRequestKeepsItsKey(t *testing.T) {
 	}
 }
 
-func TestAPaymentCanBeHeldCapturedAndRefunded(t *testing.T) {
+func TestAPaymentCanBeHeldCapturedRefundedAndCanceled(t *testing.T) {
 	c := newTab(t)
 	c.press("Only hold it, to be captured later")
 	held := c.charge("100")
@@ -319,12 +319,10 @@ func TestAPaymentCanBeHeldCapturedAndRefunded(t *testing.T) {
 	}
 	c.follow(journal.Shops[0], "Account "+journal.Shops[0])
 	c.await("−10.00 USD")
-}
 
-func TestAHoldCanBeCanceled(t *testing.T) {
-	c := newTab(t)
+	c.visit("/console")
 	c.press("Only hold it, to be captured later")
-	held := c.charge("100")
+	held = c.charge("100")
 	c.follow(held.ID, "Payment "+held.ID)
 	c.press("Cancel")
 	c.await("Status\ncanceled")

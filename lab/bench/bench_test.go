@@ -14,6 +14,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/bench"
+	"github.com/paymentsvc/paymentsvc/lab/pgserver"
 	"github.com/paymentsvc/paymentsvc/lab/service"
 )
 
@@ -21,7 +22,7 @@ import (
 // be empty at the end, and no process may be left that was started with a path in it.
 func scratchDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "paymentsvc-bench-test-")
+	dir, err := os.MkdirTemp(pgserver.ScratchDir(), "paymentsvc-bench-test-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,13 +45,13 @@ func scratchDir(t *testing.T) string {
 	return dir
 }
 
-// launch starts a short run. One second is long enough for a charge on a busy disk; a
-// measurement without any charge is an error.
+// launch starts a run of the shortest measurements in which a charge is sure to be
+// answered: a measurement without any charge is an error.
 func launch(t *testing.T, args ...string) *service.Child {
 	t.Helper()
 	return service.Launch(t, nil, append([]string{
-		"bench", "--seconds=1", "--warm-up=0.1", "--rounds=1", "--accounts=20",
-		"--connections=4,8", "--clients=4,2", "--commit=under-test", "--scratch", scratchDir(t),
+		"bench", "--seconds=0.3", "--warm-up=0", "--rounds=1", "--accounts=20",
+		"--connections=4", "--clients=2", "--commit=under-test", "--scratch", scratchDir(t),
 	}, args...)...)
 }
 
@@ -90,7 +91,7 @@ func TestWholeRunWithPrices(t *testing.T) {
 	if err := json.Unmarshal(read("bench.json"), &report); err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Results) != 10 || len(report.Prices) != 9 || report.PeakMemoryBytes == 0 ||
+	if len(report.Results) != 6 || len(report.Prices) != 9 || report.PeakMemoryBytes == 0 ||
 		report.Books.Charges == 0 || report.Books.Charges != report.Books.Payments {
 		t.Errorf("the report is not whole: %+v", report)
 	}
@@ -100,15 +101,14 @@ func TestWholeRunWithPrices(t *testing.T) {
 		}
 	}
 	progress := regexp.MustCompile(`(?m)^\d+/\d+ `).FindAllString(run.Stderr.String(), -1)
-	if len(progress) != 21 { // the begin of both parts and 19 measurements
+	if len(progress) != 17 { // the begin of both parts and 15 measurements
 		t.Errorf("%d lines of progress:\n%s", len(progress), run.Stderr.String())
 	}
 }
 
 func TestCtrlCLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	// at the start, in a measurement of the service, and in one of pgbench
-	for _, moment := range []string{"the service", "0/8 ", "2/8 "} {
+	for _, moment := range []string{"the service", "1/4 "} { // the start, and pgbench
 		t.Run(moment, func(t *testing.T) {
 			t.Parallel()
 			run := launch(t)
@@ -123,22 +123,5 @@ func TestCtrlCLeavesNothingBehind(t *testing.T) {
 				t.Errorf("it said:\n%s", said)
 			}
 		})
-	}
-}
-
-func TestWrongArgumentsAreRefusedAtOnce(t *testing.T) {
-	t.Parallel()
-	run := service.Launch(t, nil, "bench", "--accounts=1", "--connections=0,5", "--clients=5,151",
-		"--rounds=0", "--seconds=0")
-	if code := run.ExitCode(); code != 1 {
-		t.Errorf("exit code %d", code)
-	}
-	for _, want := range []string{
-		"accounts: [1]", "rounds: [0]", "connections: [0 5]",
-		"clients: [5 151]", "seconds: 0 is below 0.1",
-	} {
-		if !strings.Contains(run.Stderr.String(), want) {
-			t.Errorf("%q is not in: %s", want, run.Stderr.String())
-		}
 	}
 }

@@ -53,12 +53,25 @@ func TestOnlyChargesAnsweredInTheWindowCount(t *testing.T) {
 	}
 }
 
+func TestConfigOutOfRangeIsRefused(t *testing.T) {
+	t.Parallel()
+	err := Config{
+		Accounts: 1, Connections: []int{0, 5}, Clients: []int{5, 151}, Rounds: 0, Seconds: 0,
+	}.check()
+	const want = "accounts: [1] is not from 2 to 90000\n" +
+		"connections: [0 5] is not from 1 to 1000\nclients: [5 151] is not from 1 to 150\n" +
+		"rounds: [0] is not from 1 to 1000\nseconds: 0 is below 0.1, or the warm-up 0 is below 0"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 // A shell stands for the postmaster. Its first child works and ends. Its second child
 // works until the end of the test.
 func TestCPUTimeCountsRunningAndEndedChildren(t *testing.T) {
 	t.Parallel()
 	c, _, err := startChild(t.Context(), exec.Command("sh", "-c",
-		"sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done'; (while :; do :; done) & wait"))
+		"sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done'; (while :; do :; done) & wait"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,7 +110,8 @@ func startChild(
 ) (_ *child, alive context.Context, _ error) {
 	command.SysProcAttr = childAttributes()
 	command.Env = settings
-	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
+	// A program with the race detector waits a second at its end, unless GORACE says otherwise.
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GORACE"} {
 		command.Env = append(command.Env, name+"="+os.Getenv(name))
 	}
 	c := &child{command: command, ended: make(chan struct{})}

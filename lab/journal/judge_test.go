@@ -17,85 +17,60 @@ func TestJudgeComplainsOfEachBrokenPromise(t *testing.T) {
 		"key", "pay_1", "req_1", "succeeded", 7, 7, 0, World, Shops[0],
 		body("pay_1", 7),
 	}
-	with := func(change func(*payment)) payment {
+	with := func(change func(*payment)) []payment {
 		other := paid
 		change(&other)
-		return other
+		return []payment{other}
 	}
 	ack := told(201, "req_1", string(paid.answer))
 	nothing := Answer{Err: io.EOF}
+	outage := told(503, "req_0", `{"code":"unavailable"}`)
+	doubt := told(503, "req_1", `{"code":"outcome_unknown"}`)
+	refusal := told(422, "req_1", `{"code":"account_closed"}`)
+	once := []payment{paid}
+	twin := with(func(p *payment) { p.id = "pay_2" })
 	for _, row := range []struct {
 		name     string
 		tries    []Answer
 		payments []payment
 		want     string // part of a complaint; empty: none
 	}{
-		{"an ack", []Answer{ack}, []payment{paid}, ""},
-		{"an ack after silence", []Answer{nothing, ack, ack}, []payment{paid}, ""},
+		{"an ack", []Answer{ack}, once, ""},
+		{"an ack after silence", []Answer{nothing, ack, ack}, once, ""},
 		{"silence, and nothing done", []Answer{nothing}, nil, ""},
-		{
-			"an outage before the ack",
-			[]Answer{told(503, "req_0", `{"code":"unavailable"}`), ack},
-			[]payment{paid},
-			"",
-		},
-		{
-			"a doubt before the ack",
-			[]Answer{told(503, "req_1", `{"code":"outcome_unknown"}`), ack},
-			[]payment{paid},
-			"",
-		},
-		{"a refusal", []Answer{told(422, "req_1", `{"code":"account_closed"}`)}, nil, ""},
+		{"an outage before the ack", []Answer{outage, ack}, once, ""},
+		{"a doubt before the ack", []Answer{doubt, ack}, once, ""},
+		{"a refusal", []Answer{refusal}, nil, ""},
 		{"acked and lost", []Answer{ack}, nil, "lost"},
-		{
-			"doubled",
-			[]Answer{ack},
-			[]payment{paid, with(func(p *payment) { p.id = "pay_2" })},
-			"doubled",
-		},
-		{
-			"other bytes",
-			[]Answer{ack, told(201, "req_2", `{"id":"pay_1"}`)},
-			[]payment{paid},
-			"two answers",
-		},
+		{"doubled", []Answer{ack}, append(once, twin...), "doubled"},
+		{"other bytes", []Answer{ack, told(201, "req_2", `{"id":"pay_1"}`)}, once, "two answers"},
 		{
 			"another amount",
 			[]Answer{ack},
-			[]payment{with(func(p *payment) { p.amount = 8 })},
-			"another payment",
+			with(func(p *payment) { p.amount = 8 }), "another payment",
 		},
-		{
-			"another payment's id",
-			[]Answer{ack},
-			[]payment{with(func(p *payment) { p.id = "pay_2" })},
-			"but its payment is",
-		},
+		{"another payment's id", []Answer{ack}, twin, "but its payment is"},
 		{
 			"another stored answer",
 			[]Answer{ack},
-			[]payment{with(func(p *payment) { p.answer = nil })},
-			"the stored answer is",
+			with(func(p *payment) { p.answer = nil }), "the stored answer is",
 		},
-		{"paid and never told", []Answer{nothing}, []payment{paid}, "no final answer"},
-		{"paid and refused", []Answer{told(422, "req_1", `{}`), ack}, []payment{paid}, "denied"},
+		{"paid and never told", []Answer{nothing}, once, "no final answer"},
+		{"paid and refused", []Answer{refusal, ack}, once, "denied"},
 		{
 			"paid and denied",
 			[]Answer{told(503, "req_1", `{"code":"unavailable"}`), ack},
-			[]payment{paid},
-			"denied",
+			once, "denied",
 		},
 		{
 			"an internal error",
 			[]Answer{told(500, "req_0", `{}`), ack},
-			[]payment{paid},
-			"a fault of the database",
+			once, "a fault of the database",
 		},
 		{
 			"an answer about another charge",
 			[]Answer{told(201, "req_1", string(body("pay_1", 8)))},
-			[]payment{paid},
-			"about another charge",
+			once, "about another charge",
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -115,12 +90,14 @@ func TestJudgeComplainsOfEachBrokenPromiseAboutAChange(t *testing.T) {
 	t.Parallel()
 	held := NewCharge(7)
 	held.AuthorizeOnly = true
-	at := func(status string, captured, refunded int64) payment {
-		return payment{
-			"change", "pay_1", "req_2", status, 7, captured, refunded, World, Shops[0],
-			nil,
-		}
+	at := func(status string, captured, refunded int64) []payment {
+		return []payment{{
+			"change", "pay_1", "req_2", status, 7, captured, refunded, World, Shops[0], nil,
+		}}
 	}
+	paid := NewCharge(7)
+	four, canceled := paymentBody("succeeded", 4), paymentBody("canceled", 0)
+	const other = "another payment"
 	for _, row := range []struct {
 		name   string
 		charge Charge
@@ -129,51 +106,21 @@ func TestJudgeComplainsOfEachBrokenPromiseAboutAChange(t *testing.T) {
 		now    []payment
 		want   string // part of a complaint; empty: none
 	}{
-		{
-			"captured", held, changeCapture, paymentBody("succeeded", 4),
-			[]payment{at("succeeded", 4, 0)},
-			"",
-		},
-		{
-			"canceled", held, changeCancel, paymentBody("canceled", 0),
-			[]payment{at("canceled", 0, 0)},
-			"",
-		},
-		{
-			"refunded", NewCharge(7), changeRefund, refundBody(4),
-			[]payment{at("succeeded", 7, 4)},
-			"",
-		},
-		{"acked and lost", NewCharge(7), changeRefund, refundBody(4), nil, "lost"},
-		{
-			"refunded twice", NewCharge(7), changeRefund, refundBody(4),
-			[]payment{at("succeeded", 7, 8)},
-			"another payment",
-		},
-		{
-			"refunded and undone", NewCharge(7), changeRefund, refundBody(4),
-			[]payment{at("succeeded", 7, 0)},
-			"another payment",
-		},
-		{
-			"captured, and canceled", held, changeCapture, paymentBody("succeeded", 4),
-			[]payment{at("canceled", 0, 0)},
-			"another payment",
-		},
-		{
-			"canceled, and still held", held, changeCancel, paymentBody("canceled", 0),
-			[]payment{at("authorized", 0, 0)},
-			"another payment",
-		},
+		{"captured", held, changeCapture, four, at("succeeded", 4, 0), ""},
+		{"canceled", held, changeCancel, canceled, at("canceled", 0, 0), ""},
+		{"refunded", paid, changeRefund, refundBody(4), at("succeeded", 7, 4), ""},
+		{"acked and lost", paid, changeRefund, refundBody(4), nil, "lost"},
+		{"refunded twice", paid, changeRefund, refundBody(4), at("succeeded", 7, 8), other},
+		{"refunded and undone", paid, changeRefund, refundBody(4), at("succeeded", 7, 0), other},
+		{"captured, and canceled", held, changeCapture, four, at("canceled", 0, 0), other},
+		{"canceled, and held", held, changeCancel, canceled, at("authorized", 0, 0), other},
 		{
 			"another capture", held, changeCapture, paymentBody("succeeded", 5),
-			[]payment{at("succeeded", 4, 0)},
-			"about another capture",
+			at("succeeded", 4, 0), "about another capture",
 		},
 		{
-			"another refund", NewCharge(7), changeRefund, refundBody(5),
-			[]payment{at("succeeded", 7, 4)},
-			"about another refund:",
+			"another refund", paid, changeRefund, refundBody(5),
+			at("succeeded", 7, 4), "about another refund:",
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {

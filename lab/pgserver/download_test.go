@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -52,21 +51,6 @@ func TestDownloadedProgramsRunAServer(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(cache, "unfinished-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("the download left %v (%v)", left, err)
-	}
-}
-
-func TestFailedDownloadLeavesNothingThatLooksWhole(t *testing.T) {
-	repository := httptest.NewServer(http.NotFoundHandler())
-	defer repository.Close()
-	cache := dataDir(t)
-	t.Setenv("TMPDIR", t.TempDir()) // where the library forgets its log
-	_, err := downloadTo(t.Context(), cache,
-		embeddedpostgres.DefaultConfig().BinaryRepositoryURL(repository.URL))
-	if err == nil {
-		t.Fatal("downloading from nowhere succeeded")
-	}
-	if left, _ := os.ReadDir(cache); len(left) > 0 {
-		t.Errorf("it left %v", left)
 	}
 }
 

@@ -1,25 +1,11 @@
 package pgserver
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"syscall"
 	"testing"
-	"time"
-
-	"github.com/paymentsvc/paymentsvc/lab/await"
 )
-
-func TestServerEndsWithAKilledParent(t *testing.T) {
-	t.Parallel()
-	dir := dataDir(t)
-	postmaster := killedParent(t, dir)
-	await.Until(t, 20*time.Second, "the server ends", func() bool {
-		return errors.Is(syscall.Kill(postmaster, 0), syscall.ESRCH)
-	})
-}
 
 func TestStartWaitsForTheServerOfAKilledParent(t *testing.T) {
 	t.Parallel()

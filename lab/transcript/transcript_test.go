@@ -1,19 +1,6 @@
 package transcript
 
-import (
-	"slices"
-	"testing"
-)
-
-func TestStepsAreTheCommandsWithWhatTheyPrint(t *testing.T) {
-	t.Parallel()
-	const page = "Text.\n```sh\n$ not a session\n```\n```console\n$ one\n1\n\n11\n$ two\n```\n$ " +
-		"nor this\n```console\n$ three\n3\n```\n"
-	want := []Step{{"one\n", "1\n\n11\n"}, {"two\n", ""}, {"three\n", "3\n"}}
-	if got := Steps(page); !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-}
+import "testing"
 
 func TestMaskTellsOneIdFromTwo(t *testing.T) {
 	t.Parallel()

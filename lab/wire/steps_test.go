@@ -24,29 +24,25 @@ func eachStep(t *testing.T, promise func(b *bench, k int, run func(*pgx.Conn, in
 	}
 }
 
-func TestCutAfterAStepLeavesTheStepsUpToIt(t *testing.T) {
-	for _, effect := range []wire.Effect{wire.CutAfter, wire.LoseReply} {
+func TestCutLeavesTheStepsBeforeIt(t *testing.T) {
+	for _, row := range []struct {
+		effect wire.Effect
+		after  bool // the cut comes after its own step
+	}{{wire.LoseReply, true}, {wire.CutAfter, true}, {wire.DropBefore, false}} {
 		eachStep(t, func(b *bench, k int, run func(*pgx.Conn, int) error) {
-			cut := b.proxy.On(wire.Step(k), effect)
-			_ = run(b.client(), 1)
-			cut.Wait(b.t)
-			b.proxy.WaitBackendsGone(b.t)
-			b.wantStored(1, k == commitStep)
-			b.wantExecuted(k)
-		})
-	}
-}
-
-func TestDropBeforeAStepLeavesTheStepsBeforeIt(t *testing.T) {
-	for _, effect := range []wire.Effect{wire.DropBefore, wire.FatalBefore("57P01")} {
-		eachStep(t, func(b *bench, k int, run func(*pgx.Conn, int) error) {
-			b.proxy.On(wire.Step(k), effect)
-			if err := run(b.client(), 1); err == nil {
+			cut := b.proxy.On(wire.Step(k), row.effect)
+			err := run(b.client(), 1)
+			if err == nil && row.effect != wire.CutAfter {
 				b.t.Error("the client heard of success")
 			}
+			cut.Wait(b.t)
 			b.proxy.WaitBackendsGone(b.t)
-			b.wantStored(1, false)
-			b.wantExecuted(k - 1)
+			b.wantStored(1, row.after && k == commitStep)
+			if row.after {
+				b.wantExecuted(k)
+			} else {
+				b.wantExecuted(k - 1)
+			}
 		})
 	}
 }

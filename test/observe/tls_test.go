@@ -229,22 +229,19 @@ func TestABadCertificateIsAProblemOfTheConfiguration(t *testing.T) {
 	good, other := newFiles(t), newFiles(t)
 	issue(t, good, 1)
 	issue(t, other, 2)
-	refused := func(f files, texts ...string) {
-		t.Helper()
-		var settings []string
-		for _, setting := range f.settings() {
-			if !strings.HasSuffix(setting, "=") {
-				settings = append(settings, setting)
-			}
-		}
-		child := service.Launch(t, append(settings, "REQUEST_TIMEOUT=soon"), "serve")
-		endsSaying(t, child, append(texts, `REQUEST_TIMEOUT: "soon"`, "DATABASE_URL")...)
+	missing := good.cert + ".missing"
+	const both = "TLS_CERT_FILE and TLS_KEY_FILE: give both or neither"
+	for _, row := range []struct{ settings, says []string }{
+		{
+			files{good.cert, other.key}.settings(),
+			[]string{"TLS_CERT_FILE", "TLS_KEY_FILE", "does not match", good.cert, other.key},
+		},
+		{files{good.cert, missing}.settings(), []string{"TLS_KEY_FILE", "no such file", missing}},
+		{files{good.key, good.key}.settings(), []string{"TLS_CERT_FILE"}},
+		{[]string{"TLS_CERT_FILE=" + good.cert}, []string{both}},
+		{[]string{"TLS_KEY_FILE=" + good.key}, []string{both}},
+	} {
+		child := service.Launch(t, append(row.settings, "REQUEST_TIMEOUT=soon"), "serve")
+		endsSaying(t, child, append(row.says, `REQUEST_TIMEOUT: "soon"`, "DATABASE_URL")...)
 	}
-	refused(files{good.cert, other.key}, "TLS_CERT_FILE", "TLS_KEY_FILE", "does not match",
-		good.cert, other.key)
-	refused(files{good.cert, good.cert + ".missing"}, "TLS_KEY_FILE", "no such file",
-		good.cert+".missing")
-	refused(files{good.key, good.key}, "TLS_CERT_FILE")
-	refused(files{cert: good.cert}, "TLS_CERT_FILE and TLS_KEY_FILE: give both or neither")
-	refused(files{key: good.key}, "TLS_CERT_FILE and TLS_KEY_FILE: give both or neither")
 }
