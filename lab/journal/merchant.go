@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -207,14 +206,4 @@ func (m *Merchant) Send(r *http.Request) (a Answer) {
 	a.Status, a.Header = response.StatusCode, response.Header
 	a.Body, a.Err = io.ReadAll(response.Body)
 	return a
-}
-
-// Raw is a charge as bytes on the wire, for clients that break off in the middle of it.
-func (m *Merchant) Raw(key string, charge Charge) (head, body []byte) {
-	body = charge.Body()
-	head = fmt.Appendf(nil,
-		"POST /payments HTTP/1.1\r\nHost: paymentsvc\r\nAuthorization: Bearer %s\r\n"+
-			"Idempotency-Key: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
-		m.APIKey, key, len(body))
-	return head, body
 }

@@ -53,32 +53,39 @@ func newCaller(t *testing.T, s service) *caller {
 	transport := &http.Transport{MaxIdleConnsPerHost: 100}
 	t.Cleanup(transport.CloseIdleConnections)
 	c := &caller{t: t, service: s, client: &http.Client{Transport: transport, Timeout: patience}}
-	return c.another(t)
+	return c.another()
 }
 
 // another is a caller like c with accounts and keys of its own.
-func (c *caller) another(t *testing.T) *caller {
-	t.Helper()
+func (c *caller) another() *caller {
+	c.t.Helper()
 	n := *c
-	n.t, n.id = t, strings.ToLower(rand.Text()[:16])
+	n.id = strings.ToLower(rand.Text()[:16])
 	n.alice, n.shop = "alice-"+n.id, "shop-"+n.id
 	n.putAccount(n.alice, fmt.Sprintf(`{"currency":"USD","overdraft_limit":%d}`, aliceHas))
 	n.putAccount(n.shop, `{"currency":"USD"}`)
 	return &n
 }
 
-// in is c inside a subtest.
-func (c *caller) in(t *testing.T) *caller {
-	n := *c
-	n.t = t
-	return &n
+// run runs a subtest with the accounts and keys of c.
+func (c *caller) run(name string, test func(*caller)) {
+	c.t.Run(name, func(t *testing.T) {
+		n := *c
+		n.t = t
+		test(&n)
+	})
+}
+
+// runAnew runs a subtest with accounts and keys of its own.
+func (c *caller) runAnew(name string, test func(*caller)) {
+	c.run(name, func(c *caller) { test(c.another()) })
 }
 
 // otherMerchant is the other merchant's caller.
 func (c *caller) otherMerchant() *caller {
 	n := *c
 	n.apiKey = c.otherAPIKey
-	return n.another(c.t)
+	return n.another()
 }
 
 // key is a key that is c's alone.
@@ -113,8 +120,6 @@ func (b body) with(member string, value any) body {
 	return b
 }
 
-func (b body) itself() body { return b }
-
 func (b body) String() string {
 	text, err := json.Marshal(b)
 	if err != nil {
@@ -129,6 +134,14 @@ type request struct {
 	keys               []string    // as many headers
 	header             http.Header // others; a nil value takes a header away
 }
+
+// post is a POST under a key. Without a body it has no Content-Type.
+func post(path, body, key string) request {
+	return request{method: "POST", path: path, body: body, keys: []string{key}}
+}
+
+// charging is the charge of an order under a key.
+func charging(order body, key string) request { return post("/payments", order.String(), key) }
 
 func (c *caller) charge(at string, b body, keys ...string) *answer {
 	c.t.Helper()
@@ -146,11 +159,9 @@ func (c *caller) authorize(amount int64, key string) (path string) {
 	return c.charge(c.first, c.order(amount).with("capture", false), key).want(201).location()
 }
 
-// post asks for something about what is at a path, such as a payment's refund. A body
-// of "" is none.
 func (c *caller) post(at, path, body, key string) *answer {
 	c.t.Helper()
-	return c.send(at, request{method: "POST", path: path, body: body, keys: []string{key}})
+	return c.send(at, post(path, body, key))
 }
 
 func (c *caller) get(at, path string) *answer {
@@ -196,21 +207,9 @@ func (c *caller) send(at string, r request) *answer {
 	return a.read(res)
 }
 
-// crowd sends n charges at once, by turns to both instances, and returns their answers
+// crowd sends n requests at once, by turns to both instances, and returns their answers
 // in the same order.
-func (c *caller) crowd(n int, charge func(i int) (key string, b body)) []*answer {
-	c.t.Helper()
-	return c.crowdOf(n, func(i int) request {
-		key, order := charge(i)
-		return request{
-			method: "POST", path: "/payments", body: order.String(),
-			keys: []string{key},
-		}
-	})
-}
-
-// crowdOf is crowd for requests of any kind.
-func (c *caller) crowdOf(n int, nth func(i int) request) []*answer {
+func (c *caller) crowd(n int, nth func(i int) request) []*answer {
 	c.t.Helper()
 	answers, start := make([]*answer, n), make(chan struct{})
 	var all sync.WaitGroup
@@ -226,16 +225,10 @@ func (c *caller) crowdOf(n int, nth func(i int) request) []*answer {
 	return answers
 }
 
-// raw sends a charge to the first instance as it stands, and leaves the connection to
-// the caller.
-func (c *caller) raw(b body, key string) net.Conn {
+// raw sends a charge on a connection of its own, which it returns.
+func (c *caller) raw(at string, order body, key string) net.Conn {
 	c.t.Helper()
-	return c.rawTo(c.first, b, key)
-}
-
-func (c *caller) rawTo(at string, b body, key string) net.Conn {
-	c.t.Helper()
-	return c.rawPart(at, b.String(), len(b.String()), key)
+	return c.rawPart(at, order.String(), len(order.String()), key)
 }
 
 // rawPart sends a charge whose body has an announced length, and may be shorter.
@@ -247,9 +240,9 @@ func (c *caller) rawPart(at, body string, announced int, key string) net.Conn {
 	}
 	var conn net.Conn
 	if u.Scheme == "https" {
-		conn, err = tls.Dial("tcp", net.JoinHostPort(u.Hostname(), portOf(u, "443")), nil)
+		conn, err = tls.Dial("tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443")), nil)
 	} else {
-		conn, err = net.Dial("tcp", net.JoinHostPort(u.Hostname(), portOf(u, "80")))
+		conn, err = net.Dial("tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80")))
 	}
 	if err != nil {
 		c.t.Fatal(err)
@@ -266,34 +259,21 @@ func (c *caller) rawPart(at, body string, announced int, key string) net.Conn {
 	return conn
 }
 
-func portOf(u *url.URL, otherwise string) string {
-	if port := u.Port(); port != "" {
-		return port
+// readHead reads the head of the answer to a raw charge.
+func (c *caller) readHead(conn net.Conn) *http.Response {
+	c.t.Helper()
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		c.t.Fatalf("reading an answer: %v", err)
 	}
-	return otherwise
+	return res
 }
 
-// readRaw reads the answer to a raw charge.
+// readRaw reads the answer to a raw charge, and ends its connection.
 func (c *caller) readRaw(conn net.Conn) *answer {
 	c.t.Helper()
 	defer conn.Close()
-	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		c.t.Fatalf("reading an answer: %v", err)
-	}
-	return (&answer{t: c.t, what: "POST /payments"}).read(res)
-}
-
-// exchange reads only the status of the answer to a raw charge.
-func (c *caller) exchange(conn net.Conn) int {
-	c.t.Helper()
-	defer conn.Close()
-	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		c.t.Fatalf("reading an answer: %v", err)
-	}
-	defer res.Body.Close()
-	return res.StatusCode
+	return (&answer{t: c.t, what: "POST /payments"}).read(c.readHead(conn))
 }
 
 // hangUp ends a connection without a farewell.
@@ -348,6 +328,9 @@ func (a *answer) read(res *http.Response) *answer {
 	a.status, a.header = res.StatusCode, res.Header
 	if a.body, err = io.ReadAll(res.Body); err != nil {
 		a.fail("was cut short: %v", err)
+	}
+	if res.ContentLength < 0 && !res.Uncompressed {
+		a.fail("has no Content-Length, so its reader may take a part for the whole")
 	}
 	if a.status < http.StatusBadRequest {
 		return a
@@ -406,6 +389,21 @@ func (a *answer) wantProblem(status int, code string) *answer {
 	return a
 }
 
+// wantAbout checks that the answer names the payment of another answer.
+func (a *answer) wantAbout(other *answer) {
+	a.t.Helper()
+	if a.paymentID() != other.paymentID() {
+		a.fail("does not name the payment %s", other.paymentID())
+	}
+}
+
+// wantReused ends the test unless the answer says that its key belongs to another
+// request, whose answer is the first.
+func (a *answer) wantReused(first *answer) {
+	a.t.Helper()
+	a.wantProblem(422, "idempotency_key_reused").wantFresh().wantAbout(first)
+}
+
 // wantStatus checks in which status a payment or a refund is said to be.
 func (a *answer) wantStatus(status string) *answer {
 	a.t.Helper()
@@ -450,7 +448,8 @@ func (a *answer) wantSameJSON(other *answer) {
 
 // wantOneExecution checks the answers to one request that was sent many times at once:
 // one was executed, and the others replay it. It returns that one's.
-func wantOneExecution(t *testing.T, answers []*answer) *answer {
+func wantOneExecution(answers []*answer) *answer {
+	t := answers[0].t
 	t.Helper()
 	var fresh []*answer
 	for _, a := range answers {

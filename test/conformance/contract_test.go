@@ -11,7 +11,7 @@ import (
 type row struct {
 	id      string // as in the contract, with a letter for a part
 	promise string
-	holds   func(*testing.T, *caller)
+	holds   func(*caller)
 	needs   need
 }
 
@@ -70,6 +70,7 @@ var contract = []row{
 	{"17a", "the retry of a client that hung up makes one payment", clientGone, nothing},
 	{"17b", "a lost answer is given again", answerLost, nothing},
 	{"17c", "a charge with a claimed key needs no client", clientGoneAfterClaim, locks},
+	{"17d", "a request that arrives after its retry replays it", requestLate, nothing},
 	{"18", "a key has one answer after a kill, no lock stays behind", instanceKilled, processes},
 }
 
@@ -118,21 +119,21 @@ func (s *subject) test(t *testing.T) {
 			t.Parallel()
 			switch r.needs {
 			case locks:
-				r.holds(t, newCaller(t, s.start(t)))
+				r.holds(newCaller(t, s.start(t)))
 				return
 			case processes:
-				r.holds(t, newCaller(t, s.startProcesses(t)))
+				r.holds(newCaller(t, s.startProcesses(t)))
 				return
 			case nothing, secondMerchant:
 			}
 			t.Run("on one instance", func(t *testing.T) {
 				t.Parallel()
-				r.holds(t, newCaller(t, s.service.alone()))
+				r.holds(newCaller(t, s.service.alone()))
 			})
 			if s.service.other != s.service.first {
 				t.Run("across two", func(t *testing.T) {
 					t.Parallel()
-					r.holds(t, newCaller(t, s.service))
+					r.holds(newCaller(t, s.service))
 				})
 			}
 		})

@@ -3,20 +3,20 @@ package conformance
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
-	"testing"
 	"time"
 )
 
-func replayAfterRefund(_ *testing.T, c *caller) {
+func replayAfterRefund(c *caller) {
 	order := c.order(100).with("capture", false)
 	held := c.charge(c.first, order, c.key("hold")).want(201).wantStatus("authorized")
 	path := held.location()
-	captured := c.post(c.first, path+"/capture", "",
-		c.key("capture")).want(200).wantStatus("succeeded")
-	refunded := c.post(c.first, path+"/refunds", `{"amount":40}`,
-		c.key("refund")).want(201).wantStatus("succeeded")
+	captured := c.post(c.first, path+"/capture", "", c.key("capture")).
+		want(200).wantStatus("succeeded")
+	refunded := c.post(c.first, path+"/refunds", `{"amount":40}`, c.key("refund")).
+		want(201).wantStatus("succeeded")
 	c.post(c.first, path+"/refunds", "", c.key("the rest")).want(201)
 	for _, at := range []string{c.other, c.first} {
 		c.charge(at, order, c.key("hold")).wantReplayOf(held)
@@ -33,12 +33,12 @@ func replayAfterRefund(_ *testing.T, c *caller) {
 	c.wantMoved(0)
 }
 
-func replayAfterCancel(_ *testing.T, c *caller) {
+func replayAfterCancel(c *caller) {
 	order := c.order(100).with("capture", false)
 	held := c.charge(c.first, order, c.key("hold")).want(201).wantStatus("authorized")
 	path := held.location()
-	canceled := c.post(c.first, path+"/cancel", "",
-		c.key("cancel")).want(200).wantStatus("canceled")
+	canceled := c.post(c.first, path+"/cancel", "", c.key("cancel")).
+		want(200).wantStatus("canceled")
 	for _, at := range []string{c.other, c.first} {
 		c.charge(at, order, c.key("hold")).wantReplayOf(held)
 		c.post(at, path+"/cancel", "", c.key("cancel")).wantReplayOf(canceled)
@@ -47,7 +47,7 @@ func replayAfterCancel(_ *testing.T, c *caller) {
 	c.wantMoved(0)
 }
 
-func replayAfterEdit(_ *testing.T, c *caller) {
+func replayAfterEdit(c *caller) {
 	order := c.order(100).with("description", "as it was")
 	paid := c.charge(c.first, order, c.key("k")).want(201)
 	c.send(c.first, request{
@@ -69,14 +69,14 @@ func (c *caller) answersOfEveryKind(key string) map[string]*answer {
 		"unreadable": c.chargeText(c.first, `{`, key).wantProblem(400, "invalid_request"),
 		"executed":   c.charge(c.first, c.order(100), key).want(201),
 		"replayed":   c.charge(c.other, c.order(100), key).want(201),
-		"reused": c.charge(c.other, c.order(101), key).wantProblem(422,
-			"idempotency_key_reused"),
-		"declined": c.charge(c.first, c.order(aliceHas+1), key2).wantProblem(402,
-			"insufficient_funds"),
+		"reused": c.charge(c.other, c.order(101), key).
+			wantProblem(422, "idempotency_key_reused"),
+		"declined": c.charge(c.first, c.order(aliceHas+1), key2).
+			wantProblem(402, "insufficient_funds"),
 	}
 }
 
-func echoedKey(_ *testing.T, c *caller) {
+func echoedKey(c *caller) {
 	for _, a := range c.answersOfEveryKind(`"` + c.key(`a\\b`) + `"`) {
 		if got := a.header.Get("Idempotency-Key"); got != a.key {
 			a.fail("echoes the key %q as %q", a.key, got)
@@ -91,7 +91,7 @@ func echoedKey(_ *testing.T, c *caller) {
 	}
 }
 
-func requestIDs(_ *testing.T, c *caller) {
+func requestIDs(c *caller) {
 	answers := c.answersOfEveryKind(`"` + c.key("k") + `"`)
 	seen := map[string]bool{}
 	for kind, a := range answers {
@@ -110,12 +110,14 @@ func requestIDs(_ *testing.T, c *caller) {
 }
 
 // The client cannot know whether its key was claimed. Its retry must be safe either way.
-func clientGone(_ *testing.T, c *caller) {
+func clientGone(c *caller) {
 	const keys = 20
 	for i := range keys {
 		key := c.key(fmt.Sprint("gone ", i))
 		for range 3 {
-			hangUp(c.raw(c.order(1), key))
+			conn := c.raw(c.first, c.order(1), key)
+			<-time.After(time.Duration(i) * time.Millisecond) // This is the fault.
+			hangUp(conn)
 		}
 		paid := c.charge(c.other, c.order(1), key).want(201)
 		c.charge(c.first, c.order(1), key).wantReplayOf(paid)
@@ -123,14 +125,15 @@ func clientGone(_ *testing.T, c *caller) {
 	c.wantMoved(keys)
 }
 
-// An answer leaves after the commit. The retry of a caller that got one byte gets all of it.
-func answerLost(_ *testing.T, c *caller) {
+// An answer leaves after the commit. The retry of a caller that got a part of the answer
+// gets all of it.
+func answerLost(c *caller) {
 	const keys = 20
 	for i := range keys {
 		key := c.key(fmt.Sprint("lost ", i))
-		conn := c.raw(c.order(1), key)
-		if _, err := conn.Read(make([]byte, 1)); err != nil {
-			c.t.Fatalf("waiting for the answer's first byte: %v", err)
+		conn := c.raw(c.first, c.order(1), key)
+		if _, err := io.CopyN(io.Discard, conn, int64(1+20*i)); err != nil {
+			c.t.Fatalf("waiting for a part of the answer: %v", err)
 		}
 		hangUp(conn)
 		again := c.charge(c.other, c.order(1), key).want(201)
@@ -141,9 +144,21 @@ func answerLost(_ *testing.T, c *caller) {
 	c.wantMoved(keys)
 }
 
-func clientGoneAfterClaim(_ *testing.T, c *caller) {
+// The client gives up while its request is under way, and the retry is faster.
+func requestLate(c *caller) {
+	whole := c.order(100).String()
+	late := c.rawPart(c.first, whole[:len(whole)-1], len(whole), c.key("k"))
+	paid := c.charge(c.other, c.order(100), c.key("k")).want(201).wantFresh()
+	if _, err := io.WriteString(late, whole[len(whole)-1:]); err != nil {
+		c.t.Fatal(err)
+	}
+	c.readRaw(late).wantReplayOf(paid)
+	c.wantMoved(100)
+}
+
+func clientGoneAfterClaim(c *caller) {
 	release := c.hold(c.alice)
-	conn := c.raw(c.order(100), c.key("k"))
+	conn := c.raw(c.first, c.order(100), c.key("k"))
 	c.awaitWaiting(1)
 	hangUp(conn)
 	for range 50 { // requests to the same instance, in whose time it notices
@@ -157,11 +172,11 @@ func clientGoneAfterClaim(_ *testing.T, c *caller) {
 	c.wantMoved(100)
 }
 
-func instanceKilled(_ *testing.T, c *caller) {
+func instanceKilled(c *caller) {
 	c.charge(c.first, c.order(1), c.key("before")).want(201)
 	no := c.charge(c.first, c.order(aliceHas+1), c.key("declined")).want(402)
 	release := c.hold(c.alice)
-	conn := c.raw(c.order(100), c.key("k")) // claims its key, and waits for its account
+	conn := c.raw(c.first, c.order(100), c.key("k")) // claims its key, and waits for its account
 	defer conn.Close()
 	c.awaitWaiting(1)
 	c.kill()

@@ -215,7 +215,7 @@ func TestInstanceKilledAtAStatementLeavesNoLockBehind(t *testing.T) {
 			wire.HoldAfter, false,
 		},
 		{
-			"it has locked the accounts", wire.Containing("FOR NO KEY UPDATE OF a"),
+			"it has locked the accounts", wire.Containing("FOR NO KEY UPDATE ) AS a"),
 			wire.HoldAfter, false,
 		},
 		{

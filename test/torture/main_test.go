@@ -7,7 +7,6 @@
 // every case by the audit of the database after the test (see package pgtest).
 //
 //	kill_test.go         the service, Postgres, and both are killed under load
-//	network_test.go      requests and answers are late, lost or cut short
 //	connections_test.go  connections are terminated, refused, read-only or used up
 //	failover_test.go     a standby takes over
 //	overload_test.go     more comes than there is room for

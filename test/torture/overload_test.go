@@ -59,28 +59,21 @@ func TestReadsAnswerInTimeWithoutAReadConnection(t *testing.T) {
 	}
 	release := b.hold(`LOCK TABLE api_keys`)
 	asked := map[string]<-chan journal.Answer{
-		// whose key is looked up
-		"stranger": started(func() journal.Answer { return get(stranger, "/accounts/world") }),
+		"an API key is looked up": started(func() journal.Answer {
+			return get(stranger, "/accounts/world")
+		}),
 	}
-	await.Until(t, margin, "the connection is taken", func() bool {
-		return b.backends(waitsForLock) > 0
-	})
-
-	for what, send := range map[string]func() journal.Answer{
-		"GET of an account": func() journal.Answer { return get(b.merchant, "/accounts/world") },
-		"GET of a payment": func() journal.Answer {
-			return get(b.merchant, "/payments/pay_00000000000070008000000000000000")
-		},
-		"list of payments": func() journal.Answer {
-			return get(b.merchant, "/payments?idempotency_key=x")
-		},
-		"PUT of an account": func() journal.Answer {
-			return b.merchant.Do(t.Context(), http.MethodPut, url+"/accounts/new", "",
-				[]byte(`{"currency":"USD"}`))
-		},
+	b.awaitBackend("the connection is taken", waitsForLock)
+	for _, path := range []string{
+		"/accounts/world", "/payments/pay_00000000000070008000000000000000",
+		"/payments?idempotency_key=x",
 	} {
-		asked[what] = started(send)
+		asked["GET "+path] = started(func() journal.Answer { return get(b.merchant, path) })
 	}
+	asked["PUT"] = started(func() journal.Answer {
+		return b.merchant.Do(t.Context(), http.MethodPut, url+"/accounts/new", "",
+			[]byte(`{"currency":"USD"}`))
+	})
 	b.chargedOnce(key(1), b.charge(0, key(1)))
 	b.healthAnswers(0, http.StatusOK)
 	for what, answer := range asked {
