@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -37,26 +36,6 @@ func (m *merchant) wantHeld(balance, held int64) {
 	m.get("/accounts/alice").decode(&got)
 	if got.Balance != balance || got.Held != held || got.Available != balance-held {
 		m.t.Errorf("alice has %+v; want %d, of which %d are held", got, balance, held)
-	}
-}
-
-func TestRefundsAreListedNewestFirst(t *testing.T) {
-	m := onTwoInstances(t)
-	path := m.charge("k", aliceToShop(100)).want(201).location()
-	first := m.post("r1", path+"/refunds", `{"amount":60,"reason":"one was broken"}`).want(201)
-	rest := m.post("r2", path+"/refunds", "").want(201)
-	var list page[json.RawMessage]
-	m.get(path + "/refunds?limit=1").want(200).decode(&list)
-	if len(list.Data) != 1 || string(list.Data[0]) != string(rest.body) || list.NextCursor == nil {
-		t.Fatalf("the newest refund is %s, want %s", list.Data, rest.body)
-	}
-	m.get(path + "/refunds?cursor=" + *list.NextCursor).want(200).decode(&list)
-	if len(list.Data) != 1 || string(list.Data[0]) != string(first.body) ||
-		list.NextCursor != nil {
-		t.Errorf("the refund before it is %s, want %s", list.Data, first.body)
-	}
-	if got := m.get(first.location()).want(200); string(got.body) != string(first.body) {
-		got.fail("is not the refund at its Location")
 	}
 }
 
@@ -215,43 +194,4 @@ func TestManyEditsOfAnyVersionAreAllMade(t *testing.T) {
 		t.Errorf("after %d edits it is %+v", edits, p)
 	}
 	m.patch(path, "*", body{"description": strings.Repeat("d", 501)}.String()).wantProblem(refused)
-}
-
-func TestBalanceAtAPastTime(t *testing.T) {
-	m := onTwoInstances(t)
-	const charges = 20
-	for i := range charges {
-		m.charge(fmt.Sprint("k", i), aliceToShop(int64(i)+1)).want(201)
-	}
-	var list struct {
-		Data []struct {
-			BalanceAfter int64 `json:"balance_after"`
-			At           string
-		}
-	}
-	m.get("/accounts/shop/entries?limit=100").decode(&list)
-	if len(list.Data) != charges {
-		t.Fatalf("there are %d entries", len(list.Data))
-	}
-	at := func(moment string) *answer { return m.get("/accounts/shop?at=" + moment) }
-	for _, entry := range list.Data {
-		var was struct {
-			ID, Currency, At string
-			Balance          int64
-		}
-		at(entry.At).want(200).decode(&was) // that moment included
-		if was.Balance != entry.BalanceAfter || was.At != entry.At || was.ID != "shop" ||
-			was.Currency != "USD" {
-			t.Errorf("at %s it was %+v, want %d", entry.At, was, entry.BalanceAfter)
-		}
-	}
-	var before struct{ Balance int64 }
-	at("2001-01-01T00:00:00Z").want(200).decode(&before)
-	if before.Balance != 0 {
-		t.Errorf("before its first entry it was %d", before.Balance)
-	}
-	at("2999-01-01T00:00:00Z").wantProblem("unprocessable")
-	at("yesterday").wantProblem("invalid_request")
-	m.get("/accounts/shop?when=now").wantProblem("invalid_request")
-	m.get("/accounts/missing?at=2001-01-01T00:00:00Z").wantProblem("not_found")
 }
