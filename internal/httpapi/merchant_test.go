@@ -170,11 +170,18 @@ func (m *merchant) close(account string) *answer {
 // putIfMatch is put under the condition that the account still has the tag.
 func (m *merchant) putIfMatch(account, tag, text string) *answer {
 	m.t.Helper()
-	return m.send(m.first,
-		call{
-			method: "PUT", path: "/accounts/" + account, header: http.Header{"If-Match": {tag}},
-			body: text,
-		})
+	return m.send(m.first, call{
+		method: "PUT", path: "/accounts/" + account, header: http.Header{"If-Match": {tag}},
+		body: text,
+	})
+}
+
+// closeIfMatch is close under the same condition.
+func (m *merchant) closeIfMatch(account, tag string) *answer {
+	m.t.Helper()
+	return m.send(m.first, call{
+		method: "DELETE", path: "/accounts/" + account, header: http.Header{"If-Match": {tag}},
+	})
 }
 
 // fund gives an account money from outside.
