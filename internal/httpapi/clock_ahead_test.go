@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -53,23 +54,40 @@ func (m *merchant) createdAt(a *answer) time.Time {
 	return made.CreatedAt
 }
 
-// A rule may be younger than a stored answer. The answer is replayed for as long as any
-// other: its retention is counted by the database's clock.
-func TestReplayAgainstAYoungerRuleEndsByTheDatabasesClock(t *testing.T) {
+// An older release may have taken what a rule refuses today. Its answer is replayed for
+// as long as any other: its retention is counted by the database's clock.
+func TestARuleThatBecameStricterChangesNoAnswer(t *testing.T) {
 	t.Parallel()
 	const keptFor, behind, moment = 30 * time.Minute, time.Hour, time.Minute
 	db := pgtest.New(t)
 	databaseClock := newClock(t, db, behind)
 	in := newInstanceWith(t, db.URL, settings{retention: keptFor})
 	m := newMerchant(t, db, in, in)
-
-	forbidden := aliceToShop(-5) // stored as if an older release had taken it
-	stored := m.charge("k", aliceToShop(100)).want(201)
-	m.becomes("k", storedFingerprint(-5, map[string]string{
-		"currency": "USD", "source_account": "alice", "destination_account": "shop",
-	}))
+	rows := []struct {
+		forbidden body
+		amount    int64
+		currency  string
+		answer    *answer
+	}{
+		{forbidden: aliceToShop(-5), amount: -5, currency: "USD"},
+		{forbidden: aliceToShop(100).with("currency", "DEM"), amount: 100, currency: "DEM"},
+	}
+	for i := range rows {
+		row, key := &rows[i], fmt.Sprint("k", i)
+		m.charge("free", row.forbidden).want(422)
+		row.answer = m.charge(key, aliceToShop(100)).want(201)
+		m.becomes(key, storedFingerprint(row.amount, map[string]string{
+			"currency": row.currency, "source_account": "alice", "destination_account": "shop",
+		}))
+		m.retry(key, aliceToShop(100)).wantProblem("idempotency_key_reused")
+	}
 	databaseClock.forward(keptFor - moment)
-	m.retry("k", forbidden).wantReplayOf(stored)
+	for i, row := range rows {
+		m.retry(fmt.Sprint("k", i), row.forbidden).wantReplayOf(row.answer)
+	}
 	databaseClock.forward(moment)
-	m.wantExpired("k", forbidden, stored)
+	for i, row := range rows {
+		m.wantExpired(fmt.Sprint("k", i), row.forbidden, row.answer)
+	}
+	m.wantBalance("shop", 200)
 }

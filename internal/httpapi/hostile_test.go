@@ -131,34 +131,20 @@ func TestOneReadingOfAmbiguousRequests(t *testing.T) {
 		statuses   string // of all answers; 200 is that of the last request
 	}{
 		// With both, the chunks count, as RFC 9112, section 6.3, says.
-		{"within the chunks", first(inChunks(text+hidden), length(text), chunked), "400"},
-		{
-			"behind the chunks",
-			first(chunks, length(chunks, hidden), chunked) + hidden, "201",
-		},
+		{"behind the chunks", first(chunks, length(chunks, hidden), chunked) + hidden, "201"},
 		{"a short length and chunks", first(chunks, length("short"), chunked), "201"},
 		{"both in HTTP/1.0", strings.Replace(first(chunks, length(text), chunked),
 			"1.1", "1.0\r\nConnection: keep-alive", 1) + hidden, "400 400"},
-		{"a longer length next", first(text, length(text), length(text, hidden)) + hidden, "400"},
-		{"a longer length first", first(text, length(text, hidden), length(text)) + hidden, "400"},
+		{"two lengths", first(text, length(text), length(text, hidden)) + hidden, "400"},
 		{"one length twice", first(text, length(text), length(text)), "201 200"},
 		{"a list of lengths", first(text, length(text)+", 0") + hidden, "400"},
 		{"a signed length", first(text, "Content-Length: +0") + hidden, "400"},
 		// A folded line belongs to the field before it (section 5.2).
-		{
-			"a folded length",
-			first(text+hidden, "X: y\r\n "+length(text), length(text, hidden)), "400 200",
-		},
 		{"a folded zero length", first(text, "X: y\r\n "+length(), length(text)), "201 200"},
 		{"a folded coding", first(chunks, "Transfer-Encoding:\r\n chunked"), "201"},
-		{"a coding folded away", first(text, "X: y\r\n "+chunked, length(text)), "201 200"},
 		{"an unknown coding", first(chunks, "Transfer-Encoding: xchunked") + hidden, "501"},
-		{"two codings", first(chunks, chunked, chunked) + hidden, "501"},
 		{"a space before the colon", first("", "Transfer-Encoding : chunked") + hidden, "400"},
-		{"CR in a field", first("", "X: y\r"+chunked, length()) + hidden, "400"},
 		{"a short chunk", first("5\r\n"+text+"\r\n0\r\n\r\n", chunked) + hidden, "400"},
-		{"a chunk's size with 0x", first("0x"+chunks, chunked) + hidden, "400"},
-		{"a TLS handshake", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n" + hidden, "400"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			received := m.in(t).converse(in, row.text+last)
@@ -175,27 +161,18 @@ func TestOneReadingOfAmbiguousRequests(t *testing.T) {
 
 func TestALargeHeadIsRefused(t *testing.T) {
 	m := onOneInstance(t)
-	in := m.first
+	in, text := m.first, aliceToShop(1).String()
 	charge := func(path string, lines ...string) string {
-		text := aliceToShop(1).String()
-		return strings.Replace(m.headOfCharge(len(text),
-			append(lines, "Idempotency-Key: k")...)+text, "/payments", path, 1)
+		lines = append(lines, "Idempotency-Key: k")
+		return strings.Replace(m.headOfCharge(len(text), lines...)+text, "/payments", path, 1)
 	}
-	var many []string
-	for i := range 4_000 {
-		many = append(many, fmt.Sprintf("X-%d: y", i))
-	}
+	large := strings.Repeat("x", 64<<10)
 	for name, request := range map[string]string{
-		"one field":   charge("/payments", "X: "+strings.Repeat("x", 64<<10)),
-		"a megabyte":  charge("/payments", "X: "+strings.Repeat("x", 1<<20)),
-		"a name":      charge("/payments", strings.Repeat("x", 64<<10)+": y"),
-		"many fields": charge("/payments", many...),
-		"the credential": charge("/payments",
-			"Authorization: Bearer "+strings.Repeat("0", 64<<10)),
-		"a path":          charge("/" + strings.Repeat("x", 64<<10)),
-		"a query":         charge("/payments?" + strings.Repeat("x", 64<<10)),
-		"no end":          "GET /livez HTTP/1.1\r\nX: " + strings.Repeat("x", 64<<10),
-		"nothing but CRs": strings.Repeat("\r", 64<<10),
+		"one field":   charge("/payments", "X: "+large),
+		"a name":      charge("/payments", large+": y"),
+		"many fields": charge("/payments", strings.Repeat("X: y\r\n", 10_000)+"X: y"),
+		"a path":      charge("/" + large),
+		"no end":      "GET /livez HTTP/1.1\r\nX: " + large,
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, _ := m.in(t).speak(in, request)
@@ -203,67 +180,44 @@ func TestALargeHeadIsRefused(t *testing.T) {
 		})
 	}
 	m.wantPayments(0)
-	got, _ := m.speak(in, charge("/payments", "X: "+strings.Repeat("x", 24<<10)))
+	got, _ := m.speak(in, charge("/payments", "X: "+large[:24<<10]))
 	got.want(201)
-}
-
-// An expectation that net/http does not know is the only thing of a
-// readable request that it refuses itself.
-func TestAnUnknownExpectationIsRefused(t *testing.T) {
-	m := onOneInstance(t)
-	in := m.first
-	text := aliceToShop(1).String()
-	got, _ := m.speak(in,
-		m.headOfCharge(len(text), "Idempotency-Key: k", "Expect: a miracle")+text)
+	// An expectation that net/http does not know is the only thing of a readable request
+	// that it refuses itself.
+	got, _ = m.speak(in, charge("/payments", "Expect: a miracle"))
 	got.want(417).silentAboutSoftware()
 	if len(got.body) > 0 {
 		// the spec's introduction says what is answered without a problem document
 		got.fail("has a body")
 	}
-	m.wantPayments(0)
+	m.wantPayments(1)
 }
 
 // The service trusts no proxy: a forged field changes no answer. No problem document names the
 // software behind it.
 func TestForgedFieldsOfProxiesChangeNothing(t *testing.T) {
 	m := onOneInstance(t)
-	in := m.first
 	forged := http.Header{
 		"Forwarded":         {`for=127.0.0.1;host=evil.example;proto=https`},
 		"X-Forwarded-Proto": {"https"}, "X-Merchant-Id": {"1"}, "Via": {"1.1 evil.example"},
+		"X-Forwarded-For": {"127.0.0.1"}, "X-Real-Ip": {"127.0.0.1"},
+		"X-Forwarded-Host": {"evil.example"}, "X-Forwarded-Prefix": {"evil.example"},
+		"Host": {"evil.example"}, "X-Request-Id": {"req_evil"}, "Request-Id": {"req_evil"},
+		"X-Original-Url": {"/livez"}, "X-Rewrite-Url": {"/livez"},
+		"X-Http-Method-Override": {"DELETE"}, "X-Method-Override": {"DELETE"},
 	}
-	for value, names := range map[string][]string{
-		"127.0.0.1":    {"X-Forwarded-For", "X-Real-Ip", "True-Client-Ip"},
-		"evil.example": {"X-Forwarded-Host", "X-Forwarded-Prefix", "Host"},
-		"req_evil":     {"X-Request-Id", "Request-Id"},
-		"/livez":       {"X-Original-Url", "X-Rewrite-Url"},
-		"DELETE":       {"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"},
-	} {
-		for _, name := range names {
-			forged.Set(name, value)
-		}
-	}
-	for i, c := range []call{
-		{method: "POST", path: "/payments", body: aliceToShop(1).String()},
-		{method: "POST", path: "/payments", body: aliceToShop(0).String()},
+	order := aliceToShop(1)
+	paid := m.charge("k", order).want(201)
+	for _, c := range []call{
+		{method: "POST", path: "/payments", body: order.String()},
 		{method: "POST", path: "/payments", body: "{"},
 		{method: "GET", path: "/accounts/shop"},
-		{method: "GET", path: "/accounts/missing"},
 		{method: "DELETE", path: "/payments"},
 		{method: "GET", path: "/nothing"},
-		{method: "PUT", path: "/accounts/bob", body: `{"currency":"USD"}`},
 	} {
-		key := fmt.Sprint("key ", i)
-		c.header = http.Header{"Idempotency-Key": {key}}
-		plain := m.send(in, c)
-		c.header = forged.Clone()
-		if c.header.Set("Idempotency-Key", key); c.method == http.MethodPost &&
-			plain.status == http.StatusCreated {
-			m.send(in, c).wantReplayOf(plain)
-			continue
-		}
-		got := m.send(in, c)
-		if got.withoutIDs() != plain.withoutIDs() && c.method != http.MethodPut {
+		key := http.Header{"Idempotency-Key": {"k"}}
+		plain, got := m.send(m.first, c.with(key)), m.send(m.first, c.with(key).with(forged))
+		if got.withoutIDs() != plain.withoutIDs() {
 			got.fail("differs from what it is without those fields: %s", plain.body)
 		}
 		got.silentAboutSoftware()
@@ -273,7 +227,8 @@ func TestForgedFieldsOfProxiesChangeNothing(t *testing.T) {
 			}
 		}
 	}
-	if in.Log.Count("evil") > 0 {
+	m.retry("k", order).wantReplayOf(paid)
+	if m.first.Log.Count("evil") > 0 {
 		t.Error("a forged field was logged")
 	}
 }
@@ -289,7 +244,7 @@ func TestSenderOfATooLargeBodyIsCutOff(t *testing.T) {
 	elsewhere := strings.Replace(announced, "POST /payments", "POST /nothing", 1)
 	for name, head := range map[string]string{
 		"announced": announced, "chunked": chunked,
-		"that nobody reads": elsewhere,
+		"to no operation": elsewhere,
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := m.in(t)
@@ -462,15 +417,10 @@ func TestConnectionOverTheLimitIsRefused(t *testing.T) {
 	m.caller.HTTP.CloseIdleConnections()
 	await.Until(t, patience, "no connection is left", func() bool { return in.open.Load() == 0 })
 	var taken []net.Conn
-	take := func(n int64) {
-		for in.open.Load() < n {
-			taken = append(taken, m.connect(in))
-			await.Until(t, patience, "it is accepted", func() bool {
-				return in.open.Load() == int64(len(taken))
-			})
-		}
+	for n := range int64(most) {
+		taken = append(taken, m.connect(in))
+		await.Until(t, patience, "it is accepted", func() bool { return in.open.Load() == n+1 })
 	}
-	take(most)
 
 	for range 3 {
 		over := ask("/accounts/alice")
