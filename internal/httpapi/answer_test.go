@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
 	"maps"
@@ -96,8 +97,6 @@ var retryOf = map[string]string{
 }
 
 var (
-	requestIDForm = regexp.MustCompile(`^req_[0-9a-f]{32}$`)
-	paymentIDForm = regexp.MustCompile(`^pay_[0-9a-f]{32}$`)
 	// internals are what no caller should learn: statements, stacks, file names, the
 	// libraries and their errors.
 	internals = regexp.MustCompile(
@@ -120,9 +119,6 @@ func (a *answer) check(sentKeys []string) {
 	case length != len(a.body) && !strings.HasPrefix(a.what, http.MethodHead):
 		a.fail("has %d bytes, and says %d", len(a.body), length)
 	}
-	if !requestIDForm.MatchString(a.requestID()) {
-		a.fail("has the Request-Id %q", a.requestID())
-	}
 	if len(sentKeys) == 1 && a.header.Get("Idempotency-Key") != strings.Trim(sentKeys[0], " \t") {
 		a.fail("echoes the key %q as %q", sentKeys[0], a.header.Get("Idempotency-Key"))
 	}
@@ -135,6 +131,7 @@ func (a *answer) check(sentKeys []string) {
 	}
 }
 
+// checkProblem checks what the schema of a problem document cannot say.
 func (a *answer) checkProblem() {
 	a.t.Helper()
 	p := a.problem()
@@ -142,37 +139,14 @@ func (a *answer) checkProblem() {
 	if a.replayed() {
 		executed = a.header.Get("Original-Request-Id")
 	}
-	retry := retryOf[p.Code]
-	if retry == "" {
-		retry = "same_key"
-	}
-	for _, member := range []struct {
-		name string
-		ok   bool
-	}{
-		{"type", p.Type == "/docs/errors/"+p.Code},
-		{"title", p.Title != ""},
-		{"status", p.Status == a.status},
-		{"detail", p.Detail != ""},
-		{"code", p.Code != ""},
-		{"retry", p.Retry == retry},
-		{"request_id", p.RequestID == executed},
-		{
-			"payment_id",
-			(p.PaymentID != "") == (retry != "same_key") &&
-				(p.PaymentID == "" || paymentIDForm.MatchString(p.PaymentID)),
-		},
+	retry := cmp.Or(retryOf[p.Code], "same_key")
+	for member, ok := range map[string]bool{
+		"type": p.Type == "/docs/errors/"+p.Code, "status": p.Status == a.status,
+		"retry": p.Retry == retry, "request_id": p.RequestID == executed,
+		"payment_id": (p.PaymentID != "") == (retry != "same_key"),
 	} {
-		if !member.ok {
-			a.fail("is a problem whose %s is wrong", member.name)
-		}
-	}
-	for status, header := range map[int]string{
-		http.StatusUnauthorized: "WWW-Authenticate", http.StatusMethodNotAllowed: "Allow",
-		http.StatusTooManyRequests: "Retry-After", http.StatusServiceUnavailable: "Retry-After",
-	} {
-		if a.status == status && a.header.Get(header) == "" {
-			a.fail("lacks the header %s", header)
+		if !ok {
+			a.fail("is a problem whose %s is wrong", member)
 		}
 	}
 	if leak := internals.FindString(p.Title + p.Detail); leak != "" {
@@ -194,18 +168,11 @@ func (a *answer) requestID() string { return a.header.Get("Request-Id") }
 
 func (a *answer) replayed() bool { return a.header.Get("Idempotent-Replayed") == "true" }
 
-// problem reads the answer as a problem document, without a member that the contract
-// does not name.
-func (a *answer) problem() problem {
+// problem reads the answer as a problem document.
+func (a *answer) problem() (p problem) {
 	a.t.Helper()
-	var p problem
-	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
-		a.fail("is %q, and not a problem document", got)
-	}
-	decoder := json.NewDecoder(bytes.NewReader(a.body))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&p); err != nil && len(a.body) > 0 {
-		a.fail("is not a problem document (%v)", err)
+	if len(a.body) > 0 { // HEAD has none
+		a.decode(&p)
 	}
 	return p
 }

@@ -425,7 +425,9 @@ func TestConnectionOverTheLimitIsRefused(t *testing.T) {
 	for range 3 {
 		over := ask("/accounts/alice")
 		over.check(nil)
-		over.want(503).wantProblem("overloaded")
+		if over.want(503).wantProblem("overloaded").header.Get("Retry-After") == "" {
+			over.fail("lacks Retry-After")
+		}
 		ask("/readyz").want(503)
 		ask("/livez").want(200)
 	}
