@@ -161,26 +161,6 @@ func TestIfMatchGuardsAgainstALostUpdate(t *testing.T) {
 	m.putIfMatch("bob", "*", named("d")).wantProblem("account_closed")
 }
 
-// Lowering the limit and using it, at once.
-func TestAnOverdraftIsUsedOrTakenBackButNotBoth(t *testing.T) {
-	m := onTwoInstances(t)
-	for round := range 10 {
-		id := fmt.Sprint("poor", round)
-		m.put(id, `{"currency":"USD","overdraft_limit":100}`).want(201)
-		answers := atOnce(2, func(i int) *answer {
-			if i == 0 {
-				return m.charge(id, aliceToShop(100).with("source_account", id))
-			}
-			return m.put(id, `{"currency":"USD"}`)
-		})
-		switch [2]int{answers[0].status, answers[1].status} {
-		case [2]int{201, 409}, [2]int{402, 200}:
-		default:
-			t.Errorf("the charge got %d, the change %d", answers[0].status, answers[1].status)
-		}
-	}
-}
-
 // RFC 3986, section 2.3 and 6.2.2.2: an escaped character is the character.
 // encodeURIComponent escapes the colon.
 func TestAnAccountIDHasTheFormThatTheContractSays(t *testing.T) {

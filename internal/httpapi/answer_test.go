@@ -4,16 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"io"
 	"maps"
 	"net/http"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/paymentsvc/paymentsvc/lab/journal"
 )
 
 // call is one request.
@@ -37,20 +33,7 @@ func (m *merchant) send(in *instance, c call) *answer {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	maps.Copy(req.Header, c.header)
-	return m.judge(req, m.caller.Send(req))
-}
-
-// read takes an answer from a raw connection, and judges it.
-func (m *merchant) read(req *http.Request, res *http.Response) *answer {
-	m.t.Helper()
-	defer res.Body.Close()
-	content, err := io.ReadAll(res.Body)
-	return m.judge(req,
-		journal.Answer{Status: res.StatusCode, Header: res.Header, Body: content, Err: err})
-}
-
-func (m *merchant) judge(req *http.Request, got journal.Answer) *answer {
-	m.t.Helper()
+	got := m.caller.Send(req)
 	a := &answer{
 		t: m.t, what: req.Method + " " + req.URL.Path, status: got.Status,
 		header: got.Header, body: got.Body,
@@ -254,22 +237,4 @@ func (a *answer) wantReplayOf(first *answer) *answer {
 			a.header.Get("Original-Request-Id"), origin)
 	}
 	return a
-}
-
-// wantOneExecution checks the answers to one request that was sent many times at once:
-// one was executed, the others replay it. It returns the executed one's.
-func wantOneExecution(t *testing.T, answers []*answer) *answer {
-	t.Helper()
-	fresh := slices.DeleteFunc(slices.Clone(answers), (*answer).replayed)
-	if len(fresh) != 1 {
-		one := slices.Concat(fresh, answers)[0]
-		t.Fatalf("%d of %d answers are not replays, want one; one of them is %d %s", len(fresh),
-			len(answers), one.status, one.body)
-	}
-	for _, a := range answers {
-		if a != fresh[0] {
-			a.wantReplayOf(fresh[0])
-		}
-	}
-	return fresh[0]
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -39,31 +40,23 @@ func (m *merchant) converse(in *instance, text string) (received string) {
 	return string(all)
 }
 
-// speak is converse for one request: the rest is what follows its answer.
-func (m *merchant) speak(in *instance, text string) (first *answer, rest string) {
+// speak is converse for one request, and returns its answer.
+func (m *merchant) speak(in *instance, text string) *answer {
 	m.t.Helper()
 	received := m.converse(in, text)
-	reader := bufio.NewReader(strings.NewReader(received))
-	res, err := http.ReadResponse(reader, nil)
+	res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(received)), nil)
 	if err != nil {
-		return &answer{t: m.t}, received
+		m.t.Fatalf("%.100q is no answer: %v", received, err)
 	}
 	defer res.Body.Close()
 	content, err := io.ReadAll(res.Body)
 	if err != nil {
 		m.t.Errorf("reading the answer: %v", err)
 	}
-	if res.Close { // ReadResponse has taken the field away
-		res.Header.Set("Connection", "close")
-	}
-	left, err := io.ReadAll(reader)
-	if err != nil {
-		m.t.Errorf("reading what comes after the answer: %v", err)
-	}
 	return &answer{
 		t: m.t, what: fmt.Sprintf("%.100q", text), status: res.StatusCode,
 		header: res.Header, body: content,
-	}, string(left)
+	}
 }
 
 // isCut tells whether the other side has ended the connection.
@@ -76,13 +69,11 @@ func isCut(err error) bool {
 var software = regexp.MustCompile(`(?i)\bgo\d|golang|net/http|chi\b|server:|x-powered-by|` +
 	internals.String())
 
-// plain checks an answer that net/http itself gives, and closes the connection with: it
-// names the mistake and nothing else.
+// plain checks an answer that net/http itself gives: it names the mistake and nothing
+// else.
 func (a *answer) plain() {
 	a.t.Helper()
-	if !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") || len(a.body) > 100 ||
-		!bytes.Contains(a.body, []byte("4")) &&
-			!bytes.Contains(a.body, []byte("ncoding")) && !bytes.Contains(a.body, []byte("5")) {
+	if !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") || len(a.body) > 100 {
 		a.fail("is not one of net/http's")
 	}
 	a.silentAboutSoftware()
@@ -175,17 +166,15 @@ func TestALargeHeadIsRefused(t *testing.T) {
 		"no end":      "GET /livez HTTP/1.1\r\nX: " + large,
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, _ := m.in(t).speak(in, request)
-			got.want(431).plain()
+			m.in(t).speak(in, request).want(431).plain()
 		})
 	}
 	m.wantPayments(0)
-	got, _ := m.speak(in, charge("/payments", "X: "+large[:24<<10]))
-	got.want(201)
+	m.speak(in, charge("/payments", "X: "+large[:24<<10])).want(201)
 	// An expectation that net/http does not know is the only thing of a readable request
 	// that it refuses itself.
-	got, _ = m.speak(in, charge("/payments", "Expect: a miracle"))
-	got.want(417).silentAboutSoftware()
+	got := m.speak(in, charge("/payments", "Expect: a miracle")).want(417)
+	got.silentAboutSoftware()
 	if len(got.body) > 0 {
 		// the spec's introduction says what is answered without a problem document
 		got.fail("has a body")
@@ -267,72 +256,64 @@ func TestSenderOfATooLargeBodyIsCutOff(t *testing.T) {
 	m.wantPayments(0)
 }
 
-// A thousand clients are slow at their head, their body or at reading. Each is cut off at the
-// time-out of that step, and other callers wait no longer because of them.
+// Hundreds of clients are slow at their head, their body or at reading. Each is cut off at
+// the time-out of that step, and other callers wait no longer because of them.
 func TestSlowClientsAreCutOffAndDelayNoOther(t *testing.T) {
+	t.Parallel()
 	const (
 		headerTimeout, requestTimeout = 3 * time.Second, 4 * time.Second
-		clients                       = 1_002
-		// for a machine that has a thousand of them to serve beside other tests
-		margin = 10 * time.Second
+		clients                       = 300
+		margin                        = 10 * time.Second // for a busy machine
 	)
 	db := pgtest.New(t)
-	in := newInstanceWith(t, db.URL,
-		settings{
-			headerTimeout: headerTimeout, requestTimeout: requestTimeout,
-			writeBufferSize: 4 << 10,
-		})
+	in := newInstanceWith(t, db.URL, settings{
+		headerTimeout: headerTimeout, requestTimeout: requestTimeout, writeBufferSize: 4 << 10,
+	})
 	m := newMerchant(t, db, in, in)
 	head := m.headOfCharge(10_000, "Idempotency-Key: slow")
 	get := strings.NewReplacer("POST /payments", "GET /accounts/big", "10000", "0").Replace(head)
 	// Its answer is larger than what fits on the way to a client that does not read.
-	m.put("big", body{"currency": "USD", "metadata": manyPairs()}.String()).want(201)
+	pairs := map[string]string{}
+	for i := range 50 {
+		pairs[fmt.Sprint("name ", i)] = strings.Repeat("x", 500)
+	}
+	m.put("big", body{"currency": "USD", "metadata": pairs}.String()).want(201)
 	ways := []struct {
-		name   string
-		begin  string
-		drip   string
-		within time.Duration
+		name, begin, drip string
+		within            time.Duration
 	}{
 		{"head", head[:len(head)-2], "X: y\r\n", headerTimeout},
 		{"body", head, " ", requestTimeout},
 		{"read", get, "x", requestTimeout + headerTimeout},
 	}
-	type end struct {
-		way   string
-		after time.Duration
-		err   error
-	}
-	ends := make(chan end, clients)
+	var slow sync.WaitGroup
 	for i := range clients {
 		way := ways[i%len(ways)]
-		go func() {
+		slow.Go(func() {
 			began := time.Now()
-			err := trickle(in, way.begin, way.drip, way.within+margin)
-			ends <- end{way.name, time.Since(began), err}
-		}()
+			if err := trickle(in, way.begin, way.drip, way.within+margin); !isCut(err) {
+				t.Errorf("a client that is slow at its %s went on for %v: %v", way.name,
+					time.Since(began), err)
+			}
+		})
 	}
 	await.Until(t, patience, "all are there", func() bool { return in.open.Load() >= clients })
-	cut, sent := 0, 0
-	for ; cut < clients; cut += drain(ends, func(e end) {
-		if !isCut(e.err) {
-			t.Errorf("a client that is slow at its %s went on for %v: %v", e.way, e.after, e.err)
-		}
-	}) {
-		sent++
-		m.charge(fmt.Sprint("key ", sent),
-			aliceToShop(1).with("source_account", "world")).want(201)
+	const pays = 20
+	for i := range pays {
+		m.charge(fmt.Sprint("key ", i), aliceToShop(1)).want(201)
 	}
-	m.wantBalance("shop", int64(sent))
-	await.Until(t, patience, "only those who are not slow are left", func() bool {
-		return in.open.Load() < 20
-	})
+	if in.open.Load() < clients/2 {
+		t.Error("most of the slow clients were cut off before the others were served")
+	}
+	slow.Wait()
+	m.wantBalance("shop", pays)
 	m.wantCount(
 		0, `SELECT count(*) FROM payments WHERE merchant_id = $1 AND idempotency_key = 'slow'`,
 		m.id,
 	)
 }
 
-// The other time-outs are long here, so that each of these two is seen alone.
+// The other time-outs are long here.
 func TestSlowHeadsAndIdleConnectionsAreCutOff(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -340,34 +321,9 @@ func TestSlowHeadsAndIdleConnectionsAreCutOff(t *testing.T) {
 		headerTimeout: time.Second, requestTimeout: time.Minute, idleTimeout: time.Second,
 	})
 	m := newMerchant(t, db, in, in)
-	for _, text := range []string{
-		"GET /livez HTTP/1.1\r\nHost: service\r\n",
-		"GET /livez HTTP/1.1\r\nHost: service\r\n\r\n",
-	} {
-		m.converse(in, text) // ends the test if the connection stays open
-	}
-}
-
-// manyPairs are as much metadata as the contract allows.
-func manyPairs() map[string]string {
-	pairs := map[string]string{}
-	for i := range 50 {
-		pairs[fmt.Sprint("name ", i)] = strings.Repeat("x", 500)
-	}
-	return pairs
-}
-
-// drain takes the values that are there, and returns their number.
-func drain[T any](from <-chan T, take func(T)) (n int) {
-	for {
-		select {
-		case value := <-from:
-			take(value)
-			n++
-		default:
-			return n
-		}
-	}
+	// Both end the test if the connection stays open.
+	m.converse(in, "GET /livez HTTP/1.1\r\nHost: service\r\n")
+	m.converse(in, "GET /livez HTTP/1.1\r\nHost: service\r\n\r\n")
 }
 
 // trickle sends the beginning and then a drip ten times a second, reads nothing, and
@@ -410,9 +366,8 @@ func TestConnectionOverTheLimitIsRefused(t *testing.T) {
 		settings{connectionsMax: most, headerTimeout: 20 * time.Second})
 	m := newMerchant(t, db, in, in)
 	ask := func(path string) *answer {
-		got, _ := m.speak(in,
+		return m.speak(in,
 			"GET "+path+" HTTP/1.1\r\nHost: service\r\nAuthorization: Bearer "+m.apiKey+"\r\n\r\n")
-		return got
 	}
 	m.caller.HTTP.CloseIdleConnections()
 	await.Until(t, patience, "no connection is left", func() bool { return in.open.Load() == 0 })
@@ -432,8 +387,10 @@ func TestConnectionOverTheLimitIsRefused(t *testing.T) {
 		ask("/livez").want(200)
 	}
 	text := aliceToShop(1).String()
-	m.readCharge(m.exchange(taken[0], m.headOfCharge(len(text), "Idempotency-Key: k")+text),
-		"k").want(201)
+	served := m.exchange(taken[0], m.headOfCharge(len(text), "Idempotency-Key: k")+text)
+	if served.StatusCode != http.StatusCreated {
+		t.Errorf("a connection below the limit got %s", served.Status)
+	}
 	await.Until(t, patience, "that one has ended", func() bool { return in.open.Load() == most-1 })
 	res := m.exchange(m.connect(in), "GET /readyz HTTP/1.1\r\nHost: service\r\n\r\n")
 	if res.Close || res.StatusCode != http.StatusOK {

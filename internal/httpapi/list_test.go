@@ -305,7 +305,7 @@ func TestAPageOfAFilteredListLooksAtABoundedNumberOfPayments(t *testing.T) {
 	m := newMerchant(t, db, in, in)
 	needle := m.charge("needle", aliceToShop(1).with("reference", "needle")).want(201).paymentID()
 	const more = 25_000
-	m.forgeRows(more, `
+	m.forge(more, `
 		INSERT INTO payments (merchant_id, id, status, amount, currency,
 			source_account, destination_account, amount_captured,
 			reference, description, metadata, idempotency_key, created_at)

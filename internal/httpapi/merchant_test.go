@@ -143,12 +143,7 @@ func (m *merchant) put(account, text string) *answer {
 // of "" is none.
 func (m *merchant) post(key, path, body string) *answer {
 	m.t.Helper()
-	return m.postOn(m.first, key, path, body)
-}
-
-func (m *merchant) postOn(in *instance, key, path, body string) *answer {
-	m.t.Helper()
-	return m.send(in, call{
+	return m.send(m.first, call{
 		method: "POST", path: path,
 		header: http.Header{"Idempotency-Key": {key}}, body: body,
 	})
@@ -232,22 +227,8 @@ func (m *merchant) wantCount(want int, sql string, args ...any) {
 	}
 }
 
-// exec changes the database behind the service's back, as the owner of its tables.
-func (m *merchant) exec(sql string, args ...any) {
-	m.t.Helper()
-	tag, err := m.db.Pool.Exec(context.Background(), sql, args...)
-	if err != nil || tag.RowsAffected() != 1 {
-		m.t.Fatalf("%s: %v, %v", sql, tag, err)
-	}
-}
-
 // forge changes rows as a superuser, with the triggers off.
-func (m *merchant) forge(sql string, args ...any) {
-	m.t.Helper()
-	m.forgeRows(1, sql, args...)
-}
-
-func (m *merchant) forgeRows(n int64, sql string, args ...any) {
+func (m *merchant) forge(rows int64, sql string, args ...any) {
 	m.t.Helper()
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, m.db.AdminURL)
@@ -258,7 +239,7 @@ func (m *merchant) forgeRows(n int64, sql string, args ...any) {
 	if _, err := conn.Exec(ctx, `SET session_replication_role = replica`); err != nil {
 		m.t.Fatal(err)
 	}
-	if tag, err := conn.Exec(ctx, sql, args...); err != nil || tag.RowsAffected() != n {
+	if tag, err := conn.Exec(ctx, sql, args...); err != nil || tag.RowsAffected() != rows {
 		m.t.Fatalf("%s: %v, %v", sql, tag, err)
 	}
 }
@@ -282,7 +263,7 @@ func (m *merchant) newKey(readOnly bool) string {
 func (m *merchant) revoke(apiKey string) {
 	m.t.Helper()
 	sum := sha256.Sum256([]byte(apiKey))
-	m.exec(`UPDATE api_keys SET revoked_at = clock_timestamp() WHERE secret_sha256 = $1`, sum[:])
+	m.forge(1, `UPDATE api_keys SET revoked_at = clock_timestamp() WHERE secret_sha256 = $1`, sum[:])
 }
 
 // hold locks an account's row until release is called, so that a charge of it stays in

@@ -26,7 +26,7 @@ func storedFingerprint(amount int64, texts map[string]string) []byte {
 // accepted that.
 func (m *merchant) becomes(key string, fingerprint []byte) {
 	m.t.Helper()
-	m.forge(`UPDATE idempotency_keys SET fingerprint = $3 WHERE merchant_id = $1 AND key = $2`,
+	m.forge(1, `UPDATE idempotency_keys SET fingerprint = $3 WHERE merchant_id = $1 AND key = $2`,
 		m.id, key, fingerprint)
 }
 
@@ -36,12 +36,12 @@ func (m *merchant) becomes(key string, fingerprint []byte) {
 func TestAKeyOfANewerReleaseIsLeftToThatRelease(t *testing.T) {
 	m := onTwoInstances(t)
 	paid := m.charge("k", aliceToShop(100)).want(201)
-	m.forge(`UPDATE idempotency_keys SET fingerprint_version = 2
+	m.forge(1, `UPDATE idempotency_keys SET fingerprint_version = 2
 		WHERE merchant_id = $1 AND key = 'k'`, m.id)
 	for _, b := range []body{aliceToShop(100), aliceToShop(101), aliceToShop(0)} {
 		m.retry("k", b).wantProblem("unavailable").wantFresh()
 	}
-	m.forge(`UPDATE idempotency_keys SET fingerprint_version = 1
+	m.forge(1, `UPDATE idempotency_keys SET fingerprint_version = 1
 		WHERE merchant_id = $1 AND key = 'k'`, m.id)
 	m.retry("k", aliceToShop(100)).wantReplayOf(paid)
 	m.wantShopGot(100)
