@@ -34,11 +34,8 @@ func TestRepeatedPutMakesOneAccount(t *testing.T) {
 	if made.location() != "/accounts/bob" {
 		t.Errorf("Location is %q", made.location())
 	}
-	got := made.account()
-	if got.ID != "bob" || got.Currency != "JPY" || got.Name != "Bob" || got.Metadata["a"] != "1" ||
-		*got.OverdraftLimit != 500 ||
-		got.Balance != 0 || got.Held != 0 || *got.Available != 500 || got.Status != "open" ||
-		got.Version != 1 {
+	if got := made.account(); got.Name != "Bob" || got.Metadata["a"] != "1" ||
+		*got.OverdraftLimit != 500 || *got.Available != 500 || got.Version != 1 {
 		t.Errorf("it is %s", made.body)
 	}
 	for _, again := range []*answer{
@@ -145,6 +142,7 @@ func TestIfMatchGuardsAgainstALostUpdate(t *testing.T) {
 		`"99999999999999999999"`,
 	} {
 		m.putIfMatch("bob", stale, named("b")).wantProblem("precondition_failed")
+		m.closeIfMatch("bob", stale).wantProblem("precondition_failed")
 	}
 	for i, tag := range []string{`"1"`, "*", " * "} {
 		got := m.putIfMatch("bob", tag, named(fmt.Sprint("c", i))).want(200).account()
@@ -154,8 +152,11 @@ func TestIfMatchGuardsAgainstALostUpdate(t *testing.T) {
 	}
 	m.closeIfMatch("missing", "*").wantProblem("not_found")
 	m.closeIfMatch("alice", "*").wantProblem("account_not_empty")
-	m.closeIfMatch("bob", "*").want(204)
-	m.closeIfMatch("bob", "*").want(204)
+	// A condition that no longer holds because the request has been executed is not held
+	// against its retry.
+	for _, tag := range []string{`"4"`, `"4"`, "*"} {
+		m.closeIfMatch("bob", tag).want(204)
+	}
 	m.putIfMatch("bob", "*", named("d")).wantProblem("account_closed")
 }
 

@@ -8,10 +8,10 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// The database's clock was an hour ahead, and was set right: the accounts' last entry
-// is of the future. An account's history never goes back, so the next entry gets the
-// time of the last. Retention and authorizations are judged by the database's clock
-// alone.
+// The service's clock is an hour ahead of the database's. Then the database's clock was
+// an hour ahead too, and was set right: the accounts' last entry is of the future. An
+// account's history never goes back, so the next entry gets the time of the last.
+// Retention and authorizations are judged by the database's clock alone.
 func TestClockThatWasAheadMovesNothingButTheEntries(t *testing.T) {
 	t.Parallel()
 	const ahead, half, lifetime = time.Hour, 30 * time.Minute, 40 * time.Minute
@@ -20,7 +20,18 @@ func TestClockThatWasAheadMovesNothingButTheEntries(t *testing.T) {
 	in := newInstanceWith(t, db.URL, settings{lifetime: lifetime, retention: lifetime})
 	m := newMerchant(t, db, in, in)
 
+	began := m.databaseTime()
 	before := m.charge("before", aliceToShop(1)).want(201)
+	refund := m.post("refund", before.location()+"/refunds", "").want(201)
+	for _, a := range []*answer{before, refund} {
+		at := m.createdAt(a)
+		if at.Before(began.Truncate(time.Microsecond)) || at.After(m.databaseTime()) {
+			a.fail("was not made at %s", began)
+		}
+	}
+	moment := began.Add(half).UTC().Format(time.RFC3339Nano)
+	m.get("/accounts/shop?at=" + moment).wantProblem(refused) // the database's future
+
 	early := m.authorize("early", 2)
 	databaseClock.forward(ahead)
 	future := m.createdAt(m.charge("future", aliceToShop(4)).want(201))
@@ -42,7 +53,7 @@ func TestClockThatWasAheadMovesNothingButTheEntries(t *testing.T) {
 	databaseClock.forward(lifetime - half)
 	m.post("late capture", late+"/capture", "").wantProblem("invalid_state")
 	m.wantExpiredAuthorizations(in, 1)
-	m.wantBalance("shop", 1+2+4+8)
+	m.wantBalance("shop", 2+4+8)
 }
 
 func (m *merchant) createdAt(a *answer) time.Time {

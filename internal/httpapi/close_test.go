@@ -13,11 +13,6 @@ func TestAnAccountIsClosedHoweverOftenItIsDeleted(t *testing.T) {
 		got.Version != 2 {
 		t.Errorf("it is %+v", got)
 	}
-	for _, a := range atOnce(20, func(i int) *answer {
-		return m.send(m.either(i), call{method: "DELETE", path: "/accounts/shop"})
-	}) {
-		a.want(204)
-	}
 	m.close("missing").wantProblem("not_found")
 	m.close("-not-an-id").wantProblem("not_found")
 	m.close("processor:stripe:USD").wantProblem("unprocessable")
@@ -45,19 +40,6 @@ func TestAnAccountThatIsNotEmptyStaysOpen(t *testing.T) {
 	for _, account := range []string{"buyer", "seller"} {
 		m.close(account).want(204)
 	}
-}
-
-// RFC 9110, section 13.1.1: a condition that no longer holds because the request has
-// been executed is not held against its retry.
-func TestAnAccountIsClosedAtTheVersionThatItsOwnerHasSeen(t *testing.T) {
-	m := onTwoInstances(t)
-	m.put("shop", `{"currency":"USD","name":"changed"}`).want(200)
-	for _, stale := range []string{`"1"`, `"3"`, `2`, `W/"2"`} {
-		m.closeIfMatch("shop", stale).wantProblem("precondition_failed")
-	}
-	m.closeIfMatch("shop", `"2"`).want(204)
-	m.closeIfMatch("shop", `"2"`).want(204)
-	m.closeIfMatch("missing", `"1"`).wantProblem("not_found")
 }
 
 func TestAClosedAccountTakesPartInNothing(t *testing.T) {

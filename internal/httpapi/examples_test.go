@@ -23,15 +23,10 @@ func TestTheExamplesOfTheContractAreTrue(t *testing.T) {
 		provoke[name] = func(m *merchant) *answer { return m.charge("k", request) }
 	}
 	accounts := map[string]string{"customer": "bob", "bank": "bank"}
-	for name, request := range requestExamples(paths.Value("/accounts/{account_id}").Put) {
-		provoke[name] = func(m *merchant) *answer { return m.put(accounts[name], request.String()) }
+	for name, terms := range requestExamples(paths.Value("/accounts/{account_id}").Put) {
+		provoke[name] = func(m *merchant) *answer { return m.put(accounts[name], terms.String()) }
 	}
 	examples := answerExamples()
-	for name := range provoke {
-		if examples[name].status == 0 {
-			t.Errorf("no answer has an example %s", name)
-		}
-	}
 	for name, example := range examples {
 		t.Run(name, func(t *testing.T) {
 			code, isProblem := example.value["code"].(string)

@@ -189,11 +189,9 @@ func TestForgedFieldsOfProxiesChangeNothing(t *testing.T) {
 	forged := http.Header{
 		"Forwarded":         {`for=127.0.0.1;host=evil.example;proto=https`},
 		"X-Forwarded-Proto": {"https"}, "X-Merchant-Id": {"1"}, "Via": {"1.1 evil.example"},
-		"X-Forwarded-For": {"127.0.0.1"}, "X-Real-Ip": {"127.0.0.1"},
-		"X-Forwarded-Host": {"evil.example"}, "X-Forwarded-Prefix": {"evil.example"},
-		"Host": {"evil.example"}, "X-Request-Id": {"req_evil"}, "Request-Id": {"req_evil"},
-		"X-Original-Url": {"/livez"}, "X-Rewrite-Url": {"/livez"},
-		"X-Http-Method-Override": {"DELETE"}, "X-Method-Override": {"DELETE"},
+		"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"evil.example"},
+		"Host": {"evil.example"}, "Request-Id": {"req_evil"}, "X-Original-Url": {"/livez"},
+		"X-Http-Method-Override": {"DELETE"},
 	}
 	order := aliceToShop(1)
 	paid := m.charge("k", order).want(201)
@@ -379,7 +377,7 @@ func TestConnectionOverTheLimitIsRefused(t *testing.T) {
 
 	for range 3 {
 		over := ask("/accounts/alice")
-		over.check(nil)
+		over.check()
 		if over.want(503).wantProblem("overloaded").header.Get("Retry-After") == "" {
 			over.fail("lacks Retry-After")
 		}

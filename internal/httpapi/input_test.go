@@ -147,11 +147,10 @@ func TestTextMayBeAsLongAsTheContractSays(t *testing.T) {
 
 func TestABodyOverTheLimitIsNotRead(t *testing.T) {
 	m := onOneInstance(t)
-	in := m.first
 	exactly := charging("")
 	exactly += strings.Repeat(" ", 64<<10-len(exactly))
-	m.chargeOn(in, "a byte too many", exactly+" ").wantProblem("payload_too_large")
-	m.chargeOn(in, "exactly", exactly).want(201)
+	m.chargeOn(m.first, "a byte too many", exactly+" ").wantProblem("payload_too_large")
+	m.chargeOn(m.first, "exactly", exactly).want(201)
 	m.wantPayments(1)
 }
 

@@ -68,7 +68,8 @@ func TestEditNeedsTheCurrentVersion(t *testing.T) {
 	tag := m.get(path).header.Get("ETag")
 	m.send(m.first, call{method: "PATCH", path: path, body: "{}"}).
 		wantProblem("precondition_required")
-	edited := m.patch(path, tag, `{"description":"a gift","metadata":{"a":null,"c":"3"}}`).want(200)
+	const gift = `{"description":"a gift","metadata":{"a":null,"c":"3"}}`
+	edited := m.patch(path, tag, gift).want(200)
 	p := edited.payment()
 	if p.Description != "a gift" || fmt.Sprint(p.Metadata) != "map[b:2 c:3]" || p.Version != 2 ||
 		edited.header.Get("ETag") != `"2"` {

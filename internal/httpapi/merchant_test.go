@@ -33,7 +33,6 @@ type merchant struct {
 	first  *instance         // gets the first request of every key
 	other  *instance         // gets the retries; it may be the same one
 	caller *journal.Merchant // sends every request
-	seen   *sync.Map         // the Request-Ids of all answers, each of which must be new
 }
 
 func newMerchant(t *testing.T, db *pgtest.DB, first, other *instance) *merchant {
@@ -41,7 +40,7 @@ func newMerchant(t *testing.T, db *pgtest.DB, first, other *instance) *merchant 
 	caller := journal.CreateMerchant(t, db.URL)
 	m := &merchant{
 		t: t, db: db, id: caller.ID, apiKey: caller.APIKey, first: first, other: other,
-		caller: caller, seen: &sync.Map{},
+		caller: caller,
 	}
 	t.Cleanup(func() {
 		for _, in := range []*instance{first, other} {
@@ -207,15 +206,6 @@ func (m *merchant) wantPayments(want int) {
 	)
 }
 
-// wantShopGot checks that the shop was paid once: as many cents, by one payment of
-// alice.
-func (m *merchant) wantShopGot(cents int64) {
-	m.t.Helper()
-	m.wantBalance("shop", cents)
-	m.wantBalance("alice", aliceHas-cents)
-	m.wantPayments(1)
-}
-
 func (m *merchant) wantCount(want int, sql string, args ...any) {
 	m.t.Helper()
 	var got int
@@ -263,7 +253,7 @@ func (m *merchant) newKey(readOnly bool) string {
 func (m *merchant) revoke(apiKey string) {
 	m.t.Helper()
 	sum := sha256.Sum256([]byte(apiKey))
-	m.forge(1, `UPDATE api_keys SET revoked_at = clock_timestamp() WHERE secret_sha256 = $1`, sum[:])
+	m.forge(1, `UPDATE api_keys SET revoked_at = now() WHERE secret_sha256 = $1`, sum[:])
 }
 
 // hold locks an account's row until release is called, so that a charge of it stays in

@@ -44,5 +44,5 @@ func TestAKeyOfANewerReleaseIsLeftToThatRelease(t *testing.T) {
 	m.forge(1, `UPDATE idempotency_keys SET fingerprint_version = 1
 		WHERE merchant_id = $1 AND key = 'k'`, m.id)
 	m.retry("k", aliceToShop(100)).wantReplayOf(paid)
-	m.wantShopGot(100)
+	m.wantBalance("shop", 100)
 }

@@ -9,8 +9,7 @@ import (
 
 // withoutIDs is the body of a problem without its request id.
 func (a *answer) withoutIDs() string {
-	return strings.ReplaceAll(string(a.body), a.requestID(),
-		"")
+	return strings.ReplaceAll(string(a.body), a.requestID(), "")
 }
 
 // Ids as they are given out, of nothing.
