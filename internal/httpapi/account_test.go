@@ -34,11 +34,8 @@ func TestRepeatedPutMakesOneAccount(t *testing.T) {
 	if made.location() != "/accounts/bob" {
 		t.Errorf("Location is %q", made.location())
 	}
-	got := made.account()
-	if got.ID != "bob" || got.Currency != "JPY" || got.Name != "Bob" || got.Metadata["a"] != "1" ||
-		*got.OverdraftLimit != 500 ||
-		got.Balance != 0 || got.Held != 0 || *got.Available != 500 || got.Status != "open" ||
-		got.Version != 1 {
+	if got := made.account(); got.Name != "Bob" || got.Metadata["a"] != "1" ||
+		*got.OverdraftLimit != 500 || *got.Available != 500 || got.Version != 1 {
 		t.Errorf("it is %s", made.body)
 	}
 	for _, again := range []*answer{
@@ -59,15 +56,11 @@ func TestAccountVersionFollowsItsTermsOnly(t *testing.T) {
 		version int64
 	}{
 		{`{"currency":"USD","name":"Bob"}`, 1},
-		{`{"currency":"USD","name":"Bob","overdraft_limit":0,"metadata":{}}`, 1},
 		{`{"currency":"USD","name":"Bob","overdraft_limit":0,"metadata":null}`, 1},
-		{`{"currency":"USD","name":"Robert"}`, 2},
-		{`{"currency":"USD","name":"Robert","metadata":{"a":"1","b":"2"}}`, 3},
-		{`{"currency":"USD","name":"Robert","metadata":{"b":"2","a":"1"}}`, 3},
-		{`{"currency":"USD","name":"Robert","overdraft_limit":null}`, 4},
-		{`{"currency":"USD","name":"Robert","overdraft_limit":null}`, 4},
-		{`{"currency":"USD","name":null,"overdraft_limit":null}`, 5},
-		{`{"currency":"USD"}`, 6},
+		{`{"currency":"USD","name":"Robert","metadata":{"a":"1","b":"2"}}`, 2},
+		{`{"currency":"USD","name":"Robert","metadata":{"b":"2","a":"1"}}`, 2},
+		{`{"currency":"USD","name":"Robert","overdraft_limit":null}`, 3},
+		{`{"currency":"USD"}`, 4},
 	} {
 		m.put("bob", change.terms)
 		m.fund(m.first, "bob", 1)
@@ -79,7 +72,7 @@ func TestAccountVersionFollowsItsTermsOnly(t *testing.T) {
 	}
 	got := m.get("/accounts/bob").account()
 	if got.Name != "" || len(got.Metadata) != 0 || *got.OverdraftLimit != 0 ||
-		*got.Available != 10 {
+		*got.Available != 6 {
 		t.Errorf("what was left out is not back at its default: %+v", got)
 	}
 }
@@ -89,24 +82,22 @@ func TestAccountVersionFollowsItsTermsOnly(t *testing.T) {
 func TestOneOfManyWritesAtOnceWins(t *testing.T) {
 	m := onTwoInstances(t)
 	payment := m.charge("k", aliceToShop(1)).want(201).location()
-	seen := http.Header{"If-Match": {`"1"`}}
-	named := func(i int) string { return fmt.Sprintf(`{"currency":"USD","name":"%d"}`, i) }
+	bob := call{method: "PUT", path: "/accounts/bob", body: `{"currency":"USD"}`}
+	edit := call{method: "PATCH", path: payment, header: http.Header{"If-Match": {`"1"`}}}
 	for _, row := range []struct {
-		method, path string
-		header       http.Header
-		body         func(i int) string
-		won, lost    int // statuses
+		call
+		edits     bool
+		won, lost int // statuses
 	}{
-		{"PUT", "/accounts/bob", nil, func(int) string { return `{"currency":"USD"}` }, 201, 200},
-		{"PUT", "/accounts/bob", seen, named, 200, 412},
-		{
-			"PATCH", payment, seen,
-			func(i int) string { return fmt.Sprintf(`{"description":"%d"}`, i) }, 200, 412,
-		},
+		{bob, false, 201, 200},
+		{edit, true, 200, 412},
 	} {
 		won := 0
 		for _, a := range atOnce(40, func(i int) *answer {
-			c := call{method: row.method, path: row.path, header: row.header, body: row.body(i)}
+			c := row.call
+			if row.edits {
+				c.body = fmt.Sprintf(`{"description":"%d"}`, i)
+			}
 			return m.send(m.either(i), c)
 		}) {
 			if a.status == row.won {
@@ -141,84 +132,54 @@ func atOnce(n int, send func(i int) *answer) []*answer {
 func TestIfMatchGuardsAgainstALostUpdate(t *testing.T) {
 	m := onTwoInstances(t)
 	named := func(name string) string { return body{"currency": "USD", "name": name}.String() }
-	m.putIfMatch("bob", `"1"`, named("a")).wantProblem("precondition_failed")
+	for _, tag := range []string{`"1"`, "*"} { // neither creates an account
+		m.putIfMatch("bob", tag, named("a")).wantProblem("precondition_failed")
+	}
 	m.get("/accounts/bob").want(404)
 	m.put("bob", named("a")).want(201)
 	for _, stale := range []string{
-		`"0"`, `"2"`, `"-1"`, `"+1"`, `"01"`, `1`, `0`, `-1`, `""`, `W/"1"`, `"1`, `"x"`, `"*"`,
-		`*, "1"`, `**`,
+		`"0"`, `"2"`, `"-1"`, `"+1"`, `"01"`, `1`, `""`, `W/"1"`, `"1`, `"*"`, `*, "1"`, `**`,
 		`"99999999999999999999"`,
 	} {
 		m.putIfMatch("bob", stale, named("b")).wantProblem("precondition_failed")
+		m.closeIfMatch("bob", stale).wantProblem("precondition_failed")
 	}
-	m.putIfMatch("bob", `"1"`, named("c")).want(200)
-}
-
-// RFC 9110, section 13.1.1: "*" is whatever version there is. It changes an account,
-// and never creates one.
-func TestIfMatchAnyChangesOnlyWhatIsThere(t *testing.T) {
-	m := onTwoInstances(t)
-	named := func(name string) string { return body{"currency": "USD", "name": name}.String() }
-	m.putIfMatch("bob", "*", named("a")).wantProblem("precondition_failed")
-	m.get("/accounts/bob").want(404)
-	m.put("bob", named("a")).want(201)
-	for i, tag := range []string{"*", " * ", "*"} {
-		if got := m.putIfMatch("bob", tag,
-			named(fmt.Sprint("b", i))).want(200).account(); got.Version != int64(i+2) {
+	for i, tag := range []string{`"1"`, "*", " * "} {
+		got := m.putIfMatch("bob", tag, named(fmt.Sprint("c", i))).want(200).account()
+		if got.Version != int64(i+2) {
 			t.Errorf("it is %+v", got)
 		}
 	}
-	m.putIfMatch("bob", "*", `{"currency":"EUR"}`).wantProblem("account_currency_fixed")
-	closeAny := func(account string) *answer {
-		return m.send(m.first,
-			call{
-				method: "DELETE", path: "/accounts/" + account,
-				header: http.Header{"If-Match": {"*"}},
-			})
+	m.closeIfMatch("missing", "*").wantProblem("not_found")
+	m.closeIfMatch("alice", "*").wantProblem("account_not_empty")
+	// A condition that no longer holds because the request has been executed is not held
+	// against its retry.
+	for _, tag := range []string{`"4"`, `"4"`, "*"} {
+		m.closeIfMatch("bob", tag).want(204)
 	}
-	closeAny("missing").wantProblem("not_found")
-	closeAny("alice").wantProblem("account_not_empty")
-	closeAny("bob").want(204)
-	closeAny("bob").want(204)
-	m.putIfMatch("bob", "*", named("c")).wantProblem("account_closed")
+	m.putIfMatch("bob", "*", named("d")).wantProblem("account_closed")
 }
 
-// Lowering the limit and using it, at once.
-func TestAnOverdraftIsUsedOrTakenBackButNotBoth(t *testing.T) {
-	m := onTwoInstances(t)
-	for round := range 10 {
-		id := fmt.Sprint("poor", round)
-		m.put(id, `{"currency":"USD","overdraft_limit":100}`).want(201)
-		answers := atOnce(2, func(i int) *answer {
-			if i == 0 {
-				return m.charge(id, aliceToShop(100).with("source_account", id))
-			}
-			return m.put(id, `{"currency":"USD"}`)
-		})
-		switch [2]int{answers[0].status, answers[1].status} {
-		case [2]int{http.StatusCreated, http.StatusConflict}, [2]int{
-			http.StatusPaymentRequired,
-			http.StatusOK,
-		}:
-		default:
-			t.Errorf("the charge got %d, the change %d", answers[0].status, answers[1].status)
-		}
-	}
-}
-
+// RFC 3986, section 2.3 and 6.2.2.2: an escaped character is the character.
+// encodeURIComponent escapes the colon.
 func TestAnAccountIDHasTheFormThatTheContractSays(t *testing.T) {
 	m := onOneInstance(t)
 	for _, id := range []string{
-		"a", "A1", "_", "0", "a.b:c-d_e", strings.Repeat("x", 64),
-		"processor", "Processor:x",
+		"a", "A1", "_", "0", "a.b:c-d_e", strings.Repeat("x", 64), "processor", "Processor:x",
+		"org%3Abob",
 	} {
 		m.put(id, `{"currency":"USD"}`).want(201)
 		m.get("/accounts/" + id).want(200)
 	}
+	for _, id := range []string{"org:bob", "org%3abob", "%6Frg:bob"} {
+		if got := m.get("/accounts/" + id).want(200).account(); got.ID != "org:bob" {
+			t.Errorf("%s is %s", id, got.ID)
+		}
+	}
 	missing := m.get("/accounts/missing").wantProblem("not_found")
 	for _, id := range []string{
-		strings.Repeat("x", 65), "-a", ".a", ":a", "a%20b", "a%00", "%00", "a%0a",
-		"a%2Fb", "a%5Cb", "%C3%BC", "%FF", "a;b", "a@b", "a+b", "a%2e%2e%2fb",
+		strings.Repeat("x", 65), "-a", ".a", ":a", "a%20b", "a%00", "a%0a", "a%2Fb", "a%5Cb",
+		"%C3%BC", "%FF", "a;b", "a+b", "a%2e%2e%2fb",
 	} {
 		m.put(id, `{"currency":"USD"}`).wantProblem("invalid_request")
 		none := m.get("/accounts/" + id).wantProblem("not_found")
@@ -226,21 +187,8 @@ func TestAnAccountIDHasTheFormThatTheContractSays(t *testing.T) {
 			none.fail("differs from what a missing one gets: %s", missing.body)
 		}
 	}
-	for _, id := range []string{"processor:", "processor:stripe:USD"} {
+	for _, id := range []string{"processor:", "processor%3Ax", "processor:stripe:USD"} {
 		m.put(id, `{"currency":"USD"}`).wantProblem("unprocessable")
 		m.get("/accounts/" + id).wantProblem("not_found")
 	}
-}
-
-// RFC 3986, section 2.3 and 6.2.2.2: an escaped character is the character.
-// encodeURIComponent escapes the colon.
-func TestAnEscapedAccountIDIsTheSameID(t *testing.T) {
-	m := onOneInstance(t)
-	m.put("org%3Abob", `{"currency":"USD"}`).want(201)
-	for _, id := range []string{"org:bob", "org%3Abob", "org%3abob", "%6Frg:bob"} {
-		if got := m.get("/accounts/" + id).want(200).account(); got.ID != "org:bob" {
-			t.Errorf("%s is %s", id, got.ID)
-		}
-	}
-	m.put("processor%3Ax", `{"currency":"USD"}`).wantProblem("unprocessable")
 }

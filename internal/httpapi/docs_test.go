@@ -1,7 +1,7 @@
 package httpapi_test
 
 import (
-	"bytes"
+	"cmp"
 	"compress/gzip"
 	"io"
 	"net/http"
@@ -13,55 +13,45 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/paymentsvc/paymentsvc/api"
+	problems "github.com/paymentsvc/paymentsvc/internal/problem"
 	"github.com/paymentsvc/paymentsvc/lab/contract"
 )
 
-// visitor has a browser and no API key.
-type visitor struct {
-	t      *testing.T
-	url    string
-	client *http.Client
-}
-
-func newVisitor(t *testing.T) *visitor {
+// fetch gets a page without an API key. Its body may be compressed.
+func fetch(t *testing.T, url string, header http.Header) (*http.Response, string) {
 	t.Helper()
-	transport := &http.Transport{DisableCompression: true}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &visitor{t: t, url: newStaticURL(t, nil), client: &http.Client{Transport: transport}}
-}
-
-func (v *visitor) get(path string, header http.Header) (*http.Response, string) {
-	v.t.Helper()
-	req, err := http.NewRequest(http.MethodGet, v.url+path, http.NoBody)
+	req, err := http.NewRequest(http.MethodGet, url, http.NoBody)
 	if err != nil {
-		v.t.Fatal(err)
+		t.Fatal(err)
 	}
 	req.Header = header
-	res, err := v.client.Do(req)
+	transport := &http.Transport{DisableCompression: true}
+	defer transport.CloseIdleConnections()
+	res, err := transport.RoundTrip(req)
 	if err != nil {
-		v.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer res.Body.Close()
 	content, err := io.ReadAll(res.Body)
 	if err != nil {
-		v.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return res, string(content)
 }
 
-// page gets a page that must be there.
-func (v *visitor) page(path string) string {
-	v.t.Helper()
-	res, content := v.get(path, nil)
+// readText gets a page that must be there.
+func readText(t *testing.T, url string) string {
+	t.Helper()
+	res, content := fetch(t, url, http.Header{})
 	if res.StatusCode != http.StatusOK {
-		v.t.Fatalf("%s: %s", path, res.Status)
+		t.Fatalf("%s: %s", url, res.Status)
 	}
 	return content
 }
 
 func TestTheContractIsServedAsItWasWritten(t *testing.T) {
 	t.Parallel()
-	if newVisitor(t).page("/openapi.yaml") != string(api.Document) {
+	if readText(t, newStaticURL(t, nil)+"/openapi.yaml") != string(api.Document) {
 		t.Error("/openapi.yaml is not api/openapi.yaml")
 	}
 }
@@ -71,7 +61,7 @@ func TestTheContractIsServedAsItWasWritten(t *testing.T) {
 // with; only a wrong method is no operation's.
 func TestEveryProblemHasItsPage(t *testing.T) {
 	t.Parallel()
-	v := newVisitor(t)
+	url := newStaticURL(t, nil)
 	described := map[string]bool{"method_not_allowed": true}
 	for _, operation := range contract.Published().Operations() {
 		for _, response := range operation.Responses.Map() {
@@ -80,36 +70,27 @@ func TestEveryProblemHasItsPage(t *testing.T) {
 			}
 		}
 	}
-	index := v.page("/docs/errors")
+	index := readText(t, url+"/docs/errors")
 	for code := range described {
-		page := v.page("/docs/errors/" + code)
+		page := readText(t, url+"/docs/errors/"+code)
 		for _, part := range []string{
-			"<code>" + code + "</code>", "What happened",
-			"Is the idempotency key used up?", "What to do now",
+			"<code>" + code + "</code>", "What happened", "Is the idempotency key used up?",
+			"What to do now", `"retry":"` + cmp.Or(retryOf[code], "same_key") + `"`,
 		} {
 			if !strings.Contains(page, part) {
 				t.Errorf("the page of %s lacks %q", code, part)
 			}
 		}
-		retry := retryOf[code]
-		if retry == "" {
-			retry = "same_key"
-		}
-		if !strings.Contains(page, `"retry":"`+retry+`"`) {
-			t.Errorf("the page of %s does not say %q", code, retry)
+		if !strings.Contains(index, `href="/docs/errors/`+code+`"`) {
+			t.Errorf("the list of problems lacks %s", code)
 		}
 	}
-	for _, link := range regexp.MustCompile(`href="/docs/errors/([^"]*)"`).
-		FindAllStringSubmatch(index, -1) {
-		if !described[link[1]] {
-			t.Errorf("%s has a page, and no operation answers with it", link[1])
+	for code := range problems.Kinds {
+		if !described[code] {
+			t.Errorf("%s has a page, and no operation answers with it", code)
 		}
-		delete(described, link[1])
 	}
-	for code := range described {
-		t.Errorf("the list of problems lacks %s", code)
-	}
-	res, content := v.get("/docs/errors/no_such_code", nil)
+	res, content := fetch(t, url+"/docs/errors/no_such_code", http.Header{})
 	if res.StatusCode != http.StatusNotFound {
 		t.Errorf("a code that there is not gets %s %s", res.Status, content)
 	}
@@ -118,7 +99,7 @@ func TestEveryProblemHasItsPage(t *testing.T) {
 // The browser enforces the page's policy, so the page must send it.
 func TestPageRunsOnlyItsOwnFiles(t *testing.T) {
 	t.Parallel()
-	v := newVisitor(t)
+	url := newStaticURL(t, nil)
 	loaded := regexp.MustCompile(`(?:src|href)="(/(?:docs|console)/assets/[^"]*)"`)
 	inline := regexp.MustCompile(`(?i)<style|<script>|\sstyle=|\son[a-z]+=|javascript:|https?://`)
 	files := map[string]bool{}
@@ -126,7 +107,7 @@ func TestPageRunsOnlyItsOwnFiles(t *testing.T) {
 		"/docs", "/docs/errors", "/docs/errors/outcome_unknown",
 		"/console",
 	} {
-		res, page := v.get(path, nil)
+		res, page := fetch(t, url+path, http.Header{})
 		policy := res.Header.Get("Content-Security-Policy")
 		for _, part := range []string{
 			"default-src 'none'", "script-src 'self';", "style-src 'self';",
@@ -156,29 +137,29 @@ func TestPageRunsOnlyItsOwnFiles(t *testing.T) {
 		t.Fatalf("the pages load only %v", files)
 	}
 	for file := range files {
-		v.wantFile(file)
+		wantFile(t, url+file)
 	}
 }
 
 // wantFile checks that a file that a page loads is there, compressed or not, and is
 // what its name says.
-func (v *visitor) wantFile(path string) {
-	v.t.Helper()
-	plainly, content := v.get(path, nil)
-	compressed, packed := v.get(path, http.Header{"Accept-Encoding": {"gzip, deflate, br"}})
+func wantFile(t *testing.T, path string) {
+	t.Helper()
+	plainly, content := fetch(t, path, http.Header{})
+	compressed, packed := fetch(t, path, http.Header{"Accept-Encoding": {"gzip, deflate, br"}})
 	if compressed.Header.Get("Content-Encoding") == "gzip" {
 		reader, err := gzip.NewReader(strings.NewReader(packed))
 		if err != nil {
-			v.t.Fatalf("%s: %v", path, err)
+			t.Fatalf("%s: %v", path, err)
 		}
-		var unpacked bytes.Buffer
-		if _, err := unpacked.ReadFrom(reader); err != nil {
-			v.t.Fatalf("%s: %v", path, err)
+		unpacked, err := io.ReadAll(reader)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
 		}
-		packed = unpacked.String()
+		packed = string(unpacked)
 	}
 	if content == "" || content != packed {
-		v.t.Errorf("%s: %d bytes plainly, and %d compressed", path, len(content), len(packed))
+		t.Errorf("%s: %d bytes plainly, and %d compressed", path, len(content), len(packed))
 	}
 	contentTypes := map[string]string{
 		"css": "text/css; charset=utf-8",
@@ -188,7 +169,7 @@ func (v *visitor) wantFile(path string) {
 		if res.StatusCode != http.StatusOK ||
 			res.Header.Get("Content-Type") != contentTypes[path[len(path)-3:]] ||
 			res.Header.Get("X-Content-Type-Options") != "nosniff" {
-			v.t.Errorf("%s: %s %v", path, res.Status, res.Header)
+			t.Errorf("%s: %s %v", path, res.Status, res.Header)
 		}
 	}
 }
@@ -208,4 +189,21 @@ func TestEveryOperationSaysHowItIsIdempotent(t *testing.T) {
 				byKey)
 		}
 	}
+}
+
+// codesOf are the problems that a response may be.
+func codesOf(response *openapi3.ResponseRef) []string {
+	content := response.Value.Content["application/problem+json"]
+	if content == nil {
+		return nil
+	}
+	var codes []string
+	for _, part := range content.Schema.Value.AllOf {
+		if code := part.Value.Properties["code"]; code != nil {
+			for _, each := range code.Value.Enum {
+				codes = append(codes, each.(string))
+			}
+		}
+	}
+	return codes
 }

@@ -294,10 +294,8 @@ func (r *request) breakages() []breakage {
 	for _, each := range r.operation.Parameters {
 		r.breakParameter(each.Value, add)
 	}
-	for _, query := range []string{
-		"unknown=1", "unknown", "=", "=1", "%zz", "a;b", "unknown=1&unknown=2", "Limit=1",
-		"merchant_id=1", "api_key=" + r.apiKey,
-	} {
+	queries := []string{"unknown=1", "=", "%zz", "a;b", "Limit=1", "api_key=" + r.apiKey}
+	for _, query := range queries {
 		add("the query "+query, func() { r.rawQuery = query })
 	}
 	if r.body != nil {
@@ -313,24 +311,17 @@ func (r *request) breakBody(add func(what string, do func())) {
 	open := strings.TrimSuffix(whole, "}")
 	for what, text := range map[string]string{
 		"an array": "[" + whole + "]", "half a body": open, "a second value": whole + "{}",
-		"a letter behind the body": whole + "x", "a comment": "/* pay */" + whole,
-		"a byte order mark": "\ufeff" + whole, "a space": " ", "null": "null", "a string": `"pay"`,
-		"a comma at the end": open + ",}", "single quotes": "{'a':1}",
-		"an unknown escape": `{"\x41":1}`, "a control character": "{\"\x01\":1}",
+		"a letter behind the body": whole + "x", "a byte order mark": "\ufeff" + whole,
+		"a space": " ", "null": "null", "a comma at the end": open + ",}",
 	} {
 		add(what, func() { r.text = text })
 	}
 	add("an unknown member", func() { r.body["unknown"] = nil })
 	for member, value := range r.body {
 		escaped := fmt.Sprintf(`"\u%04x%s"`, member[0], member[1:])
-		for what, name := range map[string]string{
-			" twice":               encode(member),
-			" twice, once escaped": escaped,
-		} {
-			add(member+what, func() {
-				r.text = "{" + name + ":" + encode(value) + "," + whole[1:]
-			})
-		}
+		add(member+" twice, once escaped", func() {
+			r.text = "{" + escaped + ":" + encode(value) + "," + whole[1:]
+		})
 		add(member+" in another case", func() {
 			delete(r.body, member)
 			r.body[strings.ToUpper(member)] = value
@@ -391,13 +382,9 @@ func (r *request) breakParameter(p *openapi3.Parameter, add func(what string, do
 func wrongTexts(s *openapi3.Schema) []any {
 	switch {
 	case s.Type.Is(openapi3.TypeInteger):
-		return []any{"+1", "01", "1e1", "1\x00", "99999999999999999999"}
+		return []any{"+1", "01", "99999999999999999999"}
 	case s.Format == "date-time":
-		return []any{
-			"yesterday", "2026-01-01", "1767225600", "infinity", "2026-01-01T00:00:00",
-			"2026-01-01T00:00:00 01:00", "2026-02-30T00:00:00Z", "2026-01-01T24:00:00Z",
-			"2026-01-01T00:00:60Z",
-		}
+		return []any{"yesterday", "2026-01-01", "infinity", "2026-02-30T00:00:00Z"}
 	case len(s.Enum) > 0:
 		return []any{"none", "Succeeded", "succeeded,declined"}
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -39,31 +40,23 @@ func (m *merchant) converse(in *instance, text string) (received string) {
 	return string(all)
 }
 
-// speak is converse for one request: the rest is what follows its answer.
-func (m *merchant) speak(in *instance, text string) (first *answer, rest string) {
+// speak is converse for one request, and returns its answer.
+func (m *merchant) speak(in *instance, text string) *answer {
 	m.t.Helper()
 	received := m.converse(in, text)
-	reader := bufio.NewReader(strings.NewReader(received))
-	res, err := http.ReadResponse(reader, nil)
+	res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(received)), nil)
 	if err != nil {
-		return &answer{t: m.t}, received
+		m.t.Fatalf("%.100q is no answer: %v", received, err)
 	}
 	defer res.Body.Close()
 	content, err := io.ReadAll(res.Body)
 	if err != nil {
 		m.t.Errorf("reading the answer: %v", err)
 	}
-	if res.Close { // ReadResponse has taken the field away
-		res.Header.Set("Connection", "close")
-	}
-	left, err := io.ReadAll(reader)
-	if err != nil {
-		m.t.Errorf("reading what comes after the answer: %v", err)
-	}
 	return &answer{
 		t: m.t, what: fmt.Sprintf("%.100q", text), status: res.StatusCode,
 		header: res.Header, body: content,
-	}, string(left)
+	}
 }
 
 // isCut tells whether the other side has ended the connection.
@@ -76,13 +69,11 @@ func isCut(err error) bool {
 var software = regexp.MustCompile(`(?i)\bgo\d|golang|net/http|chi\b|server:|x-powered-by|` +
 	internals.String())
 
-// plain checks an answer that net/http itself gives, and closes the connection with: it
-// names the mistake and nothing else.
+// plain checks an answer that net/http itself gives: it names the mistake and nothing
+// else.
 func (a *answer) plain() {
 	a.t.Helper()
-	if !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") || len(a.body) > 100 ||
-		!bytes.Contains(a.body, []byte("4")) &&
-			!bytes.Contains(a.body, []byte("ncoding")) && !bytes.Contains(a.body, []byte("5")) {
+	if !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") || len(a.body) > 100 {
 		a.fail("is not one of net/http's")
 	}
 	a.silentAboutSoftware()
@@ -131,34 +122,20 @@ func TestOneReadingOfAmbiguousRequests(t *testing.T) {
 		statuses   string // of all answers; 200 is that of the last request
 	}{
 		// With both, the chunks count, as RFC 9112, section 6.3, says.
-		{"within the chunks", first(inChunks(text+hidden), length(text), chunked), "400"},
-		{
-			"behind the chunks",
-			first(chunks, length(chunks, hidden), chunked) + hidden, "201",
-		},
+		{"behind the chunks", first(chunks, length(chunks, hidden), chunked) + hidden, "201"},
 		{"a short length and chunks", first(chunks, length("short"), chunked), "201"},
 		{"both in HTTP/1.0", strings.Replace(first(chunks, length(text), chunked),
 			"1.1", "1.0\r\nConnection: keep-alive", 1) + hidden, "400 400"},
-		{"a longer length next", first(text, length(text), length(text, hidden)) + hidden, "400"},
-		{"a longer length first", first(text, length(text, hidden), length(text)) + hidden, "400"},
+		{"two lengths", first(text, length(text), length(text, hidden)) + hidden, "400"},
 		{"one length twice", first(text, length(text), length(text)), "201 200"},
 		{"a list of lengths", first(text, length(text)+", 0") + hidden, "400"},
 		{"a signed length", first(text, "Content-Length: +0") + hidden, "400"},
 		// A folded line belongs to the field before it (section 5.2).
-		{
-			"a folded length",
-			first(text+hidden, "X: y\r\n "+length(text), length(text, hidden)), "400 200",
-		},
 		{"a folded zero length", first(text, "X: y\r\n "+length(), length(text)), "201 200"},
 		{"a folded coding", first(chunks, "Transfer-Encoding:\r\n chunked"), "201"},
-		{"a coding folded away", first(text, "X: y\r\n "+chunked, length(text)), "201 200"},
 		{"an unknown coding", first(chunks, "Transfer-Encoding: xchunked") + hidden, "501"},
-		{"two codings", first(chunks, chunked, chunked) + hidden, "501"},
 		{"a space before the colon", first("", "Transfer-Encoding : chunked") + hidden, "400"},
-		{"CR in a field", first("", "X: y\r"+chunked, length()) + hidden, "400"},
 		{"a short chunk", first("5\r\n"+text+"\r\n0\r\n\r\n", chunked) + hidden, "400"},
-		{"a chunk's size with 0x", first("0x"+chunks, chunked) + hidden, "400"},
-		{"a TLS handshake", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n" + hidden, "400"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			received := m.in(t).converse(in, row.text+last)
@@ -175,95 +152,59 @@ func TestOneReadingOfAmbiguousRequests(t *testing.T) {
 
 func TestALargeHeadIsRefused(t *testing.T) {
 	m := onOneInstance(t)
-	in := m.first
+	in, text := m.first, aliceToShop(1).String()
 	charge := func(path string, lines ...string) string {
-		text := aliceToShop(1).String()
-		return strings.Replace(m.headOfCharge(len(text),
-			append(lines, "Idempotency-Key: k")...)+text, "/payments", path, 1)
+		lines = append(lines, "Idempotency-Key: k")
+		return strings.Replace(m.headOfCharge(len(text), lines...)+text, "/payments", path, 1)
 	}
-	var many []string
-	for i := range 4_000 {
-		many = append(many, fmt.Sprintf("X-%d: y", i))
-	}
+	large := strings.Repeat("x", 64<<10)
 	for name, request := range map[string]string{
-		"one field":   charge("/payments", "X: "+strings.Repeat("x", 64<<10)),
-		"a megabyte":  charge("/payments", "X: "+strings.Repeat("x", 1<<20)),
-		"a name":      charge("/payments", strings.Repeat("x", 64<<10)+": y"),
-		"many fields": charge("/payments", many...),
-		"the credential": charge("/payments",
-			"Authorization: Bearer "+strings.Repeat("0", 64<<10)),
-		"a path":          charge("/" + strings.Repeat("x", 64<<10)),
-		"a query":         charge("/payments?" + strings.Repeat("x", 64<<10)),
-		"no end":          "GET /livez HTTP/1.1\r\nX: " + strings.Repeat("x", 64<<10),
-		"nothing but CRs": strings.Repeat("\r", 64<<10),
+		"one field":   charge("/payments", "X: "+large),
+		"a name":      charge("/payments", large+": y"),
+		"many fields": charge("/payments", strings.Repeat("X: y\r\n", 10_000)+"X: y"),
+		"a path":      charge("/" + large),
+		"no end":      "GET /livez HTTP/1.1\r\nX: " + large,
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, _ := m.in(t).speak(in, request)
-			got.want(431).plain()
+			m.in(t).speak(in, request).want(431).plain()
 		})
 	}
 	m.wantPayments(0)
-	got, _ := m.speak(in, charge("/payments", "X: "+strings.Repeat("x", 24<<10)))
-	got.want(201)
-}
-
-// An expectation that net/http does not know is the only thing of a
-// readable request that it refuses itself.
-func TestAnUnknownExpectationIsRefused(t *testing.T) {
-	m := onOneInstance(t)
-	in := m.first
-	text := aliceToShop(1).String()
-	got, _ := m.speak(in,
-		m.headOfCharge(len(text), "Idempotency-Key: k", "Expect: a miracle")+text)
-	got.want(417).silentAboutSoftware()
+	m.speak(in, charge("/payments", "X: "+large[:24<<10])).want(201)
+	// An expectation that net/http does not know is the only thing of a readable request
+	// that it refuses itself.
+	got := m.speak(in, charge("/payments", "Expect: a miracle")).want(417)
+	got.silentAboutSoftware()
 	if len(got.body) > 0 {
 		// the spec's introduction says what is answered without a problem document
 		got.fail("has a body")
 	}
-	m.wantPayments(0)
+	m.wantPayments(1)
 }
 
 // The service trusts no proxy: a forged field changes no answer. No problem document names the
 // software behind it.
 func TestForgedFieldsOfProxiesChangeNothing(t *testing.T) {
 	m := onOneInstance(t)
-	in := m.first
 	forged := http.Header{
 		"Forwarded":         {`for=127.0.0.1;host=evil.example;proto=https`},
 		"X-Forwarded-Proto": {"https"}, "X-Merchant-Id": {"1"}, "Via": {"1.1 evil.example"},
+		"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"evil.example"},
+		"Host": {"evil.example"}, "Request-Id": {"req_evil"}, "X-Original-Url": {"/livez"},
+		"X-Http-Method-Override": {"DELETE"},
 	}
-	for value, names := range map[string][]string{
-		"127.0.0.1":    {"X-Forwarded-For", "X-Real-Ip", "True-Client-Ip"},
-		"evil.example": {"X-Forwarded-Host", "X-Forwarded-Prefix", "Host"},
-		"req_evil":     {"X-Request-Id", "Request-Id"},
-		"/livez":       {"X-Original-Url", "X-Rewrite-Url"},
-		"DELETE":       {"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"},
-	} {
-		for _, name := range names {
-			forged.Set(name, value)
-		}
-	}
-	for i, c := range []call{
-		{method: "POST", path: "/payments", body: aliceToShop(1).String()},
-		{method: "POST", path: "/payments", body: aliceToShop(0).String()},
+	order := aliceToShop(1)
+	paid := m.charge("k", order).want(201)
+	for _, c := range []call{
+		{method: "POST", path: "/payments", body: order.String()},
 		{method: "POST", path: "/payments", body: "{"},
 		{method: "GET", path: "/accounts/shop"},
-		{method: "GET", path: "/accounts/missing"},
 		{method: "DELETE", path: "/payments"},
 		{method: "GET", path: "/nothing"},
-		{method: "PUT", path: "/accounts/bob", body: `{"currency":"USD"}`},
 	} {
-		key := fmt.Sprint("key ", i)
-		c.header = http.Header{"Idempotency-Key": {key}}
-		plain := m.send(in, c)
-		c.header = forged.Clone()
-		if c.header.Set("Idempotency-Key", key); c.method == http.MethodPost &&
-			plain.status == http.StatusCreated {
-			m.send(in, c).wantReplayOf(plain)
-			continue
-		}
-		got := m.send(in, c)
-		if got.withoutIDs() != plain.withoutIDs() && c.method != http.MethodPut {
+		key := http.Header{"Idempotency-Key": {"k"}}
+		plain, got := m.send(m.first, c.with(key)), m.send(m.first, c.with(key).with(forged))
+		if got.withoutIDs() != plain.withoutIDs() {
 			got.fail("differs from what it is without those fields: %s", plain.body)
 		}
 		got.silentAboutSoftware()
@@ -273,7 +214,8 @@ func TestForgedFieldsOfProxiesChangeNothing(t *testing.T) {
 			}
 		}
 	}
-	if in.Log.Count("evil") > 0 {
+	m.retry("k", order).wantReplayOf(paid)
+	if m.first.Log.Count("evil") > 0 {
 		t.Error("a forged field was logged")
 	}
 }
@@ -289,7 +231,7 @@ func TestSenderOfATooLargeBodyIsCutOff(t *testing.T) {
 	elsewhere := strings.Replace(announced, "POST /payments", "POST /nothing", 1)
 	for name, head := range map[string]string{
 		"announced": announced, "chunked": chunked,
-		"that nobody reads": elsewhere,
+		"to no operation": elsewhere,
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := m.in(t)
@@ -312,72 +254,64 @@ func TestSenderOfATooLargeBodyIsCutOff(t *testing.T) {
 	m.wantPayments(0)
 }
 
-// A thousand clients are slow at their head, their body or at reading. Each is cut off at the
-// time-out of that step, and other callers wait no longer because of them.
+// Hundreds of clients are slow at their head, their body or at reading. Each is cut off at
+// the time-out of that step, and other callers wait no longer because of them.
 func TestSlowClientsAreCutOffAndDelayNoOther(t *testing.T) {
+	t.Parallel()
 	const (
 		headerTimeout, requestTimeout = 3 * time.Second, 4 * time.Second
-		clients                       = 1_002
-		// for a machine that has a thousand of them to serve beside other tests
-		margin = 10 * time.Second
+		clients                       = 300
+		margin                        = 10 * time.Second // for a busy machine
 	)
 	db := pgtest.New(t)
-	in := newInstanceWith(t, db.URL,
-		settings{
-			headerTimeout: headerTimeout, requestTimeout: requestTimeout,
-			writeBufferSize: 4 << 10,
-		})
+	in := newInstanceWith(t, db.URL, settings{
+		headerTimeout: headerTimeout, requestTimeout: requestTimeout, writeBufferSize: 4 << 10,
+	})
 	m := newMerchant(t, db, in, in)
 	head := m.headOfCharge(10_000, "Idempotency-Key: slow")
 	get := strings.NewReplacer("POST /payments", "GET /accounts/big", "10000", "0").Replace(head)
 	// Its answer is larger than what fits on the way to a client that does not read.
-	m.put("big", body{"currency": "USD", "metadata": manyPairs()}.String()).want(201)
+	pairs := map[string]string{}
+	for i := range 50 {
+		pairs[fmt.Sprint("name ", i)] = strings.Repeat("x", 500)
+	}
+	m.put("big", body{"currency": "USD", "metadata": pairs}.String()).want(201)
 	ways := []struct {
-		name   string
-		begin  string
-		drip   string
-		within time.Duration
+		name, begin, drip string
+		within            time.Duration
 	}{
 		{"head", head[:len(head)-2], "X: y\r\n", headerTimeout},
 		{"body", head, " ", requestTimeout},
 		{"read", get, "x", requestTimeout + headerTimeout},
 	}
-	type end struct {
-		way   string
-		after time.Duration
-		err   error
-	}
-	ends := make(chan end, clients)
+	var slow sync.WaitGroup
 	for i := range clients {
 		way := ways[i%len(ways)]
-		go func() {
+		slow.Go(func() {
 			began := time.Now()
-			err := trickle(in, way.begin, way.drip, way.within+margin)
-			ends <- end{way.name, time.Since(began), err}
-		}()
+			if err := trickle(in, way.begin, way.drip, way.within+margin); !isCut(err) {
+				t.Errorf("a client that is slow at its %s went on for %v: %v", way.name,
+					time.Since(began), err)
+			}
+		})
 	}
 	await.Until(t, patience, "all are there", func() bool { return in.open.Load() >= clients })
-	cut, sent := 0, 0
-	for ; cut < clients; cut += drain(ends, func(e end) {
-		if !isCut(e.err) {
-			t.Errorf("a client that is slow at its %s went on for %v: %v", e.way, e.after, e.err)
-		}
-	}) {
-		sent++
-		m.charge(fmt.Sprint("key ", sent),
-			aliceToShop(1).with("source_account", "world")).want(201)
+	const pays = 20
+	for i := range pays {
+		m.charge(fmt.Sprint("key ", i), aliceToShop(1)).want(201)
 	}
-	m.wantBalance("shop", int64(sent))
-	await.Until(t, patience, "only those who are not slow are left", func() bool {
-		return in.open.Load() < 20
-	})
+	if in.open.Load() < clients/2 {
+		t.Error("most of the slow clients were cut off before the others were served")
+	}
+	slow.Wait()
+	m.wantBalance("shop", pays)
 	m.wantCount(
 		0, `SELECT count(*) FROM payments WHERE merchant_id = $1 AND idempotency_key = 'slow'`,
 		m.id,
 	)
 }
 
-// The other time-outs are long here, so that each of these two is seen alone.
+// The other time-outs are long here.
 func TestSlowHeadsAndIdleConnectionsAreCutOff(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -385,34 +319,9 @@ func TestSlowHeadsAndIdleConnectionsAreCutOff(t *testing.T) {
 		headerTimeout: time.Second, requestTimeout: time.Minute, idleTimeout: time.Second,
 	})
 	m := newMerchant(t, db, in, in)
-	for _, text := range []string{
-		"GET /livez HTTP/1.1\r\nHost: service\r\n",
-		"GET /livez HTTP/1.1\r\nHost: service\r\n\r\n",
-	} {
-		m.converse(in, text) // ends the test if the connection stays open
-	}
-}
-
-// manyPairs are as much metadata as the contract allows.
-func manyPairs() map[string]string {
-	pairs := map[string]string{}
-	for i := range 50 {
-		pairs[fmt.Sprint("name ", i)] = strings.Repeat("x", 500)
-	}
-	return pairs
-}
-
-// drain takes the values that are there, and returns their number.
-func drain[T any](from <-chan T, take func(T)) (n int) {
-	for {
-		select {
-		case value := <-from:
-			take(value)
-			n++
-		default:
-			return n
-		}
-	}
+	// Both end the test if the connection stays open.
+	m.converse(in, "GET /livez HTTP/1.1\r\nHost: service\r\n")
+	m.converse(in, "GET /livez HTTP/1.1\r\nHost: service\r\n\r\n")
 }
 
 // trickle sends the beginning and then a drip ten times a second, reads nothing, and
@@ -455,33 +364,31 @@ func TestConnectionOverTheLimitIsRefused(t *testing.T) {
 		settings{connectionsMax: most, headerTimeout: 20 * time.Second})
 	m := newMerchant(t, db, in, in)
 	ask := func(path string) *answer {
-		got, _ := m.speak(in,
+		return m.speak(in,
 			"GET "+path+" HTTP/1.1\r\nHost: service\r\nAuthorization: Bearer "+m.apiKey+"\r\n\r\n")
-		return got
 	}
 	m.caller.HTTP.CloseIdleConnections()
 	await.Until(t, patience, "no connection is left", func() bool { return in.open.Load() == 0 })
 	var taken []net.Conn
-	take := func(n int64) {
-		for in.open.Load() < n {
-			taken = append(taken, m.connect(in))
-			await.Until(t, patience, "it is accepted", func() bool {
-				return in.open.Load() == int64(len(taken))
-			})
-		}
+	for n := range int64(most) {
+		taken = append(taken, m.connect(in))
+		await.Until(t, patience, "it is accepted", func() bool { return in.open.Load() == n+1 })
 	}
-	take(most)
 
 	for range 3 {
 		over := ask("/accounts/alice")
-		over.check(nil)
-		over.want(503).wantProblem("overloaded")
+		over.check()
+		if over.want(503).wantProblem("overloaded").header.Get("Retry-After") == "" {
+			over.fail("lacks Retry-After")
+		}
 		ask("/readyz").want(503)
 		ask("/livez").want(200)
 	}
 	text := aliceToShop(1).String()
-	m.readCharge(m.exchange(taken[0], m.headOfCharge(len(text), "Idempotency-Key: k")+text),
-		"k").want(201)
+	served := m.exchange(taken[0], m.headOfCharge(len(text), "Idempotency-Key: k")+text)
+	if served.StatusCode != http.StatusCreated {
+		t.Errorf("a connection below the limit got %s", served.Status)
+	}
 	await.Until(t, patience, "that one has ended", func() bool { return in.open.Load() == most-1 })
 	res := m.exchange(m.connect(in), "GET /readyz HTTP/1.1\r\nHost: service\r\n\r\n")
 	if res.Close || res.StatusCode != http.StatusOK {

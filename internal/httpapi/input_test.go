@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
-	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -68,23 +67,18 @@ func TestAnAmountIsAnIntegerOrNothing(t *testing.T) {
 		code    string
 		numbers []string
 	}{
-		{201, "", []string{"1", "100", "9007199254740991"}},
+		{201, "", []string{"1", "9007199254740991"}},
 		{400, malformed, []string{
-			"1.5", "1.0", "100.00", "1e3", "1E3", "1e0", "1e-1", "10e-1", "-1.5", `"100"`, `""`,
-			"null", "true", "[1]", "{}",
-			"NaN", "Infinity", "-Infinity", "0x10", "1_000", "01", "+1", "--1", "1,000", ".5",
-			"1.", "-", "１",
+			"1.5", "1.0", "1e3", "1E0", "10e-1", `"100"`, `""`, "null", "true", "[1]", "{}", "NaN",
+			"Infinity", "0x10", "1_000", "01", "+1", "1,000", ".5", "1.", "-", "１",
 		}},
 		{422, refused, []string{
-			"0", "-0", "-1", "-100", "9007199254740992", "9007199254740993", "9223372036854775807",
-			"9223372036854775808",
-			"-9223372036854775808", "-9223372036854775809", "18446744073709551615",
-			"18446744073709551616", "100000000000000000000",
-			// These are 1, 4 and 100 modulo 2^64 and more.
-			"18446744073709551617", "18446744073709551620", "18446744073709551716",
-			"184467440737095516170",
-			"340282366920938463463374607431768211457", "-18446744073709551515", "1" +
-				strings.Repeat("0", 400), strings.Repeat("9", 60_000),
+			"0", "-0", "-1", "9007199254740992", "9223372036854775807", "9223372036854775808",
+			"-9223372036854775809", "18446744073709551616",
+			// These are 1 and 100 modulo 2^64, and 1 modulo 2^128.
+			"18446744073709551617", "18446744073709551716",
+			"340282366920938463463374607431768211457", "-18446744073709551515",
+			strings.Repeat("9", 60_000),
 		}},
 	} {
 		for _, number := range each.numbers {
@@ -104,13 +98,9 @@ func TestACurrencyIsAnActiveISOCodeInUpperCase(t *testing.T) {
 		{"of the account", currency("USD"), 201, ""},
 		{"of another account", currency("JPY"), 422, "currency_mismatch"},
 		{"lower case", currency("usd"), 422, refused},
-		{"mixed case", currency("Usd"), 422, refused},
-		{"unknown", currency("ZZZ"), 422, refused},
 		{"of the past", currency("DEM"), 422, refused},
 		{"no currency", currency("XXX"), 422, refused},
-		{"for tests", currency("XTS"), 422, refused},
 		{"a number", currency("840"), 422, refused},
-		{"a sign", currency("$"), 422, refused},
 		{"empty", currency(""), 422, refused},
 		{"with a space", currency("USD "), 422, refused},
 		{"another letter that looks the same", currency("UЅD"), 422, refused},
@@ -124,13 +114,8 @@ func TestDeepNestingIsMalformed(t *testing.T) {
 	judge(t, []textRow{
 		{"arrays", arrays, 400, malformed},
 		{"arrays without an end", strings.Repeat("[", 60_000), 400, malformed},
-		{"objects", objects, 400, malformed},
 		{"in metadata", charging(`"metadata":{"a":` + arrays + `},`), 400, malformed},
 		{"in a text's place", charging(`"description":` + objects + `,`), 400, malformed},
-		{
-			"in an amount's place",
-			strings.Replace(charging(""), `"amount":1`, `"amount":`+arrays, 1), 400, malformed,
-		},
 		{"in an unknown member", charging(`"more":` + objects + `,`), 400, malformed},
 	})
 }
@@ -157,55 +142,20 @@ func TestTextMayBeAsLongAsTheContractSays(t *testing.T) {
 		{"an empty name", charging(`"metadata":{"":"a"},`), 422, refused},
 		{"a value of 500", charging(pairs(1, "", long(500))), 201, ""},
 		{"a value of 501", charging(pairs(1, "", long(501))), 422, refused},
-		{
-			"an account that no account can be",
-			strings.Replace(charging(""), "shop", long(65), 1), 422, "account_not_found",
-		},
-		{
-			"an account without a name", strings.Replace(charging(""), "shop", "", 1), 422,
-			"account_not_found",
-		},
 	})
-}
-
-// What comes with a later release is refused by name, and not silently left undone.
-func TestUnsupportedPaymentMethodIsRefused(t *testing.T) {
-	m := onOneInstance(t)
-	card := aliceToShop(1).without("source_account").with("payment_method", "tok_visa")
-	later := m.charge("k", card).wantProblem(refused)
-	later.wantErrorAt("/payment_method")
-	if !strings.Contains(later.problem().Detail, "in this release") {
-		later.fail("does not say that this release cannot do it")
-	}
-	m.wantPayments(0)
 }
 
 func TestABodyOverTheLimitIsNotRead(t *testing.T) {
 	m := onOneInstance(t)
-	in := m.first
 	exactly := charging("")
 	exactly += strings.Repeat(" ", 64<<10-len(exactly))
-	m.chargeOn(in, "a byte too many", exactly+" ").wantProblem("payload_too_large")
-	m.chargeOn(in, "exactly", exactly).want(201)
-
-	// A gigabyte is announced, and the answer is there after its first 65 kB.
-	announced := strings.Replace(m.headOfCharge(1<<30, "Idempotency-Key: k"),
-		"Connection: close\r\n", "", 1)
-	chunked := strings.Replace(announced, "Content-Length: 1073741824",
-		"Transfer-Encoding: chunked", 1) + "40000000\r\n"
-	for _, head := range []string{announced, chunked} {
-		res := m.exchange(m.connect(in), head+exactly+" ")
-		if res != nil && !res.Close {
-			t.Error("the connection stays open, with most of a gigabyte still to come")
-		}
-		m.readCharge(res, "k").wantProblem("payload_too_large")
-	}
+	m.chargeOn(m.first, "a byte too many", exactly+" ").wantProblem("payload_too_large")
+	m.chargeOn(m.first, "exactly", exactly).want(201)
 	m.wantPayments(1)
 }
 
 func TestABodyIsPlainJSON(t *testing.T) {
 	m := onOneInstance(t)
-	in := m.first
 	var compressed bytes.Buffer
 	writer := gzip.NewWriter(&compressed)
 	if _, err := writer.Write([]byte(charging(""))); err != nil {
@@ -214,69 +164,34 @@ func TestABodyIsPlainJSON(t *testing.T) {
 	if err := writer.Close(); err != nil {
 		t.Fatal(err)
 	}
+	json, none := "application/json", []string(nil)
 	for i, test := range []struct {
-		name   string
-		header http.Header
-		text   string
-		status int
+		types, encodings []string
+		text             string
+		status           int
 	}{
-		{"JSON", http.Header{"Content-Type": {"application/json"}}, charging(""), 201},
-		{
-			"JSON in UTF-8",
-			http.Header{"Content-Type": {"application/json; charset=utf-8"}},
-			charging(""), 201,
-		},
-		{
-			"the type in capitals",
-			http.Header{"Content-Type": {"Application/JSON"}},
-			charging(""), 201,
-		},
-		{"no type", http.Header{"Content-Type": nil}, charging(""), 415},
-		{"an empty type", http.Header{"Content-Type": {""}}, charging(""), 415},
-		{"text", http.Header{"Content-Type": {"text/plain"}}, charging(""), 415},
-		{
-			"two types",
-			http.Header{"Content-Type": {"application/json", "text/plain"}},
-			charging(""), 415,
-		},
-		{
-			"a form",
-			http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
-			"amount=1", 415,
-		},
-		{
-			"the type that a cross-origin form can send",
-			http.Header{"Content-Type": {"text/plain; application/json"}},
-			charging(""), 415,
-		},
-		{
-			"a type that is like JSON",
-			http.Header{"Content-Type": {"application/json-seq"}},
-			charging(""), 415,
-		},
-		{
-			"a merge patch",
-			http.Header{"Content-Type": {"application/merge-patch+json"}},
-			charging(""), 415,
-		},
-		{
-			"a type that is none",
-			http.Header{"Content-Type": {"application/json;;"}},
-			charging(""), 415,
-		},
-		{"compressed", http.Header{"Content-Encoding": {"gzip"}}, compressed.String(), 415},
-		{"compressed, as it says", http.Header{"Content-Encoding": {"gzip"}}, charging(""), 415},
-		{"compressed, as it does not say", nil, compressed.String(), 400},
+		{[]string{json}, none, charging(""), 201},
+		{[]string{"Application/JSON; charset=utf-8"}, none, charging(""), 201},
+		{none, none, charging(""), 415},
+		{[]string{""}, none, charging(""), 415},
+		{[]string{json, "text/plain"}, none, charging(""), 415},
+		{[]string{"application/x-www-form-urlencoded"}, none, "amount=1", 415},
+		// the type that a cross-origin form can send
+		{[]string{"text/plain; application/json"}, none, charging(""), 415},
+		{[]string{"application/json-seq"}, none, charging(""), 415},
+		{[]string{"application/merge-patch+json"}, none, charging(""), 415},
+		{[]string{"application/json;;"}, none, charging(""), 415},
+		{[]string{json}, []string{"gzip"}, compressed.String(), 415},
+		{[]string{json}, []string{"gzip"}, charging(""), 415},
+		{[]string{json}, none, compressed.String(), 400},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			m := m.in(t)
-			header := http.Header{"Idempotency-Key": {fmt.Sprint("key ", i)}}
-			maps.Copy(header, test.header)
-			m.send(in, call{
-				method: "POST", path: "/payments", header: header,
-				body: test.text,
-			}).want(test.status)
-		})
+		header := http.Header{
+			"Idempotency-Key": {fmt.Sprint("key ", i)}, "Content-Type": test.types,
+			"Content-Encoding": test.encodings,
+		}
+		m.send(m.first, call{
+			method: "POST", path: "/payments", header: header, body: test.text,
+		}).want(test.status)
 	}
-	m.wantPayments(3)
+	m.wantPayments(2)
 }

@@ -45,10 +45,6 @@ type settings struct {
 	connectionsMax int
 	rateLimit      httpapi.RateLimit
 	api            func(*inprocess.Instance, *httpapi.Config) // replaces a part of the API
-	// uncompared leaves out the comparison with the published contract, for a test
-	// whose thousands of exchanges are all of other forms, and a minute's work to
-	// compare.
-	uncompared bool
 	// writeBufferSize of the connections, in bytes; 0: what the kernel likes.
 	writeBufferSize int
 }
@@ -74,10 +70,7 @@ func newInstanceWith(t *testing.T, url string, s settings) *instance {
 	if s.api != nil {
 		api = newAPI(t, wired, s.api)
 	}
-	if !s.uncompared {
-		api = contract.Published().Comparing(t, api)
-	}
-	in.serve(t, s, api)
+	in.serve(t, s, contract.Published().Comparing(t, api))
 	return in
 }
 

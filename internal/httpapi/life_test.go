@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -40,40 +39,18 @@ func (m *merchant) wantHeld(balance, held int64) {
 	}
 }
 
-func TestRefundsAreListedNewestFirst(t *testing.T) {
-	m := onTwoInstances(t)
-	path := m.charge("k", aliceToShop(100)).want(201).location()
-	first := m.post("r1", path+"/refunds", `{"amount":60,"reason":"one was broken"}`).want(201)
-	rest := m.post("r2", path+"/refunds", "").want(201)
-	var list page[json.RawMessage]
-	m.get(path + "/refunds?limit=1").want(200).decode(&list)
-	if len(list.Data) != 1 || string(list.Data[0]) != string(rest.body) || list.NextCursor == nil {
-		t.Fatalf("the newest refund is %s, want %s", list.Data, rest.body)
-	}
-	m.get(path + "/refunds?cursor=" + *list.NextCursor).want(200).decode(&list)
-	if len(list.Data) != 1 || string(list.Data[0]) != string(first.body) ||
-		list.NextCursor != nil {
-		t.Errorf("the refund before it is %s, want %s", list.Data, first.body)
-	}
-	if got := m.get(first.location()).want(200); string(got.body) != string(first.body) {
-		got.fail("is not the refund at its Location")
-	}
-}
-
 // An empty body is none, also if it comes in chunks.
 func TestAChangeNeedsNoBody(t *testing.T) {
 	m := onTwoInstances(t)
 	path := m.authorize("hold", 100) + "/capture"
-	send := func(in *instance) *answer {
-		return m.readPost(m.exchange(m.connect(in),
-			"POST "+path+" HTTP/1.1\r\nHost: service\r\nConnection: close\r\n"+
-				"Authorization: Bearer "+m.apiKey+"\r\nIdempotency-Key: k\r\nTransfer-Encoding: "+
-				"chunked\r\n\r\n0\r\n\r\n"), path, "k")
+	captured := m.converse(m.first, "POST "+path+" HTTP/1.1\r\nHost: service\r\n"+
+		"Connection: close\r\nAuthorization: Bearer "+m.apiKey+
+		"\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+	if first := m.post("k", path, ""); !first.replayed() ||
+		!strings.Contains(captured, string(first.body)) {
+		first.fail("is not the answer to the empty chunks: %s", captured)
 	}
-	first := send(m.first).want(200).wantFresh()
-	send(m.other).wantReplayOf(first)
-	m.post("k", path, "").wantReplayOf(first)
-	m.post("k", path, "{}").wantReplayOf(first)
+	m.wantHeld(aliceHas-100, 0)
 }
 
 func TestARefundReachesAClosedAccount(t *testing.T) {
@@ -89,107 +66,64 @@ func TestEditNeedsTheCurrentVersion(t *testing.T) {
 	noted := aliceToShop(1).with("metadata", map[string]string{"a": "1", "b": "2"})
 	path := m.charge("k", noted).want(201).location()
 	tag := m.get(path).header.Get("ETag")
-	patch := func(tag, text string) *answer {
-		return m.send(m.first, call{
-			method: "PATCH", path: path, body: text,
-			header: http.Header{
-				"If-Match":     {tag},
-				"Content-Type": {"application/merge-patch+json"},
-			},
-		})
-	}
 	m.send(m.first, call{method: "PATCH", path: path, body: "{}"}).
 		wantProblem("precondition_required")
-	edited := patch(tag, `{"description":"a gift","metadata":{"a":null,"c":"3"}}`).want(200)
+	const gift = `{"description":"a gift","metadata":{"a":null,"c":"3"}}`
+	edited := m.patch(path, tag, gift).want(200)
 	p := edited.payment()
 	if p.Description != "a gift" || fmt.Sprint(p.Metadata) != "map[b:2 c:3]" || p.Version != 2 ||
 		edited.header.Get("ETag") != `"2"` {
 		edited.fail("is not what was patched")
 	}
-	patch(tag, `{"description":"mine"}`).wantProblem("precondition_failed")
-	patch(`"2"`, `{"description":"a gift"}`).want(200) // it is already
-	p = patch(`"2"`, `{"description":null,"metadata":null}`).want(200).payment()
+	m.patch(path, tag, `{"description":"mine"}`).wantProblem("precondition_failed")
+	m.patch(path, `"2"`, `{"description":"a gift"}`).want(200) // it is already
+	p = m.patch(path, `"2"`, `{"description":null,"metadata":null}`).want(200).payment()
 	if p.Description != "" || len(p.Metadata) != 0 || p.Version != 3 {
 		t.Errorf("it is %+v", p)
 	}
-	for _, wrong := range []struct {
-		body   string
-		status int
-		code   string
-	}{
-		{`null`, 400, "invalid_request"},
-		{`[]`, 400, "invalid_request"},
-		{`{"amount":1}`, 400, "invalid_request"},
-		{`{"metadata":"a"}`, 400, "invalid_request"},
-		{`{"metadata":{"a":1}}`, 400, "invalid_request"},
-		{`{"metadata":{"` + strings.Repeat("k", 41) + `":"v"}}`, 422, "unprocessable"},
-		{`{"metadata":{"card":"4242424242424242"}}`, 422, "unprocessable"},
-		{`{"description":"` + strings.Repeat("d", 501) + `"}`, 422, "unprocessable"},
-		{`{"description":"4242-4242-4242-4242"}`, 422, "unprocessable"},
-	} {
-		patch(`"3"`, wrong.body).wantProblem(wrong.code)
-	}
-	m.another(t).send(m.first,
-		call{method: "PATCH", path: path, body: "{}", header: http.Header{"If-Match": {`"3"`}}}).
-		wantProblem("not_found")
+	m.patch(path, `"3"`, `{"metadata":{"card":"4242424242424242"}}`).wantProblem(refused)
 	m.post("refund", path+"/refunds", "").want(201) // moves the version too
-	patch(`"3"`, `{"description":"late"}`).wantProblem("precondition_failed")
+	m.patch(path, `"3"`, `{"description":"late"}`).wantProblem("precondition_failed")
 }
 
 // RFC 5789, section 3.1.
 func TestPatchOfAnotherTypeNamesTheTypes(t *testing.T) {
-	m := onTwoInstances(t)
+	m := onOneInstance(t)
 	path := m.charge("k", aliceToShop(1)).want(201).location()
+	edit := call{method: "PATCH", path: path, body: `{"description":"x"}`}
 	for _, header := range []http.Header{
 		{"Content-Type": {"application/json-patch+json"}},
-		{"Content-Type": {"text/plain"}},
 		{"Content-Type": nil},
 		{"Content-Encoding": {"gzip"}},
 	} {
 		header.Set("If-Match", `"1"`)
-		told := m.send(m.first,
-			call{method: "PATCH", path: path, header: header, body: `{"description":"x"}`}).
-			wantProblem("unsupported_media_type")
-		if got := told.header.Get(
-			"Accept-Patch",
-		); got != "application/merge-patch+json, application/json" {
+		told := m.send(m.first, edit.with(header)).wantProblem("unsupported_media_type")
+		const both = "application/merge-patch+json, application/json"
+		if got := told.header.Get("Accept-Patch"); got != both {
 			told.fail("has the Accept-Patch %q", got)
 		}
 	}
-	if got := m.get(path).payment(); got.Description != "" || got.Version != 1 {
-		t.Errorf("it is %+v", got)
+	merge := http.Header{"If-Match": {`"1"`}, "Content-Type": {"application/merge-patch+json"}}
+	if other := m.post("r", path+"/refunds", "[]"); other.header["Accept-Patch"] != nil {
+		other.fail("has an Accept-Patch, and is no edit")
 	}
-	for _, a := range []*answer{
-		m.patch(path, `"1"`, "[]"),
-		m.postOn(m.first, "r", path+"/refunds", "[]"),
-	} {
-		if a.header["Accept-Patch"] != nil {
-			a.fail("has an Accept-Patch, and is about something else")
-		}
-	}
+	m.send(m.first, edit.with(merge)).want(200)
 }
 
 // The limit counts the pairs after the edit.
 func TestAnEditKeepsMetadataWithinItsLimit(t *testing.T) {
-	m := onTwoInstances(t)
+	m := onOneInstance(t)
 	pairs := map[string]string{}
-	for i := range 51 {
+	for i := range 50 {
 		pairs[fmt.Sprint("pair ", i)] = "as it was"
 	}
-	all51 := body{"metadata": pairs}.String()
-	delete(pairs, "pair 50")
 	path := m.charge("k", aliceToShop(1).with("metadata", pairs)).want(201).location()
-	bare := m.charge("bare", aliceToShop(1)).want(201).location()
 	m.patch(path, `"1"`, `{"metadata":{"pair 50":"one more"}}`).wantProblem(refused)
-	m.patch(bare, `"1"`, all51).wantProblem(refused)
 	p := m.patch(path, `"1"`,
 		`{"metadata":{"pair 0":null,"pair 50":"instead of it"}}`).want(200).payment()
 	if _, there := p.Metadata["pair 0"]; there || len(p.Metadata) != 50 ||
 		p.Metadata["pair 50"] != "instead of it" || p.Version != 2 {
 		t.Errorf("it is %+v", p)
-	}
-	if p := m.get(bare).payment(); len(p.Metadata) != 0 || p.Version != 1 {
-		t.Errorf("what was refused has changed %+v", p)
 	}
 }
 
@@ -198,8 +132,6 @@ func TestAnEditKeepsMetadataWithinItsLimit(t *testing.T) {
 func TestManyEditsOfAnyVersionAreAllMade(t *testing.T) {
 	m := onTwoInstances(t)
 	path := m.charge("k", aliceToShop(1)).want(201).location()
-	m.another(t).patch(path, "*", `{"description":"theirs"}`).wantProblem("not_found")
-	m.patch("/payments/"+strings.Repeat("0", 32), "*", "{}").wantProblem("not_found")
 	m.patch("/payments/pay_01a20ad267df7b68adb4d622d79eec28", "*", "{}").wantProblem("not_found")
 	const edits = 20
 	for _, a := range atOnce(edits, func(i int) *answer {
@@ -214,44 +146,4 @@ func TestManyEditsOfAnyVersionAreAllMade(t *testing.T) {
 		p.Version != 1+edits {
 		t.Errorf("after %d edits it is %+v", edits, p)
 	}
-	m.patch(path, "*", body{"description": strings.Repeat("d", 501)}.String()).wantProblem(refused)
-}
-
-func TestBalanceAtAPastTime(t *testing.T) {
-	m := onTwoInstances(t)
-	const charges = 20
-	for i := range charges {
-		m.charge(fmt.Sprint("k", i), aliceToShop(int64(i)+1)).want(201)
-	}
-	var list struct {
-		Data []struct {
-			BalanceAfter int64 `json:"balance_after"`
-			At           string
-		}
-	}
-	m.get("/accounts/shop/entries?limit=100").decode(&list)
-	if len(list.Data) != charges {
-		t.Fatalf("there are %d entries", len(list.Data))
-	}
-	at := func(moment string) *answer { return m.get("/accounts/shop?at=" + moment) }
-	for _, entry := range list.Data {
-		var was struct {
-			ID, Currency, At string
-			Balance          int64
-		}
-		at(entry.At).want(200).decode(&was) // that moment included
-		if was.Balance != entry.BalanceAfter || was.At != entry.At || was.ID != "shop" ||
-			was.Currency != "USD" {
-			t.Errorf("at %s it was %+v, want %d", entry.At, was, entry.BalanceAfter)
-		}
-	}
-	var before struct{ Balance int64 }
-	at("2001-01-01T00:00:00Z").want(200).decode(&before)
-	if before.Balance != 0 {
-		t.Errorf("before its first entry it was %d", before.Balance)
-	}
-	at("2999-01-01T00:00:00Z").wantProblem("unprocessable")
-	at("yesterday").wantProblem("invalid_request")
-	m.get("/accounts/shop?when=now").wantProblem("invalid_request")
-	m.get("/accounts/missing?at=2001-01-01T00:00:00Z").wantProblem("not_found")
 }

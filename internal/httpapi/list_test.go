@@ -3,9 +3,7 @@ package httpapi_test
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,10 +23,8 @@ type page[T any] struct {
 }
 
 type payment struct {
-	ID, Status, Reference string
-	Source                string `json:"source_account"`
-	Destination           string `json:"destination_account"`
-	CreatedAt             string `json:"created_at"`
+	ID        string
+	CreatedAt string `json:"created_at"`
 }
 
 type entry struct {
@@ -41,23 +37,8 @@ type entry struct {
 
 func readPage[T any](a *answer) (p page[T]) {
 	a.t.Helper()
-	var members map[string]json.RawMessage
-	a.want(200).decode(&members)
-	if len(members) != 2 || members["data"] == nil || members["next_cursor"] == nil {
-		a.fail("is not a list")
-	}
-	a.decode(&p)
+	a.want(200).decode(&p)
 	return p
-}
-
-func (m *merchant) payments(query string) page[payment] {
-	m.t.Helper()
-	return readPage[payment](m.get("/payments" + query))
-}
-
-func (m *merchant) accounts(query string) page[account] {
-	m.t.Helper()
-	return readPage[account](m.get("/accounts" + query))
 }
 
 func (m *merchant) entries(path string) page[entry] {
@@ -65,23 +46,22 @@ func (m *merchant) entries(path string) page[entry] {
 	return readPage[entry](m.get(path))
 }
 
-// readAll follows a list's cursors from its first page, with the given parameters, to
-// its end. After each page it calls between.
-func readAll[T any](m *merchant, path string, parameters url.Values, between func()) (all []T) {
+// readAll follows a list's cursors from its first page to its end. After each page it
+// calls between.
+func readAll[T any](m *merchant, path string, between func()) (all []T) {
 	m.t.Helper()
-	q := maps.Clone(parameters)
-	for pages := 1; ; pages++ {
-		p := readPage[T](m.get(path + "?" + q.Encode()))
+	next := path
+	for range 1000 {
+		p := readPage[T](m.get(next))
 		all = append(all, p.Data...)
 		if p.NextCursor == nil {
 			return all
 		}
-		if pages > 1000 {
-			m.t.Fatalf("%s has no end", path)
-		}
-		q.Set("cursor", *p.NextCursor)
+		next = path + "&cursor=" + *p.NextCursor
 		between()
 	}
+	m.t.Fatalf("%s has no end", path)
+	return nil
 }
 
 func nothing() {}
@@ -95,13 +75,13 @@ func paymentIDs(payments []payment) (ids []string) {
 
 // paymentsStored are the ids of the merchant's payments that meet a condition, as the
 // database has them, newest first.
-func (m *merchant) paymentsStored(condition string, args ...any) (ids []string) {
+func (m *merchant) paymentsStored(condition string) (ids []string) {
 	m.t.Helper()
 	rows, err := m.db.Pool.Query(context.Background(), `
 		SELECT 'pay_' || replace(id::text, '-', '')
 		FROM payments
 		WHERE merchant_id = $1 AND `+condition+`
-		ORDER BY id DESC`, append([]any{m.id}, args...)...)
+		ORDER BY id DESC`, m.id)
 	if err == nil {
 		ids, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	}
@@ -121,118 +101,73 @@ func (m *merchant) wantUnderKey(key, payment string) {
 	}
 }
 
-func TestPaymentsAreListedNewestFirstAndAsTheyAre(t *testing.T) {
-	m := onTwoInstances(t)
-	for i := range 25 {
-		m.charge(fmt.Sprint("k", i), aliceToShop(1)).want(201)
-	}
-	stored := m.paymentsStored(`true`) // 27: two brought alice's money
-	if first := m.payments(""); !slices.Equal(paymentIDs(first.Data), stored[:20]) ||
-		first.NextCursor == nil {
-		t.Errorf("the first page by default is %v", paymentIDs(first.Data))
-	}
-	for _, limit := range []string{"1", "2", "9", "26", "27", "28", "100"} {
-		q := url.Values{"limit": {limit}}
-		got := paymentIDs(readAll[payment](m, "/payments", q, nothing))
-		if !slices.Equal(got, stored) {
-			t.Errorf("by %s they are %v, want %v", limit, got, stored)
-		}
-	}
-	if whole := m.payments("?limit=27"); len(whole.Data) != 27 || whole.NextCursor != nil {
-		t.Errorf("a page that holds exactly all has %d, and goes on: %t", len(whole.Data),
-			whole.NextCursor != nil)
-	}
-	one := m.get("/payments/" + stored[3])
-	if listed := m.get("/payments"); !strings.Contains(string(listed.body), string(one.body)) {
-		listed.fail("does not hold %s", one.body)
-	}
-}
-
-func TestPaymentsAreFilteredByWhatTheyAre(t *testing.T) {
+// A page has 20 payments, unless the caller asks for another number.
+func TestPaymentsAreListedNewestFirstByTheirFilters(t *testing.T) {
 	m := onTwoInstances(t)
 	m.put("bob", `{"currency":"USD"}`).want(201)
-	for i := range 6 {
-		m.charge(fmt.Sprint("shop", i),
-			aliceToShop(1).with("reference", fmt.Sprint("order ", i, " ü+&"))).want(201)
+	for i := range 7 {
+		order := aliceToShop(1).with("reference", fmt.Sprint("order ", i, " ü+&"))
+		m.charge(fmt.Sprint("shop", i), order).want(201)
 		m.charge(fmt.Sprint("bob", i), aliceToShop(1).with("destination_account", "bob")).want(201)
-		m.charge(fmt.Sprint("declined", i),
-			aliceToShop(aliceHas).with("reference", "too dear")).want(402)
+		tooDear := aliceToShop(aliceHas).with("reference", "too dear")
+		m.charge(fmt.Sprint("declined", i), tooDear).want(402)
 	}
-	var third, last time.Time
+	var third time.Time
 	if err := m.db.Pool.QueryRow(t.Context(), `
-		SELECT (array_agg(created_at ORDER BY id))[3], max(created_at)
-		FROM payments WHERE merchant_id = $1`, m.id).Scan(&third, &last); err != nil {
+		SELECT (array_agg(created_at ORDER BY id))[3]
+		FROM payments WHERE merchant_id = $1`, m.id).Scan(&third); err != nil {
 		t.Fatal(err)
 	}
-	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
-	elsewhere := third.In(time.FixedZone("", -5400)).Format(time.RFC3339Nano)
+	at := func(t time.Time) string { return url.QueryEscape(t.Format(time.RFC3339Nano)) }
+	first, later := at(third.UTC()), at(third.UTC().Add(time.Nanosecond))
+	elsewhere := at(third.In(time.FixedZone("", -5400)))
+	moment := `'` + third.UTC().Format(time.RFC3339Nano) + `'`
 	for _, test := range []struct {
-		filters   url.Values
-		condition string
-		args      []any
-		want      int // how many these are, so that no condition is met by nothing unnoticed
+		filters, condition string
+		want               int // no condition is met by nothing unnoticed
 	}{
-		{url.Values{"status": {"declined"}}, `status = 'declined'`, nil, 6},
-		{url.Values{"status": {"succeeded"}}, `status = 'succeeded'`, nil, 14},
-		{url.Values{"status": {"processing"}}, `false`, nil, 0},
-		{url.Values{"reference": {"order 3 ü+&"}}, `reference = 'order 3 ü+&'`, nil, 1},
-		{url.Values{"reference": {"too dear"}}, `reference = 'too dear'`, nil, 6},
-		{url.Values{"reference": {"TOO DEAR"}}, `false`, nil, 0},
-		{url.Values{"account": {"bob"}}, `destination_account = 'bob'`, nil, 6},
+		{"", `true`, 23}, // two brought alice's money
+		{"status=declined", `status = 'declined'`, 7},
+		{"status=processing", `false`, 0},
+		{"reference=order+3+%C3%BC%2B%26", `reference = 'order 3 ü+&'`, 1},
+		{"reference=TOO+DEAR", `false`, 0},
+		{"account=bob", `destination_account = 'bob'`, 7},
+		{"account=alice", `'alice' IN (source_account, destination_account)`, 23},
+		{"account=nobody", `false`, 0},
+		{"created_after=" + first, `created_at >= ` + moment, 21},
+		{"created_after=" + elsewhere, `created_at >= ` + moment, 21},
+		{"created_after=" + later, `created_at > ` + moment, 20},
+		{"created_before=" + first, `created_at < ` + moment, 2},
+		{"created_before=" + later, `created_at <= ` + moment, 3},
+		{"created_before=0001-01-01T00:00:00Z", `false`, 0},
+		{"created_before=9999-12-31T23:59:59.999999999Z", `true`, 23},
 		{
-			url.Values{"account": {"alice"}},
-			`'alice' IN (source_account, destination_account)`,
-			nil, 20,
+			"status=declined&account=shop&reference=too+dear&created_after=" + first,
+			`status = 'declined' AND created_at >= ` + moment, 7,
 		},
-		{url.Values{"account": {"nobody"}}, `false`, nil, 0},
-		{url.Values{"created_after": {at(third)}}, `created_at >= $2`, []any{third}, 18},
-		{url.Values{"created_before": {at(third)}}, `created_at < $2`, []any{third}, 2},
-		{url.Values{"created_after": {elsewhere}}, `created_at >= $2`, []any{third}, 18},
-		{
-			url.Values{"created_after": {at(third.Add(time.Nanosecond))}},
-			`created_at > $2`,
-			[]any{third},
-			17,
-		},
-		{
-			url.Values{"created_before": {at(third.Add(time.Nanosecond))}},
-			`created_at <= $2`,
-			[]any{third},
-			3,
-		},
-		{url.Values{"created_after": {at(last)}, "created_before": {at(third)}}, `false`, nil, 0},
-		{url.Values{"created_before": {"0001-01-01T00:00:00Z"}}, `false`, nil, 0},
-		{url.Values{"created_before": {"9999-12-31T23:59:59.999999999Z"}}, `true`, nil, 20},
-		{
-			url.Values{
-				"status": {"declined"}, "account": {"shop"}, "reference": {"too dear"},
-				"created_after": {at(third)},
-			},
-			`status = 'declined' AND created_at >= $2`,
-			[]any{third},
-			6,
-		},
-		{url.Values{"status": {"declined"}, "account": {"bob"}}, `false`, nil, 0},
-		{url.Values{"idempotency_key": {"bob2"}}, `idempotency_key = 'bob2'`, nil, 1},
-		{
-			url.Values{"idempotency_key": {"bob2"}, "account": {"bob"}, "status": {"succeeded"}},
-			`idempotency_key = 'bob2'`, nil, 1,
-		},
-		{url.Values{"idempotency_key": {"bob2"}, "account": {"shop"}}, `false`, nil, 0},
-		{url.Values{"idempotency_key": {"bob2"}, "created_before": {at(third)}}, `false`, nil, 0},
+		{"status=declined&account=bob", `false`, 0},
+		{"idempotency_key=bob2&account=bob&status=succeeded", `idempotency_key = 'bob2'`, 1},
+		{"idempotency_key=bob2&account=shop", `false`, 0},
+		{"idempotency_key=bob2&created_before=" + first, `false`, 0},
 	} {
-		want := m.paymentsStored(test.condition, test.args...)
+		want := m.paymentsStored(test.condition)
 		if len(want) != test.want {
 			t.Fatalf("%s is met by %d, and not by %d", test.condition, len(want), test.want)
 		}
-		for _, limit := range []string{"1", "3", "100"} {
-			q := maps.Clone(test.filters)
-			q.Set("limit", limit)
-			got := paymentIDs(readAll[payment](m, "/payments", q, nothing))
-			if !slices.Equal(got, want) {
-				t.Errorf("%s: %v, want %v", q.Encode(), got, want)
+		for _, limit := range []int{1, 3, 22, 23, 100} {
+			path := fmt.Sprint("/payments?limit=", limit, "&", test.filters)
+			if got := paymentIDs(readAll[payment](m, path, nothing)); !slices.Equal(got, want) {
+				t.Errorf("%s: %v, want %v", path, got, want)
 			}
 		}
+	}
+	listed := m.get("/payments")
+	if page := readPage[payment](listed); len(page.Data) != 20 || page.NextCursor == nil {
+		t.Errorf("the first page by default has %d payments", len(page.Data))
+	}
+	one := m.get("/payments/" + m.paymentsStored(`true`)[3])
+	if !strings.Contains(string(listed.body), string(one.body)) {
+		listed.fail("does not hold %s", one.body)
 	}
 }
 
@@ -244,13 +179,13 @@ func TestAccountsAreListedByTheirIDs(t *testing.T) {
 		m.put(id, `{"currency":"USD"}`)
 	}
 	m.close("b").want(204)
-	for _, limit := range []string{"1", "4", "11", "100"} {
+	for _, list := range []string{"/accounts?limit=1", "/accounts?limit=4", "/accounts?limit=11"} {
 		var got []string
-		for _, a := range readAll[account](m, "/accounts", url.Values{"limit": {limit}}, nothing) {
+		for _, a := range readAll[account](m, list, nothing) {
 			got = append(got, a.ID)
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("by %s they are %v", limit, got)
+			t.Errorf("%s: they are %v", list, got)
 		}
 	}
 	one, listed := m.get("/accounts/b"), m.get("/accounts")
@@ -259,6 +194,7 @@ func TestAccountsAreListedByTheirIDs(t *testing.T) {
 	}
 }
 
+// Each entry has the balance that the account had at that time.
 func TestStatementExplainsTheBalance(t *testing.T) {
 	m := onTwoInstances(t)
 	var paid []string
@@ -271,7 +207,8 @@ func TestStatementExplainsTheBalance(t *testing.T) {
 	paid = append(paid, m.charge("back", back).want(201).paymentID())
 
 	balance := int64(0)
-	all := readAll[entry](m, "/accounts/shop/entries", url.Values{"limit": {"2"}}, nothing)
+	at := func(moment string) *answer { return m.get("/accounts/shop?at=" + moment) }
+	all := readAll[entry](m, "/accounts/shop/entries?limit=2", nothing)
 	slices.Reverse(all)
 	for i, e := range all {
 		amount := int64(100 + i)
@@ -284,93 +221,61 @@ func TestStatementExplainsTheBalance(t *testing.T) {
 		if want := (entry{int64(i + 1), amount, "USD", balance, paid[i], p.CreatedAt}); e != want {
 			t.Errorf("entry %d is %+v, want %+v", i+1, e, want)
 		}
+		then := fmt.Sprintf(`"currency":"USD","balance":%d,"at":%q}`, balance, e.At)
+		if was := at(e.At).want(200); !strings.HasSuffix(string(was.body), then) {
+			was.fail("is not the balance with that entry: %s", then)
+		}
 	}
 	if len(all) != 6 {
 		t.Errorf("%d entries", len(all))
 	}
 	m.wantBalance("shop", balance)
-	if first := m.entries("/accounts/shop/entries").Data[0]; first.Sequence != 6 {
-		t.Errorf("the first is %+v", first)
+	before := at("2001-01-01T00:00:00Z").want(200)
+	if !strings.Contains(string(before.body), `"balance":0`) {
+		before.fail("is not the balance before the first entry")
 	}
-	m.put("new", `{"currency":"USD"}`).want(201)
-	none := m.get("/accounts/new/entries")
-	if string(none.body) != `{"data":[],"next_cursor":null}` {
-		none.fail("is not empty")
-	}
+	at("2999-01-01T00:00:00Z").wantProblem("unprocessable")
+	m.get("/accounts/missing?at=2001-01-01T00:00:00Z").wantProblem("not_found")
 	m.get("/accounts/missing/entries").wantProblem("not_found")
 	m.get("/accounts//entries").wantProblem("not_found")
 	m.get("/accounts/-not-an-id/entries").wantProblem("not_found")
 }
 
-// While a list is read, page by page, more is added, on both sides of where the reader
-// is.
+// While a list is read, page by page, more is added, on both sides of the reader's
+// place. What was there is listed once, newest first.
 func TestAListIsStableWhileMoreIsAdded(t *testing.T) {
 	m := onTwoInstances(t)
-	for i := range 30 {
-		m.charge(fmt.Sprint("before ", i), aliceToShop(1)).want(201)
-		m.put(fmt.Sprintf("account-%02d", i), `{"currency":"USD"}`).want(201)
-	}
-	payments := m.paymentsStored(`true`)
-	entries, accounts := m.entries("/accounts/shop/entries?limit=100").Data,
-		m.accounts("?limit=100").Data
+	path := m.charge("refunded", aliceToShop(1000)).want(201).location()
 	more := 0
 	add := func() {
 		more++
-		answers := atOnce(6, func(i int) *answer {
-			return m.chargeOn(m.either(i), fmt.Sprint("meanwhile ", more, " ", i),
-				aliceToShop(1).String())
-		})
-		for _, a := range answers {
-			a.want(201)
+		for i := range 3 {
+			m.charge(fmt.Sprint(more, " ", i), aliceToShop(1)).want(201)
+			m.put(fmt.Sprintf("account-%d%d", i, more+10), `{"currency":"USD"}`).want(201)
+			m.post(fmt.Sprint("r", more, " ", i), path+"/refunds", `{"amount":1}`).want(201)
 		}
-		m.put(fmt.Sprintf("account-00-%d", more), `{"currency":"USD"}`).want(201)
-		m.put(fmt.Sprintf("account-99-%d", more), `{"currency":"USD"}`).want(201)
 	}
-	for _, q := range []url.Values{
-		{"limit": {"4"}}, {"limit": {"4"}, "account": {"alice"}, "status": {"succeeded"}},
+	for range 3 {
+		add()
+	}
+	ids := func(things []map[string]any) (ids []string) {
+		for _, thing := range things {
+			ids = append(ids, fmt.Sprint(thing["id"], thing["sequence"]))
+		}
+		return ids
+	}
+	for _, list := range []string{
+		"/payments?", "/payments?account=alice&status=succeeded&", "/accounts/shop/entries?",
+		path + "/refunds?", "/accounts?",
 	} {
-		got := paymentIDs(readAll[payment](m, "/payments", q, add))
-		if !slices.Equal(got, payments) {
-			if q.Has("account") { // the second reading began with more
-				wantOnceEach(t, got, payments)
-				continue
-			}
-			t.Errorf("%s: %v, want %v", q.Encode(), got, payments)
+		there := ids(readPage[map[string]any](m.get(list + "limit=100")).Data)
+		got := ids(readAll[map[string]any](m, list+"limit=7", add))
+		if list == "/accounts?" { // in the order of their ids, so new ones are between them
+			isNew := func(id string) bool { return !slices.Contains(there, id) }
+			got = slices.DeleteFunc(got, isNew)
 		}
-	}
-	var sequences, was []int64
-	for _, e := range entries {
-		was = append(was, e.Sequence)
-	}
-	for _, e := range readAll[entry](m, "/accounts/shop/entries", url.Values{"limit": {"7"}},
-		add) {
-		sequences = append(sequences, e.Sequence)
-	}
-	wantOnceEach(t, sequences, was)
-	var ids, were []string
-	for _, a := range accounts {
-		were = append(were, a.ID)
-	}
-	for _, a := range readAll[account](m, "/accounts", url.Values{"limit": {"5"}}, add) {
-		ids = append(ids, a.ID)
-	}
-	wantOnceEach(t, ids, were)
-}
-
-// wantOnceEach checks that what was there when a list began is in it, and nothing is in
-// it twice.
-func wantOnceEach[T comparable](t *testing.T, got, there []T) {
-	t.Helper()
-	times := map[T]int{}
-	for _, thing := range got {
-		times[thing]++
-		if times[thing] == 2 {
-			t.Errorf("%v is listed twice", thing)
-		}
-	}
-	for _, thing := range there {
-		if times[thing] == 0 {
-			t.Errorf("%v is left out", thing)
+		if !slices.Equal(got, there) {
+			t.Errorf("%s: %v, want %v", list, got, there)
 		}
 	}
 }
@@ -384,7 +289,7 @@ func TestAPageOfAFilteredListLooksAtABoundedNumberOfPayments(t *testing.T) {
 	m := newMerchant(t, db, in, in)
 	needle := m.charge("needle", aliceToShop(1).with("reference", "needle")).want(201).paymentID()
 	const more = 25_000
-	m.forgeRows(more, `
+	m.forge(more, `
 		INSERT INTO payments (merchant_id, id, status, amount, currency,
 			source_account, destination_account, amount_captured,
 			reference, description, metadata, idempotency_key, created_at)
@@ -394,30 +299,14 @@ func TestAPageOfAFilteredListLooksAtABoundedNumberOfPayments(t *testing.T) {
 			'', '{}', 'forged ' || n, now()
 		FROM generate_series(1, $2::int) n`, m.id, more)
 
-	pages, found, cursor := 0, []string(nil), ""
-	for {
-		pages++
-		p := m.payments("?reference=needle&limit=100" + cursor)
-		found = append(found, paymentIDs(p.Data)...)
-		if p.NextCursor == nil {
-			break
-		}
-		if len(p.Data) > 0 && pages < 3 {
-			t.Errorf("page %d looked at more than 10,000 payments", pages)
-		}
-		cursor = "&cursor=" + *p.NextCursor
-	}
-	if pages != 3 || !slices.Equal(found, []string{needle}) {
-		t.Errorf("%d pages hold %v; want 3 that hold %s", pages, found, needle)
+	pages := 1
+	found := readAll[payment](m, "/payments?reference=needle&limit=100", func() { pages++ })
+	if ids := paymentIDs(found); pages != 3 || !slices.Equal(ids, []string{needle}) {
+		t.Errorf("%d pages hold %v; want 3 that hold %s", pages, ids, needle)
 	}
 	// The last that one page looks at, and the first of the next.
-	edge := url.Values{"reference": {"edge"}}
-	if n := len(readAll[payment](m, "/payments", edge, nothing)); n != 4 {
+	if n := len(readAll[payment](m, "/payments?reference=edge", nothing)); n != 4 {
 		t.Errorf("%d are found at the edges of pages, want 4", n)
-	}
-	shop := url.Values{"account": {"shop"}, "limit": {"100"}}
-	if n := len(readAll[payment](m, "/payments", shop, nothing)); n != more+1 {
-		t.Errorf("%d are listed, want %d", n, more+1)
 	}
 }
 
@@ -438,11 +327,9 @@ func TestACursorIsGoodForTheListThatGaveItOutOnly(t *testing.T) {
 	}
 	lists := []string{
 		"/payments?limit=1", "/payments?limit=1&status=succeeded",
-		"/payments?limit=1&account=alice", "/payments?limit=1&account=shop",
 		"/payments?limit=1&account=alice&status=succeeded",
-		"/payments?limit=1&created_after=2026-01-01T00:00:00Z",
-		"/payments?limit=1&created_before=9999-01-01T00:00:00Z",
-		"/accounts?limit=1", "/accounts/alice/entries?limit=1", "/accounts/shop/entries?limit=1",
+		"/payments?limit=1&created_before=9999-01-01T00:00:00Z", "/accounts?limit=1",
+		"/accounts/alice/entries?limit=1", "/accounts/shop/entries?limit=1",
 	}
 	for i := range 2 { // a list for each of two payments
 		path := m.charge(fmt.Sprint("refunded ", i), aliceToShop(9)).want(201).location()
@@ -457,10 +344,6 @@ func TestACursorIsGoodForTheListThatGaveItOutOnly(t *testing.T) {
 			t.Fatalf("%s has one page", list)
 		}
 		cursors[list] = *p.NextCursor
-		if strings.Trim(*p.NextCursor,
-			"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			t.Errorf("the cursor %s is not base64url", *p.NextCursor)
-		}
 	}
 	made := m.get("/payments?cursor=made-up").wantProblem(malformed)
 	for _, list := range lists {
@@ -477,14 +360,13 @@ func TestACursorIsGoodForTheListThatGaveItOutOnly(t *testing.T) {
 			}
 		}
 	}
-	// The number of things on a page is no part of which list it is, nor is the order
-	// of the parameters.
+	// The page size and the order of the parameters are no part of the list's name.
 	m.get("/payments?cursor=" + cursors["/payments?limit=1"]).want(200)
 	both := cursors["/payments?limit=1&account=alice&status=succeeded"]
 	m.get("/payments?status=succeeded&cursor=" + both + "&limit=7&account=alice").want(200)
 }
 
-// Whatever is made of a cursor, it is refused or it begins somewhere in its own list.
+// A changed cursor is refused, or it begins somewhere in its own list.
 func TestForgedCursorStaysInItsList(t *testing.T) {
 	m := onOneInstance(t)
 	path := m.charge("k", aliceToShop(9)).want(201).location()
@@ -498,21 +380,16 @@ func TestForgedCursorStaysInItsList(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range 16 {
-			changed := slices.Clone(raw)
-			changed[i] ^= 1
-			m.get(list + "?cursor=" + encoding.EncodeToString(changed)).wantProblem(malformed)
-		}
+		changed := slices.Clone(raw)
+		changed[15] ^= 1 // the last byte of its binding
 		for _, text := range []string{
-			given + "=", given + "%00", given[:len(given)-1] + "%2F",
-			"%20" + given, given[:20],
+			encoding.EncodeToString(changed), given + "=", given + "%00", "%20" + given,
+			given[:20],
 		} {
 			m.get(list + "?cursor=" + text).wantProblem(malformed)
 		}
 		for _, position := range []string{
-			"", "\x00", "a\x00b", "\xff", strings.Repeat("\xff", 8), strings.Repeat("\x00", 8),
-			strings.Repeat("\xff", 16),
-			strings.Repeat("x", 4000),
+			"", "a\x00b", "\xff", strings.Repeat("\xff", 8), strings.Repeat("\xff", 16),
 		} {
 			forged := encoding.EncodeToString(append(slices.Clone(raw[:16]), position...))
 			if a := m.get(list + "?cursor=" + forged); a.status != http.StatusOK {

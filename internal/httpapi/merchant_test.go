@@ -33,7 +33,6 @@ type merchant struct {
 	first  *instance         // gets the first request of every key
 	other  *instance         // gets the retries; it may be the same one
 	caller *journal.Merchant // sends every request
-	seen   *sync.Map         // the Request-Ids of all answers, each of which must be new
 }
 
 func newMerchant(t *testing.T, db *pgtest.DB, first, other *instance) *merchant {
@@ -41,7 +40,7 @@ func newMerchant(t *testing.T, db *pgtest.DB, first, other *instance) *merchant 
 	caller := journal.CreateMerchant(t, db.URL)
 	m := &merchant{
 		t: t, db: db, id: caller.ID, apiKey: caller.APIKey, first: first, other: other,
-		caller: caller, seen: &sync.Map{},
+		caller: caller,
 	}
 	t.Cleanup(func() {
 		for _, in := range []*instance{first, other} {
@@ -143,12 +142,7 @@ func (m *merchant) put(account, text string) *answer {
 // of "" is none.
 func (m *merchant) post(key, path, body string) *answer {
 	m.t.Helper()
-	return m.postOn(m.first, key, path, body)
-}
-
-func (m *merchant) postOn(in *instance, key, path, body string) *answer {
-	m.t.Helper()
-	return m.send(in, call{
+	return m.send(m.first, call{
 		method: "POST", path: path,
 		header: http.Header{"Idempotency-Key": {key}}, body: body,
 	})
@@ -170,11 +164,18 @@ func (m *merchant) close(account string) *answer {
 // putIfMatch is put under the condition that the account still has the tag.
 func (m *merchant) putIfMatch(account, tag, text string) *answer {
 	m.t.Helper()
-	return m.send(m.first,
-		call{
-			method: "PUT", path: "/accounts/" + account, header: http.Header{"If-Match": {tag}},
-			body: text,
-		})
+	return m.send(m.first, call{
+		method: "PUT", path: "/accounts/" + account, header: http.Header{"If-Match": {tag}},
+		body: text,
+	})
+}
+
+// closeIfMatch is close under the same condition.
+func (m *merchant) closeIfMatch(account, tag string) *answer {
+	m.t.Helper()
+	return m.send(m.first, call{
+		method: "DELETE", path: "/accounts/" + account, header: http.Header{"If-Match": {tag}},
+	})
 }
 
 // fund gives an account money from outside.
@@ -205,15 +206,6 @@ func (m *merchant) wantPayments(want int) {
 	)
 }
 
-// wantShopGot checks that the shop was paid once: as many cents, by one payment of
-// alice.
-func (m *merchant) wantShopGot(cents int64) {
-	m.t.Helper()
-	m.wantBalance("shop", cents)
-	m.wantBalance("alice", aliceHas-cents)
-	m.wantPayments(1)
-}
-
 func (m *merchant) wantCount(want int, sql string, args ...any) {
 	m.t.Helper()
 	var got int
@@ -225,22 +217,8 @@ func (m *merchant) wantCount(want int, sql string, args ...any) {
 	}
 }
 
-// exec changes the database behind the service's back, as the owner of its tables.
-func (m *merchant) exec(sql string, args ...any) {
-	m.t.Helper()
-	tag, err := m.db.Pool.Exec(context.Background(), sql, args...)
-	if err != nil || tag.RowsAffected() != 1 {
-		m.t.Fatalf("%s: %v, %v", sql, tag, err)
-	}
-}
-
 // forge changes rows as a superuser, with the triggers off.
-func (m *merchant) forge(sql string, args ...any) {
-	m.t.Helper()
-	m.forgeRows(1, sql, args...)
-}
-
-func (m *merchant) forgeRows(n int64, sql string, args ...any) {
+func (m *merchant) forge(rows int64, sql string, args ...any) {
 	m.t.Helper()
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, m.db.AdminURL)
@@ -251,7 +229,7 @@ func (m *merchant) forgeRows(n int64, sql string, args ...any) {
 	if _, err := conn.Exec(ctx, `SET session_replication_role = replica`); err != nil {
 		m.t.Fatal(err)
 	}
-	if tag, err := conn.Exec(ctx, sql, args...); err != nil || tag.RowsAffected() != n {
+	if tag, err := conn.Exec(ctx, sql, args...); err != nil || tag.RowsAffected() != rows {
 		m.t.Fatalf("%s: %v, %v", sql, tag, err)
 	}
 }
@@ -275,7 +253,7 @@ func (m *merchant) newKey(readOnly bool) string {
 func (m *merchant) revoke(apiKey string) {
 	m.t.Helper()
 	sum := sha256.Sum256([]byte(apiKey))
-	m.exec(`UPDATE api_keys SET revoked_at = clock_timestamp() WHERE secret_sha256 = $1`, sum[:])
+	m.forge(1, `UPDATE api_keys SET revoked_at = now() WHERE secret_sha256 = $1`, sum[:])
 }
 
 // hold locks an account's row until release is called, so that a charge of it stays in

@@ -3,7 +3,6 @@ package httpapi_test
 import (
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -66,13 +65,6 @@ func TestExchangeIsReportedByItsRoute(t *testing.T) {
 			httpapi.Exchange{Method: "POST", Route: "/payments", Status: 201, Replayed: true},
 		},
 		{
-			"a reused key", m.charge("k", aliceToShop(2)),
-			httpapi.Exchange{
-				Method: "POST", Route: "/payments", Status: 422,
-				Code: "idempotency_key_reused",
-			},
-		},
-		{
 			"a decline", m.charge("poor", aliceToShop(aliceHas*2)),
 			httpapi.Exchange{
 				Method: "POST", Route: "/payments", Status: 402,
@@ -80,19 +72,8 @@ func TestExchangeIsReportedByItsRoute(t *testing.T) {
 			},
 		},
 		{
-			"its retry", m.retry("poor", aliceToShop(aliceHas*2)),
-			httpapi.Exchange{
-				Method: "POST", Route: "/payments", Status: 402,
-				Code: "insufficient_funds", Replayed: true,
-			},
-		},
-		{
 			"a read", m.get("/accounts/alice"),
 			httpapi.Exchange{Method: "GET", Route: "/accounts/{id}", Status: 200},
-		},
-		{
-			"HEAD", m.send(in, call{method: "HEAD", path: "/accounts/alice"}),
-			httpapi.Exchange{Method: "HEAD", Route: "/accounts/{id}", Status: 200},
 		},
 		{
 			"nothing there", m.get("/nothing/here"),
@@ -120,9 +101,7 @@ func TestExchangeIsReportedByItsRoute(t *testing.T) {
 			if want.Route != "" {
 				want.MerchantID = m.id
 			}
-			if want.Bytes = len(test.answer.body); want.Method == http.MethodHead {
-				want.Bytes = got.Bytes
-			}
+			want.Bytes = len(test.answer.body)
 			if got != want {
 				t.Errorf("told\n%+v, want\n%+v", got, want)
 			}
@@ -135,14 +114,11 @@ func TestNoTextOfACallerIsLogged(t *testing.T) {
 	m := onOneInstance(t)
 	in := m.first
 	const canary = "canary"
+	pair := map[string]string{canary: canary}
 	m.put(canary+"-account",
-		`{"currency":"USD","name":"`+canary+` name","metadata":{"`+canary+`":"`+canary+`"}}`).want(
-		201,
-	)
-	charge := aliceToShop(1).with("reference", canary+" reference").with("description",
-		canary+" text").
-		with("metadata", map[string]string{canary: canary}).with("destination_account",
-		canary+"-account")
+		body{"currency": "USD", "name": canary, "metadata": pair}.String()).want(201)
+	charge := aliceToShop(1).with("reference", canary+" reference").with("metadata", pair).
+		with("description", canary+" text").with("destination_account", canary+"-account")
 	key := canary + uuid.NewString()
 	last := m.charge(key, charge).want(201)
 	for i, b := range []body{
@@ -157,16 +133,17 @@ func TestNoTextOfACallerIsLogged(t *testing.T) {
 	m.get("/payments?" + canary + "=" + canary)
 	m.get("/accounts/" + canary + "-account")
 	m.get("/" + canary)
-	m.send(in, call{
-		path:   "/accounts/alice",
-		header: http.Header{"Authorization": {"Bearer sk_" + canary}},
-	})
+	m.as("sk_" + canary).get("/accounts/alice")
 	m.send(in, call{path: "/accounts/alice?key=" + canary, header: http.Header{
 		"Authorization": {canary}, "Cookie": {canary}, "X-Forwarded-For": {canary},
 		"User-Agent": {canary},
 	}})
 	m.chargeOn(in, canary, "{\""+canary)
-	final := m.get("/payments/" + strings.TrimPrefix(last.location(), "/payments/")).want(200)
+	// What Postgres reports about a row that it refuses shows the row.
+	m.forge(0, `ALTER TABLE payments ADD CONSTRAINT poison CHECK (description <> 'poison')`)
+	m.charge("poisoned "+key, aliceToShop(1).with("description", "poison").
+		with("reference", canary)).wantProblem("internal_error")
+	final := m.get(last.location()).want(200)
 	await.Until(t, patience, "the last request is logged", func() bool {
 		return in.Log.Count(final.header.Get("Request-Id")) == 1
 	})
@@ -209,15 +186,5 @@ func TestOnlyTheServicesOwnFailuresAreLoggedAsErrors(t *testing.T) {
 	}
 	defer probe.Body.Close()
 	logged(probe.Header, "DEBUG")
-	failed := m.get("/accounts/poison").want(500)
-	logged(failed.header, "ERROR")
-	line := in.logged("request_id=" + failed.header.Get("Request-Id"))
-	for _, part := range []string{
-		"route=/accounts/{id}", "code=internal_error", "SELECT secret FROM everything",
-		"poisoned.TraceAcquireStart",
-	} {
-		if !strings.Contains(line, part) {
-			t.Errorf("the log of a panic does not say %s: %s", part, line)
-		}
-	}
+	logged(m.get("/accounts/poison").want(500).header, "ERROR")
 }

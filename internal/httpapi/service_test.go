@@ -69,35 +69,24 @@ func TestAPanicInAHandlerIsAnAnswer(t *testing.T) {
 
 func TestWrongMethodNamesTheAllowedOnes(t *testing.T) {
 	m := onOneInstance(t)
-	in := m.first
 	for _, test := range []struct{ method, path, allow string }{
 		{"PUT", "/payments", "GET, HEAD, POST"},
-		{"DELETE", "/payments", "GET, HEAD, POST"},
-		{"PUT", "/payments/pay_00000000000070008000000000000000", "GET, HEAD, PATCH"},
 		{"POST", "/payments/not-an-id", "GET, HEAD, PATCH"},
 		{"GET", "/payments/not-an-id/capture", "POST"},
 		{"DELETE", "/payments/not-an-id/cancel", "POST"},
 		{"DELETE", "/payments/not-an-id/refunds", "GET, HEAD, POST"},
 		{"POST", "/payments/not-an-id/refunds/not-an-id", "GET, HEAD"},
 		{"PATCH", "/accounts/alice", "GET, HEAD, PUT, DELETE"},
-		{"POST", "/accounts/missing", "GET, HEAD, PUT, DELETE"},
-		{"POST", "/accounts/-not-an-id", "GET, HEAD, PUT, DELETE"},
 		{"POST", "/accounts/a%2Fb", "GET, HEAD, PUT, DELETE"},
-		{"OPTIONS", "/accounts/alice", "GET, HEAD, PUT, DELETE"},
 		{"BREW", "/accounts/alice", "GET, HEAD, PUT, DELETE"},
 		{"POST", "/accounts", "GET, HEAD"},
-		{"DELETE", "/accounts/alice/entries", "GET, HEAD"},
 		{"POST", "/accounts/-not-an-id/entries", "GET, HEAD"},
-		{"POST", "/livez", "GET, HEAD"},
 		{"POST", "/readyz", "GET, HEAD"},
 	} {
-		t.Run(test.method+" "+test.path, func(t *testing.T) {
-			a := m.in(t).send(in,
-				call{method: test.method, path: test.path}).wantProblem("method_not_allowed")
-			if got := a.header.Get("Allow"); got != test.allow {
-				t.Errorf("Allow is %q, want %q", got, test.allow)
-			}
-		})
+		a := m.send(m.first, call{method: test.method, path: test.path})
+		if got := a.wantProblem("method_not_allowed").header.Get("Allow"); got != test.allow {
+			a.fail("allows %q, want %q", got, test.allow)
+		}
 	}
 }
 
@@ -107,26 +96,13 @@ func TestUnknownPathIsNotFound(t *testing.T) {
 	in := m.first
 	for _, path := range []string{
 		"/", "/payment", "/Payments", "/payments/", "//payments", "/payments;a=b", "/./payments",
-		"/accounts/../payments", "/%2e/payments",
-		"/accounts/%2e%2e/payments", "/payments%2F", "/v1/payments", "/payments%00",
-		"/payments/x/y", "/accounts/", "//accounts",
-		"/accounts/alice/", "/accounts/alice/entry", "/accounts/alice/entries/",
-		"/accounts/alice/entries/1",
+		"/accounts/../payments", "/%2e/payments", "/accounts/%2e%2e/payments", "/payments%2F",
+		"/payments%00", "/payments/x/y", "/accounts/alice/", "/accounts/alice/entries/1",
 	} {
-		t.Run(path, func(t *testing.T) {
-			m.in(t).send(in, call{
-				method: "POST", path: path, body: aliceToShop(1).String(),
-				header: http.Header{"Idempotency-Key": nil},
-			}).wantProblem("not_found")
-		})
+		m.send(in, call{method: "POST", path: path, body: aliceToShop(1).String()}).
+			wantProblem("not_found")
 	}
-	t.Run("with a method that nothing has", func(t *testing.T) {
-		m.in(t).send(in, call{method: "BREW", path: "/nothing"}).wantProblem("not_found")
-	})
-	for _, id := range []string{
-		"x", "pay_", "pay_0", "pay_0000000000007000800000000000000G",
-		"PAY_00000000000070008000000000000000", "%00",
-	} {
+	for _, id := range []string{"x", "pay_0", "PAY_00000000000070008000000000000000", "%00"} {
 		m.get("/payments/" + id).wantProblem("not_found")
 	}
 	m.wantPayments(0)
