@@ -265,8 +265,8 @@ func (m *merchant) hold(account string) (release func()) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if _, err := tx.Exec(ctx, `SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`,
-		m.id, account); err != nil {
+	if _, err := tx.Exec(ctx, pgtest.TakeNextEntries+` AND a.merchant_id = $2`, account,
+		m.id); err != nil {
 		m.t.Fatal(err)
 	}
 	release = sync.OnceFunc(func() {

@@ -113,6 +113,14 @@ func (c *caller) order(amount int64) body {
 	}
 }
 
+// heldOrder is an order that hold stops before it has more than its key.
+func (c *caller) heldOrder(amount int64) body {
+	if c.heldReference == "" {
+		return c.order(amount) // its account is held
+	}
+	return c.order(amount).with("reference", c.heldReference)
+}
+
 // with is the body with another value for a member.
 func (b body) with(member string, value any) body {
 	b = maps.Clone(b)

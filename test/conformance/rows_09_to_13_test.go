@@ -138,7 +138,7 @@ func refusedBeforeAnother(c *caller) {
 	release := c.hold(c.alice)
 	refused, waited := make(chan *answer, 1), make(chan *answer, 1)
 	go func() {
-		refused <- c.charge(c.first, c.order(100).with("destination_account", "nobody"),
+		refused <- c.charge(c.first, c.heldOrder(100).with("destination_account", "nobody"),
 			c.key("k"))
 	}()
 	c.awaitWaiting(1)

@@ -176,17 +176,17 @@ func instanceKilled(c *caller) {
 	c.charge(c.first, c.order(1), c.key("before")).want(201)
 	no := c.charge(c.first, c.order(aliceHas+1), c.key("declined")).want(402)
 	release := c.hold(c.alice)
-	conn := c.raw(c.first, c.order(100), c.key("k")) // claims its key, and waits for its account
+	conn := c.raw(c.first, c.heldOrder(100), c.key("k")) // claims its key, and waits
 	defer conn.Close()
 	c.awaitWaiting(1)
 	c.kill()
 	release()
 	began := time.Now()
-	paid := c.charge(c.other, c.order(100), c.key("k")).want(201).wantFresh()
+	paid := c.charge(c.other, c.heldOrder(100), c.key("k")).want(201).wantFresh()
 	if took := time.Since(began); took > 5*time.Second {
 		paid.fail("took %v", took)
 	}
-	c.charge(c.other, c.order(100), c.key("k")).wantReplayOf(paid)
+	c.charge(c.other, c.heldOrder(100), c.key("k")).wantReplayOf(paid)
 	if before := c.charge(c.other, c.order(1), c.key("before")); !before.replayed() {
 		before.fail("is no replay of what the killed instance answered")
 	}

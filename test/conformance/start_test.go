@@ -44,8 +44,11 @@ const oneFileRows = "1-4,5a,5b,5c,5f,7a,7b,8a,9a,9c,9e,9f,9g,9h,10a,10b,10c,12,1
 // control is the power that a test has over instances and a database of its own. It has
 // no part in a service at an address.
 type control struct {
-	hold         func(account string) (release func()) // locks an account
-	awaitWaiting func(n int)                           // until n transactions wait for locks
+	// keeps transactions that charge an account in flight, and those with heldReference, if
+	// there is one, as long as they have only their key
+	hold          func(account string) (release func())
+	heldReference string
+	awaitWaiting  func(n int) // until n transactions wait for locks
 	// ends the first instance with SIGKILL; nil: it is in this process
 	kill func()
 }
@@ -66,11 +69,17 @@ func startServiceProcesses(t *testing.T) service {
 
 func serviceOf(t *testing.T, db *pgtest.DB, first, other string, kill func()) service {
 	t.Helper()
+	control := controlOf(t, db, kill, `
+		WITH reference AS (
+			INSERT INTO payment_references (merchant_id, reference, payment_id)
+			SELECT merchant_id, 'held', gen_random_uuid() FROM accounts WHERE id = $1)`+
+		pgtest.TakeNextEntries)
+	control.heldReference = "held"
 	return service{
 		first: first, other: other,
 		apiKey:      journal.CreateMerchant(t, db.URL).APIKey,
 		otherAPIKey: journal.CreateMerchant(t, db.URL).APIKey,
-		control:     controlOf(t, db, kill, "accounts"),
+		control:     control,
 	}
 }
 
@@ -81,11 +90,12 @@ func startOneFile(t *testing.T) service {
 	first, other := svc.ServeOneFile(t, db.URL), svc.ServeOneFile(t, db.URL)
 	return service{
 		first: first.URL(), other: other.URL(),
-		control: controlOf(t, db, first.Kill, "onefile.accounts"),
+		control: controlOf(t, db, first.Kill,
+			`SELECT FROM onefile.accounts WHERE id = $1 FOR UPDATE`),
 	}
 }
 
-func controlOf(t *testing.T, db *pgtest.DB, kill func(), accounts string) control {
+func controlOf(t *testing.T, db *pgtest.DB, kill func(), hold string) control {
 	t.Helper()
 	return control{
 		hold: func(account string) func() {
@@ -96,8 +106,7 @@ func controlOf(t *testing.T, db *pgtest.DB, kill func(), accounts string) contro
 			}
 			release := func() { tx.Rollback(context.WithoutCancel(t.Context())) }
 			t.Cleanup(release)
-			if _, err := tx.Exec(t.Context(), `SELECT FROM `+accounts+` WHERE id = $1 FOR UPDATE`,
-				account); err != nil {
+			if _, err := tx.Exec(t.Context(), hold, account); err != nil {
 				t.Fatal(err)
 			}
 			return release

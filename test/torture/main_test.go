@@ -147,6 +147,13 @@ func (b *bench) hold(sql string, args ...any) (release func()) {
 	return func() { _ = conn.Close(context.Background()) }
 }
 
+// holdCharges keeps transactions that charge an account in flight until release, or the
+// end of the test: it has the number of the account's next entry.
+func (b *bench) holdCharges(account string) (release func()) {
+	b.Helper()
+	return b.hold(pgtest.TakeNextEntries+` AND a.merchant_id = $2`, account, b.merchant.ID)
+}
+
 // charge sends a charge once, to instance i.
 func (b *bench) charge(i int, key string) journal.Answer {
 	b.Helper()

@@ -14,8 +14,7 @@ func TestFullQueueAnswersAtOnceAndRecovers(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1, "COMMIT_WORKERS=1", "COMMIT_QUEUE_SIZE_MAX=5")
 	b.chargedOnce(key(0), b.charge(0, key(0)))
-	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`,
-		b.merchant.ID, journal.World)
+	release := b.holdCharges(journal.World)
 	const callers = 30
 	answers := make(chan journal.Answer, callers)
 	send := func(i int) { go func() { answers <- b.charge(0, key(i)) }() }

@@ -35,8 +35,7 @@ func TestEveryAcceptedRequestIsAnsweredBeforeTheEnd(t *testing.T) {
 func (b *bench) terminateAmid(name string, requests int) {
 	b.Helper()
 	in := b.instance(0)
-	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`,
-		b.merchant.ID, journal.World)
+	release := b.holdCharges(journal.World)
 	var accepted atomic.Int64
 	ctx := httptrace.WithClientTrace(b.Context(), &httptrace.ClientTrace{Got100Continue: func() {
 		accepted.Add(1)

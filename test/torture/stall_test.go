@@ -20,17 +20,20 @@ import (
 const stoppedHolderTime = 2*time.Second + margin
 
 // The instance is stopped while its first round trip, which claims and locks, waits for
-// the test's lock. After the release the server completes that round trip, and waits
+// the test, which has the key. After the release the server completes that round trip, and waits
 // for the second one.
 func TestStoppedInstanceBlocksOthersForSecondsOnly(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 2)
 	stopped := b.instance(0)
 	b.chargedOnce(key(0), b.charge(1, key(0))) // it knows the merchant
-	release := b.hold(`SELECT FROM accounts WHERE merchant_id = $1 AND id = $2 FOR UPDATE`,
-		b.merchant.ID, journal.World)
+	release := b.hold(`
+		INSERT INTO idempotency_keys (merchant_id, scope, key, operation, fingerprint,
+			fingerprint_version, request_id, payment_id)
+		VALUES ($1, 'client', $2, 'charge', sha256(''), 1, gen_random_uuid(), gen_random_uuid())`,
+		b.merchant.ID, key(1))
 	late := started(func() journal.Answer { return b.charge(0, key(1)) })
-	b.awaitBackend("the charge waits for its accounts", waitsForLock)
+	b.awaitBackend("the charge waits for its key", waitsForLock)
 	stopped.Stop()
 	defer stopped.Cont()
 	release()
