@@ -50,10 +50,9 @@ func authorizeOrCharge(
 	t *testing.T, s *Service, merchantID, cents int64, authorizeOnly bool,
 ) uuid.UUID {
 	t.Helper()
-	return charge(t, s, merchantID, "first", Charge{
-		Amount: usd(cents), SourceAccount: "a", DestinationAccount: "b",
-		AuthorizeOnly: authorizeOnly, Reference: "order",
-	}).PaymentID
+	first := aToB(cents)
+	first.AuthorizeOnly, first.Reference = authorizeOnly, "order"
+	return charge(t, s, merchantID, "first", first).PaymentID
 }
 
 // Without the lock on the payment, two refunds of $60 on $100 would both succeed
@@ -107,10 +106,9 @@ func TestHeldMoneyCannotBeSpent(t *testing.T) {
 	merchantID := newMerchant(t, newService(t, db.URL), map[string]int64{"a": 300, "b": 0})
 	want := map[string]int{"201": 3, "402": 97}
 	race(t, db, merchantID, want, func(i int) request {
-		return request{operation: operationCharge, charge: Charge{
-			Amount: usd(100), SourceAccount: "a", DestinationAccount: "b",
-			AuthorizeOnly: i/2%2 == 0,
-		}}
+		charge := aToB(100)
+		charge.AuthorizeOnly = i/2%2 == 0
+		return request{operation: operationCharge, charge: charge}
 	})
 }
 
@@ -210,8 +208,7 @@ func TestExpiredAuthorizationIsCanceledOnce(t *testing.T) {
 	s.authorizedFor = 0
 	expired := authorizeOrCharge(t, s, merchantID, 100, true)
 	s.authorizedFor = time.Hour
-	charge(t, s, merchantID, "open",
-		Charge{Amount: usd(100), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true})
+	charge(t, s, merchantID, "open", held(aToB(100)))
 
 	late := callerWith(merchantID, "late")
 	reply, err := s.Capture(t.Context(), late, Capture{PaymentID: expired})

@@ -163,12 +163,12 @@ func eventsOf(t testing.TB, s *Service, merchantID int64, id uuid.UUID) (events 
 
 // opening are the payments that a merchant has already. The last one expires at once.
 var opening = []Charge{
-	{Amount: usd(12), SourceAccount: "a", DestinationAccount: "b"},
+	aToB(12),
 	{
 		Amount: usd(7), SourceAccount: "a", DestinationAccount: "b", Reference: "r1",
 		AuthorizeOnly: true,
 	},
-	{Amount: usd(5), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true},
+	held(aToB(5)),
 }
 
 // newOpening makes a merchant with these payments.
