@@ -170,21 +170,15 @@ var refusals = []refusal{
 	{"accounts_held_for_open_payments", []string{account(`{"held": 1}`)}},
 	{"accounts_open_payments_not_negative", []string{account(`{"open_payments": -1}`)}},
 	{"accounts_closed_has_nothing_open", []string{
-		account(`{"status": "closed", "open_payments": 1}`), // open payments, and closed
+		account(`{"status": "closed", "open_payments": 1}`),
 	}},
 	{"accounts_closed_for_good", []string{
 		// A closed account that opens again.
 		account(`{"status": "closed"}`) +
 			`UPDATE accounts SET status = 'open' WHERE id = 'new'`,
 	}},
-	{"accounts_overdraft_limit_range", []string{
-		account(`{"overdraft_limit": -1}`),               // a negative overdraft limit
-		account(`{"overdraft_limit": 9007199254740992}`), // an overdraft limit beyond JSON
-	}},
-	{"accounts_entries_have_a_time", []string{
-		account(`{"last_entry_at": null}`), // entries without the time of the last
-		account(`{"last_sequence": 0}`),    // a time of the last of no entries
-	}},
+	{"accounts_overdraft_limit_range", []string{account(`{"overdraft_limit": -1}`)}},
+	{"accounts_entries_have_a_time", []string{account(`{"last_entry_at": null}`)}},
 	{"accounts_id_form", []string{
 		account(`{"id": ""}`),                                // an empty id
 		account(`{"id": "-shop"}`),                           // an id that begins with a sign
@@ -192,10 +186,7 @@ var refusals = []refusal{
 		account(`{"id": "shop\n"}`),                          // an id that ends in a line feed
 		account(`{"id": "` + strings.Repeat("a", 65) + `"}`), // an id of 65 characters
 	}},
-	{"accounts_currency_form", []string{
-		account(`{"currency": "usd"}`),  // a currency in small letters
-		account(`{"currency": "USDT"}`), // a currency of four letters
-	}},
+	{"accounts_currency_form", []string{account(`{"currency": "usd"}`)}},
 	{"accounts_status_known", []string{account(`{"status": "frozen"}`)}}, // an unknown status
 	{"accounts_name_length", []string{account(`{"name": ` + long(201) + `}`)}},
 	{"entries_balanced", []string{
@@ -253,7 +244,7 @@ var refusals = []refusal{
 		payment(`{"status": "canceled"}`), // captured, but canceled
 	}},
 	{"payments_authorized_has_an_end", []string{
-		payment(`{"status": "authorized", "amount_captured": 0}`), // authorized without an end
+		payment(`{"status": "authorized", "amount_captured": 0}`),
 	}},
 	{"payments_decline_has_a_code", []string{
 		payment(`{"status": "declined", "amount_captured": 0}`), // declined without a code
@@ -261,10 +252,7 @@ var refusals = []refusal{
 	}},
 	{"payments_status_known", []string{payment(`{"status": "failed", "amount_captured": 0}`)}},
 	{"payments_accounts_differ", []string{payment(`{"destination_account": "world"}`)}},
-	{"payments_reference_length", []string{
-		payment(`{"reference": ""}`),                // an empty reference
-		payment(`{"reference": ` + long(129) + `}`), // a reference of 129 characters
-	}},
+	{"payments_reference_length", []string{payment(`{"reference": ` + long(129) + `}`)}},
 	{"payments_description_length", []string{payment(`{"description": ` + long(501) + `}`)}},
 	{"payments_transition_legal", []string{
 		`UPDATE payments SET amount_captured = 4`, // a second capture
@@ -293,9 +281,7 @@ var refusals = []refusal{
 				'00000000-0000-7000-8000-00000000a002', gen_random_uuid()::text]) AS new`,
 	}},
 	{"payment_references_pkey", []string{reference(1, "order 1")}},
-	{"refunds_amount_range", []string{
-		refund(`{"amount": 0}`), // a refund of nothing
-	}},
+	{"refunds_amount_range", []string{refund(`{"amount": 0}`)}}, // a refund of nothing
 	{"refunds_decline_has_a_code", []string{refund(`{"status": "declined"}`)}},
 	{"refunds_status_known", []string{refund(`{"status": "failed"}`)}},
 	{"refunds_reason_length", []string{refund(`{"reason": ` + long(501) + `}`)}},

@@ -181,14 +181,14 @@ func TestCallersOfOneKeyShareOneItem(t *testing.T) {
 }
 
 // A canceled call takes no place in a batch. Otherwise a worker that took only canceled
-// calls would sleep while another call waits.
+// calls would sleep while another call waits. The next call with its key takes its place.
 func TestCanceledCallTakesNoPlaceInABatch(t *testing.T) {
 	limit := func(c *groupcommit.Config[*item]) { c.BatchSizeMax = 1 }
 	withGroup(t, limit, func(t *testing.T, d *disk, group *itemGroup) {
 		busy := do(t.Context(), group, "busy", 0)
 		ctx, leave := context.WithCancel(t.Context())
-		left := []*call{do(ctx, group, "left", 1), do(ctx, group, "left too", 2)}
-		stays := do(t.Context(), group, "stays", 3)
+		left := []*call{do(ctx, group, "left", 1), do(ctx, group, "k", 2)}
+		stays := do(t.Context(), group, "k", 3)
 		leave()
 		for _, c := range left {
 			c.want(t, 0, false, groupcommit.ErrNotStarted)
@@ -200,20 +200,6 @@ func TestCanceledCallTakesNoPlaceInABatch(t *testing.T) {
 		busy.want(t, 0, true, nil)
 		stays.want(t, 30, true, nil)
 		wantBatches(t, d, []int{0}, []int{3})
-	})
-}
-
-func TestNextCallTakesTheKeyOfACanceledCall(t *testing.T) {
-	withGroup(t, nil, func(t *testing.T, d *disk, group *itemGroup) {
-		busy := do(t.Context(), group, "busy", 0)
-		ctx, leave := context.WithCancel(t.Context())
-		left := do(ctx, group, "k", 1)
-		stays := do(t.Context(), group, "k", 2)
-		leave()
-		left.want(t, 0, false, groupcommit.ErrNotStarted)
-		d.release(2)
-		busy.want(t, 0, true, nil)
-		stays.want(t, 20, true, nil)
 	})
 }
 
