@@ -42,16 +42,6 @@ func wantUnfit(t *testing.T, err error, reason string) {
 	}
 }
 
-// The instances use the restricted role.
-func TestFreshSchemaIsFit(t *testing.T) {
-	t.Parallel()
-	asApplication(t, pgtest.New(t), func(tx pgx.Tx) {
-		if err := check(t, tx); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 func TestSchemaOfAnotherVersionIsRefused(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

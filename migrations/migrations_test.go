@@ -60,11 +60,6 @@ func TestDownAndForceRefuseANumberThatMakesNoSense(t *testing.T) {
 		}
 	}
 	wantVersion(t, db, migrations.Latest)
-}
-
-func TestForceRecordsAVersionAndRunsNothing(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
 	for _, version := range []uint{2, migrations.Latest} {
 		if err := migrations.Force(t.Context(), db.URL, int(version)); err != nil {
 			t.Fatal(err)

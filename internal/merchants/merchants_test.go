@@ -2,12 +2,9 @@ package merchants_test
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"strings"
 	"testing"
-
-	"github.com/google/uuid"
 
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
@@ -35,15 +32,9 @@ func exec(t *testing.T, db *pgtest.DB, sql string, args ...any) {
 	}
 }
 
-// revoke ends an API key, which its hash finds.
 func revoke(t *testing.T, db *pgtest.DB, apiKey string) {
 	t.Helper()
-	sum := sha256.Sum256([]byte(apiKey))
-	var id uuid.UUID
-	if err := db.Pool.QueryRow(t.Context(), `SELECT id FROM api_keys WHERE secret_sha256 = $1`,
-		sum[:]).Scan(&id); err != nil {
-		t.Fatal(err)
-	}
+	id := authenticate(t, merchants.NewAuthenticator(db.Pool), apiKey).KeyID
 	if _, err := merchants.Revoke(t.Context(), db.Pool, id); err != nil {
 		t.Fatal(err)
 	}

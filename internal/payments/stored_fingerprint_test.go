@@ -14,14 +14,10 @@ import (
 // storedPayment is the payment of every stored request that changes one.
 var storedPayment = uuid.MustParse("01890a5d-ac96-774b-bcce-b302099a8057")
 
-func aliceToShop() Charge {
-	return Charge{Amount: usd(4999), SourceAccount: "alice", DestinationAccount: "shop"}
-}
-
 type sendFunc func(*Service, Caller) (Reply, error)
 
 func charging(edit func(*Charge)) sendFunc {
-	c := aliceToShop()
+	c := Charge{Amount: usd(4999), SourceAccount: "alice", DestinationAccount: "shop"}
 	edit(&c)
 	return func(s *Service, caller Caller) (Reply, error) {
 		return s.Charge(context.Background(), caller, c)
