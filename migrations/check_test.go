@@ -42,16 +42,6 @@ func wantUnfit(t *testing.T, err error, reason string) {
 	}
 }
 
-// The instances use the restricted role.
-func TestFreshSchemaIsFit(t *testing.T) {
-	t.Parallel()
-	asApplication(t, pgtest.New(t), func(tx pgx.Tx) {
-		if err := check(t, tx); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 func TestSchemaOfAnotherVersionIsRefused(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -192,10 +182,6 @@ func TestSchemaWithAWeakerGuardIsRefused(t *testing.T) {
 			UPDATE pg_index SET indisvalid = false
 			WHERE indexrelid = 'payment_references_pkey'::regclass`},
 		{"a check is always true", "payments_amount_range", addCheck + `CHECK (true)`},
-		{
-			"a check does not hold for old rows", "payments_amount_range",
-			addCheck + `CHECK (amount BETWEEN 1 AND 9007199254740991) NOT VALID`,
-		},
 		{"a check is a trigger", "payments_amount_range", dropCheck + `;
 			CREATE TRIGGER payments_amount_range BEFORE UPDATE ON payments
 			FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()`},
@@ -211,10 +197,6 @@ func TestSchemaWithAWeakerGuardIsRefused(t *testing.T) {
 		{"a trigger has a condition", "entries_immutable", entries + `UPDATE OR DELETE OR TRUNCATE
 			ON entries FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION refuse_change()`},
 		{"a trigger misses an event", "entries_immutable", entries + `UPDATE OR DELETE` + change},
-		{
-			"a trigger sees one column", "entries_immutable",
-			entries + `UPDATE OF at OR DELETE OR TRUNCATE` + change,
-		},
 		{"a trigger calls another function", "entries_immutable", `
 			CREATE FUNCTION audit.refuse_change() RETURNS trigger LANGUAGE plpgsql AS
 			$$BEGIN RETURN NULL; END$$;` + entries + `UPDATE OR DELETE OR TRUNCATE

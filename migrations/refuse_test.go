@@ -161,49 +161,32 @@ var refusals = []refusal{
 	{"accounts_merchant_exists", []string{account(`{"merchant_id": 3}`)}},
 	{"accounts_balance_above_floor", []string{
 		account(`{"balance": -1}`), // a balance below zero
-		// A balance below the overdraft limit.
-		account(`{"balance": -101, "overdraft_limit": 100}`),
-		account(`{"held": 6, "open_payments": 1}`), // more held than there is
 		// More held than with the overdraft.
 		account(`{"held": 106, "open_payments": 1, "overdraft_limit": 100}`),
 		`UPDATE accounts SET balance = balance - 6 WHERE id = 'shop'`, // a posting below the floor
-		// A hold below the floor.
-		`UPDATE accounts SET held = 6, open_payments = 1 WHERE id = 'shop'`,
-		`UPDATE accounts SET overdraft_limit = 4 WHERE id = 'world'`, // a limit above the balance
+		`UPDATE accounts SET overdraft_limit = 4 WHERE id = 'world'`,  // a limit above the balance
 	}},
 	{"accounts_held_not_negative", []string{`UPDATE accounts SET held = held - 1`}},
 	{"accounts_held_for_open_payments", []string{account(`{"held": 1}`)}},
 	{"accounts_open_payments_not_negative", []string{account(`{"open_payments": -1}`)}},
 	{"accounts_closed_has_nothing_open", []string{
-		account(`{"status": "closed", "open_payments": 1}`), // open payments, and closed
+		account(`{"status": "closed", "open_payments": 1}`),
 	}},
 	{"accounts_closed_for_good", []string{
 		// A closed account that opens again.
 		account(`{"status": "closed"}`) +
 			`UPDATE accounts SET status = 'open' WHERE id = 'new'`,
 	}},
-	{"accounts_overdraft_limit_range", []string{
-		account(`{"overdraft_limit": -1}`),               // a negative overdraft limit
-		account(`{"overdraft_limit": 9007199254740992}`), // an overdraft limit beyond JSON
-	}},
-	{"accounts_entries_have_a_time", []string{
-		account(`{"last_entry_at": null}`), // entries without the time of the last
-		account(`{"last_sequence": 0}`),    // a time of the last of no entries
-	}},
+	{"accounts_overdraft_limit_range", []string{account(`{"overdraft_limit": -1}`)}},
+	{"accounts_entries_have_a_time", []string{account(`{"last_entry_at": null}`)}},
 	{"accounts_id_form", []string{
 		account(`{"id": ""}`),                                // an empty id
 		account(`{"id": "-shop"}`),                           // an id that begins with a sign
-		account(`{"id": "my shop"}`),                         // an id with a space
-		account(`{"id": "my/shop"}`),                         // an id with a slash
 		account(`{"id": "büro"}`),                            // an id with a letter beyond ASCII
 		account(`{"id": "shop\n"}`),                          // an id that ends in a line feed
 		account(`{"id": "` + strings.Repeat("a", 65) + `"}`), // an id of 65 characters
 	}},
-	{"accounts_currency_form", []string{
-		account(`{"currency": "usd"}`),  // a currency in small letters
-		account(`{"currency": "US"}`),   // a currency of two letters
-		account(`{"currency": "USDT"}`), // a currency of four letters
-	}},
+	{"accounts_currency_form", []string{account(`{"currency": "usd"}`)}},
 	{"accounts_status_known", []string{account(`{"status": "frozen"}`)}}, // an unknown status
 	{"accounts_name_length", []string{account(`{"name": ` + long(201) + `}`)}},
 	{"entries_balanced", []string{
@@ -232,6 +215,11 @@ var refusals = []refusal{
 		`DELETE FROM idempotency_keys`,               // a committed claim taken back
 		claim(`{}`) + `DELETE FROM idempotency_keys`, // its own claim and another taken back
 	}},
+	// A retry must be able to get another answer after a transient one.
+	{"idempotency_answers_status_final", []string{
+		answer(199), answer(300), answer(400), answer(401), answer(403), answer(409),
+		answer(500), answer(503),
+	}},
 	{"idempotency_answers_pkey", []string{answer(201) + answer(201)}},
 	{"payments_amount_range", []string{
 		payment(`{"amount": 0, "amount_captured": 0, "status": "processing"}`), // nothing to pay
@@ -256,7 +244,7 @@ var refusals = []refusal{
 		payment(`{"status": "canceled"}`), // captured, but canceled
 	}},
 	{"payments_authorized_has_an_end", []string{
-		payment(`{"status": "authorized", "amount_captured": 0}`), // authorized without an end
+		payment(`{"status": "authorized", "amount_captured": 0}`),
 	}},
 	{"payments_decline_has_a_code", []string{
 		payment(`{"status": "declined", "amount_captured": 0}`), // declined without a code
@@ -264,10 +252,7 @@ var refusals = []refusal{
 	}},
 	{"payments_status_known", []string{payment(`{"status": "failed", "amount_captured": 0}`)}},
 	{"payments_accounts_differ", []string{payment(`{"destination_account": "world"}`)}},
-	{"payments_reference_length", []string{
-		payment(`{"reference": ""}`),                // an empty reference
-		payment(`{"reference": ` + long(129) + `}`), // a reference of 129 characters
-	}},
+	{"payments_reference_length", []string{payment(`{"reference": ` + long(129) + `}`)}},
 	{"payments_description_length", []string{payment(`{"description": ` + long(501) + `}`)}},
 	{"payments_transition_legal", []string{
 		`UPDATE payments SET amount_captured = 4`, // a second capture
@@ -282,11 +267,9 @@ var refusals = []refusal{
 	}},
 	{"payments_claimed_by_key", []string{
 		payment(`{"idempotency_key": "k3"}`), // a payment without a key
-		payment(`{"idempotency_key": "k1"}`), // a payment under the key of another
 		// A key that names another payment.
 		claim(`{"payment_id": "00000000-0000-7000-8000-00000000a003"}`) + pay(`{}`),
 		claim(`{"merchant_id": 2}`) + pay(`{}`),      // a key of another merchant
-		payment(`{"merchant_id": 2}`),                // a payment of another merchant
 		claim(`{"scope": "service"}`) + pay(`{}`),    // a payment under a key of the service
 		claim(`{"operation": "refund"}`) + pay(`{}`), // a payment under the key of a refund
 		claim(`{"key": "K2"}`) + pay(`{}`),           // a key that differs in case
@@ -298,10 +281,7 @@ var refusals = []refusal{
 				'00000000-0000-7000-8000-00000000a002', gen_random_uuid()::text]) AS new`,
 	}},
 	{"payment_references_pkey", []string{reference(1, "order 1")}},
-	{"refunds_amount_range", []string{
-		refund(`{"amount": 0}`),  // a refund of nothing
-		refund(`{"amount": -1}`), // a refund of less than nothing
-	}},
+	{"refunds_amount_range", []string{refund(`{"amount": 0}`)}}, // a refund of nothing
 	{"refunds_decline_has_a_code", []string{refund(`{"status": "declined"}`)}},
 	{"refunds_status_known", []string{refund(`{"status": "failed"}`)}},
 	{"refunds_reason_length", []string{refund(`{"reason": ` + long(501) + `}`)}},
@@ -354,6 +334,7 @@ var taken = []string{
 	// Its own claim taken back, and made anew.
 	claim(`{}`) +
 		`DELETE FROM idempotency_keys WHERE key = 'k2';` + claim(`{}`),
+	answer(200), answer(299), answer(402), // final answers
 	payment(`{}`), // a payment
 	// The largest amount.
 	payment(`{"amount": 9007199254740991, "amount_captured": 9007199254740991}`),
@@ -377,21 +358,13 @@ var taken = []string{
 var ownerRefusals = []refusal{
 	{"entries_immutable", []string{
 		`UPDATE entries SET amount = amount`,                             // UPDATE of entries
-		`UPDATE entries SET amount = amount WHERE false`,                 // UPDATE of no entry
 		`DELETE FROM entries WHERE account_id = 'shop' AND sequence = 1`, // DELETE of an entry
 		`TRUNCATE entries`, // TRUNCATE of entries
-		// Upsert of entries.
-		`INSERT INTO entries SELECT (e).* FROM entries e
-			ON CONFLICT (merchant_id, account_id, sequence)
-			DO UPDATE SET amount = excluded.amount`,
 	}},
 	{"idempotency_keys_kept", []string{`DELETE FROM idempotency_keys WHERE key = 'k1'`}},
 	{"idempotency_keys_immutable", []string{
 		`UPDATE idempotency_keys SET payment_id = gen_random_uuid()`, // UPDATE of claims
 		`TRUNCATE idempotency_keys`,                                  // TRUNCATE of claims
-		// Upsert of claims.
-		`INSERT INTO idempotency_keys SELECT (k).* FROM idempotency_keys k
-			ON CONFLICT (merchant_id, scope, key) DO UPDATE SET payment_id = gen_random_uuid()`,
 	}},
 	{"idempotency_reaper_only_row", []string{
 		`INSERT INTO idempotency_reaper VALUES (false, now())`, // a second mark of the reaper
@@ -428,7 +401,7 @@ func TestTheDatabaseRefusesWhatBreaksARuleAndNothingElse(t *testing.T) {
 // A new constraint or trigger needs a case above.
 func TestEveryGuardIsSeenToRefuse(t *testing.T) {
 	t.Parallel()
-	seen := []string{"idempotency_answers_status_final"} // TestOnlyFinalAnswersAreStored
+	var seen []string
 	for _, refusal := range slices.Concat(refusals, ownerRefusals) {
 		seen = append(seen, refusal.by)
 	}
@@ -438,65 +411,6 @@ func TestEveryGuardIsSeenToRefuse(t *testing.T) {
 			!slices.Contains(seen, object) {
 			t.Errorf("no case is refused by %s", name)
 		}
-	}
-}
-
-// A retry must be able to get another answer after a transient one.
-func TestOnlyFinalAnswersAreStored(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	execute(t, db.Pool, books)
-	for status := range 600 {
-		asApplication(t, db, func(tx pgx.Tx) {
-			refusedBy := "idempotency_answers_status_final"
-			if status >= 200 && status <= 299 || status == 402 {
-				refusedBy = ""
-			}
-			wantRefused(t, tx, answer(status), refusedBy)
-		})
-	}
-}
-
-// The second of two requests with one key waits inside its INSERT for the end of the
-// first.
-func TestARivalThatWaitsForAKeyGetsItIfItStaysFree(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		name string
-		end  string // of the first transaction
-		want int64  // keys that the second has claimed then
-	}{
-		{"the first commits", `COMMIT`, 0},
-		{"the first rolls back", `ROLLBACK`, 1},
-		{"the first takes it back", `DELETE FROM idempotency_keys WHERE key = 'k2'; COMMIT`, 1},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			db := pgtest.NewBroken(t) // claims without payments
-			execute(t, db.Pool, books)
-			first, second := connect(t, db.URL), connect(t, db.URL)
-			execute(t, first, `SET ROLE paymentsvc_app; BEGIN;`+claim(`{}`))
-			execute(t, second, `SET ROLE paymentsvc_app`)
-			claimed := make(chan int64, 1)
-			go func() {
-				rival := claim(`{"request_id": "00000000-0000-7000-8000-00000000e003"}`)
-				tag, err := second.Exec(t.Context(), strings.TrimSuffix(rival, ";")+
-					` ON CONFLICT (merchant_id, scope, key) DO NOTHING`)
-				if err != nil {
-					t.Errorf("the rival's claim: %v", err)
-				}
-				claimed <- tag.RowsAffected()
-			}()
-			awaitBlocked(t, db, 1, 0)
-			execute(t, first, test.end)
-			if got := <-claimed; got != test.want {
-				t.Errorf("the rival claimed %d keys, want %d", got, test.want)
-			}
-			const claims = `SELECT count(*) FROM idempotency_keys WHERE key = 'k2'`
-			if got := column[int64](t, db.Pool, claims)[0]; got != 1 {
-				t.Errorf("the key is claimed %d times, want once", got)
-			}
-		})
 	}
 }
 

@@ -115,11 +115,11 @@ func TestTheApplicationsRoleIsNobodyByItself(t *testing.T) {
 }
 
 // The login owns the database, and may not make roles.
-func TestALoginThatMayNotGrantTheRoleIsToldWhatToAskFor(t *testing.T) {
+func TestLoginNeedsOnlyTheRoleAndIsToldSo(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t)
-	url := stranger(t, db)
-	err := migrations.Up(t.Context(), url)
+	login := stranger(t, db)
+	err := migrations.Up(t.Context(), login)
 	if err == nil {
 		t.Fatal("a login without the right migrated")
 	}
@@ -135,18 +135,17 @@ func TestALoginThatMayNotGrantTheRoleIsToldWhatToAskFor(t *testing.T) {
 	if strings.Contains(err.Error(), "CREATE TABLE") {
 		t.Errorf("the error buries that in the text of the migration: %.300s…", err)
 	}
-}
 
-func TestALoginThatWasGivenTheRoleNeedsNoOtherRight(t *testing.T) {
-	t.Parallel()
-	db := pgtest.NewBroken(t)
-	url := stranger(t, db)
-	name := pgx.Identifier{userOf(t, url)}.Sanitize()
-	execute(t, connect(t, db.AdminURL), `GRANT paymentsvc_app TO `+name)
-	if err := migrations.Up(t.Context(), url); err != nil {
+	u, err := url.Parse(login)
+	if err != nil {
 		t.Fatal(err)
 	}
-	owner := connect(t, url)
+	name := pgx.Identifier{u.User.Username()}.Sanitize()
+	execute(t, connect(t, db.AdminURL), `GRANT paymentsvc_app TO `+name)
+	if err := migrations.Up(t.Context(), login); err != nil {
+		t.Fatal(err)
+	}
+	owner := connect(t, login)
 	execute(t, owner, `SET ROLE paymentsvc_app`)
 	if err := check(t, owner); err != nil {
 		t.Error(err)
@@ -177,13 +176,4 @@ func stranger(t *testing.T, db *pgtest.DB) string {
 	}
 	u.User = url.UserPassword(role, "stranger")
 	return u.String()
-}
-
-func userOf(t *testing.T, text string) string {
-	t.Helper()
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u.User.Username()
 }

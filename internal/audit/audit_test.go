@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/audit"
-	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
@@ -41,22 +40,6 @@ func TestFailedAuditIsNoCleanAudit(t *testing.T) {
 	if violations, err := audit.Run(t.Context(), admin, 100); err == nil ||
 		!strings.Contains(err.Error(), "auditing") {
 		t.Errorf("the audit reports %v, %v; want an error", violations, err)
-	}
-}
-
-func TestRoleOfTheServiceMayAudit(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	keepBooks(t, db)
-	options := postgres.Options{URL: db.URL, GeneralSize: 1, MoneySize: 1}
-	pools, err := postgres.Open(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pools.Close)
-	violations, err := audit.Run(t.Context(), pools.General, 100)
-	if err != nil || len(violations) > 0 {
-		t.Errorf("the audit reports %v, %v", violations, err)
 	}
 }
 

@@ -29,8 +29,6 @@ type disk struct {
 	batches [][]int
 }
 
-func newDisk() *disk { return &disk{allow: make(chan struct{}, 1000)} }
-
 func (d *disk) commit(ctx context.Context, batch []*item) error {
 	values := make([]int, len(batch))
 	for i, it := range batch {
@@ -58,32 +56,43 @@ func (d *disk) commit(ctx context.Context, batch []*item) error {
 	return nil
 }
 
+// release allows n commits.
+func (d *disk) release(n int) {
+	for range n {
+		d.allow <- struct{}{}
+	}
+}
+
 func (d *disk) committed() [][]int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.batches)
 }
 
-func newGroup(
-	t *testing.T, d *disk, adjust func(*groupcommit.Config[*item]),
-) *groupcommit.Group[string, *item] {
+type itemGroup = groupcommit.Group[string, *item]
+
+// withGroup runs a test with a group of one worker and a clock of its own.
+func withGroup(
+	t *testing.T, adjust func(*groupcommit.Config[*item]),
+	test func(*testing.T, *disk, *itemGroup),
+) {
 	t.Helper()
-	config := groupcommit.Config[*item]{
-		Commit:       d.commit,
-		Workers:      1,
-		BatchSizeMax: 100,
-		QueueSizeMax: 100,
-		Timeout:      time.Hour,
-	}
-	if adjust != nil {
-		adjust(&config)
-	}
-	group := groupcommit.New[string](config)
-	t.Cleanup(func() {
-		close(d.allow)
-		group.Close()
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{allow: make(chan struct{}, 1000)}
+		config := groupcommit.Config[*item]{
+			Commit: d.commit, Workers: 1, BatchSizeMax: 100, QueueSizeMax: 100,
+			Timeout: time.Hour,
+		}
+		if adjust != nil {
+			adjust(&config)
+		}
+		g := groupcommit.New[string](config)
+		t.Cleanup(func() {
+			close(d.allow)
+			g.Close()
+		})
+		test(t, d, g)
 	})
-	return group
 }
 
 // call is one Do in the background.
@@ -94,9 +103,7 @@ type call struct {
 	done      chan struct{}
 }
 
-func do(
-	ctx context.Context, group *groupcommit.Group[string, *item], key string, value int,
-) *call {
+func do(ctx context.Context, group *itemGroup, key string, value int) *call {
 	c := &call{done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
@@ -127,49 +134,20 @@ func wantBatches(t *testing.T, d *disk, want ...[]int) {
 	}
 }
 
-func TestAnItemThatFindsAnIdleWorkerIsCommittedAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		group := newGroup(t, d, nil)
-		a := do(t.Context(), group, "a", 1)
-		wantBatches(t, d, []int{1})
-		d.allow <- struct{}{}
-		a.want(t, 10, true, nil)
-	})
-}
-
-func TestItemsThatWaitForABusyWorkerShareTheNextCommit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		group := newGroup(t, d, nil)
-		a := do(t.Context(), group, "a", 1)
-		b := do(t.Context(), group, "b", 2)
-		c := do(t.Context(), group, "c", 3)
-		d.allow <- struct{}{}
-		d.allow <- struct{}{}
-		a.want(t, 10, true, nil)
-		b.want(t, 20, true, nil)
-		c.want(t, 30, true, nil)
-		wantBatches(t, d, []int{1}, []int{2, 3})
-	})
-}
-
 func TestNoCallReturnsBeforeItsCommit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		group := newGroup(t, d, nil)
+	withGroup(t, nil, func(t *testing.T, d *disk, group *itemGroup) {
 		busy := do(t.Context(), group, "busy", 0)
 		batch := []*call{
 			do(t.Context(), group, "a", 1), do(t.Context(), group, "b", 2),
 			do(t.Context(), group, "c", 3), do(t.Context(), group, "c", 4),
 		}
 		wantNoneReturned(t, append(batch, busy))
-		d.allow <- struct{}{}
+		d.release(1)
 		busy.want(t, 0, true, nil)
 		synctest.Wait() // the batch of a, b and c is being committed
 		wantBatches(t, d, []int{0}, []int{1, 2, 3})
 		wantNoneReturned(t, batch)
-		d.allow <- struct{}{}
+		d.release(1)
 		for i, result := range []int{10, 20, 30, 30} {
 			batch[i].want(t, result, i < 3, nil)
 		}
@@ -188,14 +166,11 @@ func wantNoneReturned(t *testing.T, calls []*call) {
 }
 
 func TestCallersOfOneKeyShareOneItem(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		group := newGroup(t, d, nil)
+	withGroup(t, nil, func(t *testing.T, d *disk, group *itemGroup) {
 		first := do(t.Context(), group, "busy", 0)
 		leader := do(t.Context(), group, "k", 1)
 		followers := []*call{do(t.Context(), group, "k", 2), do(t.Context(), group, "k", 3)}
-		d.allow <- struct{}{}
-		d.allow <- struct{}{}
+		d.release(2)
 		first.want(t, 0, true, nil)
 		leader.want(t, 10, true, nil)
 		for _, follower := range followers {
@@ -205,103 +180,51 @@ func TestCallersOfOneKeyShareOneItem(t *testing.T) {
 	})
 }
 
-func TestCallDuringTheCommitOfItsKeyWaitsForTheNextCommit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		group := newGroup(t, d, nil)
-		first := do(t.Context(), group, "k", 1)
-		second := do(t.Context(), group, "k", 2)
-		d.allow <- struct{}{}
-		d.allow <- struct{}{}
-		first.want(t, 10, true, nil)
-		second.want(t, 20, true, nil) // decided by a commit that began after the call
-	})
-}
-
-func TestCallCanceledBeforeItsCommitHasNoEffect(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		group := newGroup(t, d, nil)
-		busy := do(t.Context(), group, "busy", 0)
-		ctx, leave := context.WithCancel(t.Context())
-		left := do(ctx, group, "left", 1)
-		leave()
-		left.want(t, 0, false, groupcommit.ErrNotStarted)
-		d.allow <- struct{}{}
-		busy.want(t, 0, true, nil)
-		wantBatches(t, d, []int{0})
-		if group.Waiting() != 0 {
-			t.Errorf("%d callers wait", group.Waiting())
-		}
-	})
-}
-
 // A canceled call takes no place in a batch. Otherwise a worker that took only canceled
-// calls would sleep while another call waits.
+// calls would sleep while another call waits. The next call with its key takes its place.
 func TestCanceledCallTakesNoPlaceInABatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		group := newGroup(t, d, func(c *groupcommit.Config[*item]) { c.BatchSizeMax = 1 })
+	limit := func(c *groupcommit.Config[*item]) { c.BatchSizeMax = 1 }
+	withGroup(t, limit, func(t *testing.T, d *disk, group *itemGroup) {
 		busy := do(t.Context(), group, "busy", 0)
 		ctx, leave := context.WithCancel(t.Context())
-		left := []*call{do(ctx, group, "left", 1), do(ctx, group, "left too", 2)}
-		stays := do(t.Context(), group, "stays", 3)
+		left := []*call{do(ctx, group, "left", 1), do(ctx, group, "k", 2)}
+		stays := do(t.Context(), group, "k", 3)
 		leave()
 		for _, c := range left {
 			c.want(t, 0, false, groupcommit.ErrNotStarted)
 		}
-		d.allow <- struct{}{}
-		d.allow <- struct{}{}
+		if waiting := group.Waiting(); waiting != 1 {
+			t.Errorf("%d callers wait, want 1", waiting)
+		}
+		d.release(2)
 		busy.want(t, 0, true, nil)
 		stays.want(t, 30, true, nil)
 		wantBatches(t, d, []int{0}, []int{3})
 	})
 }
 
-func TestNextCallTakesTheKeyOfACanceledCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		group := newGroup(t, d, nil)
-		busy := do(t.Context(), group, "busy", 0)
-		ctx, leave := context.WithCancel(t.Context())
-		left := do(ctx, group, "k", 1)
-		stays := do(t.Context(), group, "k", 2)
-		leave()
-		left.want(t, 0, false, groupcommit.ErrNotStarted)
-		d.allow <- struct{}{}
-		d.allow <- struct{}{}
-		busy.want(t, 0, true, nil)
-		stays.want(t, 20, true, nil)
-	})
-}
-
 func TestCallCanceledDuringItsCommitDoesNotStopIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		group := newGroup(t, d, nil)
+	withGroup(t, nil, func(t *testing.T, d *disk, group *itemGroup) {
 		ctx, leave := context.WithCancel(t.Context())
 		left := do(ctx, group, "k", 1)
 		leave()
 		left.want(t, 0, false, groupcommit.ErrStarted)
 		again := do(t.Context(), group, "k", 2)
-		d.allow <- struct{}{}
-		d.allow <- struct{}{}
+		d.release(2)
 		again.want(t, 20, true, nil)
 		wantBatches(t, d, []int{1}, []int{2})
 	})
 }
 
 func TestAFullQueueRefusesAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		group := newGroup(t, d, func(c *groupcommit.Config[*item]) { c.QueueSizeMax = 2 })
+	limit := func(c *groupcommit.Config[*item]) { c.QueueSizeMax = 2 }
+	withGroup(t, limit, func(t *testing.T, d *disk, group *itemGroup) {
 		calls := []*call{
 			do(t.Context(), group, "in flight", 1), do(t.Context(), group, "waits", 2),
 			do(t.Context(), group, "waits", 3),
 		}
 		do(t.Context(), group, "one too many", 4).want(t, 0, false, groupcommit.ErrQueueFull)
-		d.allow <- struct{}{}
-		d.allow <- struct{}{}
+		d.release(2)
 		for _, c := range calls {
 			<-c.done
 		}
@@ -309,16 +232,13 @@ func TestAFullQueueRefusesAtOnce(t *testing.T) {
 }
 
 func TestABatchIsNoLargerThanItsLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		group := newGroup(t, d, func(c *groupcommit.Config[*item]) { c.BatchSizeMax = 2 })
+	limit := func(c *groupcommit.Config[*item]) { c.BatchSizeMax = 2 }
+	withGroup(t, limit, func(t *testing.T, d *disk, group *itemGroup) {
 		calls := []*call{
 			do(t.Context(), group, "a", 1), do(t.Context(), group, "b", 2),
 			do(t.Context(), group, "c", 3), do(t.Context(), group, "d", 4),
 		}
-		for range calls {
-			d.allow <- struct{}{}
-		}
+		d.release(len(calls))
 		for _, c := range calls {
 			<-c.done
 		}
@@ -340,17 +260,13 @@ func TestOnePoisonousItemFailsAlone(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				d := newDisk()
-				group := newGroup(t, d, nil)
+			withGroup(t, nil, func(t *testing.T, d *disk, group *itemGroup) {
 				calls := []*call{do(t.Context(), group, "busy", 0)}
 				for i := range 7 {
 					calls = append(calls, do(t.Context(), group, string(rune('a'+i)), i+1))
 				}
 				poison := do(t.Context(), group, "p", test.poison)
-				for range 20 {
-					d.allow <- struct{}{}
-				}
+				d.release(20)
 				for i, c := range calls {
 					c.want(t, i*10, true, nil)
 				}
@@ -368,13 +284,10 @@ func TestOnePoisonousItemFailsAlone(t *testing.T) {
 }
 
 func TestIndivisibleErrorFailsTheWholeBatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		group := newGroup(t, d, nil)
+	withGroup(t, nil, func(t *testing.T, d *disk, group *itemGroup) {
 		busy := do(t.Context(), group, "busy", 0)
 		a, b := do(t.Context(), group, "a", -3), do(t.Context(), group, "b", 2)
-		d.allow <- struct{}{}
-		d.allow <- struct{}{}
+		d.release(2)
 		busy.want(t, 0, true, nil)
 		a.want(t, 0, true, errPoison)
 		b.want(t, 0, true, errPoison)
@@ -383,9 +296,8 @@ func TestIndivisibleErrorFailsTheWholeBatch(t *testing.T) {
 }
 
 func TestACommitHasATimeLimitOfItsOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		group := newGroup(t, d, func(c *groupcommit.Config[*item]) { c.Timeout = time.Second })
+	limit := func(c *groupcommit.Config[*item]) { c.Timeout = time.Second }
+	withGroup(t, limit, func(t *testing.T, d *disk, group *itemGroup) {
 		start := time.Now()
 		do(t.Context(), group, "a", 1).want(t, 0, true, context.DeadlineExceeded)
 		if waited := time.Since(start); waited != time.Second {
@@ -395,9 +307,7 @@ func TestACommitHasATimeLimitOfItsOwn(t *testing.T) {
 }
 
 func TestCloseCommitsWhatWaitsAndTakesNoMore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		group := newGroup(t, d, nil)
+	withGroup(t, nil, func(t *testing.T, d *disk, group *itemGroup) {
 		a, b := do(t.Context(), group, "a", 1), do(t.Context(), group, "b", 2)
 		closed := make(chan struct{})
 		go func() {
@@ -406,8 +316,7 @@ func TestCloseCommitsWhatWaitsAndTakesNoMore(t *testing.T) {
 		}()
 		synctest.Wait()
 		do(t.Context(), group, "late", 3).want(t, 0, false, groupcommit.ErrNotStarted)
-		d.allow <- struct{}{}
-		d.allow <- struct{}{}
+		d.release(2)
 		<-closed
 		a.want(t, 10, true, nil)
 		b.want(t, 20, true, nil)
@@ -415,30 +324,25 @@ func TestCloseCommitsWhatWaitsAndTakesNoMore(t *testing.T) {
 }
 
 func TestObserverGetsEveryWaitAndEveryCommit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		type commit struct {
-			size   int
-			took   time.Duration
-			failed bool
+	type commit struct {
+		size   int
+		took   time.Duration
+		failed bool
+	}
+	var waits []time.Duration
+	var commits []commit
+	observe := func(c *groupcommit.Config[*item]) {
+		c.Observer.Waited = func(wait time.Duration) { waits = append(waits, wait) }
+		c.Observer.Committed = func(size int, took time.Duration, err error) {
+			commits = append(commits, commit{size, took, err != nil})
 		}
-		var waits []time.Duration
-		var commits []commit
-		d := newDisk()
-		group := newGroup(t, d, func(c *groupcommit.Config[*item]) {
-			c.Observer = groupcommit.Observer{
-				Waited: func(wait time.Duration) { waits = append(waits, wait) },
-				Committed: func(size int, took time.Duration, err error) {
-					commits = append(commits, commit{size, took, err != nil})
-				},
-			}
-		})
+	}
+	withGroup(t, observe, func(t *testing.T, d *disk, group *itemGroup) {
 		a := do(t.Context(), group, "a", 1)
 		b, duplicate, poison := do(t.Context(), group, "b", 2), do(t.Context(), group, "b", 2),
 			do(t.Context(), group, "c", -1)
 		time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
-		for range 4 {
-			d.allow <- struct{}{}
-		}
+		d.release(4)
 		a.want(t, 10, true, nil)
 		b.want(t, 20, true, nil)
 		duplicate.want(t, 20, false, nil)

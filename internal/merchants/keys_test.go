@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -58,15 +57,9 @@ func TestKeysAreMadeListedAndRevoked(t *testing.T) {
 }
 
 func same(a, b merchants.Key) bool {
-	at := func(t *time.Time) int64 {
-		if t == nil {
-			return 0
-		}
-		return t.UnixMicro()
-	}
 	return a.MerchantID == b.MerchantID && a.ID == b.ID && a.ReadOnly == b.ReadOnly &&
-		a.CreatedAt.Equal(b.CreatedAt) &&
-		at(a.RevokedAt) == at(b.RevokedAt)
+		a.CreatedAt.Equal(b.CreatedAt) && (a.RevokedAt == nil) == (b.RevokedAt == nil) &&
+		(a.RevokedAt == nil || a.RevokedAt.Equal(*b.RevokedAt))
 }
 
 func TestUnknownMerchantHasNoKeys(t *testing.T) {

@@ -86,16 +86,6 @@ func TestPaymentIDsRoundTrip(t *testing.T) {
 	}
 }
 
-func TestPaymentIDsSortByTime(t *testing.T) {
-	for last, i := "", 0; i < 1000; i++ {
-		id := FormatID(newID())
-		if id <= last {
-			t.Fatalf("%s was made after %s", id, last)
-		}
-		last = id
-	}
-}
-
 // An account without a limit covers every amount. The sum of its holds has 64 bits.
 func TestHoldsDoNotOverflow(t *testing.T) {
 	world := openAccount("world", 0)

@@ -161,8 +161,7 @@ func TestBatchWhoseCommitIsLostIsResolvedWhole(t *testing.T) {
 			b.proxy.On(committers(wire.Commit()), effect)
 			batch := make([]*operation, n)
 			for i := range batch {
-				batch[i] = newCharge(callerWith(b.merchant, fmt.Sprint("k", i)),
-					Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "b"})
+				batch[i] = newCharge(callerWith(b.merchant, fmt.Sprint("k", i)), aToB(1))
 			}
 			if err := b.faulty.transact(t.Context(), batch); err != nil {
 				t.Fatal(err)
@@ -322,8 +321,7 @@ func TestAnInstanceThatFallsSilentHoldingLocksBlocksTheOthersForSecondsOnly(t *t
 	}()
 	held.Wait(t)
 	start := time.Now()
-	charge(t, b.healthy, b.merchant, "other",
-		Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "b"})
+	charge(t, b.healthy, b.merchant, "other", aToB(1))
 	charge(t, b.healthy, b.merchant, "k", sevenCents)
 	if waited := time.Since(start); waited > 5*time.Second {
 		t.Errorf("a silent instance blocked its account and its key for %v", waited)
@@ -348,7 +346,7 @@ func TestAPoisonousChargeFailsAlone(t *testing.T) {
 	var callers sync.WaitGroup
 	for i := range 40 {
 		callers.Go(func() {
-			c := Charge{Amount: usd(1), SourceAccount: "a", DestinationAccount: "b"}
+			c := aToB(1)
 			if i%20 == 7 {
 				c.Description = "poison"
 			}

@@ -13,34 +13,37 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// race sends n requests at once, each under its own key, to two instances in turn. It
-// returns how often each result came.
+// race sends a hundred requests at once, each under its own key, to two instances in
+// turn. It checks how often each result comes.
 func race(
-	t *testing.T, db *pgtest.DB, merchantID int64, n int, request func(i int) request,
-) map[string]int {
+	t *testing.T, db *pgtest.DB, merchantID int64, want map[string]int,
+	request func(i int) request,
+) {
 	t.Helper()
 	instances := []*Service{newService(t, db.URL), newService(t, db.URL)}
-	results := make([]string, n)
+	got := map[string]int{}
+	var mu sync.Mutex // guards got
 	start := make(chan struct{})
 	var callers sync.WaitGroup
-	for i := range n {
+	for i := range 100 {
 		callers.Go(func() {
 			caller := callerWith(merchantID, fmt.Sprint("race ", i))
 			<-start
 			reply, err := request(i).send(context.Background(), instances[i%2], caller)
-			results[i] = result(reply, err, caller)
+			mu.Lock()
+			defer mu.Unlock()
+			got[result(reply, err, caller)]++
 		})
 	}
 	close(start)
 	callers.Wait()
-	counts := map[string]int{}
-	for _, r := range results {
-		counts[r]++
+	if !maps.Equal(got, want) {
+		t.Errorf("came to %v, want %v", got, want)
 	}
-	return counts
 }
 
 // authorizeOrCharge makes a payment from a to b.
@@ -48,10 +51,9 @@ func authorizeOrCharge(
 	t *testing.T, s *Service, merchantID, cents int64, authorizeOnly bool,
 ) uuid.UUID {
 	t.Helper()
-	return charge(t, s, merchantID, "first", Charge{
-		Amount: usd(cents), SourceAccount: "a", DestinationAccount: "b",
-		AuthorizeOnly: authorizeOnly, Reference: "order",
-	}).PaymentID
+	first := aToB(cents)
+	first.AuthorizeOnly, first.Reference = authorizeOnly, "order"
+	return charge(t, s, merchantID, "first", first).PaymentID
 }
 
 // Without the lock on the payment, two refunds of $60 on $100 would both succeed
@@ -88,13 +90,10 @@ func TestRacingChangesOfOnePaymentStayWithinItsAmount(t *testing.T) {
 			s := newService(t, db.URL)
 			merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
 			payment := authorizeOrCharge(t, s, merchantID, 300, test.authorized)
-			got := race(t, db, merchantID, 100, func(i int) request {
+			race(t, db, merchantID, test.want, func(i int) request {
 				operation := test.operations[i/2%len(test.operations)]
 				return request{operation: operation, payment: payment, amount: test.amount}
 			})
-			if !maps.Equal(got, test.want) {
-				t.Errorf("came to %v, want %v", got, test.want)
-			}
 			if funds := fundsOf(t, s, merchantID, "a"); !slices.Contains(test.funds, funds) {
 				t.Errorf("a has %s, want one of %q", funds, test.funds)
 			}
@@ -106,19 +105,16 @@ func TestHeldMoneyCannotBeSpent(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	merchantID := newMerchant(t, newService(t, db.URL), map[string]int64{"a": 300, "b": 0})
-	got := race(t, db, merchantID, 100, func(i int) request {
-		return request{operation: operationCharge, charge: Charge{
-			Amount: usd(100), SourceAccount: "a", DestinationAccount: "b",
-			AuthorizeOnly: i/2%2 == 0,
-		}}
+	want := map[string]int{"201": 3, "402": 97}
+	race(t, db, merchantID, want, func(i int) request {
+		charge := aToB(100)
+		charge.AuthorizeOnly = i/2%2 == 0
+		return request{operation: operationCharge, charge: charge}
 	})
-	if want := map[string]int{"201": 3, "402": 97}; !maps.Equal(got, want) {
-		t.Errorf("came to %v, want %v", got, want)
-	}
 }
 
-// The cancel and the expiry wait for the payment in the given order, each on its own
-// instance, until the test lets go of it.
+// The cancel and the expiry come at the same moment, each on its own instance. The first
+// has locked the payment when the second comes.
 func TestPaymentIsCanceledOnceByACallerOrByItsExpiry(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ first, cancelGets string }{
@@ -132,8 +128,7 @@ func TestPaymentIsCanceledOnceByACallerOrByItsExpiry(t *testing.T) {
 			merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
 			s.authorizedFor = 0 // the authorization ends at once
 			payment := authorizeOrCharge(t, s, merchantID, 300, true)
-			const lock = `SELECT FROM payments WHERE merchant_id = $1 FOR UPDATE`
-			release := hold(t, db, lock, merchantID)
+			release := hold(t, db, `LOCK TABLE events IN SHARE MODE`)
 			var canceled string
 			rivals := []func(){
 				func() {
@@ -143,14 +138,18 @@ func TestPaymentIsCanceledOnceByACallerOrByItsExpiry(t *testing.T) {
 				},
 				func() { expire(t, other) },
 			}
+			second := other
 			if row.first == operationExpire {
 				slices.Reverse(rivals)
+				second = s
 			}
 			var running sync.WaitGroup
-			for i, rival := range rivals {
-				running.Go(rival)
-				waitUntilBlocked(t, db, i+1)
-			}
+			running.Go(rivals[0])
+			waitUntilBlocked(t, db, 1)
+			running.Go(rivals[1])
+			await.Until(t, 10*time.Second, "the second knows of the lock", func() bool {
+				return len(second.locked.known()) > 0
+			})
 			release()
 			running.Wait()
 			if canceled != row.cancelGets {
@@ -197,19 +196,10 @@ func TestCanceledPaymentFreesItsReferenceAtOnce(t *testing.T) {
 		newCharge(callerWith(merchantID, "in time"), again),
 		newCharge(callerWith(merchantID, "too late"), again),
 	}
-	if err := s.transact(t.Context(), batch); err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, op := range batch {
-		if op.refusal != nil {
-			got = append(got, string(op.refusal.Code))
-		} else {
-			got = append(got, fmt.Sprint(op.record.Answer.Status))
-		}
-	}
-	if want := "[duplicate_reference 200 201 duplicate_reference]"; fmt.Sprint(got) != want {
-		t.Errorf("came to %v, want %s", got, want)
+	const taken = "refused: duplicate_reference"
+	want := []string{taken, "200", "201", taken}
+	if got := transactAll(t, s, batch); !slices.Equal(got, want) {
+		t.Errorf("came to %q, want %q", got, want)
 	}
 }
 
@@ -222,8 +212,7 @@ func TestExpiredAuthorizationIsCanceledOnce(t *testing.T) {
 	s.authorizedFor = 0
 	expired := authorizeOrCharge(t, s, merchantID, 100, true)
 	s.authorizedFor = time.Hour
-	charge(t, s, merchantID, "open",
-		Charge{Amount: usd(100), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true})
+	charge(t, s, merchantID, "open", held(aToB(100)))
 
 	late := callerWith(merchantID, "late")
 	reply, err := s.Capture(t.Context(), late, Capture{PaymentID: expired})

@@ -30,6 +30,8 @@ const (
 		FOR UPDATE`
 )
 
+var oneCent = Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"}
+
 // Transactions that lock the same rows in the same order cannot deadlock. So each kind
 // of row is locked in ascending byte order: "B" before "a". The test holds the first of
 // two rows, and a batch names both in the wrong order. While the batch waits for the
@@ -47,10 +49,9 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			hold:     strings.Replace(claimKey, "KEY", "B", 1),
 			wantFree: strings.Replace(claimKey, "KEY", "a", 1),
 			batch: func(_ *Service, merchant int64) []*operation {
-				c := Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"}
 				return []*operation{
-					newCharge(callerWith(merchant, "a"), c),
-					newCharge(callerWith(merchant, "B"), c),
+					newCharge(callerWith(merchant, "a"), oneCent),
+					newCharge(callerWith(merchant, "B"), oneCent),
 				}
 			},
 		},
@@ -59,14 +60,8 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			hold:     strings.Replace(claimReference, "KEY", "B", 1),
 			wantFree: strings.Replace(claimReference, "KEY", "a", 1),
 			batch: func(_ *Service, merchant int64) []*operation {
-				first := Charge{
-					Amount: usd(1), SourceAccount: "world", DestinationAccount: "a",
-					Reference: "a",
-				}
-				second := Charge{
-					Amount: usd(1), SourceAccount: "world", DestinationAccount: "a",
-					Reference: "B",
-				}
+				first, second := oneCent, oneCent
+				first.Reference, second.Reference = "a", "B"
 				return []*operation{
 					newCharge(callerWith(merchant, "k1"), first),
 					newCharge(callerWith(merchant, "k2"), second),
@@ -78,10 +73,8 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			hold:     strings.Replace(lockPayment, "KEY", "1", 1),
 			wantFree: strings.Replace(lockPayment, "KEY", "0", 1),
 			batch: func(s *Service, merchant int64) []*operation {
-				older := charge(t, s, merchant, "older",
-					Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"})
-				newer := charge(t, s, merchant, "newer",
-					Charge{Amount: usd(1), SourceAccount: "world", DestinationAccount: "a"})
+				older := charge(t, s, merchant, "older", oneCent)
+				newer := charge(t, s, merchant, "newer", oneCent)
 				return []*operation{
 					newRefund(callerWith(merchant, "k1"),
 						RefundRequest{PaymentID: newer.PaymentID}),
@@ -123,13 +116,13 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 }
 
 // hold locks rows until release.
-func hold(t *testing.T, db *pgtest.DB, lock string, merchant int64) (release func()) {
+func hold(t *testing.T, db *pgtest.DB, lock string, args ...any) (release func()) {
 	t.Helper()
 	holder, err := db.Pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := holder.Exec(t.Context(), lock, merchant); err != nil {
+	if _, err := holder.Exec(t.Context(), lock, args...); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { holder.Rollback(context.Background()) }) // if the test failed

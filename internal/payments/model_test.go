@@ -48,12 +48,22 @@ func drawRequest(t *rapid.T, m *model) request {
 	if r.operation == operationCharge || len(m.payments) == 0 {
 		return request{operation: operationCharge, charge: drawCharge(t)}
 	}
-	r.payment = rapid.SampledFrom(m.payments).Draw(t, "payment").id
+	p := rapid.SampledFrom(m.payments).Draw(t, "payment")
+	r.payment = p.id
 	if rapid.IntRange(0, 9).Draw(t, "a stranger's payment") == 0 {
 		r.payment = uuid.UUID{15: 1}
 	}
-	if minor := rapid.Int64Range(-1, 12).Draw(t, "amount"); r.operation != operationCancel &&
-		minor >= 0 {
+	if r.operation == operationCancel {
+		return r
+	}
+	const all = -1
+	limit := p.Amount.Minor
+	if r.operation == operationRefund {
+		limit = p.captured - p.refunded
+	}
+	minor := rapid.SampledFrom([]int64{all, all, 0, 1, limit / 2, limit, limit + 1}).
+		Draw(t, "amount")
+	if minor != all {
 		r.amount = &minor
 	}
 	return r

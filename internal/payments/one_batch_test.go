@@ -4,76 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
-	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
-	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
-
-// gathering is an instance whose next batch waits for the test. So the test decides
-// which operations share a transaction.
-type gathering struct {
-	*Service
-	t    *testing.T
-	plug int64 // a merchant whose charges occupy the worker
-	n    int   // of these charges
-
-	gate  sync.Mutex // while the test holds it, the worker takes no further batch
-	mu    sync.Mutex // guards sizes
-	sizes []int      // of the batches that were committed
-}
-
-func newGathering(t *testing.T, url string) *gathering {
-	t.Helper()
-	g := &gathering{t: t}
-	g.Service = newLoneWorker(t, url, func(c *Config) {
-		c.Observer = groupcommit.Observer{Committed: g.committed}
-	})
-	g.plug = newMerchant(t, g.Service, map[string]int64{"a": 0})
-	return g
-}
-
-// committed is called by the worker between two batches.
-func (g *gathering) committed(size int, _ time.Duration, _ error) {
-	g.mu.Lock()
-	g.sizes = append(g.sizes, size)
-	g.mu.Unlock()
-	g.gate.Lock() // waits for the test
-	defer g.gate.Unlock()
-}
-
-// together executes the operations in one transaction, in the given order.
-func (g *gathering) together(operations []func()) {
-	g.t.Helper()
-	g.gate.Lock()
-	g.n++
-	charge(g.t, g.Service, g.plug, fmt.Sprint("plug ", g.n), Charge{
-		Amount: usd(1), SourceAccount: "world", DestinationAccount: "a",
-	})
-	var callers sync.WaitGroup
-	for i, operation := range operations {
-		callers.Go(operation)
-		await.Until(g.t, 10*time.Second, "the operation waits for a batch", func() bool {
-			return g.Stats().Waiting == i+1
-		})
-	}
-	g.mu.Lock()
-	g.sizes = nil
-	g.mu.Unlock()
-	g.gate.Unlock()
-	callers.Wait()
-	await.Until(g.t, 10*time.Second, "all operations were in one batch", func() bool {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		return slices.Contains(g.sizes, len(operations))
-	})
-}
 
 // step is an operation. It may change one of the payments that were made before.
 type step struct {
@@ -83,29 +20,44 @@ type step struct {
 	want    string // its result
 }
 
-// send sends the step. The payments are those that were made before.
-func (s step) send(service *Service, merchantID int64, key string, paid []uuid.UUID) string {
-	if s.operation == operationExpire {
-		if _, err := service.ExpireAuthorizations(context.Background(), 100); err != nil {
-			return err.Error()
+// operations makes each step an operation of the merchant. The payments are those that
+// were made before.
+func operations(merchantID int64, paid []uuid.UUID, steps []step) []*operation {
+	made := make([]*operation, len(steps))
+	for i, s := range steps {
+		caller, payment := callerWith(merchantID, s.keyAt(i)), paid[s.payment]
+		switch s.operation {
+		case operationCharge:
+			made[i] = newCharge(caller, s.charge)
+		case operationCapture:
+			made[i] = newCapture(caller, Capture{PaymentID: payment, Amount: s.amount})
+		case operationCancel:
+			made[i] = newCancel(caller, payment)
+		case operationRefund:
+			made[i] = newRefund(caller, RefundRequest{PaymentID: payment, Amount: s.amount})
+		case operationExpire:
+			made[i] = newExpire(paymentRef{merchantID, payment})
 		}
-		return "expired, or ended before"
 	}
-	s.request.payment = paid[s.payment]
-	caller := callerWith(merchantID, key)
-	reply, err := s.request.send(context.Background(), service, caller)
-	return result(reply, err, caller)
+	return made
 }
 
-// sendTogether sends the steps in one batch, and returns what each came to.
-func (g *gathering) sendTogether(merchantID int64, paid []uuid.UUID, steps []step) []string {
-	g.t.Helper()
-	results := make([]string, len(steps))
-	operations := make([]func(), len(steps))
-	for i, s := range steps {
-		operations[i] = func() { results[i] = s.send(g.Service, merchantID, s.keyAt(i), paid) }
+// transactAll commits the operations in one transaction, and returns their results.
+func transactAll(t rapid.TB, s *Service, batch []*operation) []string {
+	t.Helper()
+	if err := s.transact(context.Background(), batch); err != nil {
+		t.Fatal(err)
 	}
-	g.together(operations)
+	results := make([]string, len(batch))
+	for i, op := range batch {
+		own := Caller{RequestID: op.claim.RequestID}
+		if op.refusal != nil {
+			results[i] = result(Reply{}, op.refusal, own)
+			continue
+		}
+		reply, err := s.replyTo(op, op.record, op.clock)
+		results[i] = result(reply, err, own)
+	}
 	return results
 }
 
@@ -166,18 +118,19 @@ func TestChangesOfOnePaymentInOneBatchFollowEachOther(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			g := newGathering(t, pgtest.New(t).URL)
-			merchantID := newMerchant(t, g.Service, map[string]int64{"a": 300, "b": 0})
-			id := authorizeOrCharge(t, g.Service, merchantID, 300, test.authorized)
-			for i, got := range g.sendTogether(merchantID, []uuid.UUID{id}, test.steps) {
-				if s := test.steps[i]; got != s.want {
-					t.Errorf("step %d, a %s, came to %s; want %s", i, s.operation, got, s.want)
+			s := newService(t, pgtest.New(t).URL)
+			merchantID := newMerchant(t, s, map[string]int64{"a": 300, "b": 0})
+			id := authorizeOrCharge(t, s, merchantID, 300, test.authorized)
+			batch := operations(merchantID, []uuid.UUID{id}, test.steps)
+			for i, got := range transactAll(t, s, batch) {
+				if want := test.steps[i].want; got != want {
+					t.Errorf("step %d came to %s; want %s", i, got, want)
 				}
 			}
-			if got := stateOf(t, g.Service, merchantID, id); got != test.state {
+			if got := stateOf(t, s, merchantID, id); got != test.state {
 				t.Errorf("the payment is %s; want %s", got, test.state)
 			}
-			if got := eventsOf(t, g.Service, merchantID, id); got != test.events {
+			if got := eventsOf(t, s, merchantID, id); got != test.events {
 				t.Errorf("the events are %s; want %s", got, test.events)
 			}
 		})
@@ -210,16 +163,15 @@ func eventsOf(t testing.TB, s *Service, merchantID int64, id uuid.UUID) (events 
 
 // opening are the payments that a merchant has already. The last one expires at once.
 var opening = []Charge{
-	{Amount: usd(12), SourceAccount: "a", DestinationAccount: "b"},
+	aToB(12),
 	{
 		Amount: usd(7), SourceAccount: "a", DestinationAccount: "b", Reference: "r1",
 		AuthorizeOnly: true,
 	},
-	{Amount: usd(5), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true},
+	held(aToB(5)),
 }
 
-// newOpening makes a merchant with these payments. The instance hasty makes the last
-// one.
+// newOpening makes a merchant with these payments.
 func newOpening(t *testing.T, s, hasty *Service) (merchantID int64, paid []uuid.UUID) {
 	t.Helper()
 	merchantID = newMerchant(t, s, map[string]int64{"a": 30, "b": 0})
@@ -236,37 +188,32 @@ func newOpening(t *testing.T, s, hasty *Service) (merchantID int64, paid []uuid.
 // Many operations in one transaction end as they would have in a transaction each.
 func TestOneBatchOfManyIsManyBatchesOfOne(t *testing.T) {
 	t.Parallel()
-	one, many := pgtest.New(t), pgtest.New(t)
-	g, alone := newGathering(t, one.URL), newService(t, many.URL)
-	endAtOnce := func(c *Config) { c.AuthorizationLifetime = time.Microsecond }
-	hastyOne := newLoneWorker(t, one.URL, endAtOnce)
-	hastyMany := newLoneWorker(t, many.URL, endAtOnce)
+	db := pgtest.New(t)
+	s := newService(t, db.URL)
+	hasty := newService(t, db.URL)
+	hasty.authorizedFor = 0 // its authorizations end at once
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := drawSteps(rt)
-		together, paidTogether := newOpening(t, g.Service, hastyOne)
-		apart, paidApart := newOpening(t, alone, hastyMany)
+		together, paidTogether := newOpening(t, s, hasty)
+		apart, paidApart := newOpening(t, s, hasty)
 		var want []string
-		for i, s := range steps {
-			want = append(want, s.send(alone, apart, s.keyAt(i), paidApart))
+		for _, op := range operations(apart, paidApart, steps) {
+			want = append(want, transactAll(rt, s, []*operation{op})...)
 		}
-		if got := g.sendTogether(together, paidTogether, steps); !slices.Equal(got, want) {
+		got := transactAll(rt, s, operations(together, paidTogether, steps))
+		if !slices.Equal(got, want) {
 			rt.Errorf("in one batch %v, in many %v", got, want)
 		}
 		for i := range opening {
-			got := stateOf(t, g.Service, together, paidTogether[i])
-			if want := stateOf(t, alone, apart, paidApart[i]); got != want {
+			got := stateOf(t, s, together, paidTogether[i])
+			if want := stateOf(t, s, apart, paidApart[i]); got != want {
 				rt.Errorf("payment %d is %s after one batch, %s after many", i, got, want)
 			}
 		}
 		for _, id := range []string{"a", "b", "world"} {
-			got, want := fundsOf(t, g.Service, together, id), fundsOf(t, alone, apart, id)
+			got, want := fundsOf(t, s, together, id), fundsOf(t, s, apart, id)
 			if got != want {
 				rt.Errorf("account %s is at %s after one batch, %s after many", id, got, want)
-			}
-		}
-		for _, s := range []*Service{hastyOne, hastyMany} { // the next draw has its own
-			if _, err := s.ExpireAuthorizations(context.Background(), 100); err != nil {
-				t.Fatal(err)
 			}
 		}
 	})
@@ -305,6 +252,7 @@ func drawStep(t *rapid.T) step {
 		s.key = fmt.Sprint("opening ", s.payment)
 		s.request = request{operation: operationCharge, charge: opening[s.payment]}
 	case operationExpire:
+		s.payment = len(opening) - 1
 		s.key = operationExpire
 	case operationCharge:
 		s.charge = drawCharge(t)

@@ -9,12 +9,19 @@ import (
 )
 
 var (
-	sevenCents     = Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"}
-	sevenCentsHeld = Charge{
-		Amount: usd(7), SourceAccount: "a", DestinationAccount: "b",
-		AuthorizeOnly: true,
-	}
+	sevenCents     = aToB(7)
+	sevenCentsHeld = held(aToB(7))
 )
+
+// aToB charges account a for account b.
+func aToB(cents int64) Charge {
+	return Charge{Amount: usd(cents), SourceAccount: "a", DestinationAccount: "b"}
+}
+
+func held(c Charge) Charge {
+	c.AuthorizeOnly = true
+	return c
+}
 
 // operationCase is one operation of a caller, the payment that it needs first, and the
 // state after it was done exactly once.

@@ -20,10 +20,9 @@ func TestAReplayWaitsForTheStandby(t *testing.T) {
 	s := newService(t, cluster.URL())
 	merchant := newMerchant(t, s, map[string]int64{"a": 100, "b": 0})
 	caller := callerWith(merchant, "k")
-	request := Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"}
+	request := sevenCents
 	charge(t, s, merchant, "k", request)
-	authorized := charge(t, s, merchant, "hold",
-		Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b", AuthorizeOnly: true})
+	authorized := charge(t, s, merchant, "hold", sevenCentsHeld)
 	capture := Capture{PaymentID: authorized.PaymentID}
 	if _, err := s.Capture(t.Context(), callerWith(merchant, "capture"), capture); err != nil {
 		t.Fatal(err)
@@ -74,8 +73,7 @@ func TestAnAccountIsAcknowledgedOnlyByAStandbyToo(t *testing.T) {
 	// No COMMIT waits unless its transaction asks for it.
 	s := newService(t, cluster.URL()+"&synchronous_commit=off")
 	merchant := newMerchant(t, s, map[string]int64{"a": 100, "b": 0, "closed": 0, "to-close": 0})
-	paid := charge(t, s, merchant, "k",
-		Charge{Amount: usd(7), SourceAccount: "a", DestinationAccount: "b"})
+	paid := charge(t, s, merchant, "k", sevenCents)
 	ref := func(id string) ledger.Ref { return ledger.Ref{MerchantID: merchant, AccountID: id} }
 	closeAccount := func(ctx context.Context, id string) error {
 		return accountsOf(s).Close(ctx, ref(id), ledger.Unconditional)

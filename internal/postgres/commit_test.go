@@ -113,25 +113,6 @@ func TestAUnitThatAsksForItRunsAgainFromNothing(t *testing.T) {
 	wantMerchants(t, db, "3")
 }
 
-// A unit may send all its statements with COMMIT.
-func TestAUnitMayBeOneRoundTrip(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	runs := int64(0)
-	err := newCommitter(open(t, db.URL)).
-		Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
-			runs++
-			tx.Statements().Queue(newMerchant, runs)
-			return tx.Commit(ctx)
-		})
-	if err != nil || runs != 1 {
-		t.Errorf("%d runs, and %v; want one and success", runs, err)
-	}
-	wantMerchants(t, db, "1")
-}
-
 func TestARefusedUnitRunsOnceAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
@@ -62,11 +60,6 @@ func TestAServerThatMayLoseACommitIsRefusedByName(t *testing.T) {
 			await.Until(t, 10*time.Second, "the settings are in force", func() bool {
 				pools := open(t, c.URL())
 				defer pools.Close()
-				everyConnection(t, pools.Money, func(conn *pgxpool.Conn) {
-					if got := read[string](t, conn, `SHOW synchronous_commit`); got != "on" {
-						t.Errorf("synchronous_commit is %s for money", got)
-					}
-				})
 				err = pools.CheckDurability(t.Context())
 				return (err == nil) == (test.reason == "")
 			})

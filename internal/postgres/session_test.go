@@ -24,7 +24,7 @@ func TestEveryPooledConnectionIsAsItMustBe(t *testing.T) {
 	}
 	t.Cleanup(pools.Close)
 	for _, setting := range []struct{ name, general, money string }{
-		{"role", "paymentsvc_app", "paymentsvc_app"},
+		{"role", postgres.Role, postgres.Role},
 		{"application_name", "paymentsvc", "paymentsvc-money"},
 		{"timezone", "UTC", "UTC"},
 
@@ -68,13 +68,6 @@ func TestEveryPooledConnectionIsAsItMustBe(t *testing.T) {
 			})
 		}
 	}
-	for _, pool := range []*pgxpool.Pool{pools.General, pools.Money, pools.Probe} {
-		everyConnection(t, pool, func(conn *pgxpool.Conn) {
-			if got := read[string](t, conn, `SELECT current_user::text`); got != postgres.Role {
-				t.Errorf("a connection acts as %s, want %s", got, postgres.Role)
-			}
-		})
-	}
 }
 
 // Whatever somebody has set for the database, for the login or in the URL, money waits
@@ -94,17 +87,6 @@ func TestMoneyWaitsForTheDiskWhateverIsSetElsewhere(t *testing.T) {
 	if got := read[string](t, pools.Money, `SHOW synchronous_commit`); got != "on" {
 		t.Errorf("synchronous_commit is %s for money", got)
 	}
-}
-
-func TestOpeningNeedsNoDatabase(t *testing.T) {
-	t.Parallel()
-	pools, err := postgres.Open(t.Context(), postgres.Options{
-		URL: "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable", GeneralSize: 1, MoneySize: 1,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pools.Close()
 }
 
 func TestAURLThatCannotBeReadIsRefusedWithoutItsPassword(t *testing.T) {
