@@ -41,7 +41,8 @@ COMMENT ON COLUMN payments.id IS 'UUID version 7: sorts by time. Also the id of 
 COMMENT ON COLUMN payments.amount IS 'In minor units of the currency.';
 COMMENT ON COLUMN payments.authorized_until IS 'When an authorization ends by itself, by the database''s clock.';
 COMMENT ON COLUMN payments.idempotency_key IS 'The key, in scope client, that made the payment.';
-COMMENT ON COLUMN payments.created_at IS 'The database''s clock, read after the locks were taken.';
+COMMENT ON COLUMN payments.created_at IS
+    'The transaction''s timestamp: the database''s clock after the locks, or a later last entry of an account.';
 
 -- Finds the authorizations that have come to their end. It holds authorized payments only.
 CREATE INDEX payments_authorized_until ON payments (authorized_until) WHERE status = 'authorized';

@@ -26,6 +26,7 @@ func TestTheApplicationMayDoThisAndNoMore(t *testing.T) {
 		"idempotency_answers": "SELECT INSERT DELETE",
 		"idempotency_keys":    "SELECT INSERT DELETE", // a trigger keeps committed claims
 		"idempotency_reaper":  "SELECT UPDATE",
+		"readiness_probe":     "INSERT TRUNCATE",
 		"merchants":           "SELECT INSERT",
 		"payment_references":  "SELECT INSERT UPDATE DELETE",
 		"payments":            "SELECT INSERT", // and UPDATE of some columns

@@ -30,13 +30,13 @@ type Config struct {
 	Authenticator  *merchants.Authenticator
 	Ready          func() error  // nil while the instance can charge
 	RateLimit      RateLimit     // of each merchant; zero: none
-	RequestTimeout time.Duration // after it the answer is that the outcome is unknown
+	RequestTimeout time.Duration // until a 503: outcome_unknown once its commit had begun
 	Logger         *slog.Logger
 
 	// Answered is called after each answer.
 	Answered func(*Exchange)
-	// Trace is called at the begin of each request. It returns the request's new context,
-	// and a function that is called after the answer.
+	// Trace is called at the beginning of each request. It returns the request's new
+	// context, and a function that is called after the answer.
 	Trace func(*http.Request) (context.Context, func(*Exchange))
 }
 
@@ -128,9 +128,9 @@ func (a *api) echoKey(next http.Handler) http.Handler {
 }
 
 // refuseCrossOrigin makes cross-origin browser requests read-only. No cookie carries an
-// API key, so another origin's page has none today. But the console has this origin, and
-// credentials that a browser may later keep for it must not serve other pages. Programs
-// send neither Sec-Fetch-Site nor Origin, and pass.
+// API key, so another origin's page has none today. But the console has this origin,
+// and credentials that a browser may later keep for it must not serve other pages.
+// Programs send neither Sec-Fetch-Site nor Origin, and pass.
 func (a *api) refuseCrossOrigin(next http.Handler) http.Handler {
 	var protection http.CrossOriginProtection // without exceptions
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
@@ -142,7 +142,8 @@ func (a *api) refuseCrossOrigin(next http.Handler) http.Handler {
 	})
 }
 
-// authenticate finds the merchant of a request. Only the origin is checked before it. So
+// authenticate finds the merchant of a request. Only the limit on connections and the
+// origin are checked before it. So
 // a revoked key gets no stored answer either.
 func (a *api) authenticate(next http.Handler) http.Handler {
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {

@@ -62,7 +62,7 @@ func (m *merchant) wantExpiredAuthorizations(in *instance, want int) {
 // never go back.
 func TestPaymentTimeFollowsItsLocks(t *testing.T) {
 	m := onTwoInstances(t)
-	release := m.hold("alice")
+	release := m.lock("alice")
 	answers := make(chan *answer, 1)
 	go func() { answers <- m.charge("k", aliceToShop(100)) }()
 	m.awaitInFlight(1)

@@ -67,7 +67,8 @@ func TestClosingWaitsForTheChargeThatHoldsTheAccount(t *testing.T) {
 	for _, first := range []string{"charge", "delete"} {
 		id := first + "-first"
 		m.put(id, `{"currency":"USD"}`).want(201)
-		release := m.hold(id)
+		hold := map[string]func(string) func(){"charge": m.hold, "delete": m.lock}[first]
+		release := hold(id)
 		charged, closed := make(chan *answer, 1), make(chan *answer, 1)
 		charge := func() {
 			charged <- m.charge(id, aliceToShop(1).with("destination_account", id))
@@ -77,12 +78,12 @@ func TestClosingWaitsForTheChargeThatHoldsTheAccount(t *testing.T) {
 			go charge()
 			m.awaitInFlight(1)
 			go closing()
+			m.awaitInFlight(2)
 		} else {
 			go closing()
-			m.awaitInFlight(1)
+			m.awaitInFlight(1) // it is first in the queue for the row
 			go charge()
 		}
-		m.awaitInFlight(2) // who came first is first in the queue for the row
 		release()
 		if first == "charge" {
 			(<-charged).want(201)

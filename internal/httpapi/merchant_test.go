@@ -256,17 +256,28 @@ func (m *merchant) revoke(apiKey string) {
 	m.forge(1, `UPDATE api_keys SET revoked_at = now() WHERE secret_sha256 = $1`, sum[:])
 }
 
-// hold locks an account's row until release is called, so that a charge of it stays in
-// flight.
+// hold keeps charges of an account in flight until release is called. They have locked
+// their accounts.
 func (m *merchant) hold(account string) (release func()) {
+	m.t.Helper()
+	return m.while(pgtest.TakeNextEntries+` AND a.merchant_id = $2`, account)
+}
+
+// lock locks an account's row until release is called.
+func (m *merchant) lock(account string) (release func()) {
+	m.t.Helper()
+	return m.while(`SELECT FROM accounts WHERE id = $1 AND merchant_id = $2 FOR UPDATE`, account)
+}
+
+// while keeps what the statement does to the account uncommitted until release is called.
+func (m *merchant) while(sql, account string) (release func()) {
 	m.t.Helper()
 	ctx := context.Background()
 	tx, err := m.db.Pool.Begin(ctx)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if _, err := tx.Exec(ctx, pgtest.TakeNextEntries+` AND a.merchant_id = $2`, account,
-		m.id); err != nil {
+	if _, err := tx.Exec(ctx, sql, account, m.id); err != nil {
 		m.t.Fatal(err)
 	}
 	release = sync.OnceFunc(func() {

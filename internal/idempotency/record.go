@@ -35,22 +35,22 @@ var (
 	ErrKeyReused          = errors.New("the key belongs to another request")
 	ErrKeyExpired         = errors.New("the key was used, and its answer is no longer kept")
 	ErrFingerprintVersion = errors.New(
-		"the key was taken by a release with a newer encoding of requests",
+		"the key was taken by a release with another encoding of requests",
 	)
 )
 
-// AnswerTo returns the stored answer for a request under the record's key. now is the
-// database's clock. The answer expires when it is retention old, whether or not the
+// AnswerTo returns the stored answer for a request under the record's key. clock is the
+// database's. The answer expires when it is retention old, whether or not the
 // reaper has deleted it yet.
 func (r *Record) AnswerTo(
-	request Fingerprint, now time.Time, retention time.Duration,
+	request Fingerprint, clock time.Time, retention time.Duration,
 ) (*Answer, error) {
 	switch {
 	case r.Fingerprint.Version != request.Version:
 		return nil, ErrFingerprintVersion
 	case r.Fingerprint.Sum != request.Sum:
 		return nil, ErrKeyReused
-	case r.Answer == nil || !now.Before(r.AnsweredAt.Add(retention)):
+	case r.Answer == nil || !clock.Before(r.AnsweredAt.Add(retention)):
 		return nil, ErrKeyExpired
 	default:
 		return r.Answer, nil

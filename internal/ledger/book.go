@@ -54,7 +54,7 @@ func (b *Balance) Available() *int64 {
 	return &available
 }
 
-// Covers tells whether the account can pay minor more than it has paid.
+// Covers tells whether the account can pay that many minor units now.
 func (b *Balance) Covers(minor int64) bool {
 	available := b.Available()
 	return available == nil || *available >= minor

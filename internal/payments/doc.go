@@ -3,9 +3,9 @@
 // # One charge, word by word
 //
 // A request arrives under an idempotency key. It becomes an [operation]: one change of
-// money, the rows that it claims and locks, and the function that decides it. Operations
-// that wait at the same moment form a batch and share one Postgres transaction (group
-// commit). The transaction has five steps (transact.go):
+// money, the rows that it claims and locks, and the function that decides it.
+// Operations that wait at the same moment form a batch and share one Postgres
+// transaction (group commit). The transaction has five steps (transact.go):
 //
 //	1 claim   each key: INSERT … ON CONFLICT DO NOTHING; references likewise
 //	2 lock    payments, then accounts: ORDER BY … FOR NO KEY UPDATE; then read the clock
@@ -13,8 +13,8 @@
 //	4 write   payments, entries, balances, events, answers
 //	5 COMMIT  and only then are the callers told
 //
-// An operation that got its key comes to a [decision] on the [state], which is the locked
-// rows in memory. The decision is a payment, a decline or a refusal:
+// An operation that got its key comes to a [decision] on the [state], which is the
+// locked rows in memory. The decision is a payment, a decline or a refusal:
 //   - A refusal is a "no" that is not stored, for example: there is no such account. The
 //     claim is taken back in the same transaction, so the key is free again. (A key that
 //     belongs to another request is refused too, and stays as it was.)
@@ -34,10 +34,10 @@
 //
 // Claiming a key inserts a row whose primary key is (merchant, scope, key), in the
 // transaction that charges. Postgres lets one transaction have that row. A retry that
-// comes later finds the row, and the answer beside it. A retry on another instance at the
-// same moment waits inside its INSERT until the first transaction has ended. Then it
-// finds the row or, if the first was rolled back, becomes the first. On the same instance,
-// requests that wait under one key share one operation.
+// comes later finds the row, and the answer beside it. A retry on another instance at
+// the same moment waits inside its INSERT until the first transaction has ended. Then
+// it finds the row or, if the first was rolled back, becomes the first. On the same
+// instance, requests that are queued under one key share one operation.
 //
 // A crash changes nothing about this: the claim, the payment, its entries, the
 // balances, the event and the answer are one transaction.
@@ -52,9 +52,10 @@
 // # Where to read on
 //
 // charge.go has the request, its checks, its fingerprint and its decision. operation.go
-// has the operation and the state. service.go hands the operation to the group commit and
-// turns a record into a reply. transact.go has the five steps. references.go has the
-// names that are claimed beside the keys, and answer.go the answers. capture.go,
-// cancel.go, expire.go and refund.go are the other operations: they lock the row of their
-// payment, and decide something else.
+// has the operation and the state. service.go hands the operation to the group commit
+// and turns a record into a reply. transact.go has the five steps, and busy.go keeps
+// rows that another session holds from stalling them. references.go has the names that
+// are claimed beside the keys, and answer.go the answers. capture.go, cancel.go,
+// expire.go and refund.go are the other operations: they lock the row of their payment,
+// and decide something else.
 package payments

@@ -148,7 +148,7 @@ func TestPaymentIsCanceledOnceByACallerOrByItsExpiry(t *testing.T) {
 			waitUntilBlocked(t, db, 1)
 			running.Go(rivals[1])
 			await.Until(t, 10*time.Second, "the second knows of the lock", func() bool {
-				return len(second.locked.known()) > 0
+				return len(second.busy.known()) > 0
 			})
 			release()
 			running.Wait()

@@ -26,10 +26,11 @@ type operation struct {
 
 	trace context.Context // of the caller's request; it governs nothing
 
-	// The result, written by the transaction that commits the operation: one of these.
+	// The result of the latest run: one of these. It counts once the group commit hands
+	// the operation back without an error.
 	record    *idempotency.Record // what the key stands for now
 	refusal   *Refusal            // why the key is still free
-	blockedBy *row                // a row that must be free first; the key is still free
+	blockedBy *row                // a busy row that must be free first; the key is still free
 
 	clock time.Time // the database's, at that transaction
 }

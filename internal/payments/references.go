@@ -115,8 +115,9 @@ func (r *references) lookUp(q *pgx.Batch, names []reference) {
 	})
 }
 
-// settle queues the correction of rows that are no longer true: their payment was
-// declined, refused, canceled, or was a retry. Another payment holds the name now, or
+// settle queues the correction of rows that are no longer true: their operation was
+// declined, refused, blocked or a retry, or their payment was canceled. Another payment
+// holds the name now, or
 // none does. Each such row is this transaction's own, or belongs to a payment that it
 // has locked.
 func (r *references) settle(q *pgx.Batch) {

@@ -39,8 +39,9 @@ type Config struct {
 	Workers      int
 	BatchSizeMax int // charges in one transaction
 	QueueSizeMax int // callers that may wait
-	// Timeout is how long a transaction may take until its outcome is called unknown, and
-	// how long a caller waits for a row that another session has locked.
+	// Timeout is how long a transaction may take with all its tries. Then its outcome
+	// is unknown, or it is unavailable if no COMMIT was sent. It is also how long a
+	// caller waits for a busy row.
 	Timeout time.Duration
 	Logger  *slog.Logger
 
@@ -58,7 +59,7 @@ type Service struct {
 	authorizedFor time.Duration
 	queueMax      int
 	timeout       time.Duration
-	locked        *lockedRows
+	busy          *busyRows
 }
 
 // New starts a service. Close ends it.
@@ -70,7 +71,7 @@ func New(c Config) *Service {
 		authorizedFor: c.AuthorizationLifetime,
 		queueMax:      c.QueueSizeMax,
 		timeout:       c.Timeout,
-		locked:        newLockedRows(c.Pools.General, c.QueueSizeMax),
+		busy:          newBusyRows(c.Pools.General, c.QueueSizeMax),
 	}
 	s.group = groupcommit.New[idempotency.Key](groupcommit.Config[*operation]{
 		Commit:       traced(c.Trace, s.transact),
@@ -86,7 +87,7 @@ func New(c Config) *Service {
 // Close commits the charges that wait, and ends the service.
 func (s *Service) Close() {
 	s.group.Close()
-	s.locked.waiting.Close()
+	s.busy.looks.Close()
 }
 
 // Caller says under which key a request came.
@@ -107,27 +108,29 @@ type Reply struct {
 // do executes an operation under its key, or replays the answer of that key.
 func (s *Service) do(ctx context.Context, op *operation) (Reply, error) {
 	op.trace = ctx
-	waiting, cancel := context.WithTimeout(ctx, s.timeout) // for locked rows
+	patience, cancel := context.WithTimeout(ctx, s.timeout) // for busy rows
 	defer cancel()
 	for {
-		// The operation that comes back is the one that was decided: perhaps that of another
-		// caller, who waited under the same key.
+		// The operation that comes back is the one that was decided: perhaps that of
+		// another caller, who waited under the same key.
 		done, err := s.group.Do(ctx, op.claim.Key, op)
 		switch {
 		case err != nil:
 			return Reply{}, translate(err)
 		case done.blockedBy != nil:
-			if err := s.locked.wait(waiting, *done.blockedBy); err != nil {
+			if err := s.busy.wait(patience, *done.blockedBy); err != nil {
 				return Reply{}, err
 			}
+			again := *op // callers that share done may still read it
+			op = &again
 			continue
 		case done.record != nil:
 			return s.replyTo(op, done.record, done.clock)
 		case done.claim.Fingerprint == op.claim.Fingerprint:
 			return Reply{}, done.refusal
 		}
-		// Another request under this key was refused, so the key is free again. That refusal
-		// says nothing about this request: try again.
+		// Another request under this key was refused, so the key is free again. That
+		// refusal says nothing about this request: try again.
 	}
 }
 

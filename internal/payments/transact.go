@@ -18,13 +18,14 @@ import (
 )
 
 // transact commits a batch of operations, whose keys differ, in one transaction. It is
-// the only place where money moves. It is two round trips: steps 1 and 2, and steps 4 and
+// the only place where money moves. It is two round trips: steps 1 and 2, and steps 4
+// and
 // 5. A batch with a taken key or reference, or with an operation on an existing payment,
 // needs a third between them. The first round trip begins the transaction.
 func (s *Service) transact(ctx context.Context, operations []*operation) error {
 	locking := ledger.WaitForLocks
 	err := s.committer.Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {
-		// from nothing: after an unknown outcome this runs again
+		// from nothing: this may run several times
 		b := s.newBatch(operations, locking)
 		b.claim(tx.Statements()) // 1 keys, references
 		b.lock(tx.Statements())  // 2 payments, else accounts and then the clock
@@ -50,7 +51,7 @@ func (s *Service) transact(ctx context.Context, operations []*operation) error {
 type batch struct {
 	operations []*operation
 	state      state
-	rows       rowsToLock
+	rows       rowLocking
 
 	// These are filled by the round trip that follows.
 	claimed map[uuid.UUID]bool                      // the request ids whose key is ours
@@ -67,7 +68,7 @@ type batch struct {
 func (s *Service) newBatch(operations []*operation, locking ledger.Locking) *batch {
 	return &batch{
 		operations: operations,
-		rows:       rowsToLock{locking: locking, lockedByOthers: s.locked.known()},
+		rows:       rowLocking{mode: locking, busy: s.busy.known()},
 		state: state{
 			saved:         map[paymentRef]*Payment{},
 			references:    newReferences(),
@@ -79,8 +80,9 @@ func (s *Service) newBatch(operations []*operation, locking ledger.Locking) *bat
 // claim queues the claims of step 1.
 //
 // Locks are taken in one order: keys, references, payments, accounts, and each kind
-// ascending. So transactions queue up, and never wait for each other in a circle. Step 4
-// changes only rows that are locked or claimed by then, and adds rows under new ids.
+// ascending. So transactions queue up, and never wait for each other in a circle. Step
+// 4 changes only rows that are locked or claimed by then, and the references of locked
+// payments. It adds rows under new ids.
 func (b *batch) claim(q *pgx.Batch) {
 	claims := make([]*idempotency.Claim, len(b.operations))
 	for i, op := range b.operations {
@@ -90,8 +92,9 @@ func (b *batch) claim(q *pgx.Batch) {
 	b.state.references.claim(q, b.operations)
 }
 
-// lock queues the locks of step 2. The rows of payments name more accounts. So in a batch
-// with operations on existing payments, the accounts are locked in the next round trip.
+// lock queues the locks of step 2. The rows of payments name more accounts. So in a
+// batch with operations on existing payments, the accounts are locked in the next round
+// trip.
 func (b *batch) lock(q *pgx.Batch) {
 	q.Queue(limitLockWait)
 	wanted := map[paymentRef]bool{}
@@ -136,8 +139,8 @@ var errRecordMissing = errors.New("a key is taken, but its row cannot be found")
 
 // lookUp makes a round trip between steps 2 and 3, if the batch needs one. It reads the
 // records of taken keys and the holders of taken references, and locks the accounts of
-// locked payments. Its statements come after the claims: a claim that waited for a rival
-// does not see the rival's row, but a later statement does.
+// locked payments. Its statements come after the claims: a claim that waited for a
+// rival does not see the rival's row, but a later statement does.
 func (b *batch) lookUp(ctx context.Context, tx *postgres.Tx) error {
 	for _, payment := range b.state.payments {
 		b.state.references.load(payment)

@@ -37,42 +37,9 @@ type Committer struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
 	reruns [unknown + 1]atomic.Int64 // by the outcome of the run before
-	// failing says since when no run has ended well for the database's part; nil: the last
-	// one has.
+	// failing says since when no run has ended well for the database's part; nil: the
+	// last one has.
 	failing atomic.Pointer[failure]
-}
-
-type failure struct {
-	since time.Time
-	err   error
-}
-
-// Failing returns the latest error if for at least a second every run has failed, and for
-// the database's sake; else nil.
-func (c *Committer) Failing() error {
-	if f := c.failing.Load(); f != nil && time.Since(f.since) >= time.Second {
-		return f.err
-	}
-	return nil
-}
-
-// Recovered ends a state of failing: the database works again, as far as it is known.
-func (c *Committer) Recovered() { c.failing.Store(nil) }
-
-func (c *Committer) note(result outcome, err error) {
-	switch result {
-	case committed, rejected:
-		c.failing.Store(nil)
-		return
-	case conflicted:
-		return
-	case unavailable, unknown:
-	}
-	next := &failure{since: time.Now(), err: err}
-	if f := c.failing.Load(); f != nil {
-		next.since = f.since
-	}
-	c.failing.Store(next)
 }
 
 // NewCommitter runs its transactions on the connections of pool.
@@ -101,9 +68,10 @@ func (c *Committer) Stats() CommitterStats {
 // effect, the next run must find that out, and have no second effect.
 type Unit func(ctx context.Context, tx *Tx) error
 
-// Run runs the unit until it is committed, rejected for its data, or ctx ends: then with
-// ErrUnavailable if no COMMIT can have taken effect, and with ErrOutcomeUnknown if one
-// may have. ctx must not be a caller's: a client that hangs up decides nothing.
+// Run runs the unit until it is committed, rejected for its data, or ctx ends. Without
+// a commit the error is ErrOutcomeUnknown if the COMMIT of any run may have taken
+// effect. Else it is the rejection, or ErrUnavailable. ctx must not be a caller's: a
+// client that hangs up decides nothing.
 func (c *Committer) Run(ctx context.Context, unit Unit) error {
 	everUnknown := false
 	for attempt := 0; ; attempt++ {
@@ -206,8 +174,8 @@ func (tx *Tx) Send(ctx context.Context) error {
 	return tx.conn.SendBatch(ctx, statements).Close()
 }
 
-// Commit makes the last round trip: it sends the statements with COMMIT behind them. If a
-// statement fails, the server skips the COMMIT. See Committer for when the COMMIT
+// Commit makes the last round trip: it sends the statements with COMMIT behind them. If
+// a statement fails, the server skips the COMMIT. See Committer for when the COMMIT
 // counts as done.
 func (tx *Tx) Commit(ctx context.Context) error {
 	var tag pgconn.CommandTag

@@ -32,15 +32,15 @@ func Confirm(ctx context.Context, pool *pgxpool.Pool, work func(*pgx.Conn) error
 	if err := work(conn.Conn()); err != nil {
 		return err
 	}
-	if err := commitSafely(ctx, conn.Conn(), emitNothing); err != nil {
+	if err := commitSafely(ctx, conn.Conn(), WriteNothing); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotConfirmed, err)
 	}
 	return nil
 }
 
-// emitNothing writes a message to the log that nobody reads. It makes a transaction that
-// changes no row wait, at its COMMIT, for the disk and the standby.
-const emitNothing = `SELECT pg_logical_emit_message(true, 'paymentsvc.confirm', '')`
+// WriteNothing is a statement that writes a message to the log that nobody reads. With it
+// a transaction that changes no row waits, at its COMMIT, for the disk and the standby.
+const WriteNothing = `SELECT pg_logical_emit_message(true, 'paymentsvc.confirm', '')`
 
 // commitSafely commits the statements in a transaction, and returns nil only if the
 // COMMIT is believed, also of a standby.

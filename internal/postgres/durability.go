@@ -61,7 +61,7 @@ func (p *Pools) CheckWritable(ctx context.Context) error {
 
 // CheckCommit returns nil if the database commits now, as it would a money transaction.
 func (p *Pools) CheckCommit(ctx context.Context) error {
-	return p.commitProbe(ctx, emitNothing)
+	return p.commitProbe(ctx, WriteNothing)
 }
 
 // CheckRecovery is for the time after money transactions have failed. It returns nil if

@@ -27,17 +27,22 @@ const Role = "paymentsvc_app"
 // How long anything may take on a connection. The order matters. The server ends a
 // rival that is stopped while it holds locks (idleInTransactionTimeout, or the
 // keep-alives if its host is gone) before the transactions that wait for it give up
-// (LockTimeout).
+// (LockTimeout). In a batch that is the limit of claims; payments and accounts have a
+// shorter one (payments/busy.go).
 const (
 	connectTimeout           = 2 * time.Second
 	idleInTransactionTimeout = 2 * time.Second
 	LockTimeout              = 4 * time.Second
 	statementTimeout         = 5 * time.Second
+	// An edit of a row that is locked for long occupies a connection for reads.
+	editLockTimeout = time.Second
 )
 
+func seconds(d time.Duration) string { return fmt.Sprintf("%ds", int(d.Seconds())) }
+
 // tryTimeout is for one run of a money transaction. The limits above are the server's,
-// and a silent connection reports none of them. It is longer than any statement may
-// take, so that an answering server is heard out. It is shorter than the time of a
+// and a silent connection reports none of them. It is longer than any single statement
+// may take, so that an answering server is heard out. It is shorter than the time of a
 // whole transaction, so that there is time to find out the outcome on another
 // connection.
 const tryTimeout = statementTimeout + time.Second
@@ -52,8 +57,8 @@ type Querier interface {
 
 // Pools are the connections of one instance.
 type Pools struct {
-	// General serves reads and everything that is not a money transaction. It prepares no
-	// statements: those of a table that a migration alters would each fail once.
+	// General serves reads and everything that is not a money transaction. It prepares
+	// no statements: those of a table that a migration alters would each fail once.
 	General *pgxpool.Pool
 	// Money belongs to the committers, a connection each, so that nothing else can use
 	// them up.
@@ -106,6 +111,7 @@ func (p *Pools) Close() {
 
 // moneyParams hold for money transactions only.
 var moneyParams = map[string]string{
+	"lock_timeout": seconds(LockTimeout),
 	// Whatever the role or the database says. Checked on each new connection.
 	"synchronous_commit": "on",
 	"application_name":   "paymentsvc-money",
@@ -156,14 +162,13 @@ func openPool(
 // stopped in the middle of a transaction, and on a network that no longer answers. (The
 // server ignores the TCP settings on a Unix socket.)
 func sessionParams() map[string]string {
-	seconds := func(d time.Duration) string { return fmt.Sprintf("%ds", int(d.Seconds())) }
 	return map[string]string{
 		"role":                                Role,
 		"application_name":                    "paymentsvc",
 		"timezone":                            "UTC",
 		"enable_seqscan":                      "off", // every statement has an index
 		"statement_timeout":                   seconds(statementTimeout),
-		"lock_timeout":                        seconds(LockTimeout),
+		"lock_timeout":                        seconds(editLockTimeout),
 		"idle_in_transaction_session_timeout": seconds(idleInTransactionTimeout),
 		"client_connection_check_interval":    "1s",
 		"tcp_keepalives_idle":                 "2", // seconds
@@ -192,9 +197,9 @@ var unchecked = []string{
 	"tcp_keepalives_count", "tcp_user_timeout",
 }
 
-// requireOwnSession refuses a connection through a pooler, and one whose session lacks a
-// setting that was asked for. A pooler can lend one session to several clients, and can
-// drop settings and say nothing. (It invents the process id that it greets with.)
+// requireOwnSession refuses a connection through a pooler, and one whose session lacks
+// a setting that was asked for. A pooler can lend one session to several clients, and
+// can drop settings and say nothing. (It invents the process id that it greets with.)
 func requireOwnSession(ctx context.Context, c *pgx.Conn, want map[string]string) error {
 	asked := maps.Clone(want)
 	maps.DeleteFunc(asked, func(name, _ string) bool { return slices.Contains(unchecked, name) })

@@ -31,7 +31,7 @@ func TestEveryPooledConnectionIsAsItMustBe(t *testing.T) {
 		// Every wait has an end. A rival that stopped while it holds locks is ended
 		// before those that wait for it give up.
 		{"idle_in_transaction_session_timeout", "2s", "2s"},
-		{"lock_timeout", "4s", "4s"},
+		{"lock_timeout", "1s", "4s"},
 		{"statement_timeout", "5s", "5s"},
 		{"client_connection_check_interval", "1s", "1s"},
 		{"tcp_keepalives_idle", "2", "2"},

@@ -222,7 +222,8 @@ var Kinds = map[string]Kind{
 	},
 	"unavailable": {
 		http.StatusServiceUnavailable, SameKey, "The service is unavailable",
-		"The service cannot reach its database, or a standby has not confirmed the change. Or " +
+		"The service cannot reach its database, a standby has not confirmed the change, or " +
+			"another session has locked a row that the request needs. Or " +
 			"a newer release stored the key, and this instance cannot read its fingerprint yet.",
 		"Send the same request with the same key later, to this instance or another. Requests " +
 			"without a key are safe to repeat too: PUT, PATCH with If-Match, and DELETE change " +

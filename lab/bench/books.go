@@ -25,6 +25,20 @@ type books struct {
 
 func (s *site) newBooks(
 	ctx context.Context, server *pgserver.Server, name string,
+) (books, error) {
+	b, err := s.emptyBooks(ctx, server, name)
+	if err != nil {
+		return b, err
+	}
+	if err := s.addAccounts(ctx, b); err != nil {
+		return b, err
+	}
+	return b, execute(ctx, b.url, `VACUUM ANALYZE`)
+}
+
+// emptyBooks are without accounts.
+func (s *site) emptyBooks(
+	ctx context.Context, server *pgserver.Server, name string,
 ) (b books, err error) {
 	if err := execute(ctx, server.URL(), `CREATE DATABASE `+name); err != nil {
 		return b, err
@@ -46,19 +60,16 @@ func (s *site) newBooks(
 	if _, b.apiKey, err = merchants.Create(ctx, pool, paymentsvcName); err != nil {
 		return b, err
 	}
-	if b.pgbenching, _, err = merchants.Create(ctx, pool, pgbenchName); err != nil {
-		return b, err
-	}
-	_, err = pool.Exec(ctx, `
+	b.pgbenching, _, err = merchants.Create(ctx, pool, pgbenchName)
+	return b, err
+}
+
+func (s *site) addAccounts(ctx context.Context, b books) error {
+	return execute(ctx, b.url, fmt.Sprintf(`
 		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit)
 		SELECT m.id, n::text, 'USD', NULL
-		FROM merchants m, generate_series($1::int, $2) AS n`,
-		firstAccount, firstAccount+s.config.Accounts-1)
-	if err != nil {
-		return b, fmt.Errorf("making accounts: %w", err)
-	}
-	_, err = pool.Exec(ctx, `VACUUM ANALYZE`)
-	return b, err
+		FROM merchants m, generate_series(%d, %d) AS n`,
+		firstAccount, firstAccount+s.config.Accounts-1))
 }
 
 // Books are the books after the measurements. There is no report of books that are not

@@ -137,7 +137,7 @@ func TestMetricsCountChargesReplaysAndDeclines(t *testing.T) {
 		`paymentsvc_queue_wait_seconds_count 6`,
 		`paymentsvc_db_pool_connections_max{pool="money"} 2`,
 		`paymentsvc_db_pool_connections_max{pool="general"} 8`,
-		`paymentsvc_db_pool_connections_max{pool="probe"} 1`,
+		`paymentsvc_db_pool_connections_max{pool="probe"} 2`,
 	)
 }
 

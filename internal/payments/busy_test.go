@@ -19,7 +19,7 @@ const (
 
 // While another session holds a row, the operations that need it wait, whether they name
 // it or their payment does. All others go on, and answers that are stored are replayed.
-func TestLockedRowStallsOnlyOperationsThatNeedIt(t *testing.T) {
+func TestBusyRowStallsOnlyOperationsThatNeedIt(t *testing.T) {
 	t.Parallel()
 	chargeA := func(s *Service, c Caller, _ Reply) (Reply, error) {
 		return s.Charge(context.Background(), c, sevenCents)
@@ -59,7 +59,7 @@ func TestLockedRowStallsOnlyOperationsThatNeedIt(t *testing.T) {
 				}()
 			}
 			await.Until(t, 10*time.Second, "both instances know the locked row", func() bool {
-				return len(instances[0].locked.known()) > 0 && len(instances[1].locked.known()) > 0
+				return len(instances[0].busy.known()) > 0 && len(instances[1].busy.known()) > 0
 			})
 			other := sevenCents
 			other.SourceAccount = "c"
@@ -102,7 +102,7 @@ func TestLockedRowStallsOnlyOperationsThatNeedIt(t *testing.T) {
 
 // Callers of a locked row are bounded in number and in time, and did nothing. Only the
 // first costs its transaction the wait for the lock.
-func TestCallersOfLockedRowAreBounded(t *testing.T) {
+func TestCallersOfBusyRowAreBounded(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	s := newLoneWorker(t, db.URL, func(c *Config) { c.QueueSizeMax, c.Timeout = 3, 2*time.Second })
@@ -117,7 +117,7 @@ func TestCallersOfLockedRowAreBounded(t *testing.T) {
 	}
 	go call(0)
 	await.Until(t, 10*time.Second, "the instance knows the locked row", func() bool {
-		return len(s.locked.known()) > 0
+		return len(s.busy.known()) > 0
 	})
 	before := s.Stats().Transactions.RerunsAfterConflict
 	for i := range callers - 1 {
