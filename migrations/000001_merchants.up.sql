@@ -3,7 +3,7 @@
 -- the same text.
 
 -- The service never works as the owner of its tables. Every pooled connection starts as this role,
--- which cannot alter, drop or truncate anything, nor change a ledger entry. With one login for
+-- which cannot alter or drop anything, nor change a ledger entry. With one login for
 -- everything this is defence in depth, because the session could RESET ROLE. With a separate
 -- owner's login for migrations (MIGRATE_DATABASE_URL) it is a boundary.
 --
@@ -66,10 +66,13 @@ COMMENT ON COLUMN schema_versions.breaks_older_builds IS
 GRANT SELECT ON schema_versions TO paymentsvc_app;
 
 CREATE TABLE readiness_probe (
-    at timestamptz NOT NULL
+    only_row boolean     NOT NULL DEFAULT true,
+    at       timestamptz NOT NULL,
+    CONSTRAINT readiness_probe_pkey PRIMARY KEY (only_row),
+    CONSTRAINT readiness_probe_only_row CHECK (only_row)
 );
 COMMENT ON TABLE readiness_probe IS $$
-Where an instance finds out, after money transactions have failed, whether the database works again. It
+After money transactions have failed, an instance finds out here whether the database works again. It
 empties the table and inserts a row. That needs a new file, and so it fails while the disk is full.
 $$;
 GRANT INSERT, TRUNCATE ON readiness_probe TO paymentsvc_app;

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,13 +56,10 @@ func newHealth(pools *postgres.Pools, allowDataLoss bool, logger *slog.Logger) *
 func (h *health) ready() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch {
-	case h.draining:
+	if h.draining {
 		return errDraining
-	case h.err != nil:
-		return h.err
 	}
-	return h.commit
+	return cmp.Or(h.err, h.commit)
 }
 
 // drain makes the instance not ready for good.
@@ -80,24 +78,27 @@ func (h *health) check(ctx context.Context) error {
 // checkCommit finds out whether the database commits. It does so every commitInterval,
 // and each time that it is called while commits fail: its own, or those of money.
 func (h *health) checkCommit(ctx context.Context) error {
-	failing := h.payments.Failing()
-	if failing != nil {
-		h.record(&h.commit, fmt.Errorf("money transactions fail: %w", failing))
-	}
 	h.mu.Lock()
-	known := h.commit
+	failing := h.commit
 	h.mu.Unlock()
-	if known == nil && time.Since(h.checked) < commitInterval {
+	if err := h.payments.Failing(); err != nil && failing == nil {
+		failing = fmt.Errorf("money transactions fail: %w", err)
+		h.record(&h.commit, failing)
+	}
+	if failing == nil && time.Since(h.checked) < commitInterval {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	probing, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	check := h.pools.CheckCommit
-	if known != nil {
+	if failing != nil {
 		check = h.pools.CheckRecovery
 	}
-	err := check(ctx)
+	err := check(probing)
 	h.checked = time.Now()
+	if ctx.Err() != nil {
+		return nil // the instance ends
+	}
 	if err == nil {
 		h.payments.Recovered()
 	}
@@ -105,15 +106,17 @@ func (h *health) checkCommit(ctx context.Context) error {
 	return nil // record has logged a change
 }
 
+// record updates a finding, and logs a change of the whole.
 func (h *health) record(finding *error, err error) {
 	h.mu.Lock()
-	before := *finding
+	before := cmp.Or(h.err, h.commit)
 	*finding = err
+	after := cmp.Or(h.err, h.commit)
 	h.mu.Unlock()
 	switch {
-	case err != nil && (before == nil || before.Error() != err.Error()):
-		h.logger.Error("not ready", "error", err)
-	case err == nil && before != nil:
+	case after != nil && (before == nil || before.Error() != after.Error()):
+		h.logger.Error("not ready", "error", after)
+	case after == nil && before != nil:
 		h.logger.Info("ready")
 	}
 }

@@ -126,6 +126,11 @@ func (g *Group[K, T]) Do(ctx context.Context, key K, item T) (committed T, err e
 	case <-s.ready:
 		return s.item, s.err
 	case <-ctx.Done():
+	}
+	select {
+	case <-s.ready: // at the same moment
+		return s.item, s.err
+	default:
 		return committed, g.leave(s, item)
 	}
 }

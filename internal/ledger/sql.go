@@ -25,7 +25,8 @@ const (
 
 // QueueLock locks the accounts. The book that it returns has them once the round trip
 // has been made, as they are when every earlier holder has finished. Accounts that do
-// not exist are left out.
+// not exist are left out, and with SkipLocked those that another transaction has
+// locked.
 //
 // The lock order is the ORDER BY of this statement: ascending, byte by byte. The rows
 // are looked up and locked one by one in that order, so two transactions that want the
@@ -70,8 +71,8 @@ func QueueLock(q *pgx.Batch, refs []Ref, locking Locking) *Book {
 	return book
 }
 
-// QueueExisting tells which of the accounts exist, locked or not. The map is filled when
-// the round trip has been made.
+// QueueExisting tells which of the accounts exist, locked or not. The map is filled
+// when the round trip has been made.
 func QueueExisting(q *pgx.Batch, refs []Ref) map[Ref]bool {
 	existing := make(map[Ref]bool, len(refs))
 	if len(refs) == 0 {

@@ -18,6 +18,8 @@ func stateOf(s Sources) []prometheus.Collector {
 		}),
 		gauge("waiting_callers", "Callers whose charge is in no transaction yet.", nil,
 			func() float64 { return float64(s.Payments().Waiting) }),
+		gauge("blocked_callers", "Callers that wait for a row that another session holds.", nil,
+			func() float64 { return float64(s.Payments().Blocked) }),
 	}
 	for reason, count := range map[string]func(postgres.CommitterStats) int64{
 		"conflict": func(c postgres.CommitterStats) int64 { return c.RerunsAfterConflict },

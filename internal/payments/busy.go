@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -37,8 +39,8 @@ type row struct {
 	payment paymentRef
 }
 
-// busyRows are the busy rows that callers of this instance wait for. All of these share
-// one look, on one connection for reads.
+// busyRows are the busy rows that callers of this instance wait for. One worker looks at
+// all of them, in one round trip each time.
 type busyRows struct {
 	pool   *pgxpool.Pool
 	looks  *groupcommit.Group[row, *look]
@@ -46,10 +48,10 @@ type busyRows struct {
 	next   <-chan time.Time             // the next look may begin; owned by the group's worker
 }
 
-// look asks whether a row is free.
+// look asks whether a row is busy.
 type look struct {
 	row  row
-	free bool
+	busy bool
 }
 
 func newBusyRows(pool *pgxpool.Pool, waitersMax int) *busyRows {
@@ -65,140 +67,146 @@ func newBusyRows(pool *pgxpool.Pool, waitersMax int) *busyRows {
 // known is the rows that the last look found busy.
 func (b *busyRows) known() map[row]bool { return *b.latest.Load() }
 
-// wait returns nil when the row is free. It returns ErrOverloaded if too many callers
-// wait, and ErrUnavailable when ctx ends, or if a look fails.
+// wait returns nil when the row is not busy. It returns ErrOverloaded if too many callers
+// wait, and ErrUnavailable when ctx ends.
 func (b *busyRows) wait(ctx context.Context, r row) error {
 	for {
 		looked, err := b.looks.Do(ctx, r, &look{row: r})
 		switch {
 		case errors.Is(err, groupcommit.ErrQueueFull):
 			return fmt.Errorf("%w for a row that another session has locked", ErrOverloaded)
+		case errors.Is(err, groupcommit.ErrIndivisible) && ctx.Err() == nil:
+			continue // the look failed; the next one is due after lookInterval
 		case err != nil:
 			return fmt.Errorf("%w: waiting for a row that another session has locked: %w",
 				ErrUnavailable, err)
-		case looked.free:
+		case !looked.busy:
 			return nil
 		}
 	}
 }
 
-// look finds out which of the rows are free, by locking those for a moment.
+// look finds out which of the rows are busy, by locking the others for a moment. It looks
+// also at those that were busy before: their callers may be in the next batch.
 func (b *busyRows) look(ctx context.Context, looks []*look) error {
 	if b.next != nil {
 		<-b.next
 	}
 	b.next = time.After(lookInterval)
-	var accounts []ledger.Ref
-	var payments []paymentRef
+	rows := maps.Clone(b.known())
 	for _, l := range looks {
-		if l.row.payment == (paymentRef{}) {
-			accounts = append(accounts, l.row.account)
-		} else {
-			payments = append(payments, l.row.payment)
-		}
+		rows[l.row] = true
 	}
-	q := &pgx.Batch{}
-	// nothing that it writes must be on the disk
-	q.Queue(`SELECT set_config('synchronous_commit', 'off', true)`)
-	freeAccounts := ledger.QueueLock(q, accounts, ledger.SkipLocked)
-	freePayments := queueLockPayments(q, payments, ledger.SkipLocked)
-	if err := b.pool.SendBatch(ctx, q).Close(); err != nil {
+	if err := b.removeFree(ctx, rows); err != nil {
 		return fmt.Errorf("%w: looking at busy rows: %w", groupcommit.ErrIndivisible, err)
 	}
-	busy := map[row]bool{}
 	for _, l := range looks {
-		_, free := freeAccounts.Account(l.row.account)
-		l.free = free || freePayments[l.row.payment] != nil
-		if !l.free {
-			busy[l.row] = true
-		}
+		l.busy = rows[l.row]
 	}
-	b.latest.Store(&busy)
+	b.latest.Store(&rows)
 	return nil
 }
 
-// lockingAfter is how the next run of a transaction locks rows, after one that failed.
-func lockingAfter(err error) ledger.Locking {
-	if postgres.LockTimedOut(err) {
+// removeFree leaves the rows that exist and cannot be locked.
+func (b *busyRows) removeFree(ctx context.Context, rows map[row]bool) error {
+	var accounts []ledger.Ref
+	var payments []paymentRef
+	for r := range rows {
+		if r.payment == (paymentRef{}) {
+			accounts = append(accounts, r.account)
+		} else {
+			payments = append(payments, r.payment)
+		}
+	}
+	q := &pgx.Batch{}
+	// a look changes nothing, so its COMMIT need not wait for the disk
+	q.Queue(`SELECT set_config('synchronous_commit', 'off', true)`)
+	freeAccounts := ledger.QueueLock(q, accounts, ledger.SkipLocked)
+	freePayments := queueLockPayments(q, payments, ledger.SkipLocked)
+	existingAccounts := ledger.QueueExisting(q, accounts)
+	existingPayments := queueExistingPayments(q, payments)
+	if err := b.pool.SendBatch(ctx, q).Close(); err != nil {
+		return err
+	}
+	maps.DeleteFunc(rows, func(r row, _ bool) bool {
+		_, free := freeAccounts.Account(r.account)
+		return free || freePayments[r.payment] != nil ||
+			!existingAccounts[r.account] && !existingPayments[r.payment]
+	})
+	return nil
+}
+
+// rowLocking is how one run of a transaction locks its rows. It leaves out the rows that
+// are known to be busy.
+type rowLocking struct {
+	mode ledger.Locking
+	busy map[row]bool
+
+	reached bool // the claims are made; filled by the round trip
+}
+
+// queueLimit limits the waits for payments and accounts, which come after it, and never
+// those for claims: a duplicate must wait for its key.
+func (r *rowLocking) queueLimit(q *pgx.Batch) {
+	q.Queue(`SELECT set_config('lock_timeout', $1, true)`, milliseconds(lockPatience)).
+		QueryRow(func(row pgx.Row) error {
+			r.reached = true
+			return row.Scan(nil)
+		})
+}
+
+// queueClock reads the database's clock. It comes after the locks, and ends their limit.
+func queueClock(q *pgx.Batch, clock *time.Time) {
+	q.Queue(`SELECT clock_timestamp(), set_config('lock_timeout', $1, true)`,
+		milliseconds(postgres.LockTimeout),
+	).QueryRow(func(row pgx.Row) error { return row.Scan(clock, nil) })
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+// next is how the next run locks, after this one has failed.
+func (r *rowLocking) next(err error) ledger.Locking {
+	if r.reached && postgres.LockTimedOut(err) {
 		return ledger.SkipLocked
 	}
 	return ledger.WaitForLocks
 }
 
-// rowLocking is how one run of a transaction locks its rows. It leaves out the rows that
-// are known to be busy. Of all rows that it may not get, it finds out which exist: an
-// operation that needs one of these is blocked, and not refused as if there were none.
-type rowLocking struct {
-	mode ledger.Locking
-	busy map[row]bool // known to be
-
-	// These are filled by the round trip that follows.
-	existingAccounts map[ledger.Ref]bool
-	existingPayments map[paymentRef]bool
-}
-
-// limitLockWait applies to the locks of payments and accounts, which come after it, and
-// never to claims: a duplicate must wait for its key.
-var limitLockWait = fmt.Sprintf(`SET LOCAL lock_timeout = %d`, lockPatience.Milliseconds())
-
-// queueClock reads the database's clock. It comes after the locks, and ends their limit.
-func queueClock(q *pgx.Batch, clock *time.Time) {
-	q.Queue(`SELECT clock_timestamp(), set_config('lock_timeout', $1, true)`,
-		strconv.FormatInt(postgres.LockTimeout.Milliseconds(), 10),
-	).QueryRow(func(row pgx.Row) error { return row.Scan(clock, nil) })
-}
-
 func (r *rowLocking) lockPayments(q *pgx.Batch, refs []paymentRef) map[paymentRef]*Payment {
-	lock, uncertain := split(r, refs, func(ref paymentRef) row { return row{payment: ref} })
-	locked := queueLockPayments(q, lock, r.mode)
-	r.existingPayments = queueExistingPayments(q, uncertain)
-	return locked
+	return queueLockPayments(q, slices.DeleteFunc(refs, func(ref paymentRef) bool {
+		return r.busy[row{payment: ref}]
+	}), r.mode)
 }
 
 func (r *rowLocking) lockAccounts(q *pgx.Batch, refs []ledger.Ref) *ledger.Book {
-	lock, uncertain := split(r, refs, func(ref ledger.Ref) row { return row{account: ref} })
-	book := ledger.QueueLock(q, lock, r.mode)
-	r.existingAccounts = ledger.QueueExisting(q, uncertain)
-	if len(uncertain) > 0 {
-		// Without a row lock, a transaction that only replays would have nothing to commit,
-		// and would not wait for the standby.
-		q.Queue(postgres.WriteNothing)
-	}
-	return book
+	return ledger.QueueLock(q, slices.DeleteFunc(refs, func(ref ledger.Ref) bool {
+		return r.busy[row{account: ref}]
+	}), r.mode)
 }
 
-// split separates the rows that are to be locked from those that are known to be busy.
-// Those that the transaction may not get are uncertain.
-func split[Ref any](r *rowLocking, refs []Ref, name func(Ref) row) (lock, uncertain []Ref) {
-	for _, ref := range refs {
-		known := r.busy[name(ref)]
-		if !known {
-			lock = append(lock, ref)
-		}
-		if known || r.mode == ledger.SkipLocked {
-			uncertain = append(uncertain, ref)
-		}
-	}
-	return lock, uncertain
-}
-
-// blocking is a busy row that the operation needs; nil if there is none.
+// blocking is a row that the operation needs, and that may be busy; nil if there is none.
+// A row that is missing after locked rows were skipped may also not exist. Then the next
+// look says that it is not busy, and the operation is refused when it tries again.
 func (r *rowLocking) blocking(op *operation, locked *state) *row {
+	mayBeBusy := func(missing row) bool {
+		return r.mode == ledger.SkipLocked || r.busy[missing]
+	}
 	accounts := op.accounts
 	if op.existing {
 		ref := refOf(&op.claim)
 		payment := locked.payments[ref]
 		if payment == nil {
-			if r.existingPayments[ref] {
-				return &row{payment: ref}
+			if missing := (row{payment: ref}); mayBeBusy(missing) {
+				return &missing
 			}
 			return nil
 		}
 		accounts = payment.accounts()
 	}
 	for _, ref := range accounts {
-		if _, ok := locked.book.Account(ref); !ok && r.existingAccounts[ref] {
-			return &row{account: ref}
+		missing := row{account: ref}
+		if _, ok := locked.book.Account(ref); !ok && mayBeBusy(missing) {
+			return &missing
 		}
 	}
 	return nil

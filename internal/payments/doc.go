@@ -21,6 +21,9 @@
 //   - A decline is a "no" that is stored and replayed: the source cannot pay. Otherwise a
 //     retry could succeed after the caller was told no.
 //
+// An operation is blocked if another session holds a row that it needs. It comes to no
+// decision, gives its key back, and tries again when the row is free (busy.go).
+//
 // A payment and a decline have an answer: status, headers and bytes, as stored. A taken
 // key stands for a record: the fingerprint of its request, the payment, and the answer
 // while it is kept. An operation whose key is taken gets that record. A [Reply] is an

@@ -117,20 +117,20 @@ func (s *Service) do(ctx context.Context, op *operation) (Reply, error) {
 		switch {
 		case err != nil:
 			return Reply{}, translate(err)
-		case done.blockedBy != nil:
+		case done.record != nil:
+			return s.replyTo(op, done.record, done.clock)
+		case done.claim.Fingerprint != op.claim.Fingerprint:
+			// Another request under this key was refused or blocked, so the key is free again.
+			// That says nothing about this request: try again.
+		case done.refusal != nil:
+			return Reply{}, done.refusal
+		default:
 			if err := s.busy.wait(patience, *done.blockedBy); err != nil {
 				return Reply{}, err
 			}
 			again := *op // callers that share done may still read it
 			op = &again
-			continue
-		case done.record != nil:
-			return s.replyTo(op, done.record, done.clock)
-		case done.claim.Fingerprint == op.claim.Fingerprint:
-			return Reply{}, done.refusal
 		}
-		// Another request under this key was refused, so the key is free again. That
-		// refusal says nothing about this request: try again.
 	}
 }
 

@@ -18,8 +18,7 @@ import (
 )
 
 // transact commits a batch of operations, whose keys differ, in one transaction. It is
-// the only place where money moves. It is two round trips: steps 1 and 2, and steps 4
-// and
+// the only place where money moves. It is two round trips: steps 1 and 2, and steps 4 to
 // 5. A batch with a taken key or reference, or with an operation on an existing payment,
 // needs a third between them. The first round trip begins the transaction.
 func (s *Service) transact(ctx context.Context, operations []*operation) error {
@@ -30,11 +29,11 @@ func (s *Service) transact(ctx context.Context, operations []*operation) error {
 		b.claim(tx.Statements()) // 1 keys, references
 		b.lock(tx.Statements())  // 2 payments, else accounts and then the clock
 		if err := tx.Send(ctx); err != nil {
-			locking = lockingAfter(err)
+			locking = b.rows.next(err)
 			return fmt.Errorf("claiming and locking: %w", err)
 		}
 		if err := b.lookUp(ctx, tx); err != nil { // records of taken keys; 2 accounts of payments
-			locking = lockingAfter(err)
+			locking = b.rows.next(err)
 			return fmt.Errorf("looking up what is taken: %w", err)
 		}
 		b.decide()               // 3 pure functions, no I/O
@@ -96,7 +95,7 @@ func (b *batch) claim(q *pgx.Batch) {
 // batch with operations on existing payments, the accounts are locked in the next round
 // trip.
 func (b *batch) lock(q *pgx.Batch) {
-	q.Queue(limitLockWait)
+	b.rows.queueLimit(q)
 	wanted := map[paymentRef]bool{}
 	for _, op := range b.operations {
 		if op.existing {
@@ -137,7 +136,7 @@ func (b *batch) lockAccounts(q *pgx.Batch) {
 // transactions can do that.
 var errRecordMissing = errors.New("a key is taken, but its row cannot be found")
 
-// lookUp makes a round trip between steps 2 and 3, if the batch needs one. It reads the
+// lookUp ends step 2 with a round trip of its own, if the batch needs one. It reads the
 // records of taken keys and the holders of taken references, and locks the accounts of
 // locked payments. Its statements come after the claims: a claim that waited for a
 // rival does not see the rival's row, but a later statement does.
@@ -151,6 +150,9 @@ func (b *batch) lookUp(ctx context.Context, tx *postgres.Tx) error {
 		return nil
 	}
 	b.taken = idempotency.QueueRecords(tx.Statements(), keys)
+	if len(keys) > 0 {
+		tx.Statements().Queue(postgres.WaitForStandby) // a replay is an acknowledgement, too
+	}
 	b.state.references.lookUp(tx.Statements(), names)
 	if !accountsLocked {
 		b.lockAccounts(tx.Statements())

@@ -37,8 +37,8 @@ type Committer struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
 	reruns [unknown + 1]atomic.Int64 // by the outcome of the run before
-	// failing says since when no run has ended well for the database's part; nil: the
-	// last one has.
+	// failing is set while runs fail because of the database. A run that commits or is
+	// rejected clears it.
 	failing atomic.Pointer[failure]
 }
 
@@ -209,6 +209,8 @@ func (tx *Tx) judge(err error) outcome {
 		return committed
 	case err == nil:
 		return rejected // the unit forgot to commit
+	case !tx.commitSent && !tx.conn.IsClosed() && ofUnit(err):
+		return rejected
 	case !tx.commitSent:
 		return outcomeOf(err)
 	case tx.conn.IsClosed():

@@ -32,15 +32,15 @@ func Confirm(ctx context.Context, pool *pgxpool.Pool, work func(*pgx.Conn) error
 	if err := work(conn.Conn()); err != nil {
 		return err
 	}
-	if err := commitSafely(ctx, conn.Conn(), WriteNothing); err != nil {
+	if err := commitSafely(ctx, conn.Conn(), WaitForStandby); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotConfirmed, err)
 	}
 	return nil
 }
 
-// WriteNothing is a statement that writes a message to the log that nobody reads. With it
-// a transaction that changes no row waits, at its COMMIT, for the disk and the standby.
-const WriteNothing = `SELECT pg_logical_emit_message(true, 'paymentsvc.confirm', '')`
+// WaitForStandby is a statement that writes an empty message to the write-ahead log. It
+// makes the COMMIT of a transaction that changes no row wait for the disk and the standby.
+const WaitForStandby = `SELECT pg_logical_emit_message(true, 'paymentsvc.confirm', '')`
 
 // commitSafely commits the statements in a transaction, and returns nil only if the
 // COMMIT is believed, also of a standby.

@@ -61,12 +61,17 @@ func (p *Pools) CheckWritable(ctx context.Context) error {
 
 // CheckCommit returns nil if the database commits now, as it would a money transaction.
 func (p *Pools) CheckCommit(ctx context.Context) error {
-	return p.commitProbe(ctx, WriteNothing)
+	return p.commitProbe(ctx, WaitForStandby)
 }
 
 // CheckRecovery is for the time after money transactions have failed. It returns nil if
-// the database commits, has space for a new file, and runs procedures.
+// the database commits, has space for a new file, and can load the language of the
+// triggers of a charge.
 func (p *Pools) CheckRecovery(ctx context.Context) error {
+	// first without TRUNCATE, whose lock would be kept while a COMMIT hangs
+	if err := p.CheckCommit(ctx); err != nil {
+		return err
+	}
 	return p.commitProbe(ctx,
 		`DO $$ BEGIN NULL; END $$`,
 		`TRUNCATE readiness_probe`,

@@ -59,6 +59,13 @@ const (
 	committed
 )
 
+// ofUnit tells whether an error on a connection that works is the unit's own: it could
+// not read a row, for example.
+func ofUnit(err error) bool {
+	_, reported := errors.AsType[*pgconn.PgError](err)
+	return !reported && !errors.Is(err, ErrAgain)
+}
+
 // outcomeOf reads the error of a transaction that is certainly not committed: the unit's
 // own, the server's or the connection's. Codes are from the PostgreSQL manual, appendix A.
 func outcomeOf(err error) outcome {

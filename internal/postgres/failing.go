@@ -2,35 +2,37 @@ package postgres
 
 import "time"
 
+// failure is a row of runs that failed because of the database.
 type failure struct {
 	since time.Time
-	err   error
+	runs  int
+	err   error // of the latest
 }
 
-// Failing returns the latest error if for at least a second every run has failed, and for
-// the database's sake; else nil.
+// Failing returns the latest error if every run of the last second failed because of the
+// database, and there were at least two; else nil.
 func (c *Committer) Failing() error {
-	if f := c.failing.Load(); f != nil && time.Since(f.since) >= time.Second {
-		return f.err
+	f := c.failing.Load()
+	if f == nil || f.runs < 2 || time.Since(f.since) < time.Second {
+		return nil
 	}
-	return nil
+	return f.err
 }
 
-// Recovered ends a state of failing: the database works again, as far as it is known.
+// Recovered ends a row of failures: the database works again, as far as it is known.
 func (c *Committer) Recovered() { c.failing.Store(nil) }
 
 func (c *Committer) note(result outcome, err error) {
 	switch result {
 	case committed, rejected:
 		c.failing.Store(nil)
-		return
-	case conflicted:
-		return
 	case unavailable, unknown:
+		before := c.failing.Load()
+		now := &failure{since: time.Now(), runs: 1, err: err}
+		if before != nil {
+			now.since, now.runs = before.since, before.runs+1
+		}
+		c.failing.CompareAndSwap(before, now) // a success meanwhile counts more
+	case conflicted:
 	}
-	next := &failure{since: time.Now(), err: err}
-	if f := c.failing.Load(); f != nil {
-		next.since = f.since
-	}
-	c.failing.Store(next)
 }

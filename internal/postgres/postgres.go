@@ -20,8 +20,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Role is the role of every pooled connection. It may not alter, drop or truncate a
-// table, nor change a ledger entry.
+// Role is the role of every pooled connection. It may not alter or drop a
+// table, nor change a ledger entry, and may empty only readiness_probe.
 const Role = "paymentsvc_app"
 
 // How long anything may take on a connection. The order matters. The server ends a
@@ -34,8 +34,9 @@ const (
 	idleInTransactionTimeout = 2 * time.Second
 	LockTimeout              = 4 * time.Second
 	statementTimeout         = 5 * time.Second
-	// An edit of a row that is locked for long occupies a connection for reads.
-	editLockTimeout = time.Second
+	// Outside of money transactions a wait gives up earlier: it occupies a connection for
+	// reads.
+	sessionLockTimeout = time.Second
 )
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%ds", int(d.Seconds())) }
@@ -168,7 +169,7 @@ func sessionParams() map[string]string {
 		"timezone":                            "UTC",
 		"enable_seqscan":                      "off", // every statement has an index
 		"statement_timeout":                   seconds(statementTimeout),
-		"lock_timeout":                        seconds(editLockTimeout),
+		"lock_timeout":                        seconds(sessionLockTimeout),
 		"idle_in_transaction_session_timeout": seconds(idleInTransactionTimeout),
 		"client_connection_check_interval":    "1s",
 		"tcp_keepalives_idle":                 "2", // seconds

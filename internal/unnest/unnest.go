@@ -17,8 +17,8 @@
 // OFFSET 0 (or a locking clause) keeps the planner from making this an ordinary join. A
 // join can also be executed as a scan of all of the merchant's rows. The planner prefers
 // that while the table is small, and the cached plan stays when the table has grown. An
-// UPDATE or DELETE finds its rows by the ctid of such a look-up. Its transaction holds
-// the rows locked or has inserted them, so they stay where they are.
+// UPDATE or DELETE finds its rows by the ctid of such a look-up. No other transaction
+// can change the rows then: they are locked, new, or references of locked payments.
 //
 // Such a statement also says merchant_id = ANY ($1) wherever it joins a table. To
 // Postgres that is redundant. Where tables are sharded by merchant, it sends the whole

@@ -25,7 +25,7 @@ func TestInstanceIsNotReadyWhileItsCommitsHang(t *testing.T) {
 // A transaction of the instance's own may fit where those of money do not, for example on
 // a disk that is full. So failed charges count, and the instance is not ready again until
 // a new file could be written.
-func TestInstanceIsNotReadyWhileChargesFailForTheDatabasesSake(t *testing.T) {
+func TestInstanceIsNotReadyWhileDatabaseFailsCharges(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1, setBudget)
 	b.exec(`CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
