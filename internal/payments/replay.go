@@ -15,7 +15,7 @@ import (
 // queue for a batch, because rules seldom become stricter.
 //
 // A replay is an acknowledgement, so it is confirmed. Replays out of a batch need no
-// such call: their row locks are writes, so their COMMIT waits for the standby.
+// such call, because their COMMIT waits for the standby (see batch.lookUp).
 func (s *Service) replayOrRefuse(
 	ctx context.Context, op *operation, broken error,
 ) (reply Reply, err error) {

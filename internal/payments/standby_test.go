@@ -36,6 +36,14 @@ func TestAReplayWaitsForTheStandby(t *testing.T) {
 		"of a capture": func() (Reply, error) {
 			return s.Capture(context.Background(), callerWith(merchant, "capture"), capture)
 		},
+		"of a charge whose accounts are busy": func() (Reply, error) {
+			defer lockInService(t, s, `SELECT FROM accounts FOR UPDATE`)()
+			return s.Charge(context.Background(), caller, request)
+		},
+		"of a capture whose payment is busy": func() (Reply, error) {
+			defer lockInService(t, s, `SELECT FROM payments FOR UPDATE`)()
+			return s.Capture(context.Background(), callerWith(merchant, "capture"), capture)
+		},
 		"against a rule": func() (Reply, error) {
 			return s.replayOrRefuse(context.Background(), newCharge(caller, request),
 				errors.New("broken"))
@@ -63,6 +71,20 @@ func TestAReplayWaitsForTheStandby(t *testing.T) {
 	if b := balanceOf(t, s, merchant, "b"); b != 14 {
 		t.Errorf("b got %d of 7 charged and 7 captured", b)
 	}
+}
+
+// lockInService locks rows on a connection of the service, until release.
+func lockInService(t *testing.T, s *Service, lock string) (release func()) {
+	t.Helper()
+	tx, err := s.pool.Begin(context.Background())
+	if err != nil {
+		t.Error(err)
+		return func() {}
+	}
+	if _, err := tx.Exec(context.Background(), lock); err != nil {
+		t.Error(err)
+	}
+	return func() { _ = tx.Rollback(context.Background()) } // closing would do as well
 }
 
 // A write without a key, and its repetition, are acknowledged only when a standby has
