@@ -3,6 +3,7 @@ package torture
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/journal"
@@ -49,7 +50,8 @@ func TestFullQueueAnswersAtOnceAndRecovers(t *testing.T) {
 // it recovers by itself.
 func TestReadsAnswerInTimeWithoutAReadConnection(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, 1, setBudget, "READ_CONNECTIONS=1")
+	const budget = 800 * time.Millisecond // the wait for the lock ends after a second
+	b := newBench(t, 1, "REQUEST_TIMEOUT="+budget.String(), "READ_CONNECTIONS=1")
 	b.chargedOnce(key(0), b.charge(0, key(0)))
 	url := b.instance(0).URL()
 	stranger := journal.CreateMerchant(t, b.url)
