@@ -44,7 +44,8 @@ const (
 	AccountClosed AccountStatus = "closed"
 )
 
-// Account is an account of the merchant. Amounts are in its currency's minor unit.
+// Account is an account of the merchant. Amounts are in its currency's minor unit, within
+// ±(2^53-1).
 type Account struct {
 	ID             string            `json:"id"`
 	Currency       string            `json:"currency"`

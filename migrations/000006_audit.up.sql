@@ -167,6 +167,10 @@ SELECT merchant_id, 'account ' || id AS subject,
 FROM accounts
 WHERE balance::numeric - held < -overdraft_limit
 UNION ALL
+SELECT merchant_id, 'account ' || id, format('balance %s or held %s is beyond ±9007199254740991', balance, held)
+FROM accounts
+WHERE abs(balance::numeric) > 9007199254740991 OR held > 9007199254740991
+UNION ALL
 SELECT merchant_id, 'payment ' || id,
        format('%s of %s captured, %s refunded', amount_captured, amount, amount_refunded)
 FROM payments
@@ -192,7 +196,7 @@ LEFT JOIN (SELECT p.merchant_id, side.account_id, count(*) AS count,
     ON h.merchant_id = a.merchant_id AND h.account_id = a.id
 WHERE a.held <> coalesce(h.total, 0) OR a.open_payments <> coalesce(h.count, 0);
 COMMENT ON VIEW audit.i7_caps_and_floors IS
-    'no balance is below its floor, nothing is captured or refunded over its cap, and what is held is what was authorized';
+    'no balance is below its floor or beyond 2^53 - 1, nothing is captured or refunded over its cap, and what is held is what was authorized';
 
 CREATE VIEW audit.i8_one_event_per_change AS
 SELECT p.merchant_id, 'payment ' || p.id AS subject,

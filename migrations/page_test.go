@@ -75,6 +75,11 @@ var promises = []promise{
 		"accounts_balance_above_floor", "i7_caps_and_floors", "",
 	},
 	{
+		"Every JSON reader has a balance exactly: it is within 2^53 - 1.",
+		"accounts_balance_range accounts_held_range entries_balance_after_range",
+		"i7_caps_and_floors", "",
+	},
+	{
 		"What an account holds is what its authorized payments will take.",
 		"accounts_held_for_open_payments", "i7_caps_and_floors", "",
 	},

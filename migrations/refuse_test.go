@@ -166,7 +166,14 @@ var refusals = []refusal{
 		`UPDATE accounts SET balance = balance - 6 WHERE id = 'shop'`, // a posting below the floor
 		`UPDATE accounts SET overdraft_limit = 4 WHERE id = 'world'`,  // a limit above the balance
 	}},
-	{"accounts_held_not_negative", []string{`UPDATE accounts SET held = held - 1`}},
+	{"accounts_balance_range", []string{
+		account(`{"balance": 9007199254740992}`),
+		account(`{"balance": -9007199254740992, "overdraft_limit": null}`),
+	}},
+	{"accounts_held_range", []string{
+		`UPDATE accounts SET held = held - 1`,
+		account(`{"held": 9007199254740992, "open_payments": 1, "overdraft_limit": null}`),
+	}},
 	{"accounts_held_for_open_payments", []string{account(`{"held": 1}`)}},
 	{"accounts_open_payments_not_negative", []string{account(`{"open_payments": -1}`)}},
 	{"accounts_closed_has_nothing_open", []string{
@@ -197,8 +204,13 @@ var refusals = []refusal{
 		post("1 1 world 2 USD -7", "1 2 shop 2 USD 7"), // two bad journals that sum to zero
 		post("1 1 world 2 USD -7", "1 1 shop 2 EUR 7"), // two currencies that sum to zero
 		post("1 1 world 2 USD -7", "2 1 shop 2 USD 7"), // two merchants that sum to zero
-		post("1 1 world 2 USD 9223372036854775807",
-			"1 1 shop 2 USD 9223372036854775807", "1 1 shop 3 USD 2"), // sums beyond 64 bits
+	}},
+	{"entries_amount_range", []string{
+		post("1 1 world 2 USD -9007199254740992", "1 1 shop 2 USD 9007199254740992"),
+	}},
+	{"entries_balance_after_range", []string{
+		insert("entries", "model.account_id = 'shop'",
+			`{"sequence": 2, "balance_after": 9007199254740992}`),
 	}},
 	{"entries_amount_not_zero", []string{post("1 1 shop 2 USD 0")}}, // an entry of nothing
 	{"entries_sequence_from_one", []string{post("1 1 world 0 USD -7", "1 1 shop 2 USD 7")}},
@@ -317,7 +329,7 @@ var taken = []string{
 	account(`{"balance": -100, "overdraft_limit": 100}`), // an account at its floor
 	account(`{"held": 5, "open_payments": 1}`),           // an account with everything held
 	// An account without a floor.
-	account(`{"balance": -9223372036854775808, "overdraft_limit": null}`),
+	account(`{"balance": -9007199254740991, "overdraft_limit": null}`),
 	// An id of 64 characters of every kind.
 	account(`{"id": "a_.:-Z7890123456789012345678901234567890123456789012345678901264"}`),
 	// A closed account that is closed again.

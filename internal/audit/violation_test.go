@@ -168,6 +168,16 @@ var breaches = []struct{ name, breaks, want string }{
 		UPDATE accounts SET held = 611, overdraft_limit = 10 WHERE id = 'alice';
 		UPDATE payments SET amount = 611 WHERE id = named('a1')`, `
 		i7 account alice: balance 600 less held 611 is below the floor of -10`},
+	{"a balance and the amount held are more than a JSON reader has exactly", `
+		ALTER TABLE accounts DROP CONSTRAINT accounts_balance_range;
+		ALTER TABLE accounts DROP CONSTRAINT accounts_held_range;
+		ALTER TABLE entries DROP CONSTRAINT entries_balance_after_range;
+		SELECT post('c9', 'c1', 'bank', 'shop', 9007199254740592);
+		UPDATE accounts SET held = 9007199254740992, open_payments = 1 WHERE id = 'world'`, `
+		i3 payment c1: succeeded
+		i7 account shop: balance 9007199254740992 or held 0 is beyond ±9007199254740991
+		i7 account world: balance -1000 or held 9007199254740992 is beyond ±9007199254740991
+		i7 account world: held 9007199254740992 with 1 open payments`},
 	{"more was captured than authorized", `
 		ALTER TABLE payments DROP CONSTRAINT payments_captured_within_amount;
 		UPDATE payments SET amount = 399 WHERE id = named('c1')`, `
