@@ -96,7 +96,7 @@ func TestAPaymentsWholeLife(t *testing.T) {
 	if held.Status != client.PaymentAuthorized || held.Replayed || held.Attempts != 1 ||
 		held.Description != order.Description ||
 		held.Reference != "order-1" || held.Metadata["cart"] != "7" || held.CreatedAt.IsZero() ||
-		held.RequestID == "" {
+		!held.AuthorizedUntil.After(held.CreatedAt) || held.RequestID == "" {
 		t.Errorf("authorized: %+v", held)
 	}
 	b.balance("alice", 10_000, 6000)
@@ -150,7 +150,8 @@ func TestAPaymentsWholeLife(t *testing.T) {
 		Amount: 100, Currency: "USD", SourceAccount: "alice", DestinationAccount: "shop",
 	}))
 	if canceled := payment(b.Cancel(t.Context(), "cancel",
-		another.ID)); canceled.Status != client.PaymentCanceled {
+		another.ID)); canceled.Status != client.PaymentCanceled ||
+		canceled.CancellationReason != "requested" || !canceled.AuthorizedUntil.IsZero() {
 		t.Errorf("canceled: %+v", canceled)
 	}
 	_, err = b.Capture(t.Context(), "capture", another.ID, client.CaptureRequest{})

@@ -134,7 +134,8 @@ COMMENT ON VIEW audit.i5_one_payment_per_key IS
 CREATE VIEW audit.i6_answers_tell_the_truth AS
 SELECT k.merchant_id, 'request ' || k.request_id AS subject,
        CASE WHEN p.id IS NULL THEN format('its key names payment %s, which does not exist', k.payment_id)
-            ELSE format('answered %s at %L, payment %s is %s', a.status, a.location, p.id, p.status) END AS detail
+            ELSE format('answered %s at %L, payment %s is %s', a.status, a.location, p.id,
+                        concat_ws(', ', p.status, p.cancellation_reason)) END AS detail
 FROM idempotency_keys k
 LEFT JOIN payments p ON p.merchant_id = k.merchant_id AND p.id = k.payment_id
 LEFT JOIN refunds r ON r.merchant_id = k.merchant_id AND r.idempotency_key = k.key AND k.scope = 'client'
@@ -148,7 +149,8 @@ WHERE p.id IS NULL
         OR a.status = 201 AND a.location <> '/payments/pay_' || replace(p.id::text, '-', ''))
    OR k.operation IN ('capture', 'cancel', 'expire') AND (
         a.status <> 200
-        OR p.status <> CASE k.operation WHEN 'capture' THEN 'succeeded' ELSE 'canceled' END)
+        OR p.status <> CASE k.operation WHEN 'capture' THEN 'succeeded' ELSE 'canceled' END
+        OR p.cancellation_reason <> CASE k.operation WHEN 'cancel' THEN 'requested' ELSE 'expired' END)
    OR k.operation = 'refund' AND (
         r.id IS NULL
         OR a.status = 402 AND r.status <> 'declined'

@@ -253,7 +253,8 @@ var refusals = []refusal{
 		payment(`{"amount_captured": 0}`), // succeeded without a capture
 		// Captured, but authorized.
 		payment(`{"status": "authorized", "authorized_until": "2026-11-08"}`),
-		payment(`{"status": "canceled"}`), // captured, but canceled
+		// Captured, but canceled.
+		payment(`{"status": "canceled", "cancellation_reason": "requested"}`),
 	}},
 	{"payments_authorized_has_an_end", []string{
 		payment(`{"status": "authorized", "amount_captured": 0}`),
@@ -261,6 +262,13 @@ var refusals = []refusal{
 	{"payments_decline_has_a_code", []string{
 		payment(`{"status": "declined", "amount_captured": 0}`), // declined without a code
 		payment(`{"decline_code": "insufficient_funds"}`),       // succeeded with a decline code
+	}},
+	{"payments_cancellation_has_a_reason", []string{
+		payment(`{"status": "canceled", "amount_captured": 0}`), // canceled without a reason
+		payment(`{"cancellation_reason": "requested"}`),         // not canceled, with a reason
+	}},
+	{"payments_cancellation_reason_known", []string{
+		payment(`{"status": "canceled", "amount_captured": 0, "cancellation_reason": "lost"}`),
 	}},
 	{"payments_status_known", []string{payment(`{"status": "failed", "amount_captured": 0}`)}},
 	{"payments_accounts_differ", []string{payment(`{"destination_account": "world"}`)}},
@@ -271,7 +279,8 @@ var refusals = []refusal{
 		// A refund taken back.
 		`UPDATE payments SET amount_refunded = 3; UPDATE payments SET amount_refunded = 2`,
 		`UPDATE payments SET version = version - 1`, // a version that comes again
-		`UPDATE payments SET status = 'canceled'`,   // a success that is canceled
+		// A success that is canceled.
+		`UPDATE payments SET status = 'canceled', cancellation_reason = 'requested'`,
 	}},
 	{"payments_pkey", []string{
 		claim(`{"payment_id": "00000000-0000-7000-8000-00000000a001"}`) +
@@ -357,7 +366,9 @@ var taken = []string{
 	payment(`{"status": "processing", "amount_captured": 0}`), // processing
 	// Authorized.
 	payment(`{"status": "authorized", "amount_captured": 0, "authorized_until": "2026-11-08"}`),
-	payment(`{"status": "canceled", "amount_captured": 0}`), // canceled
+	// Canceled.
+	payment(`{"status": "canceled", "amount_captured": 0, "cancellation_reason": "requested"}`),
+	payment(`{"status": "canceled", "amount_captured": 0, "cancellation_reason": "expired"}`),
 	// The longest texts.
 	payment(`{"reference": ` + long(128) + `, "description": ` + long(500) + `}`),
 	reference(2, "order 1"), // a reference of another merchant

@@ -148,9 +148,16 @@ var breaches = []struct{ name, breaks, want string }{
 		i6 request ec1: answered 201 at '/payments/pay_f1', payment c1 is succeeded`},
 	{"a capture was answered, and the payment is canceled", `
 		ALTER TABLE payments DROP CONSTRAINT payments_captured_when_succeeded;
-		UPDATE payments SET status = 'canceled' WHERE id = named('5a')`, `
+		UPDATE payments SET status = 'canceled', cancellation_reason = 'requested' WHERE id = named('5a')`, `
 		i6 request e5d: answered 200 at '/payments/pay_5a', payment 5a is canceled
 		i8 payment 5a: is canceled, with 0 events that say so`},
+	{"a cancellation was asked for, and the payment says that it expired", `
+		SELECT claim('void', 'a1', 'ea2', 'cancel'), answer('ea2', 200, 'a1'),
+			tell('ba2', 'canceled', 'a1');
+		UPDATE payments SET status = 'canceled', cancellation_reason = 'expired'
+		WHERE id = named('a1');
+		UPDATE accounts SET held = 0, open_payments = 0`, `
+		i6 request ea2: answered 200 at '/payments/pay_a1', payment a1 is canceled, expired`},
 	{"a declined refund was answered as a success", `
 		UPDATE idempotency_answers SET status = 201 WHERE request_id = named('e5c')`, `
 		i6 request e5c: answered 201 at '/payments/pay_5a', payment 5a is succeeded`},
