@@ -276,8 +276,16 @@ func TestAnAccountIsPutReadThenAndNowAndClosed(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if got := put(b.GetAccount(t.Context(), "alice")); got.Status != client.AccountClosed {
-		t.Errorf("closed: %+v", got)
+	closed := put(b.GetAccount(t.Context(), "alice"))
+	if closed.Status != client.AccountClosed {
+		t.Errorf("closed: %+v", closed)
+	}
+	open := client.AccountTerms{Currency: "USD", Status: client.AccountOpen}
+	_, err = b.PutAccount(t.Context(), "alice", open)
+	b.refused(err, "precondition_required")
+	open.IfVersion = closed.Version
+	if got := put(b.PutAccount(t.Context(), "alice", open)); got.Status != client.AccountOpen {
+		t.Errorf("opened: %+v", got)
 	}
 	b.refused(b.CloseAccount(t.Context(), "nobody"), "not_found")
 }

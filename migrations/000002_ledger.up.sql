@@ -55,18 +55,19 @@ GRANT SELECT, INSERT ON accounts TO paymentsvc_app;
 GRANT UPDATE (status, overdraft_limit, balance, held, open_payments, last_sequence, last_entry_at, version, name, metadata)
     ON accounts TO paymentsvc_app;
 
--- An account is closed for good. The trigger runs only for statements that set the status, which a
--- posting does not.
-CREATE FUNCTION refuse_reopening() RETURNS trigger LANGUAGE plpgsql AS $$
+-- An account is closed and opened under a new version, so that the If-Match of a late request does not
+-- match. The trigger runs only for statements that set the status, which a posting does not.
+CREATE FUNCTION refuse_status_without_version() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE integrity_constraint_violation USING
         CONSTRAINT = TG_NAME,
-        MESSAGE = format('account %s is closed, for good', OLD.id);
+        MESSAGE = format('account %s is to become %s under version %s, which is not new', OLD.id, NEW.status, NEW.version);
 END
 $$;
 
-CREATE TRIGGER accounts_closed_for_good BEFORE UPDATE OF status ON accounts
-    FOR EACH ROW WHEN (OLD.status = 'closed' AND NEW.status <> 'closed') EXECUTE FUNCTION refuse_reopening();
+CREATE TRIGGER accounts_status_has_new_version BEFORE UPDATE OF status ON accounts
+    FOR EACH ROW WHEN (OLD.status <> NEW.status AND NEW.version <= OLD.version)
+    EXECUTE FUNCTION refuse_status_without_version();
 
 -- There is no foreign key to accounts or payments. Row-wise foreign keys on the hot tables cost about
 -- a third of the rate and protect little here: the transaction that writes an entry has read and

@@ -94,8 +94,12 @@ var promises = []promise{
 		"payments_transition_legal", "i12_transitions_are_legal", "",
 	},
 	{
-		"A closed account has no open payment, and stays closed.",
-		"accounts_closed_has_nothing_open accounts_closed_for_good", "", "",
+		"A closed account has no open payment.",
+		"accounts_closed_has_nothing_open", "", "",
+	},
+	{
+		"An account is closed and opened under a new version only.",
+		"accounts_status_has_new_version", "", "",
 	},
 	{"A closed account takes no new payment.", "", "", "internal/payments"},
 	{

@@ -179,10 +179,12 @@ var refusals = []refusal{
 	{"accounts_closed_has_nothing_open", []string{
 		account(`{"status": "closed", "open_payments": 1}`),
 	}},
-	{"accounts_closed_for_good", []string{
-		// A closed account that opens again.
+	{"accounts_status_has_new_version", []string{
+		// An account that opens under the version that was closed.
 		account(`{"status": "closed"}`) +
 			`UPDATE accounts SET status = 'open' WHERE id = 'new'`,
+		// An account that is closed under an older version.
+		`UPDATE accounts SET status = 'closed', version = version - 1`,
 	}},
 	{"accounts_overdraft_limit_range", []string{account(`{"overdraft_limit": -1}`)}},
 	{"accounts_entries_have_a_time", []string{account(`{"last_entry_at": null}`)}},
@@ -341,9 +343,10 @@ var taken = []string{
 	account(`{"balance": -9007199254740991, "overdraft_limit": null}`),
 	// An id of 64 characters of every kind.
 	account(`{"id": "a_.:-Z7890123456789012345678901234567890123456789012345678901264"}`),
-	// A closed account that is closed again.
+	// A closed account that is closed again, and then opened.
 	account(`{"status": "closed"}`) +
-		`UPDATE accounts SET status = 'closed' WHERE id = 'new'`,
+		`UPDATE accounts SET status = 'closed' WHERE id = 'new';
+		UPDATE accounts SET status = 'open', version = version + 1 WHERE id = 'new'`,
 	// Journals that balance.
 	post("1 1 world 2 USD -7", "1 1 shop 2 USD 4", "1 1 till 1 USD 3",
 		"1 2 world 3 USD 1", "1 2 shop 3 USD -1", "2 2 world 1 EUR 1", "2 2 shop 1 EUR -1"),

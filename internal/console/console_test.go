@@ -363,7 +363,7 @@ func (c *tab) patch(id, version, body string) {
 	}
 }
 
-func TestAnAccountIsMadeAndClosed(t *testing.T) {
+func TestAnAccountIsMadeClosedAndOpened(t *testing.T) {
 	c := newTab(t)
 	c.follow("Accounts", "Accounts")
 	c.fill("id", "till")
@@ -402,6 +402,11 @@ func TestAnAccountIsMadeAndClosed(t *testing.T) {
 	c.await("Change version 4")
 	c.press("Close it")
 	c.await("It is closed")
+	c.follow("till", "Account till")
+	c.press("Open it again")
+	c.await("It is open.")
+	c.follow("till", "Account till")
+	c.await("Change version 6")
 }
 
 // put is somebody else's PUT.

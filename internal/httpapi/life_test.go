@@ -85,14 +85,6 @@ func TestAuthorizationShowsItsEnd(t *testing.T) {
 	m.retry("hold", hold).wantReplayOf(held)
 }
 
-func TestARefundReachesAClosedAccount(t *testing.T) {
-	m := onTwoInstances(t)
-	path := m.charge("all", aliceToShop(aliceHas)).want(201).location()
-	m.close("alice").want(204)
-	m.post("r", path+"/refunds", "").want(201)
-	m.wantBalance("alice", aliceHas)
-}
-
 func TestEditNeedsTheCurrentVersion(t *testing.T) {
 	m := onTwoInstances(t)
 	noted := aliceToShop(1).with("metadata", map[string]string{"a": "1", "b": "2"})

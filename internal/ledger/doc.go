@@ -17,5 +17,5 @@
 // journal, a changed entry, a balance outside its bounds, and a second entry with the
 // same number (see migrations/000002_ledger.up.sql).
 //
-// [Accounts] is how owners create, read and close accounts. It moves no money.
+// [Accounts] is how owners create, read, close and open accounts. It moves no money.
 package ledger
