@@ -18,6 +18,7 @@ type AccountTerms struct {
 	Name           string            // for people
 	Metadata       map[string]string // for programs
 	IfVersion      int64             // only if the account still has this version; 0: always
+	Status         AccountStatus     // AccountOpen opens a closed account, with IfVersion
 }
 
 // MarshalJSON writes the terms as the request has them. There, null means no limit. Here
@@ -28,7 +29,8 @@ func (t AccountTerms) MarshalJSON() ([]byte, error) {
 		OverdraftLimit *int64            `json:"overdraft_limit"`
 		Name           string            `json:"name,omitempty"`
 		Metadata       map[string]string `json:"metadata,omitempty"`
-	}{t.Currency, &t.OverdraftLimit, t.Name, t.Metadata}
+		Status         AccountStatus     `json:"status,omitempty"`
+	}{t.Currency, &t.OverdraftLimit, t.Name, t.Metadata, t.Status}
 	if t.Unlimited {
 		terms.OverdraftLimit = nil
 	}
@@ -44,7 +46,8 @@ const (
 	AccountClosed AccountStatus = "closed"
 )
 
-// Account is an account of the merchant. Amounts are in its currency's minor unit.
+// Account is an account of the merchant. Amounts are in its currency's minor unit, within
+// ±(2^53-1).
 type Account struct {
 	ID             string            `json:"id"`
 	Currency       string            `json:"currency"`

@@ -96,7 +96,7 @@ func TestAPaymentsWholeLife(t *testing.T) {
 	if held.Status != client.PaymentAuthorized || held.Replayed || held.Attempts != 1 ||
 		held.Description != order.Description ||
 		held.Reference != "order-1" || held.Metadata["cart"] != "7" || held.CreatedAt.IsZero() ||
-		held.RequestID == "" {
+		!held.AuthorizedUntil.After(held.CreatedAt) || held.RequestID == "" {
 		t.Errorf("authorized: %+v", held)
 	}
 	b.balance("alice", 10_000, 6000)
@@ -150,7 +150,8 @@ func TestAPaymentsWholeLife(t *testing.T) {
 		Amount: 100, Currency: "USD", SourceAccount: "alice", DestinationAccount: "shop",
 	}))
 	if canceled := payment(b.Cancel(t.Context(), "cancel",
-		another.ID)); canceled.Status != client.PaymentCanceled {
+		another.ID)); canceled.Status != client.PaymentCanceled ||
+		canceled.CancellationReason != "requested" || !canceled.AuthorizedUntil.IsZero() {
 		t.Errorf("canceled: %+v", canceled)
 	}
 	_, err = b.Capture(t.Context(), "capture", another.ID, client.CaptureRequest{})
@@ -275,8 +276,16 @@ func TestAnAccountIsPutReadThenAndNowAndClosed(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if got := put(b.GetAccount(t.Context(), "alice")); got.Status != client.AccountClosed {
-		t.Errorf("closed: %+v", got)
+	closed := put(b.GetAccount(t.Context(), "alice"))
+	if closed.Status != client.AccountClosed {
+		t.Errorf("closed: %+v", closed)
+	}
+	open := client.AccountTerms{Currency: "USD", Status: client.AccountOpen}
+	_, err = b.PutAccount(t.Context(), "alice", open)
+	b.refused(err, "precondition_required")
+	open.IfVersion = closed.Version
+	if got := put(b.PutAccount(t.Context(), "alice", open)); got.Status != client.AccountOpen {
+		t.Errorf("opened: %+v", got)
 	}
 	b.refused(b.CloseAccount(t.Context(), "nobody"), "not_found")
 }

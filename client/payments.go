@@ -46,6 +46,8 @@ type Payment struct {
 	Description        string            `json:"description"`
 	Metadata           map[string]string `json:"metadata"`
 	DeclineCode        string            `json:"decline_code"`
+	AuthorizedUntil    time.Time         `json:"authorized_until"`    // zero unless authorized
+	CancellationReason string            `json:"cancellation_reason"` // requested or expired
 	CreatedAt          time.Time         `json:"created_at"`
 	Version            int64             `json:"version"` // increases with every change
 }
@@ -67,7 +69,7 @@ func (c *Client) Charge(ctx context.Context, key Key, charge Charge) (*PaymentRe
 }
 
 // Authorize holds the money, once per key, until Capture moves it or Cancel frees it.
-// After AUTHORIZATION_LIFETIME the service frees it.
+// At AuthorizedUntil the service frees it.
 func (c *Client) Authorize(ctx context.Context, key Key, charge Charge) (*PaymentReply, error) {
 	r, err := newKeyed("authorizing", key, struct {
 		Charge

@@ -26,7 +26,8 @@ CREATE TABLE accounts (
     CONSTRAINT accounts_currency_form CHECK (currency ~ '^[A-Z]{3}$'),
     CONSTRAINT accounts_status_known CHECK (status IN ('open', 'closed')),
     CONSTRAINT accounts_overdraft_limit_range CHECK (overdraft_limit BETWEEN 0 AND 9007199254740991),
-    CONSTRAINT accounts_held_not_negative CHECK (held >= 0),
+    CONSTRAINT accounts_balance_range CHECK (balance BETWEEN -9007199254740991 AND 9007199254740991),
+    CONSTRAINT accounts_held_range CHECK (held BETWEEN 0 AND 9007199254740991),
     CONSTRAINT accounts_balance_above_floor
         CHECK (overdraft_limit IS NULL OR balance - held >= -overdraft_limit),
     CONSTRAINT accounts_open_payments_not_negative CHECK (open_payments >= 0),
@@ -38,7 +39,8 @@ CREATE TABLE accounts (
 COMMENT ON TABLE accounts IS $$
 An account holds one currency. Its balance is stored rather than summed, because a charge locks and
 decides on this one row. Everything that decides is on it: balance, held, floor, status, the count of
-open payments, and the number of the last entry.
+open payments, and the number of the last entry. Amounts stay within 2^53 - 1, because a JSON reader may
+round a larger number.
 $$;
 COMMENT ON COLUMN accounts.overdraft_limit IS 'How far below zero balance - held may go. NULL: without limit, a source of money.';
 COMMENT ON COLUMN accounts.held IS 'What authorized payments will take from this account.';
@@ -53,18 +55,19 @@ GRANT SELECT, INSERT ON accounts TO paymentsvc_app;
 GRANT UPDATE (status, overdraft_limit, balance, held, open_payments, last_sequence, last_entry_at, version, name, metadata)
     ON accounts TO paymentsvc_app;
 
--- An account is closed for good. The trigger runs only for statements that set the status, which a
--- posting does not.
-CREATE FUNCTION refuse_reopening() RETURNS trigger LANGUAGE plpgsql AS $$
+-- An account is closed and opened under a new version, so that the If-Match of a late request does not
+-- match. The trigger runs only for statements that set the status, which a posting does not.
+CREATE FUNCTION refuse_status_without_version() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE integrity_constraint_violation USING
         CONSTRAINT = TG_NAME,
-        MESSAGE = format('account %s is closed, for good', OLD.id);
+        MESSAGE = format('account %s is to become %s under version %s, which is not new', OLD.id, NEW.status, NEW.version);
 END
 $$;
 
-CREATE TRIGGER accounts_closed_for_good BEFORE UPDATE OF status ON accounts
-    FOR EACH ROW WHEN (OLD.status = 'closed' AND NEW.status <> 'closed') EXECUTE FUNCTION refuse_reopening();
+CREATE TRIGGER accounts_status_has_new_version BEFORE UPDATE OF status ON accounts
+    FOR EACH ROW WHEN (OLD.status <> NEW.status AND NEW.version <= OLD.version)
+    EXECUTE FUNCTION refuse_status_without_version();
 
 -- There is no foreign key to accounts or payments. Row-wise foreign keys on the hot tables cost about
 -- a third of the rate and protect little here: the transaction that writes an entry has read and
@@ -81,7 +84,9 @@ CREATE TABLE entries (
     at            timestamptz      NOT NULL,
     CONSTRAINT entries_pkey PRIMARY KEY (merchant_id, account_id, sequence),
     CONSTRAINT entries_sequence_from_one CHECK (sequence >= 1),
-    CONSTRAINT entries_amount_not_zero CHECK (amount <> 0)
+    CONSTRAINT entries_amount_not_zero CHECK (amount <> 0),
+    CONSTRAINT entries_amount_range CHECK (amount BETWEEN -9007199254740991 AND 9007199254740991),
+    CONSTRAINT entries_balance_after_range CHECK (balance_after BETWEEN -9007199254740991 AND 9007199254740991)
 );
 COMMENT ON TABLE entries IS $$
 A journal is one movement of money: two or more entries that sum to zero. An entry is the side of one

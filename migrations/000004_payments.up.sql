@@ -11,6 +11,7 @@ CREATE TABLE payments (
     amount_captured     bigint           NOT NULL,
     amount_refunded     bigint           NOT NULL DEFAULT 0,
     decline_code        text COLLATE "C",
+    cancellation_reason text COLLATE "C",
     authorized_until    timestamptz,
     reference           text COLLATE "C",
     description         text             NOT NULL,
@@ -26,6 +27,9 @@ CREATE TABLE payments (
     CONSTRAINT payments_refunded_within_captured CHECK (amount_refunded BETWEEN 0 AND amount_captured),
     CONSTRAINT payments_captured_when_succeeded CHECK ((status = 'succeeded') = (amount_captured > 0)),
     CONSTRAINT payments_decline_has_a_code CHECK ((status = 'declined') = (decline_code IS NOT NULL)),
+    CONSTRAINT payments_cancellation_has_a_reason
+        CHECK ((status = 'canceled') = (cancellation_reason IS NOT NULL)),
+    CONSTRAINT payments_cancellation_reason_known CHECK (cancellation_reason IN ('requested', 'expired')),
     CONSTRAINT payments_authorized_has_an_end
         CHECK (status <> 'authorized' OR authorized_until IS NOT NULL),
     CONSTRAINT payments_accounts_differ CHECK (source_account <> destination_account),
@@ -39,6 +43,7 @@ refunded, whose caps are checked here.
 $$;
 COMMENT ON COLUMN payments.id IS 'UUID version 7: sorts by time. Also the id of the journal of the charge or capture.';
 COMMENT ON COLUMN payments.amount IS 'In minor units of the currency.';
+COMMENT ON COLUMN payments.cancellation_reason IS 'Whether the merchant or the end of the authorization has canceled it.';
 COMMENT ON COLUMN payments.authorized_until IS 'When an authorization ends by itself, by the database''s clock.';
 COMMENT ON COLUMN payments.idempotency_key IS 'The key, in scope client, that made the payment.';
 COMMENT ON COLUMN payments.created_at IS
@@ -49,7 +54,7 @@ CREATE INDEX payments_authorized_until ON payments (authorized_until) WHERE stat
 
 -- The subject of a payment never changes: no right to update amount, accounts or reference.
 GRANT SELECT, INSERT ON payments TO paymentsvc_app;
-GRANT UPDATE (status, amount_captured, amount_refunded, description, metadata, version)
+GRANT UPDATE (status, amount_captured, amount_refunded, cancellation_reason, description, metadata, version)
     ON payments TO paymentsvc_app;
 
 -- A payment cannot be written without the claim that names it, and the primary key of

@@ -134,7 +134,8 @@ COMMENT ON VIEW audit.i5_one_payment_per_key IS
 CREATE VIEW audit.i6_answers_tell_the_truth AS
 SELECT k.merchant_id, 'request ' || k.request_id AS subject,
        CASE WHEN p.id IS NULL THEN format('its key names payment %s, which does not exist', k.payment_id)
-            ELSE format('answered %s at %L, payment %s is %s', a.status, a.location, p.id, p.status) END AS detail
+            ELSE format('answered %s at %L, payment %s is %s', a.status, a.location, p.id,
+                        concat_ws(', ', p.status, p.cancellation_reason)) END AS detail
 FROM idempotency_keys k
 LEFT JOIN payments p ON p.merchant_id = k.merchant_id AND p.id = k.payment_id
 LEFT JOIN refunds r ON r.merchant_id = k.merchant_id AND r.idempotency_key = k.key AND k.scope = 'client'
@@ -148,7 +149,8 @@ WHERE p.id IS NULL
         OR a.status = 201 AND a.location <> '/payments/pay_' || replace(p.id::text, '-', ''))
    OR k.operation IN ('capture', 'cancel', 'expire') AND (
         a.status <> 200
-        OR p.status <> CASE k.operation WHEN 'capture' THEN 'succeeded' ELSE 'canceled' END)
+        OR p.status <> CASE k.operation WHEN 'capture' THEN 'succeeded' ELSE 'canceled' END
+        OR p.cancellation_reason <> CASE k.operation WHEN 'cancel' THEN 'requested' ELSE 'expired' END)
    OR k.operation = 'refund' AND (
         r.id IS NULL
         OR a.status = 402 AND r.status <> 'declined'
@@ -166,6 +168,10 @@ SELECT merchant_id, 'account ' || id AS subject,
        format('balance %s less held %s is below the floor of -%s', balance, held, overdraft_limit) AS detail
 FROM accounts
 WHERE balance::numeric - held < -overdraft_limit
+UNION ALL
+SELECT merchant_id, 'account ' || id, format('balance %s or held %s is beyond ±9007199254740991', balance, held)
+FROM accounts
+WHERE abs(balance::numeric) > 9007199254740991 OR held > 9007199254740991
 UNION ALL
 SELECT merchant_id, 'payment ' || id,
        format('%s of %s captured, %s refunded', amount_captured, amount, amount_refunded)
@@ -192,7 +198,7 @@ LEFT JOIN (SELECT p.merchant_id, side.account_id, count(*) AS count,
     ON h.merchant_id = a.merchant_id AND h.account_id = a.id
 WHERE a.held <> coalesce(h.total, 0) OR a.open_payments <> coalesce(h.count, 0);
 COMMENT ON VIEW audit.i7_caps_and_floors IS
-    'no balance is below its floor, nothing is captured or refunded over its cap, and what is held is what was authorized';
+    'no balance is below its floor or beyond 2^53 - 1, nothing is captured or refunded over its cap, and what is held is what was authorized';
 
 CREATE VIEW audit.i8_one_event_per_change AS
 SELECT p.merchant_id, 'payment ' || p.id AS subject,

@@ -75,6 +75,11 @@ var promises = []promise{
 		"accounts_balance_above_floor", "i7_caps_and_floors", "",
 	},
 	{
+		"Every JSON reader has a balance exactly: it is within 2^53 - 1.",
+		"accounts_balance_range accounts_held_range entries_balance_after_range",
+		"i7_caps_and_floors", "",
+	},
+	{
 		"What an account holds is what its authorized payments will take.",
 		"accounts_held_for_open_payments", "i7_caps_and_floors", "",
 	},
@@ -89,8 +94,12 @@ var promises = []promise{
 		"payments_transition_legal", "i12_transitions_are_legal", "",
 	},
 	{
-		"A closed account has no open payment, and stays closed.",
-		"accounts_closed_has_nothing_open accounts_closed_for_good", "", "",
+		"A closed account has no open payment.",
+		"accounts_closed_has_nothing_open", "", "",
+	},
+	{
+		"An account is closed and opened under a new version only.",
+		"accounts_status_has_new_version", "", "",
 	},
 	{"A closed account takes no new payment.", "", "", "internal/payments"},
 	{

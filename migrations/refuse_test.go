@@ -166,16 +166,25 @@ var refusals = []refusal{
 		`UPDATE accounts SET balance = balance - 6 WHERE id = 'shop'`, // a posting below the floor
 		`UPDATE accounts SET overdraft_limit = 4 WHERE id = 'world'`,  // a limit above the balance
 	}},
-	{"accounts_held_not_negative", []string{`UPDATE accounts SET held = held - 1`}},
+	{"accounts_balance_range", []string{
+		account(`{"balance": 9007199254740992}`),
+		account(`{"balance": -9007199254740992, "overdraft_limit": null}`),
+	}},
+	{"accounts_held_range", []string{
+		`UPDATE accounts SET held = held - 1`,
+		account(`{"held": 9007199254740992, "open_payments": 1, "overdraft_limit": null}`),
+	}},
 	{"accounts_held_for_open_payments", []string{account(`{"held": 1}`)}},
 	{"accounts_open_payments_not_negative", []string{account(`{"open_payments": -1}`)}},
 	{"accounts_closed_has_nothing_open", []string{
 		account(`{"status": "closed", "open_payments": 1}`),
 	}},
-	{"accounts_closed_for_good", []string{
-		// A closed account that opens again.
+	{"accounts_status_has_new_version", []string{
+		// An account that opens under the version that was closed.
 		account(`{"status": "closed"}`) +
 			`UPDATE accounts SET status = 'open' WHERE id = 'new'`,
+		// An account that is closed under an older version.
+		`UPDATE accounts SET status = 'closed', version = version - 1`,
 	}},
 	{"accounts_overdraft_limit_range", []string{account(`{"overdraft_limit": -1}`)}},
 	{"accounts_entries_have_a_time", []string{account(`{"last_entry_at": null}`)}},
@@ -197,8 +206,13 @@ var refusals = []refusal{
 		post("1 1 world 2 USD -7", "1 2 shop 2 USD 7"), // two bad journals that sum to zero
 		post("1 1 world 2 USD -7", "1 1 shop 2 EUR 7"), // two currencies that sum to zero
 		post("1 1 world 2 USD -7", "2 1 shop 2 USD 7"), // two merchants that sum to zero
-		post("1 1 world 2 USD 9223372036854775807",
-			"1 1 shop 2 USD 9223372036854775807", "1 1 shop 3 USD 2"), // sums beyond 64 bits
+	}},
+	{"entries_amount_range", []string{
+		post("1 1 world 2 USD -9007199254740992", "1 1 shop 2 USD 9007199254740992"),
+	}},
+	{"entries_balance_after_range", []string{
+		insert("entries", "model.account_id = 'shop'",
+			`{"sequence": 2, "balance_after": 9007199254740992}`),
 	}},
 	{"entries_amount_not_zero", []string{post("1 1 shop 2 USD 0")}}, // an entry of nothing
 	{"entries_sequence_from_one", []string{post("1 1 world 0 USD -7", "1 1 shop 2 USD 7")}},
@@ -241,7 +255,8 @@ var refusals = []refusal{
 		payment(`{"amount_captured": 0}`), // succeeded without a capture
 		// Captured, but authorized.
 		payment(`{"status": "authorized", "authorized_until": "2026-11-08"}`),
-		payment(`{"status": "canceled"}`), // captured, but canceled
+		// Captured, but canceled.
+		payment(`{"status": "canceled", "cancellation_reason": "requested"}`),
 	}},
 	{"payments_authorized_has_an_end", []string{
 		payment(`{"status": "authorized", "amount_captured": 0}`),
@@ -249,6 +264,13 @@ var refusals = []refusal{
 	{"payments_decline_has_a_code", []string{
 		payment(`{"status": "declined", "amount_captured": 0}`), // declined without a code
 		payment(`{"decline_code": "insufficient_funds"}`),       // succeeded with a decline code
+	}},
+	{"payments_cancellation_has_a_reason", []string{
+		payment(`{"status": "canceled", "amount_captured": 0}`), // canceled without a reason
+		payment(`{"cancellation_reason": "requested"}`),         // not canceled, with a reason
+	}},
+	{"payments_cancellation_reason_known", []string{
+		payment(`{"status": "canceled", "amount_captured": 0, "cancellation_reason": "lost"}`),
 	}},
 	{"payments_status_known", []string{payment(`{"status": "failed", "amount_captured": 0}`)}},
 	{"payments_accounts_differ", []string{payment(`{"destination_account": "world"}`)}},
@@ -259,7 +281,8 @@ var refusals = []refusal{
 		// A refund taken back.
 		`UPDATE payments SET amount_refunded = 3; UPDATE payments SET amount_refunded = 2`,
 		`UPDATE payments SET version = version - 1`, // a version that comes again
-		`UPDATE payments SET status = 'canceled'`,   // a success that is canceled
+		// A success that is canceled.
+		`UPDATE payments SET status = 'canceled', cancellation_reason = 'requested'`,
 	}},
 	{"payments_pkey", []string{
 		claim(`{"payment_id": "00000000-0000-7000-8000-00000000a001"}`) +
@@ -317,12 +340,13 @@ var taken = []string{
 	account(`{"balance": -100, "overdraft_limit": 100}`), // an account at its floor
 	account(`{"held": 5, "open_payments": 1}`),           // an account with everything held
 	// An account without a floor.
-	account(`{"balance": -9223372036854775808, "overdraft_limit": null}`),
+	account(`{"balance": -9007199254740991, "overdraft_limit": null}`),
 	// An id of 64 characters of every kind.
 	account(`{"id": "a_.:-Z7890123456789012345678901234567890123456789012345678901264"}`),
-	// A closed account that is closed again.
+	// A closed account that is closed again, and then opened.
 	account(`{"status": "closed"}`) +
-		`UPDATE accounts SET status = 'closed' WHERE id = 'new'`,
+		`UPDATE accounts SET status = 'closed' WHERE id = 'new';
+		UPDATE accounts SET status = 'open', version = version + 1 WHERE id = 'new'`,
 	// Journals that balance.
 	post("1 1 world 2 USD -7", "1 1 shop 2 USD 4", "1 1 till 1 USD 3",
 		"1 2 world 3 USD 1", "1 2 shop 3 USD -1", "2 2 world 1 EUR 1", "2 2 shop 1 EUR -1"),
@@ -345,7 +369,9 @@ var taken = []string{
 	payment(`{"status": "processing", "amount_captured": 0}`), // processing
 	// Authorized.
 	payment(`{"status": "authorized", "amount_captured": 0, "authorized_until": "2026-11-08"}`),
-	payment(`{"status": "canceled", "amount_captured": 0}`), // canceled
+	// Canceled.
+	payment(`{"status": "canceled", "amount_captured": 0, "cancellation_reason": "requested"}`),
+	payment(`{"status": "canceled", "amount_captured": 0, "cancellation_reason": "expired"}`),
 	// The longest texts.
 	payment(`{"reference": ` + long(128) + `, "description": ` + long(500) + `}`),
 	reference(2, "order 1"), // a reference of another merchant

@@ -74,7 +74,7 @@ func TestTheApplicationMayDoThisAndNoMore(t *testing.T) {
 		"accounts.open_payments", "accounts.overdraft_limit", "accounts.status",
 		"accounts.version",
 		"api_keys.revoked_at", "payments.amount_captured", "payments.amount_refunded",
-		"payments.description", "payments.metadata",
+		"payments.cancellation_reason", "payments.description", "payments.metadata",
 		"payments.status", "payments.version",
 	}) {
 		t.Errorf("it may change the single columns %v", columns)

@@ -80,11 +80,12 @@ CREATE FUNCTION pay(payment text, key text, state text, source text, destination
 	minor bigint, name text)
 RETURNS void LANGUAGE sql AS $$
 	INSERT INTO payments (merchant_id, id, status, amount, currency, source_account,
-		destination_account, amount_captured, decline_code, reference, description, metadata,
+		destination_account, amount_captured, decline_code, cancellation_reason, reference, description, metadata,
 		authorized_until, idempotency_key, created_at)
 	VALUES (1, named(payment), state, minor, 'USD', source, destination,
 		CASE state WHEN 'succeeded' THEN minor ELSE 0 END,
-		CASE state WHEN 'declined' THEN 'insufficient_funds' END, name, '', '{}',
+		CASE state WHEN 'declined' THEN 'insufficient_funds' END,
+		CASE state WHEN 'canceled' THEN 'requested' END, name, '', '{}',
 		CASE state WHEN 'authorized' THEN timestamptz 'infinity' END, key, '2026-11-01 10:00Z');
 $$;
 `

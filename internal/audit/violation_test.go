@@ -148,9 +148,16 @@ var breaches = []struct{ name, breaks, want string }{
 		i6 request ec1: answered 201 at '/payments/pay_f1', payment c1 is succeeded`},
 	{"a capture was answered, and the payment is canceled", `
 		ALTER TABLE payments DROP CONSTRAINT payments_captured_when_succeeded;
-		UPDATE payments SET status = 'canceled' WHERE id = named('5a')`, `
+		UPDATE payments SET status = 'canceled', cancellation_reason = 'requested' WHERE id = named('5a')`, `
 		i6 request e5d: answered 200 at '/payments/pay_5a', payment 5a is canceled
 		i8 payment 5a: is canceled, with 0 events that say so`},
+	{"a cancellation was asked for, and the payment says that it expired", `
+		SELECT claim('void', 'a1', 'ea2', 'cancel'), answer('ea2', 200, 'a1'),
+			tell('ba2', 'canceled', 'a1');
+		UPDATE payments SET status = 'canceled', cancellation_reason = 'expired'
+		WHERE id = named('a1');
+		UPDATE accounts SET held = 0, open_payments = 0`, `
+		i6 request ea2: answered 200 at '/payments/pay_a1', payment a1 is canceled, expired`},
 	{"a declined refund was answered as a success", `
 		UPDATE idempotency_answers SET status = 201 WHERE request_id = named('e5c')`, `
 		i6 request e5c: answered 201 at '/payments/pay_5a', payment 5a is succeeded`},
@@ -168,6 +175,16 @@ var breaches = []struct{ name, breaks, want string }{
 		UPDATE accounts SET held = 611, overdraft_limit = 10 WHERE id = 'alice';
 		UPDATE payments SET amount = 611 WHERE id = named('a1')`, `
 		i7 account alice: balance 600 less held 611 is below the floor of -10`},
+	{"a balance and the amount held are more than a JSON reader has exactly", `
+		ALTER TABLE accounts DROP CONSTRAINT accounts_balance_range;
+		ALTER TABLE accounts DROP CONSTRAINT accounts_held_range;
+		ALTER TABLE entries DROP CONSTRAINT entries_balance_after_range;
+		SELECT post('c9', 'c1', 'bank', 'shop', 9007199254740592);
+		UPDATE accounts SET held = 9007199254740992, open_payments = 1 WHERE id = 'world'`, `
+		i3 payment c1: succeeded
+		i7 account shop: balance 9007199254740992 or held 0 is beyond ±9007199254740991
+		i7 account world: balance -1000 or held 9007199254740992 is beyond ±9007199254740991
+		i7 account world: held 9007199254740992 with 1 open payments`},
 	{"more was captured than authorized", `
 		ALTER TABLE payments DROP CONSTRAINT payments_captured_within_amount;
 		UPDATE payments SET amount = 399 WHERE id = named('c1')`, `

@@ -192,3 +192,35 @@ func TestAnAccountIDHasTheFormThatTheContractSays(t *testing.T) {
 		m.get("/accounts/" + id).wantProblem("not_found")
 	}
 }
+
+// Every JSON reader has a number exactly up to 2^53-1. A limit beyond it is refused too
+// (TestUndescribedRequestIsRefusedAndChangesNothing).
+func TestBalancesStayWithinWhatEveryJSONReaderHasExactly(t *testing.T) {
+	m := onOneInstance(t)
+	const most = 1<<53 - 1
+	m.put("bank", `{"currency":"USD","overdraft_limit":null}`).want(201)
+	m.put("vault", `{"currency":"USD","overdraft_limit":9007199254740991}`).want(201)
+	pay := func(key string, cents int64, source, destination string) *answer {
+		return m.charge(key, aliceToShop(cents).with("source_account", source).
+			with("destination_account", destination).
+			with("capture", !strings.HasPrefix(key, "hold")))
+	}
+	paid := pay("paid", 1, "vault", "shop").want(201).location()
+	pay("fill", most, "bank", "vault").want(201)
+	pay("to the brim", 1, "alice", "vault").want(201)
+	held := pay("hold", most, "bank", "shop").want(201).location()
+	for _, a := range []*answer{
+		pay("debt", 1, "bank", "shop"), pay("balance", 1, "alice", "vault"),
+		pay("hold more", 1, "bank", "shop"),
+		m.post("capture", held+"/capture", `{"amount":1}`), m.post("refund", paid+"/refunds", ""),
+	} {
+		a.wantProblem("unprocessable").wantErrorAt("/amount")
+	}
+	for id, want := range map[string][2]int64{"vault": {most, 0}, "bank": {-most, most}} {
+		got := m.get("/accounts/" + id).want(200).account()
+		if got.Balance != want[0] || got.Held != want[1] ||
+			got.Available != nil && *got.Available != most {
+			t.Errorf("it is %+v, want %d with %d held", got, want[0], want[1])
+		}
+	}
+}

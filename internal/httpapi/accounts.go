@@ -18,6 +18,7 @@ type accountRequest struct {
 	OverdraftLimit overdraftLimit  `json:"overdraft_limit"`
 	Name           *text           `json:"name"`
 	Metadata       map[string]text `json:"metadata"`
+	Status         *text           `json:"status"`
 }
 
 // overdraftLimit is absent (0), null (unlimited) or an amount in minor units.
@@ -66,6 +67,7 @@ func (b *accountRequest) terms() (ledger.Terms, error) {
 	}
 	terms := ledger.Terms{
 		Currency: ledger.Currency(*b.Currency), Name: b.Name.value(), Metadata: metadata,
+		Status: (*ledger.Status)(b.Status),
 	}
 	if !b.OverdraftLimit.unlimited {
 		minor := int64(b.OverdraftLimit.minor)

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -58,6 +59,41 @@ func TestAClosedAccountTakesPartInNothing(t *testing.T) {
 	if got := m.entries("/accounts/shop/entries"); len(got.Data) != 2 {
 		t.Errorf("its statement has %d entries", len(got.Data))
 	}
+}
+
+// A refund reaches a closed account, and would be stuck there otherwise. A late upsert
+// must not open it by accident.
+func TestClosedAccountIsOpenedByAVersionOnly(t *testing.T) {
+	m := onTwoInstances(t)
+	path := m.charge("all", aliceToShop(aliceHas)).want(201).location()
+	m.close("alice").want(204)
+	m.post("r", path+"/refunds", "").want(201)
+	m.wantBalance("alice", aliceHas)
+
+	const open = `{"currency":"USD","name":"Alice","status":"open"}`
+	m.put("alice", open).wantProblem("precondition_required")
+	m.putIfMatch("alice", `"1"`, open).wantProblem("precondition_failed")
+	m.putIfMatch("alice", `"2"`, `{"currency":"USD","status":null}`).wantProblem("account_closed")
+	m.putIfMatch("alice", `"2"`, strings.Replace(open, "USD", "EUR", 1)).
+		wantProblem("account_currency_fixed")
+	for _, status := range []string{"closed", "Open", ""} {
+		m.put("alice", body{"currency": "USD", "status": status}.String()).
+			wantProblem("unprocessable").wantErrorAt("/status")
+	}
+	for _, tag := range []string{`"2"`, `"3"`, "*"} { // those after the first find it open
+		got := m.putIfMatch("alice", tag, open).want(200).account()
+		if got.Status != "open" || got.Version != 3 || got.Balance != aliceHas ||
+			got.Name != "Alice" {
+			t.Errorf("it is %+v", got)
+		}
+	}
+	if got := m.entries("/accounts/alice/entries"); len(got.Data) != 4 {
+		t.Errorf("its statement has %d entries", len(got.Data))
+	}
+	m.charge("again", aliceToShop(aliceHas)).want(201)
+	m.close("alice").want(204)
+	m.putIfMatch("alice", `"3"`, open).wantProblem("precondition_failed")
+	m.putIfMatch("nobody", "*", open).wantProblem("precondition_failed")
 }
 
 // A charge that holds the account's row is waited for, and then the account is no

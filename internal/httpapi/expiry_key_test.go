@@ -20,7 +20,7 @@ func TestNoKeyOfACallerKeepsAnAuthorizationOpen(t *testing.T) {
 	paid := m.charge(name, aliceToShop(1)).want(201)
 
 	m.wantExpiredAuthorizations(in, 1)
-	if p := m.get(held).payment(); p.Status != "canceled" {
+	if p := m.get(held).payment(); p.Status != "canceled" || p.CancellationReason != "expired" {
 		t.Errorf("a caller's key keeps the authorization open: it is %+v", p)
 	}
 	m.wantHeld(aliceHas-1, 0)

@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // paymentView is a payment as a caller reads it.
@@ -14,6 +17,7 @@ type paymentView struct {
 	AmountCaptured          int64  `json:"amount_captured"`
 	AmountRefunded          int64  `json:"amount_refunded"`
 	DeclineCode             string `json:"decline_code"`
+	CancellationReason      string `json:"cancellation_reason"`
 	Metadata                map[string]string
 }
 
@@ -53,12 +57,32 @@ func TestAChangeNeedsNoBody(t *testing.T) {
 	m.wantHeld(aliceHas-100, 0)
 }
 
-func TestARefundReachesAClosedAccount(t *testing.T) {
-	m := onTwoInstances(t)
-	path := m.charge("all", aliceToShop(aliceHas)).want(201).location()
-	m.close("alice").want(204)
-	m.post("r", path+"/refunds", "").want(201)
-	m.wantBalance("alice", aliceHas)
+// A replay has the bytes of the first answer, with the end of the hold in it.
+func TestAuthorizationShowsItsEnd(t *testing.T) {
+	t.Parallel()
+	const lifetime = time.Hour
+	db := pgtest.New(t)
+	in := newInstanceWith(t, db.URL, settings{lifetime: lifetime})
+	m := newMerchant(t, db, in, in)
+	hold := aliceToShop(5).with("capture", false)
+	held := m.charge("hold", hold).want(201)
+	var times struct {
+		CreatedAt       time.Time `json:"created_at"`
+		AuthorizedUntil time.Time `json:"authorized_until"`
+	}
+	held.decode(&times)
+	if !times.AuthorizedUntil.Equal(times.CreatedAt.Add(lifetime)) {
+		held.fail("does not end after %v", lifetime)
+	}
+	if now := m.get(held.location()).want(200); string(now.body) != string(held.body) {
+		now.fail("differs from %s", held.body)
+	}
+	canceled := m.post("cancel", held.location()+"/cancel", "").want(200)
+	if canceled.payment().CancellationReason != "requested" ||
+		strings.Contains(string(canceled.body), "authorized_until") {
+		canceled.fail("is still held, or has the wrong reason")
+	}
+	m.retry("hold", hold).wantReplayOf(held)
 }
 
 func TestEditNeedsTheCurrentVersion(t *testing.T) {

@@ -116,6 +116,7 @@ var translations = []struct {
 	{err: payments.ErrVersionMismatch, code: "precondition_failed"},
 	{err: errPreconditionRequired, code: "precondition_required"},
 	{err: ledger.ErrVersionMismatch, code: "precondition_failed"},
+	{err: ledger.ErrVersionRequired, code: "precondition_required"},
 	{err: ledger.ErrNoVersion, code: "precondition_failed"},
 	{err: errBodyTooLarge, code: "payload_too_large"},
 	{err: errMediaType, code: "unsupported_media_type"},

@@ -33,11 +33,13 @@ var (
 	ErrOverdraftInUse = errors.New(
 		"the account is further below zero than the new overdraft limit allows",
 	)
-	ErrAccountClosed   = errors.New("the account is closed")
+	ErrAccountClosed   = errors.New(`the account is closed; "status":"open" opens it again`)
 	ErrAccountNotEmpty = errors.New("the account has money, or payments from it or to it are open")
 	ErrVersionMismatch = errors.New("the account has changed since the given version")
-	ErrNoVersion       = errors.New("there is no such account, so If-Match cannot match")
-	ErrNotYet          = errors.New("the moment has not come yet")
+	ErrVersionRequired = errors.New(
+		"opening an account requires If-Match with its ETag, so that no late request opens it")
+	ErrNoVersion = errors.New("there is no such account, so If-Match cannot match")
+	ErrNotYet    = errors.New("the moment has not come yet")
 )
 
 // serviceAccountPrefix marks the accounts that the service itself keeps, such as a
@@ -68,7 +70,8 @@ type Terms struct {
 	Currency       Currency
 	Name           string
 	Metadata       map[string]string
-	OverdraftLimit *int64 // minor units; nil: unlimited
+	OverdraftLimit *int64  // minor units; nil: unlimited
+	Status         *Status // StatusOpen opens a closed account; nil: as it is
 }
 
 // check finds what is wrong with the terms by themselves. The schema knows the same
@@ -83,6 +86,8 @@ func (t *Terms) check() error {
 		"must have at most 200 characters")
 	fields.RequireNoCardNumber("/name", t.Name)
 	fields.RequireMetadata(t.Metadata)
+	fields.Require(t.Status == nil || *t.Status == StatusOpen, "/status",
+		"must be open: DELETE closes an account")
 	return fields.Err()
 }
 

@@ -24,7 +24,7 @@ func NewAccounts(pool *pgxpool.Pool) *Accounts { return &Accounts{pool} }
 
 // Put creates the account under the id that its owner chose, or replaces its terms. The
 // same call again does not move the version. Only an unconditional call creates an
-// account.
+// account, and only a conditional one opens a closed account.
 func (a *Accounts) Put(
 	ctx context.Context, ref Ref, terms Terms, condition IfVersion,
 ) (account Account, created bool, err error) {
@@ -33,6 +33,9 @@ func (a *Accounts) Put(
 	}
 	if err := terms.check(); err != nil {
 		return Account{}, false, err
+	}
+	if terms.Status != nil && condition == Unconditional {
+		return Account{}, false, ErrVersionRequired
 	}
 	err = postgres.Confirm(ctx, a.pool, func(conn *pgx.Conn) (err error) {
 		account, created, err = put(ctx, conn, ref, terms, condition)
@@ -51,21 +54,22 @@ func put(
 		SELECT $1, $2, $3, $4, $5, $6
 		WHERE $7::bigint = 0 OR EXISTS (SELECT FROM accounts WHERE merchant_id = $1 AND id = $2)
 		ON CONFLICT (merchant_id, id) DO UPDATE
-		SET overdraft_limit = excluded.overdraft_limit,
+		SET status = excluded.status, -- open
+			overdraft_limit = excluded.overdraft_limit,
 			name = excluded.name,
 			metadata = excluded.metadata,
 			version = accounts.version
-				+ ((accounts.overdraft_limit, accounts.name, accounts.metadata)
-					IS DISTINCT FROM
-					(excluded.overdraft_limit, excluded.name, excluded.metadata))::int
+				+ ((accounts.status, accounts.overdraft_limit, accounts.name, accounts.metadata)
+					IS DISTINCT FROM (excluded.status, excluded.overdraft_limit, excluded.name,
+						excluded.metadata))::int
 		WHERE accounts.currency = excluded.currency
-			AND accounts.status = 'open'
+			AND (accounts.status = 'open' OR $8)
 			AND (excluded.overdraft_limit IS NULL
 				OR accounts.balance::numeric - accounts.held >= -excluded.overdraft_limit)
 			AND ($7::bigint <= 0 OR accounts.version = $7)
 		RETURNING `+accountColumns+`, xmax = 0`, // xmax is 0 on a row that this statement inserted
 		ref.MerchantID, ref.AccountID, terms.Currency, terms.OverdraftLimit, terms.Name,
-		terms.Metadata, condition)
+		terms.Metadata, condition, terms.Status != nil)
 	err = scanAccount(row, &account, &created)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Account{}, false, whyNotPut(ctx, conn, ref, terms, condition)
@@ -85,7 +89,7 @@ func whyNotPut(
 		return ErrNoVersion // only a conditional PUT does not create
 	case err != nil:
 		return err
-	case account.Status == StatusClosed:
+	case account.Status == StatusClosed && terms.Status == nil:
 		return ErrAccountClosed
 	case account.Currency != terms.Currency:
 		return ErrCurrencyFixed

@@ -3,7 +3,6 @@ package ledger
 import (
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,7 +12,7 @@ import (
 // returned.
 var (
 	ErrInsufficientFunds = errors.New("insufficient funds")
-	ErrBalanceTooLarge   = errors.New("balance would exceed 64 bits")
+	ErrBalanceTooLarge   = errors.New("balance or amount held would exceed ±9007199254740991")
 	ErrUnbalanced        = errors.New(
 		"journal is not two or more different accounts' lines that sum to zero",
 	)
@@ -42,15 +41,12 @@ type Balance struct {
 
 // Available is what the account can pay, in minor units: posted − held + overdraft
 // limit; nil if there is no limit. It is never negative, because the schema keeps
-// posted − held ≥ −limit. It is at most the largest int64.
+// posted − held ≥ −limit. It is at most AmountMax, which is enough for every payment.
 func (b *Balance) Available() *int64 {
 	if b.OverdraftLimit == nil {
 		return nil
 	}
-	available, fits := add(b.Posted-b.Held, *b.OverdraftLimit)
-	if !fits {
-		available = math.MaxInt64
-	}
+	available := min(b.Posted-b.Held+*b.OverdraftLimit, AmountMax)
 	return &available
 }
 
@@ -182,10 +178,7 @@ func (b *Book) Place(h Hold) error {
 			ErrCurrencyMismatch)
 	case !source.Covers(h.Minor):
 		return ErrInsufficientFunds
-	}
-	held, fits := add(source.Held, h.Minor)
-	// A source without a limit covers everything, so the sums themselves may overflow.
-	if _, leaves := add(source.Posted, -held); !fits || !leaves {
+	case !fits(source.Held + h.Minor):
 		return ErrBalanceTooLarge
 	}
 	b.move(source, destination, h.Minor, 1)
@@ -230,14 +223,11 @@ func (b *Book) check(journal Journal) error {
 			return fmt.Errorf("posting to account %s: %w", line.AccountID, ErrUnbalanced)
 		case line.Minor < 0 && !account.Covers(-line.Minor):
 			return ErrInsufficientFunds
-		}
-		seen[line.AccountID] = true
-		if _, fits := add(account.Posted, line.Minor); !fits {
+		case !fits(line.Minor), !fits(account.Posted + line.Minor):
 			return ErrBalanceTooLarge
 		}
-		if total, ok = add(total, line.Minor); !ok {
-			return ErrUnbalanced
-		}
+		seen[line.AccountID] = true
+		total += line.Minor
 	}
 	if total != 0 || len(journal.Lines) < 2 {
 		return ErrUnbalanced

@@ -40,7 +40,9 @@ func TestWhatAJournalMayDo(t *testing.T) {
 	unlimited.OverdraftLimit = nil
 	euros := account("euros", 100)
 	euros.Currency = "EUR"
-	full := account("full", math.MaxInt64-5)
+	full := account("full", ledger.AmountMax-5)
+	empty := account("empty", 5-ledger.AmountMax)
+	empty.OverdraftLimit = nil
 
 	for _, test := range []struct {
 		name  string
@@ -52,7 +54,7 @@ func TestWhatAJournalMayDo(t *testing.T) {
 		{"uses an overdraft to its limit", []ledger.Line{{"limited", -150}, {"b", 150}}, nil},
 		{
 			"takes anything from an account without a limit",
-			[]ledger.Line{{"world", -ledger.AmountMax}, {"b", ledger.AmountMax}},
+			[]ledger.Line{{"world", 1000 - ledger.AmountMax}, {"b", ledger.AmountMax - 1000}},
 			nil,
 		},
 
@@ -78,14 +80,24 @@ func TestWhatAJournalMayDo(t *testing.T) {
 		{"does not move nothing", []ledger.Line{{"a", 0}, {"b", 0}}, ledger.ErrUnbalanced},
 		{"names an account once", []ledger.Line{{"a", -100}, {"a", 100}}, ledger.ErrUnbalanced},
 		{
-			"does not overflow a balance",
+			"leaves the most that a balance may be",
+			[]ledger.Line{{"empty", -5}, {"full", 5}},
+			nil,
+		},
+		{
+			"does not make a balance too large",
 			[]ledger.Line{{"a", -6}, {"full", 6}},
 			ledger.ErrBalanceTooLarge,
 		},
 		{
-			"does not overflow its own sum",
+			"does not make a debt too large",
+			[]ledger.Line{{"empty", -6}, {"b", 6}},
+			ledger.ErrBalanceTooLarge,
+		},
+		{
+			"does not overflow",
 			[]ledger.Line{{"b", math.MaxInt64}, {"a", 1}},
-			ledger.ErrUnbalanced,
+			ledger.ErrBalanceTooLarge,
 		},
 		{
 			"keeps currencies apart",
@@ -101,7 +113,7 @@ func TestWhatAJournalMayDo(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			accounts := []ledger.Balance{
 				account("a", 100), account("b", 0), limited, held,
-				unlimited, euros, full,
+				unlimited, euros, full, empty,
 			}
 			book := ledger.NewBook(accounts...)
 			before := total(book)
@@ -116,8 +128,10 @@ func TestWhatAJournalMayDo(t *testing.T) {
 }
 
 // total is every balance of the fixed accounts, for comparison.
-func total(book *ledger.Book) (balances [7]int64) {
-	for i, id := range []string{"a", "b", "limited", "held", "world", "euros", "full"} {
+func total(book *ledger.Book) (balances [8]int64) {
+	for i, id := range []string{
+		"a", "b", "limited", "held", "world", "euros", "full", "empty",
+	} {
 		account, _ := book.Account(ref(id))
 		balances[i] = account.Posted
 	}

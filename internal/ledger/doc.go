@@ -14,8 +14,8 @@
 // longer fit are declined alone.
 //
 // The schema checks again what the code promises. The database refuses an unbalanced
-// journal, a changed entry, a balance below its floor, and a second entry with the same
-// number (see migrations/000002_ledger.up.sql).
+// journal, a changed entry, a balance outside its bounds, and a second entry with the
+// same number (see migrations/000002_ledger.up.sql).
 //
-// [Accounts] is how owners create, read and close accounts. It moves no money.
+// [Accounts] is how owners create, read, close and open accounts. It moves no money.
 package ledger

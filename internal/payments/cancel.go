@@ -19,8 +19,12 @@ func newCancel(caller Caller, paymentID uuid.UUID) *operation {
 	return newOperation(caller, f, operationCancel, paymentID, decideCancel)
 }
 
-// decideCancel frees what an authorization holds, and the payment's reference with it.
 func decideCancel(st *state, claim *idempotency.Claim) decision {
+	return st.cancel(claim, CancellationRequested)
+}
+
+// cancel frees what an authorization holds, and the payment's reference with it.
+func (st *state) cancel(claim *idempotency.Claim, reason string) decision {
 	payment, refusal := st.payment(claim)
 	if refusal != nil {
 		return decision{refusal: refusal}
@@ -28,6 +32,7 @@ func decideCancel(st *state, claim *idempotency.Claim) decision {
 	st.book.Release(payment.hold())
 	st.references.free(payment)
 	payment.Status = StatusCanceled
+	payment.CancellationReason = reason
 	st.save(payment)
 	return decision{payment: payment, event: "payment.canceled"}
 }

@@ -1,7 +1,6 @@
 package payments
 
 import (
-	"math"
 	"testing"
 	"time"
 
@@ -49,8 +48,8 @@ func TestPaymentOfAnotherMerchantIsNotFound(t *testing.T) {
 	wantRefusal(t, decideCancel(st, claim), CodeNotFound)
 }
 
-func TestCaptureThatOverflowsABalanceLeavesTheHold(t *testing.T) {
-	st, p := stateWithHold(t, math.MaxInt64-50)
+func TestCaptureThatMakesABalanceTooLargeLeavesTheHold(t *testing.T) {
+	st, p := stateWithHold(t, ledger.AmountMax-50)
 	wantRefusal(t, decideCapture(st, claimOn(p, operationCapture), nil), CodeUnprocessable)
 	alice, _ := st.book.Account(ledger.Ref{MerchantID: 1, AccountID: "alice"})
 	if alice.Held != 100 {

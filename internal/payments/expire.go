@@ -59,7 +59,7 @@ func decideExpire(st *state, claim *idempotency.Claim) decision {
 	case st.clock.Before(payment.AuthorizedUntil):
 		return decision{refusal: refuseState("the authorization has not expired yet")}
 	}
-	return decideCancel(st, claim)
+	return st.cancel(claim, CancellationExpired)
 }
 
 // The clock is read once, in a subquery. Read for each row, it could not bound what is

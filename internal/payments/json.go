@@ -18,6 +18,8 @@ type paymentJSON struct {
 	Description        string            `json:"description"`
 	Metadata           map[string]string `json:"metadata"`
 	DeclineCode        string            `json:"decline_code,omitzero"`
+	AuthorizedUntil    string            `json:"authorized_until,omitzero"`
+	CancellationReason string            `json:"cancellation_reason,omitzero"`
 	CreatedAt          string            `json:"created_at"`
 	Version            int64             `json:"version"`
 }
@@ -41,11 +43,15 @@ func (p *Payment) JSON() []byte {
 		Description:        p.Description,
 		Metadata:           p.Metadata,
 		DeclineCode:        p.DeclineCode,
+		CancellationReason: p.CancellationReason,
 		CreatedAt:          p.CreatedAt.UTC().Format(TimeFormat),
 		Version:            p.Version,
 	}
 	if p.Reference != "" {
 		view.Reference = &p.Reference
+	}
+	if p.Status == StatusAuthorized {
+		view.AuthorizedUntil = p.AuthorizedUntil.UTC().Format(TimeFormat)
 	}
 	return mustMarshal(&view)
 }

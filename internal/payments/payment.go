@@ -51,6 +51,12 @@ func (s Status) Known() bool { return slices.Contains(statuses, s) }
 // DeclineInsufficientFunds is the decline code of a source account that cannot pay.
 const DeclineInsufficientFunds = "insufficient_funds"
 
+// Why a payment was canceled.
+const (
+	CancellationRequested = "requested" // by its merchant
+	CancellationExpired   = "expired"   // its authorization came to its end
+)
+
 // Payment is one intent to move money from a source to a destination account.
 type Payment struct {
 	MerchantID         int64
@@ -62,6 +68,7 @@ type Payment struct {
 	AmountCaptured     int64 // minor units
 	AmountRefunded     int64 // minor units
 	DeclineCode        string
+	CancellationReason string
 	Reference          string
 	Description        string
 	Metadata           map[string]string

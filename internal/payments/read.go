@@ -20,15 +20,17 @@ var (
 
 const paymentColumns = `p.merchant_id, p.id, p.status, p.amount, p.currency, p.source_account,
 	p.destination_account, p.amount_captured, p.amount_refunded,
-	coalesce(p.decline_code, '') AS decline_code, coalesce(p.reference, '') AS reference,
-	p.description, p.metadata, p.authorized_until, p.version, p.created_at`
+	coalesce(p.decline_code, '') AS decline_code,
+	coalesce(p.cancellation_reason, '') AS cancellation_reason,
+	coalesce(p.reference, '') AS reference, p.description, p.metadata,
+	p.authorized_until, p.version, p.created_at`
 
 func scanPayment(row pgx.CollectableRow) (*Payment, error) {
 	var p Payment
 	var until *time.Time
 	err := row.Scan(&p.MerchantID, &p.ID, &p.Status, &p.Amount.Minor, &p.Amount.Currency,
 		&p.SourceAccount, &p.DestinationAccount, &p.AmountCaptured, &p.AmountRefunded,
-		&p.DeclineCode, &p.Reference, &p.Description, &p.Metadata,
+		&p.DeclineCode, &p.CancellationReason, &p.Reference, &p.Description, &p.Metadata,
 		&until, &p.Version, &p.CreatedAt)
 	if until != nil {
 		p.AuthorizedUntil = *until

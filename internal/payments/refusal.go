@@ -52,5 +52,6 @@ func refuseTooLarge(than string, limit int64) *Refusal {
 }
 
 func refuseBalance() *Refusal {
-	return refuseField(CodeUnprocessable, "/amount", "would make a balance too large")
+	return refuseField(CodeUnprocessable, "/amount",
+		"would make a balance, or the amount held, exceed ±9007199254740991")
 }

@@ -129,9 +129,12 @@ func queueSavedPayments(q *pgx.Batch, saved map[paymentRef]*Payment) {
 	q.Queue(`
 		UPDATE payments p
 		SET status = saved.status, amount_captured = saved.amount_captured,
-			amount_refunded = saved.amount_refunded, version = saved.version
-		FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[])
-			AS saved (merchant_id, id, status, amount_captured, amount_refunded, version)
+			amount_refunded = saved.amount_refunded,
+			cancellation_reason = saved.cancellation_reason, version = saved.version
+		FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::text[],
+				$7::bigint[])
+			AS saved (merchant_id, id, status, amount_captured, amount_refunded,
+				cancellation_reason, version)
 		CROSS JOIN LATERAL (
 			SELECT l.ctid FROM payments l
 			WHERE l.merchant_id = saved.merchant_id AND l.id = saved.id
@@ -143,6 +146,9 @@ func queueSavedPayments(q *pgx.Batch, saved map[paymentRef]*Payment) {
 		unnest.Column(payments, func(p *Payment) string { return string(p.Status) }),
 		unnest.Column(payments, func(p *Payment) int64 { return p.AmountCaptured }),
 		unnest.Column(payments, func(p *Payment) int64 { return p.AmountRefunded }),
+		unnest.Column(payments, func(p *Payment) *string {
+			return unnest.Nullable(p.CancellationReason)
+		}),
 		unnest.Column(payments, func(p *Payment) int64 { return p.Version }))
 }
 

@@ -79,11 +79,11 @@ var Kinds = map[string]Kind{
 	},
 	"precondition_required": {
 		http.StatusPreconditionRequired, SameKey, "If-Match is required",
-		"The request would change a payment's description or metadata, but it has no If- " +
-			"Match. Without If-Match, one of two concurrent changes could overwrite the other. " +
-			"Nothing was done.",
-		"GET the payment, and decide on its current version. Then send the change with If- " +
-			"Match and the ETag of that version.",
+		"The request would edit a payment or open a closed account, but it has no If-Match. " +
+			"Without If-Match, one of two concurrent changes could overwrite the other, and a " +
+			"late request could open an account. Nothing was done.",
+		"GET the payment or the account, and decide on its current version. Then send the " +
+			"change with If-Match and the ETag of that version.",
 	},
 	"forbidden": {
 		http.StatusForbidden, SameKey, "Only reading is allowed",
@@ -184,7 +184,8 @@ var Kinds = map[string]Kind{
 		http.StatusUnprocessableEntity, SameKey, "The account is closed",
 		"A closed account takes no new payment, and its terms cannot change. (A charge gets " +
 			"this problem with status 422, a PUT of the account with 409.)",
-		"Use another account, with the same key.",
+		"Use another account, with the same key. Or open the account again: GET it, and PUT " +
+			"its terms with “\"status\":\"open\"” and its ETag in If-Match.",
 	},
 	"currency_mismatch": {
 		http.StatusUnprocessableEntity, SameKey, "The currencies differ",

@@ -78,7 +78,7 @@ export async function accountView(id) {
       ["Status", account.status],
       ["Metadata", metadataText(account.metadata)],
     ]),
-    account.status !== "closed" && [editForm(account, path), closeForm(account, path)],
+    account.status === "closed" ? openForm(account, path) : [editForm(account, path), closeForm(account, path)],
     element("h2", {}, "Statement"),
     await pages(path + "/entries", {}, ["Number", "At", "Amount", "Balance after", "Payment"], (entry) => [
       String(entry.sequence), time(entry.at), money(entry.amount, entry.currency), money(entry.balance_after, entry.currency),
@@ -102,12 +102,23 @@ const closeForm = (account, path) => changeForm({
   submit: "Close it",
   fields: [],
   async send() {
-    if (!confirm(`Close ${account.id}? It cannot be opened again.`)) {
+    if (!confirm(`Close ${account.id}? It takes no payment until it is opened again.`)) {
       throw new Error("It is still open.");
     }
     return exchange("DELETE", path);
   },
-  done: () => ["It is closed, and takes no payment any more."],
+  done: () => ["It is closed, and takes no payment. ", accountLink(account.id)],
+  showAgain,
+});
+
+// openForm opens this version again, with the terms that it has.
+const openForm = ({ id, version, currency, name, overdraft_limit, metadata }, path) => changeForm({
+  submit: "Open it again",
+  fields: [],
+  send: () => exchange("PUT", path, {
+    ifMatch: `"${version}"`, body: JSON.stringify({ currency, name, overdraft_limit, metadata, status: "open" }),
+  }),
+  done: () => ["It is open. ", accountLink(id)],
   showAgain,
 });
 

@@ -25,7 +25,7 @@ export class Answer {
   // value is the body as JSON; null if it is not JSON.
   get value() {
     try {
-      return JSON.parse(this.text, keepLargeIntegers);
+      return JSON.parse(this.text);
     } catch {
       return null;
     }
@@ -50,12 +50,6 @@ export class Answer {
   get retryAfterMs() {
     return 1000 * (Number(this.headers.get("Retry-After")) || 0);
   }
-}
-
-// keepLargeIntegers reads an integer beyond 2⁵³ as a BigInt, if the browser gives its text. A balance may be that large.
-function keepLargeIntegers(_, value, context) {
-  const exact = typeof value !== "number" || Number.isSafeInteger(value) || context?.source === undefined;
-  return exact ? value : BigInt(context.source);
 }
 
 // exchange sends a request once. It never throws: a missing answer is an Answer with status 0.

@@ -10,11 +10,9 @@ const digits = new Map(
 // money shows an amount, aligned with others.
 export const money = (minor, currency) => element("span", { className: "money" }, formatMoney(minor, currency));
 
-// formatMoney is an amount as text, from a Number or a BigInt: formatMoney(-123456789, "USD") is "−1 234 567.89 USD".
+// formatMoney is an amount as text: formatMoney(-123456789, "USD") is "−1 234 567.89 USD". Every amount of the service is a
+// safe integer.
 export function formatMoney(minor, currency) {
-  if (typeof minor === "number" && !Number.isSafeInteger(minor)) {
-    return `an amount too large for this browser to read exactly, ${currency}`;
-  }
   if (!digits.has(currency)) { // the currency is newer than this page
     return `${minor} minor units of ${currency}`;
   }

@@ -71,6 +71,8 @@ const factsOf = (payment) => definitions([
   ["Description", payment.description],
   ["Metadata", metadataText(payment.metadata)],
   ["Declined for", payment.decline_code],
+  ["Held until", payment.authorized_until && time(payment.authorized_until)],
+  ["Canceled because", payment.cancellation_reason],
   ["Created", time(payment.created_at)],
   ["Version", String(payment.version)],
 ]);
