@@ -402,7 +402,7 @@ var ownerRefusals = []refusal{
 	{"schema_versions_pkey", []string{`INSERT INTO schema_versions (version) VALUES (1)`}},
 }
 
-func TestTheDatabaseRefusesWhatBreaksARuleAndNothingElse(t *testing.T) {
+func TestDatabaseRefusesBrokenRulesOnly(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	execute(t, db.Pool, books)

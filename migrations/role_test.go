@@ -15,7 +15,7 @@ import (
 )
 
 // These are all rights of the service. A new one needs a decision.
-func TestTheApplicationMayDoThisAndNoMore(t *testing.T) {
+func TestAppRoleMayDoThisAndNoMore(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	want := map[string]string{
@@ -82,7 +82,7 @@ func TestTheApplicationMayDoThisAndNoMore(t *testing.T) {
 }
 
 // Only the grants above give it rights.
-func TestTheApplicationsRoleIsNobodyByItself(t *testing.T) {
+func TestAppRoleHasOnlyGrantedRights(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	empty(t, db) // a copy of the template lacks the rights on the database itself

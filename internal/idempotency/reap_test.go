@@ -99,7 +99,7 @@ func TestMarkFollowsTheDatabaseClockAndNeverGoesBack(t *testing.T) {
 	}
 }
 
-func TestARetentionThatIsMadeLongerKeepsWhatItPromises(t *testing.T) {
+func TestLongerRetentionKeepsOlderAnswers(t *testing.T) {
 	t.Parallel()
 	db := newBooks(t)
 	db.reap(t, retention, 1, 0)
@@ -110,7 +110,7 @@ func TestARetentionThatIsMadeLongerKeepsWhatItPromises(t *testing.T) {
 }
 
 // During the deletion a retry gets the old answer, or learns that the key has expired.
-func TestARetryThatRacesTheReaperChargesNothing(t *testing.T) {
+func TestRetryRacingTheReaperChargesNothing(t *testing.T) {
 	t.Parallel()
 	db := newBooks(t)
 	done := make(chan struct{})

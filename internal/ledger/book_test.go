@@ -30,7 +30,7 @@ func journal(lines ...ledger.Line) ledger.Journal {
 }
 
 // See docs/bugs.md, "negative times negative".
-func TestWhatAJournalMayDo(t *testing.T) {
+func TestPostRefusesInvalidJournals(t *testing.T) {
 	limited := account("limited", 100)
 	limit := int64(50)
 	limited.OverdraftLimit = &limit

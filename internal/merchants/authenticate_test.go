@@ -291,7 +291,7 @@ func TestLookupsOfInventedKeysAreBounded(t *testing.T) {
 	release()
 }
 
-func TestInventedKeysKeepNoKnownKeyFromItsRenewal(t *testing.T) {
+func TestUnknownKeysDoNotDelayRenewalOfKnownKey(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	_, known := create(t, db)

@@ -46,7 +46,7 @@ func committers(m wire.Match) wire.Match { return m.From("paymentsvc-money") }
 
 // After a lost acknowledgement the service runs the same keys again. It must not take
 // its own claim for a rival's (docs/bugs.md, "own retry taken for a rival").
-func TestWhateverBecomesOfTheCommitTheOperationIsDoneOnce(t *testing.T) {
+func TestCommitFaultsLeaveOneOperation(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
@@ -106,7 +106,7 @@ func (b *bench) commits() (n int) {
 
 // A write outside the transaction would survive its failure (docs/bugs.md, "write
 // outside the transaction").
-func TestWhicheverStatementFailsTheOperationIsDoneOnce(t *testing.T) {
+func TestStatementFaultsLeaveOneOperation(t *testing.T) {
 	t.Parallel()
 	clean := newBench(t)
 	steps := map[string]int{}
@@ -182,7 +182,7 @@ func TestBatchWhoseCommitIsLostIsResolvedWhole(t *testing.T) {
 // hasty gives up early, so that a test of giving up is quick.
 func hasty(c *Config) { c.Timeout = time.Second }
 
-func TestAnOutcomeThatStaysUnknownIsCalledUnknownAndTheRetryFindsOut(t *testing.T) {
+func TestUnknownOutcomeIsFoundOutByRetry(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		effect   wire.Effect
@@ -310,7 +310,7 @@ func TestAnOperationWhoseCallerLeavesDuringCommitIsDoneOnce(t *testing.T) {
 }
 
 // The connection is half-open between the two round trips, with every lock held.
-func TestAnInstanceThatFallsSilentHoldingLocksBlocksTheOthersForSecondsOnly(t *testing.T) {
+func TestSilentInstanceBlocksOthersForSecondsOnly(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	held := b.proxy.On(committers(wire.Statement("SELECT clock_timestamp()")), wire.HoldAfter)

@@ -115,7 +115,7 @@ func TestHeldMoneyCannotBeSpent(t *testing.T) {
 
 // The cancel and the expiry come at the same moment, each on its own instance. The first
 // has locked the payment when the second comes.
-func TestPaymentIsCanceledOnceByACallerOrByItsExpiry(t *testing.T) {
+func TestPaymentIsCanceledOnceByCallerOrExpiry(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ first, cancelGets string }{
 		{operationCancel, "200"},

@@ -89,7 +89,7 @@ func lockInService(t *testing.T, s *Service, lock string) (release func()) {
 
 // A write without a key, and its repetition, are acknowledged only when a standby has
 // them. Here every wait is cancelled, so each COMMIT succeeds with a WARNING.
-func TestAnAccountIsAcknowledgedOnlyByAStandbyToo(t *testing.T) {
+func TestAccountIsAcknowledgedOnlyWithStandby(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Durable(t, nil)
 	// No COMMIT waits unless its transaction asks for it.

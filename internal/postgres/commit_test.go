@@ -178,7 +178,7 @@ func TestARefusedUnitRunsOnceAndLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
+func TestPanickingUnitFreesLocksAndConnection(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(){"panic": func() {
 		panic("a bug")
@@ -219,7 +219,7 @@ func TestAUnitThatPanicsFreesItsLocksAndItsConnection(t *testing.T) {
 }
 
 // No COMMIT was sent, so the outcome is known: nothing was done.
-func TestAUnitThatRunsOutOfTimeBeforeItsCommitIsUnavailable(t *testing.T) {
+func TestUnitWithoutCommitInTimeIsUnavailable(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name    string

@@ -11,7 +11,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-func TestAServerThatMayLoseACommitIsRefusedByName(t *testing.T) {
+func TestServerThatMayLoseCommitsIsRefused(t *testing.T) {
 	t.Parallel()
 	c := pgtest.Durable(t, nil)
 	admin := superuser(t, c.AdminURL())
@@ -100,7 +100,7 @@ func TestAReadOnlyDatabaseIsCalledThat(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatDoesNotAnswerIsNeitherReadOnlyNorNotDurable(t *testing.T) {
+func TestUnreachableDatabaseIsUnavailable(t *testing.T) {
 	t.Parallel()
 	pools := open(t, "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable")
 	err := errors.Join(pools.CheckWritable(t.Context()), pools.CheckDurability(t.Context()))

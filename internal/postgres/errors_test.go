@@ -16,7 +16,7 @@ import (
 
 // What each of the server's errors means for the transaction that meets it, before any
 // COMMIT. The codes are from the PostgreSQL manual, appendix A.
-func TestErrorOfTheServerDecidesWhetherAUnitRunsAgain(t *testing.T) {
+func TestServerErrorDecidesWhetherUnitRunsAgain(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	pools := open(t, db.URL)

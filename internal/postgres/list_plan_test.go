@@ -13,7 +13,7 @@ import (
 
 // A page of a list costs what it shows, also before ANALYZE. Without statistics the
 // planner expects few rows, and would sort them all.
-func TestAPageOfAListReadsWhatItShowsAndNotTheWholeTable(t *testing.T) {
+func TestListPageReadsOnlyWhatItShows(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewBroken(t) // what is written here has no keys
 	prepareAccounts(t, db)

@@ -14,7 +14,7 @@ import (
 )
 
 // What a connection must be like before anything runs over it.
-func TestEveryPooledConnectionIsAsItMustBe(t *testing.T) {
+func TestPooledConnectionsHaveTheirSettings(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	pools, err := postgres.Open(t.Context(),
@@ -99,7 +99,7 @@ func TestAURLThatCannotBeReadIsRefusedWithoutItsPassword(t *testing.T) {
 	}
 }
 
-func TestTheProbeAnswersWhenEveryOtherConnectionIsTaken(t *testing.T) {
+func TestProbeAnswersWhenOtherConnectionsAreTaken(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	pools := open(t, db.URL)

@@ -162,7 +162,7 @@ func refundBody(amount int64) string {
 	)
 }
 
-func TestALoadWithoutChangesShowsTooLittle(t *testing.T) {
+func TestJudgeRejectsLoadWithoutRefunds(t *testing.T) {
 	t.Parallel()
 	j := NewJournal(nil, nil)
 	for _, change := range []string{"", changeCapture, changeCancel} {
@@ -181,7 +181,7 @@ func TestJudgeComplainsOfAPaymentThatNobodyAskedFor(t *testing.T) {
 	}
 }
 
-func TestAFaultThatNoRequestNoticedFails(t *testing.T) {
+func TestJudgeRejectsFaultThatHitNoRequest(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	j := NewJournal(nil, nil)

@@ -83,16 +83,16 @@ var elsewhere = []struct {
 	{"6", "needs a card processor that answers late", nil},
 	{"14", "needs the retention of an answer to pass", []string{
 		"internal/httpapi TestKeyOutlivesItsAnswer",
-		"internal/idempotency TestARetryThatRacesTheReaperChargesNothing",
+		"internal/idempotency TestRetryRacingTheReaperChargesNothing",
 	}},
 	{"18", "needs Postgres to die, and connections to it at every statement", []string{
-		"internal/payments TestWhicheverStatementFailsTheOperationIsDoneOnce",
+		"internal/payments TestStatementFaultsLeaveOneOperation",
 		"test/torture TestNoAckedChargeIsLostOrDoubledWhenPostgresIsKilled",
 		"test/torture TestNoAckedChargeIsLostOrDoubledWhenPostgresAndTheServiceAreKilled",
 	}},
 	{"19", "needs a COMMIT whose acknowledgement is lost", []string{
-		"internal/payments TestWhateverBecomesOfTheCommitTheOperationIsDoneOnce",
-		"internal/payments TestAnOutcomeThatStaysUnknownIsCalledUnknownAndTheRetryFindsOut",
+		"internal/payments TestCommitFaultsLeaveOneOperation",
+		"internal/payments TestUnknownOutcomeIsFoundOutByRetry",
 	}},
 }
 

@@ -165,7 +165,7 @@ func (b *bench) startEverything(cluster *pgtest.Cluster) {
 
 // Postgres is killed again each time that it has begun to recover, so it answers 57P03
 // or nothing at all.
-func TestNothingIsLostOrStoredInACrashLoopOfPostgres(t *testing.T) {
+func TestCrashLoopLosesNoChargeAndStoresNo5xx(t *testing.T) {
 	t.Parallel()
 	b, cluster := newDurableBench(t, 2, slowCommit)
 	b.judged(func(journal *journal.Journal) {
