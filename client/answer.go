@@ -84,7 +84,7 @@ func judgeNo(response *http.Response, body []byte) outcome {
 		}
 	case e.Retry == RetrySameKey:
 		o.retry = e.Status == http.StatusTooManyRequests ||
-			e.Status == http.StatusServiceUnavailable || e.Code == codeInProgress
+			e.Status >= http.StatusInternalServerError || e.Code == codeInProgress
 	}
 	return o
 }

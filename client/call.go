@@ -103,10 +103,15 @@ type outcome struct {
 func (c *Client) do(ctx context.Context, r *call, into any) (Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
-	unsettled := false // an attempt may have an effect that the client does not know
+	var cause error // of the first attempt that may have an effect, unknown to the client
 	for n := 1; ; n++ {
 		o := c.attempt(ctx, r, into)
-		unsettled = (unsettled || o.effect == maybe) && o.effect != known
+		switch {
+		case o.effect == known:
+			cause = nil
+		case o.effect == maybe && cause == nil:
+			cause = o.err
+		}
 		if o.err == nil {
 			c.budget.earn()
 			o.reply.Attempts = n
@@ -114,9 +119,9 @@ func (c *Client) do(ctx context.Context, r *call, into any) (Reply, error) {
 		}
 		err := c.pause(ctx, r, n, &o)
 		switch {
-		case err != nil && unsettled:
+		case err != nil && cause != nil:
 			return Reply{}, &UnknownOutcomeError{
-				Operation: r.operation, Key: r.key, Attempts: n, Err: err,
+				Operation: r.operation, Key: r.key, Attempts: n, Cause: cause, Err: err,
 			}
 		case err != nil:
 			return Reply{}, fmt.Errorf("%s: %w", r.operation, err)
@@ -172,7 +177,11 @@ func because(reason, last error) error {
 func (c *Client) attempt(ctx context.Context, r *call, into any) outcome {
 	ctx, cancel := context.WithTimeout(ctx, c.options.AttemptTimeout)
 	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return outcome{err: err} // nothing is sent
+	}
 	var line line
+	line.asked.Store(c.transport != nil) // the client's own always supports httptrace
 	request, err := c.request(line.watch(ctx), r)
 	if err != nil {
 		return outcome{err: err}
@@ -246,8 +255,8 @@ func (r *call) effecting(o outcome) outcome {
 }
 
 // line records whether an attempt ever had a connection. An attempt that asked for a
-// connection and got none has sent nothing. Nothing follows if no request for a
-// connection was seen: the transport may not support httptrace.
+// connection and got none has sent nothing. With a caller's transport, nothing follows if
+// no request for a connection was seen: it may not support httptrace.
 type line struct{ asked, held atomic.Bool }
 
 func (l *line) watch(ctx context.Context) context.Context {

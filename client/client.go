@@ -118,7 +118,7 @@ func baseOf(options Options) (string, error) {
 	switch {
 	case err != nil:
 		// The error of url.Parse repeats the URL, which may hold a password.
-		return "", errors.New("the service's URL cannot be read")
+		return "", errors.New("the service's URL must be https://HOST or http://HOST")
 	case at.Scheme != "https" && at.Scheme != "http" || at.Hostname() == "":
 		return "", errors.New("the service's URL must be https://HOST or http://HOST")
 	case at.User != nil || at.RawQuery != "" || at.Fragment != "":

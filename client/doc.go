@@ -33,16 +33,17 @@
 //     done, and the key is free.
 //   - Any other error, such as no connection: nothing was done.
 //
-// An attempt certainly had no effect if it never had a connection, or if the service
-// said so. After any other failure its outcome is unknown. A later refusal does not
-// change that: the first attempt may still be under way. Only the answer of the key
-// itself is final, or a problem that says the key belongs to another request.
+// An attempt certainly had no effect if the context had ended before, if it never had a
+// connection, or if the service said so. After any other failure its outcome is unknown.
+// A later refusal does not change that: the first attempt may still be under way. Only
+// the answer of the key itself is final, or a problem that says the key belongs to
+// another request.
 //
 // # Retries
 //
 // A call retries with the same key and the same bytes:
 //
-//   - if the service asks for it: its problem has retry "same_key" and status 429, 503,
+//   - if the service asks for it: its problem has retry "same_key" and status 429, 5xx,
 //     or 409 while the first request is in progress;
 //   - if the answer is lost: no connection, an incomplete answer, an attempt over its
 //     time limit, or a 429, 502, 503 or 504 without a problem document, from a gateway.

@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -20,6 +21,7 @@ type UnknownOutcomeError struct {
 	Operation string // for people
 	Key       Key    // of the call; "": it has none, and may be repeated
 	Attempts  int    // number of requests that were sent
+	Cause     error  // of the first attempt whose effect is unknown
 	Err       error  // the last attempt's error, and the reason for no more attempts
 }
 
@@ -28,14 +30,19 @@ func (e *UnknownOutcomeError) Error() string {
 	if e.Key != "" {
 		advice = "the same request under the same key is safe and finds out"
 	}
-	return fmt.Sprintf("%s: the outcome is unknown after attempt %d (%s): %v", e.Operation,
-		e.Attempts, advice, e.Err)
+	why := e.Err.Error()
+	if cause := e.Cause.Error(); !strings.Contains(why, cause) {
+		why = cause + "; in the end: " + why
+	}
+	return fmt.Sprintf("%s: the outcome is unknown after attempt %d (%s): %s", e.Operation,
+		e.Attempts, advice, why)
 }
 
 // Is makes errors.Is find ErrUnknownOutcome.
 func (e *UnknownOutcomeError) Is(target error) bool { return target == ErrUnknownOutcome }
 
-func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
+// Unwrap gives errors.As the last attempt's error first.
+func (e *UnknownOutcomeError) Unwrap() []error { return []error{e.Err, e.Cause} }
 
 // Advice is the service's advice about a retry.
 type Advice string

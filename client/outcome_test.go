@@ -1,9 +1,12 @@
 package client_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -47,7 +50,7 @@ func TestEachAnswerHasOneMeaning(t *testing.T) {
 		{problem(503, "outcome_unknown", same), true, true, true},
 		{problem(503, "some_later_code", same), true, true, true},
 		{problem(409, "idempotency_key_in_progress", same), true, true, true},
-		{problem(500, "internal_error", same), false, true, true},
+		{problem(500, "internal_error", same), true, true, true},
 		// Not the service's words: whoever answered may have passed the request on
 		// first.
 		{page(403), false, true, true},
@@ -251,6 +254,51 @@ func TestMethodsThatAreIdempotentAreSentAgain(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The reason why the outcome is unknown stays in sight, whatever later attempts meet.
+func TestUnknownOutcomeNamesItsCause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, row := range []struct {
+			answers []answer
+			says    string
+		}{
+			{
+				[]answer{overloaded, lost, limited},
+				"unexpected EOF; in the end: rate_limited (429)",
+			},
+			{[]answer{overloaded, overloaded, lost}, "finds out): Post"},
+		} {
+			c, _ := scripted(t, client.Options{AttemptsMax: 3}, row.answers...)
+			_, err := c.Charge(t.Context(), "key", charge)
+			if !isUnknown(t, err, "key") || !errors.Is(err, io.ErrUnexpectedEOF) ||
+				!strings.Contains(err.Error(), row.says) ||
+				strings.Count(err.Error(), "EOF") != 1 {
+				t.Errorf("got %v", err)
+			}
+		}
+	})
+}
+
+// Nothing was done, and the error says so: it is not an unknown outcome.
+func TestNothingSentIsNoUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	c, service := scripted(t, client.Options{}, yes)
+	_, err := c.Charge(over, "key", charge)
+	if !errors.Is(err, context.Canceled) || isUnknown(t, err, "key") ||
+		len(service.requests()) != 0 {
+		t.Errorf("a context that is over: %d requests, %v", len(service.requests()), err)
+	}
+	c = newClient(t, client.Options{
+		URL: "https://payments.example", APIKey: "sk_test", UserAgent: "no\nheader",
+		AttemptsMax: 2,
+	})
+	if _, err := c.Charge(t.Context(), "key", charge); err == nil || isUnknown(t, err, "key") {
+		t.Errorf("a request that net/http refuses: %v", err)
+	}
 }
 
 // The first attempt may have been the change that the second runs into.
