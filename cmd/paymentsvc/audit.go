@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 
@@ -14,6 +15,14 @@ import (
 type auditCommand struct {
 	databaseFlags
 	Limit int `help:"Most violations to print for each invariant." default:"100"`
+}
+
+// Validate refuses a limit that would hide every violation.
+func (c *auditCommand) Validate() error {
+	if c.Limit < 1 {
+		return errors.New("--limit must be at least 1")
+	}
+	return nil
 }
 
 // Run checks every invariant and prints the violations.

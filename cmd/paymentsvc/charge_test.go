@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -94,9 +95,49 @@ func TestChargeFromAShell(t *testing.T) {
 	}
 	code, _, stderr = s.charge(ctx)
 	s.expect("no --from", code, 2, stderr, "--from")
+	code, _, stderr = s.charge(ctx, "--from", "alice", "--key", "")
+	s.expect("an empty key", code, 2, stderr, "--key is empty")
+	code, _, stderr = s.charge(ctx, "--from", "alice", "--reference", "")
+	s.expect("an empty reference", code, 2, stderr, "--reference is empty")
 	t.Setenv("API_KEY", "")
 	code, _, stderr = s.charge(ctx, "--from", "alice")
 	s.expect("no API key", code, 1, stderr, "API_KEY")
+}
+
+// Nobody has seen the key that such a charge would have, so nobody could continue it.
+func TestChargeWhoseKeyCannotBeShownIsNotSent(t *testing.T) {
+	t.Setenv("API_KEY", "sk_test")
+	requests := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests++
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer server.Close()
+	closed, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = null.Close() }()
+	for _, stderr := range []*os.File{closed, null} {
+		args := []string{
+			"charge", "--url", server.URL, "--amount", "1", "--currency", "USD", "--from", "a",
+			"--to", "b",
+		}
+		if code := run(t.Context(), args, terminal{out: io.Discard, err: stderr}); code != 1 ||
+			requests != 0 {
+			t.Errorf("without --key: exit code %d, %d requests", code, requests)
+		}
+		args = append(args, "--key", "order-1017")
+		if run(t.Context(), args, terminal{out: io.Discard, err: stderr}); requests != 1 {
+			t.Errorf("with --key: %d requests", requests)
+		}
+		requests = 0
+	}
 }
 
 // The answers are lost, for longer than the caller waits. The key that was printed

@@ -82,7 +82,7 @@ func TestAnOperatorChangesAMerchantsKey(t *testing.T) {
 	}
 }
 
-func TestTheKeysCommandsSayWhatIsWrong(t *testing.T) {
+func TestCommandsSayWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	for _, test := range []struct {
@@ -90,13 +90,14 @@ func TestTheKeysCommandsSayWhatIsWrong(t *testing.T) {
 		code int
 		says string
 	}{
-		{"create --merchant 1", 1, "merchant 1: there is no such merchant"},
-		{"list --merchant 1", 1, "merchant 1: there is no such merchant"},
-		{"create", 2, "--merchant"},
-		{"revoke sk_secret", 1, "there is no such API key"},
+		{"keys create --merchant 1", 1, "merchant 1: there is no such merchant"},
+		{"keys list --merchant 1", 1, "merchant 1: there is no such merchant"},
+		{"keys create", 2, "--merchant"},
+		{"keys revoke sk_secret", 1, "there is no such API key"},
+		{"audit --limit 0", 2, "--limit must be at least 1"},
+		{"audit --limit=-1", 2, "--limit must be at least 1"},
 	} {
-		args := append([]string{"keys"}, strings.Fields(test.args)...)
-		code, out, complaints := command(t, db, args...)
+		code, out, complaints := command(t, db, strings.Fields(test.args)...)
 		if code != test.code || out != "" || !strings.Contains(complaints, test.says) ||
 			strings.Contains(complaints, "sk_secret") {
 			t.Errorf("%v: exit code %d, %q, %q", test.args, code, out, complaints)
