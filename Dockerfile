@@ -24,7 +24,8 @@ RUN go mod download
 
 # .dockerignore admits only the files that the binary needs.
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/paymentsvc ./cmd/paymentsvc
+ARG REVISION=unknown
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w -X main.commit=${REVISION}" -o /out/paymentsvc ./cmd/paymentsvc
 
 FROM ${BASE_IMAGE}
 ARG VERSION=development

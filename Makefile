@@ -58,7 +58,9 @@ bench: build ## Measure charges per second beside pgbench (minutes): ARGS='--pri
 build: ## Compile bin/paymentsvc
 	@# No cgo and no debug information, as in the image. With -dwarf=false the compiler does not
 	@# write what -s -w would drop. GOGC makes the compiler collect garbage less often.
-	@CGO_ENABLED=0 GOGC=400 go build -gcflags=all=-dwarf=false -ldflags='-s -w' -o bin/paymentsvc ./cmd/paymentsvc
+	@CGO_ENABLED=0 GOGC=400 go build -gcflags=all=-dwarf=false \
+		-ldflags="-s -w -X main.commit=$$(git describe --always --dirty --abbrev=40 2>/dev/null)" \
+		-o bin/paymentsvc ./cmd/paymentsvc
 
 .PHONY: test
 test: $(GOTESTSUM) ## Run every test of CI, on a real Postgres; select by PKG= and ARGS=

@@ -51,6 +51,26 @@ func (c *Checker) Check(ctx context.Context, db Querier) error {
 	return nil
 }
 
+// CheckVersion returns ErrSchema with the reason, unless the schema has a version that
+// works with this build.
+func CheckVersion(ctx context.Context, db Querier) error {
+	_, err := usableVersion(ctx, db)
+	return err
+}
+
+// ErrEmpty means that no migration has run.
+var ErrEmpty = fmt.Errorf("%w: the database is empty: run paymentsvc migrate up", ErrSchema)
+
+// Explain returns ErrEmpty if the server refused a session because its role, which a
+// migration makes, does not exist. Any other error is returned as it is.
+func Explain(err error) error {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && refused.Code == invalidParameter && strings.Contains(refused.Message, role) {
+		return ErrEmpty
+	}
+	return err
+}
+
 // usableVersion reads the schema's version. It refuses a version that does not work with
 // this build.
 func usableVersion(ctx context.Context, db queryRower) (int64, error) {
@@ -67,9 +87,9 @@ func usableVersion(ctx context.Context, db queryRower) (int64, error) {
 	}
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("reading the schema's version: %w", err)
+		return 0, fmt.Errorf("reading the schema's version: %w", Explain(err))
 	case version == 0:
-		return 0, fmt.Errorf("%w: the database is empty: run paymentsvc migrate up", ErrSchema)
+		return 0, ErrEmpty
 	case version < int64(Oldest):
 		return 0, fmt.Errorf("%w: it has version %d, and this build needs %d:"+
 			" run paymentsvc migrate up", ErrSchema, version, Oldest)
@@ -80,7 +100,14 @@ func usableVersion(ctx context.Context, db queryRower) (int64, error) {
 	return version, nil
 }
 
-const undefinedTable = "42P01" // PostgreSQL manual, appendix A
+// role is that of the service's sessions.
+const role = "paymentsvc_app"
+
+// PostgreSQL manual, appendix A.
+const (
+	undefinedTable   = "42P01"
+	invalidParameter = "22023"
+)
 
 // checkGuards looks for every guard. In a newer schema it looks only for primary keys and
 // unique constraints: a newer release may have replaced checks and triggers, and its own

@@ -54,6 +54,9 @@ func Down(ctx context.Context, url string, steps int) error {
 		return fmt.Errorf("migrating down %d steps: the number must be at least 1", steps)
 	}
 	return with(ctx, url, func(d *driver) error {
+		if err := d.requireSchema(); err != nil {
+			return err
+		}
 		return d.migrate(func(m *migrate.Migrate) error { return m.Steps(-steps) })
 	})
 }
@@ -65,6 +68,9 @@ func Force(ctx context.Context, url string, version int) error {
 		return fmt.Errorf("forcing version %d: this build knows 1 to %d", version, Latest)
 	}
 	return with(ctx, url, func(d *driver) error {
+		if err := d.requireSchema(); err != nil {
+			return err
+		}
 		_, err := d.conn.Exec(ctx, `
 			WITH newer AS (DELETE FROM schema_versions WHERE version > $1)
 			INSERT INTO schema_versions (version)
@@ -97,6 +103,15 @@ func with(ctx context.Context, url string, use func(*driver) error) (err error) 
 		return fmt.Errorf("migrating: %w", withHint(err))
 	}
 	return nil
+}
+
+// requireSchema returns ErrEmpty for a database without a schema.
+func (d *driver) requireSchema() error {
+	version, err := recordedVersion(d.ctx, d.conn)
+	if err == nil && version == 0 {
+		return ErrEmpty
+	}
+	return err
 }
 
 // migrate lets golang-migrate run the embedded files. move says which.

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/app"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
@@ -43,16 +46,18 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
 	if c.PrintDatabaseURL {
 		return printDatabaseURL(term, c.DataDir, c.DatabaseURL)
 	}
-	logger := newLogger(term, config.LogLevel)
-	url := c.DatabaseURL
+	if err := checkScheme(c.DatabaseURL); err != nil {
+		return err
+	}
+	logger := newDevLogger(term, config.LogLevel)
+	url, keyFile := c.DatabaseURL, ""
 	if url == "" {
 		var server *pgserver.Server
-		if server, err = pgserver.Start(ctx, databaseOptions(c.DataDir, logger)); err != nil {
-			return fmt.Errorf("starting a Postgres for dev (set DATABASE_URL to use another): %w",
-				err)
+		if server, err = startDatabase(ctx, databaseOptions(c.DataDir, logger)); err != nil {
+			return err
 		}
 		defer func() { err = errors.Join(err, stopDatabase(server)) }()
-		url = server.URL()
+		url, keyFile = server.URL(), filepath.Join(server.DataDir(), "api-key")
 	}
 	if err := migrations.Up(ctx, url); err != nil {
 		return err
@@ -61,7 +66,7 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	apiKey, err := furnish(ctx, in)
+	apiKey, err := furnish(ctx, in, keyFile)
 	if err != nil {
 		in.Close()
 		return fmt.Errorf("preparing the demo merchant: %w", err)
@@ -78,6 +83,18 @@ func databaseOptions(dataDir string, logger *slog.Logger) pgserver.Options {
 		Parameters: map[string]string{"max_connections": "100"},
 		Logger:     logger,
 	}
+}
+
+func startDatabase(ctx context.Context, o pgserver.Options) (*pgserver.Server, error) {
+	server, err := pgserver.Start(ctx, o)
+	switch {
+	case errors.Is(err, pgserver.ErrInUse), errors.Is(err, pgserver.ErrNotDirectory):
+		return nil, fmt.Errorf("%w (--data-dir)", err)
+	case err != nil:
+		return nil, fmt.Errorf("starting a Postgres for dev (set DATABASE_URL to use another): %w",
+			err)
+	}
+	return server, nil
 }
 
 func stopDatabase(server *pgserver.Server) error {
@@ -111,11 +128,11 @@ const (
 	demoFundingFrom = "world"
 )
 
-// furnish creates the demo merchant and its accounts, unless an earlier dev did, and a
-// new API key. The accounts are upserts. Alice's allowance is a charge under a fixed
-// key, so it is paid once, however often dev starts.
-func furnish(ctx context.Context, in *app.Instance) (apiKey string, err error) {
-	merchantID, apiKey, err := merchants.CreateNamedOnce(ctx, in.Pools.General, demoMerchant)
+// furnish creates the demo merchant, its API key and its accounts, unless an earlier dev
+// did. The accounts are upserts. Alice's allowance is a charge under a fixed key, so it is
+// paid once, however often dev starts.
+func furnish(ctx context.Context, in *app.Instance, keyFile string) (apiKey string, err error) {
+	merchantID, apiKey, err := demoKey(ctx, in.Pools.General, keyFile)
 	if err != nil {
 		return "", err
 	}
@@ -137,6 +154,26 @@ func furnish(ctx context.Context, in *app.Instance) (apiKey string, err error) {
 		return apiKey, nil // paid long ago
 	}
 	return apiKey, err
+}
+
+// demoKey is the API key in the file, from an earlier start, as long as it is valid. Else
+// it is a new one, which is written to the file. Without a file, which only a database of
+// dev's own has, each start makes a new key.
+func demoKey(
+	ctx context.Context, pool *pgxpool.Pool, file string,
+) (merchantID int64, apiKey string, err error) {
+	if kept, err := os.ReadFile(file); err == nil {
+		apiKey = strings.TrimSpace(string(kept))
+		identity, err := merchants.NewAuthenticator(pool).Authenticate(ctx, apiKey)
+		if !errors.Is(err, merchants.ErrUnauthorized) {
+			return identity.MerchantID, apiKey, err
+		}
+	}
+	merchantID, apiKey, err = merchants.CreateNamedOnce(ctx, pool, demoMerchant)
+	if err == nil && file != "" {
+		err = os.WriteFile(file, []byte(apiKey+"\n"), 0o600)
+	}
+	return merchantID, apiKey, err
 }
 
 func putDemoAccounts(ctx context.Context, accounts *ledger.Accounts, merchantID int64) error {
@@ -164,6 +201,16 @@ func demoCurl(url, apiKey, key string) string {
 		`-d '{"amount":4999,"currency":"USD",` +
 			`"source_account":"alice","destination_account":"shop"}'`,
 	}, " ")
+}
+
+// newDevLogger logs text on a terminal, for people, and JSON elsewhere.
+func newDevLogger(term terminal, level slog.Level) *slog.Logger {
+	if file, ok := term.err.(*os.File); ok {
+		if info, err := file.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			return slog.New(slog.NewTextHandler(file, &slog.HandlerOptions{Level: level}))
+		}
+	}
+	return newLogger(term, level)
 }
 
 func greet(term terminal, url, apiKey string) {

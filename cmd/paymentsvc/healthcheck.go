@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -47,6 +48,9 @@ func (c *healthcheckCommand) Run(ctx context.Context, term terminal) error {
 // target is the URL to ask.
 func (c *healthcheckCommand) target() (string, error) {
 	if c.URL != "" {
+		if at, err := url.Parse(c.URL); err != nil || at.Hostname() == "" {
+			return "", errors.New("--url must be http://HOST/readyz or https://HOST/readyz")
+		}
 		return c.URL, nil
 	}
 	host, port, err := app.SplitAddress("LISTEN_ADDR", c.ListenAddr)

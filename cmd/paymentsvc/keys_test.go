@@ -54,6 +54,18 @@ func TestAnOperatorChangesAMerchantsKey(t *testing.T) {
 		t.Errorf("made were %+v and %+v", second, reader)
 	}
 
+	var all struct {
+		Data []struct {
+			MerchantID string `json:"merchant_id"`
+			Name       string
+		}
+	}
+	succeed(t, db, &all, "merchants", "list")
+	if last := len(all.Data) - 1; last < 0 || all.Data[last].Name != "A shop" ||
+		all.Data[last].MerchantID != merchant.MerchantID {
+		t.Errorf("the merchants are %+v", all)
+	}
+
 	var list struct{ Data []printedKey }
 	printed := succeed(t, db, &list, "keys", "list", "--merchant", merchant.MerchantID)
 	if len(list.Data) != 3 || list.Data[1].KeyID != second.KeyID ||

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,16 +10,20 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/paymentsvc/paymentsvc/client"
 	"github.com/paymentsvc/paymentsvc/internal/app"
+	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
 // commands are the command line, as kong reads it.
 type commands struct {
+	Version kong.VersionFlag `help:"Print the version, the commit and the schema's version."`
+
 	Serve       serveCommand       `cmd:"" help:"Migrate the database and serve the API."`
 	Dev         devCommand         `cmd:"" help:"${dev}"`
 	Migrate     migrateCommand     `cmd:"" help:"Migrate the database's schema."`
@@ -70,11 +75,21 @@ type terminal struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM,
-		syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	ctx, stop := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		<-signals
+		stop() // the command finishes its work
+		<-signals
+		fmt.Fprintln(os.Stderr, "paymentsvc: a second signal: ended at once")
+		os.Exit(exitInterrupted)
+	}()
 	os.Exit(run(ctx, os.Args[1:], terminal{out: os.Stdout, err: os.Stderr}))
 }
+
+// exitInterrupted is the exit code of a shell's command that Ctrl-C has ended.
+const exitInterrupted = 130
 
 // errFound makes a command fail without a message: the command has printed its findings.
 var errFound = errors.New("violations were found")
@@ -87,7 +102,7 @@ func run(ctx context.Context, args []string, term terminal) int {
 	parser, err := kong.New(&cli,
 		kong.Name("paymentsvc"),
 		kong.Description("A payment service that charges exactly once."),
-		help, kong.Vars(app.Help),
+		help, kong.Vars(app.Help), kong.Vars{"version": versionText()},
 		kong.Writers(term.out, term.err),
 		kong.Exit(func(code int) { exited = code }), // --help ends here
 		kong.BindTo(ctx, (*context.Context)(nil)),
@@ -115,6 +130,28 @@ func run(ctx context.Context, args []string, term terminal) int {
 		return 1
 	}
 	return 0
+}
+
+// version is the version of the contract too.
+const version = "0.1.0"
+
+// commit is set by the linker, in `make build` and for the image.
+var commit string
+
+func versionText() string {
+	dirty := ""
+	if info, ok := debug.ReadBuildInfo(); ok && commit == "" {
+		for _, setting := range info.Settings {
+			switch {
+			case setting.Key == "vcs.revision":
+				commit = setting.Value
+			case setting.Key == "vcs.modified" && setting.Value == "true":
+				dirty = "-dirty"
+			}
+		}
+	}
+	return fmt.Sprintf("paymentsvc %s, commit %s%s, schema %d", version,
+		cmp.Or(commit, "unknown"), dirty, migrations.Latest)
 }
 
 func newLogger(term terminal, level slog.Level) *slog.Logger {

@@ -14,6 +14,7 @@ import (
 // merchantsCommand is paymentsvc merchants.
 type merchantsCommand struct {
 	Create merchantsCreateCommand `cmd:"" help:"${merchant}"`
+	List   merchantsListCommand   `cmd:"" help:"List the merchants, oldest first."`
 }
 
 type merchantsCreateCommand struct {
@@ -32,6 +33,32 @@ func (c *merchantsCreateCommand) Run(ctx context.Context, term terminal) error {
 			MerchantID string `json:"merchant_id"`
 			APIKey     string `json:"api_key"`
 		}{strconv.FormatInt(id, 10), key})
+	})
+}
+
+type merchantsListCommand struct{ databaseFlags }
+
+// Run lists the merchants.
+func (c *merchantsListCommand) Run(ctx context.Context, term terminal) error {
+	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
+		all, err := merchants.List(ctx, pool)
+		if err != nil {
+			return err
+		}
+		type merchantJSON struct {
+			MerchantID string `json:"merchant_id"`
+			Name       string `json:"name"`
+			CreatedAt  string `json:"created_at"`
+		}
+		list := struct {
+			Data []merchantJSON `json:"data"`
+		}{make([]merchantJSON, len(all))}
+		for i, m := range all {
+			list.Data[i] = merchantJSON{
+				strconv.FormatInt(m.ID, 10), m.Name, formatTime(m.CreatedAt),
+			}
+		}
+		return printJSON(term, list)
 	})
 }
 

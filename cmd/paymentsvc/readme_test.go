@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,17 +27,30 @@ type output = service.Output
 // address and API key.
 func startDev(t *testing.T) (address, apiKey string) {
 	t.Helper()
-	var out, log output
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan int, 1)
-	t.Setenv("DATABASE_URL", "")
-	dataDir := t.TempDir()
-	// when root runs the test, another user runs its Postgres
-	for _, dir := range []string{dataDir, filepath.Dir(dataDir)} {
+	address, apiKey, _ = startDevOn(t, newDataDir(t))
+	return address, apiKey
+}
+
+// newDataDir is a directory of the test. When root runs it, another user runs its
+// Postgres, and has to get there.
+func newDataDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, dir := range []string{dir, filepath.Dir(dir)} {
 		if err := os.Chmod(dir, 0o711); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return dir
+}
+
+// startDevOn is startDev on this data. stop ends dev before the test does.
+func startDevOn(t *testing.T, dataDir string) (address, apiKey string, stop func()) {
+	t.Helper()
+	var out, log output
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan int, 1)
+	t.Setenv("DATABASE_URL", "")
 	go func() {
 		args := []string{
 			"dev", "--data-dir", dataDir, "--listen-addr", "127.0.0.1:0",
@@ -43,12 +58,13 @@ func startDev(t *testing.T) (address, apiKey string) {
 		}
 		ended <- run(ctx, args, terminal{out: &out, err: &log})
 	}()
-	t.Cleanup(func() {
-		stop()
+	stop = sync.OnceFunc(func() {
+		cancel()
 		if code := <-ended; code != 0 {
 			t.Errorf("dev ended with %d:\n%s", code, log.String())
 		}
 	})
+	t.Cleanup(stop)
 	printed := regexp.MustCompile(`serving at http://(\S+)\nAPI key: (\S+)`)
 	var match []string
 	await.Until(t, time.Minute, "dev serves", func() bool {
@@ -61,7 +77,28 @@ func startDev(t *testing.T) (address, apiKey string) {
 		match = printed.FindStringSubmatch(out.String())
 		return match != nil
 	})
-	return match[1], match[2]
+	return match[1], match[2], stop
+}
+
+// Shells, scripts and the browser keep working after a restart.
+func TestDevKeepsItsAPIKey(t *testing.T) {
+	dir := newDataDir(t)
+	_, first, stop := startDevOn(t, dir)
+	stop()
+	_, second, stop := startDevOn(t, dir)
+	said := complaint(t, "dev", "--data-dir", dir)
+	if !strings.Contains(said, fmt.Sprintf("in use: process %d runs a Postgres in %s: end that "+
+		"process, or choose another directory (--data-dir)", os.Getpid(), dir)) {
+		t.Errorf("a second dev on the same data: %s", said)
+	}
+	stop()
+	if err := os.WriteFile(filepath.Join(dir, "api-key"), []byte("sk_other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, third, _ := startDevOn(t, dir)
+	if first != second || third == first {
+		t.Errorf("the keys are %s, %s and, after the file was spoiled, %s", first, second, third)
+	}
 }
 
 var assignment = regexp.MustCompile(`^[A-Z_]+=`)

@@ -28,7 +28,7 @@ type serveCommand struct {
 // Run serves until it is told to stop.
 func (c *serveCommand) Run(ctx context.Context, term terminal) error {
 	config, err := c.Parse()
-	if err := errors.Join(c.check(), err); err != nil {
+	if err := errors.Join(c.check(), checkScheme(c.MigrateDatabaseURL), err); err != nil {
 		return err
 	}
 	logger := newLogger(term, config.LogLevel)

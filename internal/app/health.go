@@ -127,7 +127,7 @@ func (h *health) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	if err := h.pools.CheckWritable(ctx); err != nil {
-		return err
+		return migrations.Explain(err)
 	}
 	if err := h.pools.CheckDurability(ctx); err != nil {
 		if !h.allowDataLoss || !errors.Is(err, postgres.ErrNotDurable) {

@@ -40,7 +40,8 @@ func Start(
 func (in *Instance) Listen(ctx context.Context) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", in.config.ListenAddr)
 	if err != nil {
-		return fmt.Errorf("opening the port of LISTEN_ADDR: %w", err)
+		return fmt.Errorf("opening the port of LISTEN_ADDR (if another program has it, choose "+
+			"another, such as 127.0.0.1:0 for any free one): %w", err)
 	}
 	in.listener = httpapi.LimitConnections(listener, in.config.ConnectionsMax)
 	if in.config.AdminAddr == "" {

@@ -26,6 +26,9 @@ func (a *api) routeDocs(r chi.Router) {
 	r.Get("/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		writeBody(w, http.StatusOK, "application/yaml", contract.Document)
 	})
+	r.Get("/", a.handle(func(w http.ResponseWriter, _ *http.Request) error {
+		return writeDocs(w, "home.html", nil)
+	}))
 	r.Get("/docs", a.handle(func(w http.ResponseWriter, _ *http.Request) error {
 		return writeDocs(w, "contract.html", nil)
 	}))

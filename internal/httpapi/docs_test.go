@@ -104,7 +104,7 @@ func TestPageRunsOnlyItsOwnFiles(t *testing.T) {
 	inline := regexp.MustCompile(`(?i)<style|<script>|\sstyle=|\son[a-z]+=|javascript:|https?://`)
 	files := map[string]bool{}
 	for _, path := range []string{
-		"/docs", "/docs/errors", "/docs/errors/outcome_unknown",
+		"/", "/docs", "/docs/errors", "/docs/errors/outcome_unknown",
 		"/console",
 	} {
 		res, page := fetch(t, url+path, http.Header{})
@@ -121,6 +121,10 @@ func TestPageRunsOnlyItsOwnFiles(t *testing.T) {
 			res.Header.Get("X-Content-Type-Options") != "nosniff" ||
 			res.Header.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("%s: its headers are %v", path, res.Header)
+		}
+		if path == "/" && (!strings.Contains(page, `<dt><a href="/docs">`) ||
+			!strings.Contains(page, `<dt><a href="/console">`)) {
+			t.Errorf("the home page leads nowhere:\n%s", page)
 		}
 		if path == "/console" &&
 			!strings.Contains(policy, "require-trusted-types-for 'script'; trusted-types 'none'") {

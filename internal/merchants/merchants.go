@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -32,6 +33,29 @@ const (
 	secretBytes   = 20
 	checksumBytes = 4
 )
+
+// Merchant is one merchant.
+type Merchant struct {
+	ID        int64
+	Name      string
+	CreatedAt time.Time
+}
+
+// List lists all merchants, oldest first.
+func List(ctx context.Context, db *pgxpool.Pool) ([]Merchant, error) {
+	rows, err := db.Query(ctx, `
+		SELECT id, name, created_at
+		FROM merchants
+		ORDER BY created_at, id`)
+	if err != nil {
+		return nil, fmt.Errorf("listing merchants: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Merchant])
+	if err != nil {
+		return nil, fmt.Errorf("listing merchants: %w", err)
+	}
+	return all, nil
+}
 
 // Create makes a merchant and its first API key. It alone returns that key.
 func Create(

@@ -103,7 +103,12 @@ func (d directory) version() (string, error) {
 // If the owner is root, the server's user may pass through them: the files inside have
 // modes of their own.
 func makeEnterable(path string) error {
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("%w: %s: remove that file, or choose another directory",
+			ErrNotDirectory, path)
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR):
 		return err
 	}
 	if err := makeEnterable(filepath.Dir(path)); err != nil {

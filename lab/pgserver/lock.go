@@ -18,8 +18,9 @@ func (d directory) lock() (release func() error, err error) {
 	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		holder, _ := os.ReadFile(file.Name())
-		err = fmt.Errorf("%w: %s has server process %s, run by process %s", ErrInUse, d.path,
-			d.postmaster().pid, holder)
+		err = fmt.Errorf("%w: process %s runs a Postgres in %s: end that process, or choose "+
+			"another directory", ErrInUse, holder, d.path)
+		return nil, errors.Join(err, file.Close())
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("locking the data directory: %w", err), file.Close())

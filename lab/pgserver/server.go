@@ -38,6 +38,9 @@ var (
 	// process id.
 	ErrInUse = errors.New("data directory is in use")
 
+	// ErrNotDirectory means that a file has the place of the data directory.
+	ErrNotDirectory = errors.New("data directory is a file")
+
 	// ErrNotRunning means that no server answers on the data directory.
 	ErrNotRunning = errors.New("no server runs")
 
@@ -95,12 +98,20 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("starting Postgres: %w", err)
 	}
 	if err := s.prepare(ctx); err != nil {
-		return nil, fmt.Errorf("preparing %s for Postgres: %w", s.dir.path, err)
+		return nil, s.during("preparing %s for Postgres: %w", err)
 	}
 	if err := s.launch(ctx); err != nil {
-		return nil, fmt.Errorf("starting Postgres in %s: %w", s.dir.path, err)
+		return nil, s.during("starting Postgres in %s: %w", err)
 	}
 	return s, nil
+}
+
+// during adds the step that failed. A directory in use is not the step's fault.
+func (s *Server) during(step string, err error) error {
+	if errors.Is(err, ErrInUse) {
+		return err
+	}
+	return fmt.Errorf(step, s.dir.path, err)
 }
 
 // newServer chooses the server's user, directory and programs.
@@ -109,12 +120,12 @@ func newServer(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := makeEnterable(dir.path); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
 	account, err := accountFor(dir)
 	if err != nil {
 		return nil, err
-	}
-	if err := makeEnterable(dir.path); err != nil {
-		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
 	binaries, err := binariesFor(ctx, o, dir)
 	if err != nil {
@@ -172,6 +183,9 @@ func superuserURL(password, port string) string {
 	}
 	return u.String()
 }
+
+// DataDir is the server's directory.
+func (s *Server) DataDir() string { return s.dir.path }
 
 // LogPath is the server's log file.
 func (s *Server) LogPath() string { return s.dir.logFile() }
