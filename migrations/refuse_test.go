@@ -396,6 +396,10 @@ var ownerRefusals = []refusal{
 		`INSERT INTO idempotency_reaper VALUES (false, now())`, // a second mark of the reaper
 	}},
 	{"idempotency_reaper_pkey", []string{`INSERT INTO idempotency_reaper VALUES (true, now())`}},
+	{"readiness_probe_only_row", []string{`INSERT INTO readiness_probe VALUES (false, now())`}},
+	{"readiness_probe_pkey", []string{
+		`INSERT INTO readiness_probe VALUES (true, now()), (true, now())`,
+	}},
 	{"schema_versions_version_positive", []string{
 		`INSERT INTO schema_versions (version) VALUES (0)`, // version 0
 	}},
