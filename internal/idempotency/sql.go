@@ -74,9 +74,9 @@ func QueueRelease(q *pgx.Batch, claims []*Claim) {
 		CROSS JOIN LATERAL (
 			SELECT l.ctid FROM idempotency_keys l
 			WHERE l.merchant_id = c.merchant_id AND l.scope = c.scope AND l.key = c.key
-				AND l.request_id = c.request_id AND l.merchant_id = ANY ($1)
+				AND l.request_id = c.request_id
 			OFFSET 0) AS own
-		WHERE k.ctid = own.ctid AND k.merchant_id = ANY ($1)`,
+		WHERE k.ctid = own.ctid`,
 		unnest.Column(claims, func(c *Claim) int64 { return c.MerchantID }),
 		unnest.Column(claims, func(c *Claim) string { return string(c.Scope) }),
 		unnest.Column(claims, func(c *Claim) string { return c.Value }),
@@ -113,13 +113,12 @@ const recordsSQL = `
 			k.request_id, k.payment_id
 		FROM idempotency_keys k
 		WHERE k.merchant_id = wanted.merchant_id AND k.scope = wanted.scope
-			AND k.key = wanted.key AND k.merchant_id = ANY ($1)
+			AND k.key = wanted.key
 		OFFSET 0) AS k
 	LEFT JOIN LATERAL (
 		SELECT a.status, a.location, a.body, a.created_at
 		FROM idempotency_answers a
 		WHERE a.merchant_id = k.merchant_id AND a.request_id = k.request_id
-			AND a.merchant_id = ANY ($1)
 		OFFSET 0) AS a ON true`
 
 func collectRecords(rows pgx.Rows, into map[Key]*Record) error {

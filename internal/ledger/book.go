@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // Reasons for which a journal is refused. Nothing has been changed when one of them is
@@ -37,6 +38,8 @@ type Balance struct {
 	OpenPayments   int64  // authorized ones, from it or to it: until they end it cannot be closed
 	LastSequence   int64  // of its last entry; 0: none yet
 	LastEntryAt    time.Time
+
+	row pgtype.TID // where the locked row is
 }
 
 // Available is what the account can pay, in minor units: posted − held + overdraft

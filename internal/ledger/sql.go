@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/paymentsvc/paymentsvc/internal/unnest"
 )
@@ -39,16 +40,17 @@ func QueueLock(q *pgx.Batch, refs []Ref, locking Locking) *Book {
 		return book
 	}
 	q.Queue(`
-		SELECT `+balanceColumns+`
+		SELECT a.merchant_id, a.id, a.currency, a.status, a.overdraft_limit, a.balance, a.held,
+			a.open_payments, a.last_sequence, a.last_entry_at, a.row
 		FROM (
 			SELECT w.merchant_id, w.id
 			FROM unnest($1::bigint[], $2::text[]) AS w (merchant_id, id)
 			ORDER BY w.merchant_id, w.id COLLATE "C") AS wanted
 		CROSS JOIN LATERAL (
-			SELECT `+balanceColumns+`
+			SELECT a.merchant_id, a.id, a.currency, a.status, a.overdraft_limit, a.balance, a.held,
+				a.open_payments, a.last_sequence, a.last_entry_at, a.ctid AS row
 			FROM accounts a
 			WHERE a.merchant_id = wanted.merchant_id AND a.id = wanted.id
-				AND a.merchant_id = ANY ($1)
 			FOR NO KEY UPDATE `+string(locking)+`) AS a`,
 		unnest.Column(refs, func(r Ref) int64 { return r.MerchantID }),
 		unnest.Column(refs, func(r Ref) string { return r.AccountID }),
@@ -58,6 +60,7 @@ func QueueLock(q *pgx.Batch, refs []Ref, locking Locking) *Book {
 		_, err := pgx.ForEachRow(rows, []any{
 			&next.MerchantID, &next.AccountID, &next.Currency, &next.Status, &next.OverdraftLimit,
 			&next.Posted, &next.Held, &next.OpenPayments, &next.LastSequence, &lastEntryAt,
+			&next.row,
 		}, func() error {
 			next.LastEntryAt = orZero(lastEntryAt)
 			book.add(next)
@@ -84,7 +87,6 @@ func QueueExisting(q *pgx.Batch, refs []Ref) map[Ref]bool {
 		CROSS JOIN LATERAL (
 			SELECT FROM accounts a
 			WHERE a.merchant_id = wanted.merchant_id AND a.id = wanted.id
-				AND a.merchant_id = ANY ($1)
 			OFFSET 0) AS a`,
 		unnest.Column(refs, func(r Ref) int64 { return r.MerchantID }),
 		unnest.Column(refs, func(r Ref) string { return r.AccountID }),
@@ -101,9 +103,6 @@ func QueueExisting(q *pgx.Batch, refs []Ref) map[Ref]bool {
 	})
 	return existing
 }
-
-const balanceColumns = `a.merchant_id, a.id, a.currency, a.status, a.overdraft_limit, a.balance,
-	a.held, a.open_payments, a.last_sequence, a.last_entry_at`
 
 // orZero reads a column that is NULL until the account has an entry.
 func orZero(at *time.Time) time.Time {
@@ -146,6 +145,8 @@ func (b *Book) queueEntries(q *pgx.Batch, at time.Time) {
 		at)
 }
 
+// queueBalances finds the rows where QueueLock found them. They are locked, so no other
+// transaction has moved them.
 func (b *Book) queueBalances(q *pgx.Batch, at time.Time) {
 	accounts := slices.Collect(maps.Values(b.changed))
 	q.Queue(`
@@ -153,18 +154,11 @@ func (b *Book) queueBalances(q *pgx.Batch, at time.Time) {
 		SET balance = changed.balance, held = changed.held, open_payments = changed.open_payments,
 			last_sequence = changed.last_sequence,
 			last_entry_at = CASE
-				WHEN changed.last_sequence > a.last_sequence THEN $7 ELSE a.last_entry_at END
-		FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[],
-				$6::bigint[])
-			AS changed (merchant_id, id, balance, held, open_payments, last_sequence)
-		CROSS JOIN LATERAL (
-			SELECT l.ctid FROM accounts l
-			WHERE l.merchant_id = changed.merchant_id AND l.id = changed.id
-				AND l.merchant_id = ANY ($1)
-			OFFSET 0) AS locked
-		WHERE a.ctid = locked.ctid AND a.merchant_id = ANY ($1)`,
-		unnest.Column(accounts, func(a *Balance) int64 { return a.MerchantID }),
-		unnest.Column(accounts, func(a *Balance) string { return a.AccountID }),
+				WHEN changed.last_sequence > a.last_sequence THEN $6 ELSE a.last_entry_at END
+		FROM unnest($1::tid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+			AS changed (row, balance, held, open_payments, last_sequence)
+		WHERE a.ctid = changed.row`,
+		unnest.Column(accounts, func(a *Balance) pgtype.TID { return a.row }),
 		unnest.Column(accounts, func(a *Balance) int64 { return a.Posted }),
 		unnest.Column(accounts, func(a *Balance) int64 { return a.Held }),
 		unnest.Column(accounts, func(a *Balance) int64 { return a.OpenPayments }),

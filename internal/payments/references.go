@@ -100,7 +100,6 @@ func (r *references) lookUp(q *pgx.Batch, names []reference) {
 		CROSS JOIN LATERAL (
 			SELECT r.payment_id FROM payment_references r
 			WHERE r.merchant_id = wanted.merchant_id AND r.reference = wanted.reference
-				AND r.merchant_id = ANY ($1)
 			OFFSET 0) AS taken`,
 		unnest.Column(names, func(r reference) int64 { return r.merchantID }),
 		unnest.Column(names, func(r reference) string { return r.name }),
@@ -142,9 +141,8 @@ func (r *references) settle(q *pgx.Batch) {
 			CROSS JOIN LATERAL (
 				SELECT l.ctid FROM payment_references l
 				WHERE l.merchant_id = moved.merchant_id AND l.reference = moved.reference
-					AND l.merchant_id = ANY ($1)
 				OFFSET 0) AS own
-			WHERE r.ctid = own.ctid AND r.merchant_id = ANY ($1)`, merchants, names, ids)
+			WHERE r.ctid = own.ctid`, merchants, names, ids)
 	}
 	if len(freed) > 0 {
 		merchants, names, _ := columns(freed)
@@ -154,9 +152,8 @@ func (r *references) settle(q *pgx.Batch) {
 			CROSS JOIN LATERAL (
 				SELECT l.ctid FROM payment_references l
 				WHERE l.merchant_id = freed.merchant_id AND l.reference = freed.reference
-					AND l.merchant_id = ANY ($1)
 				OFFSET 0) AS own
-			WHERE r.ctid = own.ctid AND r.merchant_id = ANY ($1)`, merchants, names)
+			WHERE r.ctid = own.ctid`, merchants, names)
 	}
 }
 

@@ -36,7 +36,6 @@ func queueLockPayments(
 			SELECT `+paymentColumns+`
 			FROM payments p
 			WHERE p.merchant_id = wanted.merchant_id AND p.id = wanted.id
-				AND p.merchant_id = ANY ($1)
 			FOR NO KEY UPDATE `+string(locking)+`) AS p`,
 		unnest.Column(refs, func(r paymentRef) int64 { return r.merchantID }),
 		unnest.Column(refs, func(r paymentRef) [16]byte { return r.id }),
@@ -65,7 +64,6 @@ func queueExistingPayments(q *pgx.Batch, refs []paymentRef) map[paymentRef]bool 
 		CROSS JOIN LATERAL (
 			SELECT FROM payments p
 			WHERE p.merchant_id = wanted.merchant_id AND p.id = wanted.id
-				AND p.merchant_id = ANY ($1)
 			OFFSET 0) AS p`,
 		unnest.Column(refs, func(r paymentRef) int64 { return r.merchantID }),
 		unnest.Column(refs, func(r paymentRef) [16]byte { return r.id }),
@@ -138,9 +136,8 @@ func queueSavedPayments(q *pgx.Batch, saved map[paymentRef]*Payment) {
 		CROSS JOIN LATERAL (
 			SELECT l.ctid FROM payments l
 			WHERE l.merchant_id = saved.merchant_id AND l.id = saved.id
-				AND l.merchant_id = ANY ($1)
 			OFFSET 0) AS locked
-		WHERE p.ctid = locked.ctid AND p.merchant_id = ANY ($1)`,
+		WHERE p.ctid = locked.ctid`,
 		unnest.Column(payments, func(p *Payment) int64 { return p.MerchantID }),
 		unnest.Column(payments, func(p *Payment) [16]byte { return p.ID }),
 		unnest.Column(payments, func(p *Payment) string { return string(p.Status) }),

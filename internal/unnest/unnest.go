@@ -19,10 +19,6 @@
 // that while the table is small, and the cached plan stays when the table has grown. An
 // UPDATE or DELETE finds its rows by the ctid of such a look-up. No other transaction
 // can change the rows then: they are locked, new, or references of locked payments.
-//
-// Such a statement also says merchant_id = ANY ($1) wherever it joins a table. To
-// Postgres that is redundant. Where tables are sharded by merchant, it sends the whole
-// statement to one shard (Citus).
 package unnest
 
 // Column is one column of the rows: what value reads from each of them. UUIDs should be
