@@ -41,7 +41,7 @@ func TestALostAnswerIsFollowedByTheSameKeyAndChargesOnce(t *testing.T) {
 	c.typeCharge("49.99")
 	c.press("Charge")
 	c.await("Done once, by an attempt whose answer did not arrive")
-	c.press("Send it 5 times at once")
+	c.press("Replay it 5 times at once")
 	await.Until(t, patience, "five replays", func() bool {
 		return strings.Count(c.text(), "the same as the first answer’s") == 5
 	})
@@ -64,7 +64,7 @@ func TestReloadedPageResolvesWhatItSent(t *testing.T) {
 		t.Errorf("the page does not say what is unfinished:\n%s", text)
 	}
 	holding.release()
-	c.press("Find out")
+	c.press("Send it again")
 	c.await("Done once, by an earlier request")
 	if made := c.payments(); len(made) != 1 {
 		t.Errorf("there are %v", made)
@@ -175,10 +175,10 @@ func TestReloadedPageCanAskForAnUnknownOutcome(t *testing.T) {
 		const headers = { "Content-Type": "application/problem+json" };
 		window.fetch = async () => new Response(JSON.stringify(no), { status: 422, headers });
 	}`)
-	c.press("Find out")
+	c.press("Send it again")
 	c.await("The outcome is unknown.") // by the attempts before
 	evaluate[any](c, `{ window.fetch = window.service }`)
-	c.press("Find out")
+	c.press("Send it again")
 	c.await("Done once, by an earlier request")
 	if made := c.payments(); len(made) != 1 {
 		t.Errorf("there are %v", made)
@@ -249,7 +249,7 @@ func TestWhileTheOutcomeIsUnknownThereIsNoNewKey(t *testing.T) {
 		t.Error("the form can be changed")
 	}
 	evaluate[any](c, `{ window.fetch = window.service }`)
-	c.press("Find out")
+	c.press("Send it again")
 	c.await("Done once, by an earlier request")
 	c.await("Another one, with a new key")
 	if made := c.payments(); len(made) != 1 {

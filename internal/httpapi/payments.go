@@ -99,6 +99,8 @@ func (a *api) getPayment(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	// In printable ASCII this is the notation of RFC 9651.
+	w.Header().Set("Original-Idempotency-Key", strconv.Quote(payment.Key()))
 	writePayment(w, payment)
 	return nil
 }

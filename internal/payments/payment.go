@@ -79,6 +79,10 @@ type Payment struct {
 	key string // the idempotency key that it was made under
 }
 
+// Key is the idempotency key that the payment was made under. The payment's JSON does not
+// have it, because events have that JSON, too.
+func (p *Payment) Key() string { return p.key }
+
 // accounts are the two that it moves money between.
 func (p *Payment) accounts() []ledger.Ref {
 	return []ledger.Ref{

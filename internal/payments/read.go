@@ -23,7 +23,7 @@ const paymentColumns = `p.merchant_id, p.id, p.status, p.amount, p.currency, p.s
 	coalesce(p.decline_code, '') AS decline_code,
 	coalesce(p.cancellation_reason, '') AS cancellation_reason,
 	coalesce(p.reference, '') AS reference, p.description, p.metadata,
-	p.authorized_until, p.version, p.created_at`
+	p.authorized_until, p.idempotency_key, p.version, p.created_at`
 
 func scanPayment(row pgx.CollectableRow) (*Payment, error) {
 	var p Payment
@@ -31,7 +31,7 @@ func scanPayment(row pgx.CollectableRow) (*Payment, error) {
 	err := row.Scan(&p.MerchantID, &p.ID, &p.Status, &p.Amount.Minor, &p.Amount.Currency,
 		&p.SourceAccount, &p.DestinationAccount, &p.AmountCaptured, &p.AmountRefunded,
 		&p.DeclineCode, &p.CancellationReason, &p.Reference, &p.Description, &p.Metadata,
-		&until, &p.Version, &p.CreatedAt)
+		&until, &p.key, &p.Version, &p.CreatedAt)
 	if until != nil {
 		p.AuthorizedUntil = *until
 	}

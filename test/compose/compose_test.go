@@ -29,8 +29,9 @@ func TestComposePageShowsWhatHappens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	here := strings.NewReplacer("docker compose", strings.Join(s.compose, " "), "8080",
-		string(s.instance1), "8090", string(s.instance2))
+	here := strings.NewReplacer("docker compose", strings.Join(s.compose, " "),
+		"8080", string(s.instance1), "8081", string(s.admin1),
+		"8090", string(s.instance2), "8091", string(s.admin2))
 	var script, want strings.Builder
 	for _, step := range transcript.Steps(string(page)) {
 		fmt.Fprintf(&script, "cat <<'---'\n$ %s---\n%s", step.Command, here.Replace(step.Command))
@@ -144,19 +145,21 @@ func TestContainersHaveNoRightsThatTheyDoNotNeed(t *testing.T) {
 	const hardened = "true [ALL] [] [no-new-privileges:true] false"
 	const postgresNeeds = "true [ALL] [CHOWN DAC_OVERRIDE FOWNER SETGID SETUID] " +
 		"[no-new-privileges:true] false"
-	for service, want := range map[string]string{
-		"instance1": hardened, "instance2": hardened,
-		"postgres": postgresNeeds,
+	const here = "<127.0.0.1>"
+	for service, want := range map[string]struct{ rights, published string }{
+		"instance1": {hardened, here + here}, // the API and the metrics
+		"instance2": {hardened, here + here},
+		"postgres":  {postgresNeeds, here},
 	} {
 		id := s.container(t, service)
-		if got := s.docker(t, "inspect", "--format="+format, id); got != want {
-			t.Errorf("%s has %s, want %s", service, got, want)
+		if got := s.docker(t, "inspect", "--format="+format, id); got != want.rights {
+			t.Errorf("%s has %s, want %s", service, got, want.rights)
 		}
 		// empty: everywhere
 		const published = "--format={{range .HostConfig.PortBindings}}{{range " +
 			".}}<{{.HostIp}}>{{end}}{{end}}"
-		if got := s.docker(t, "inspect", published, id); got != "<127.0.0.1>" {
-			t.Errorf("%s can be reached at %s, want one port, at <127.0.0.1>", service, got)
+		if got := s.docker(t, "inspect", published, id); got != want.published {
+			t.Errorf("%s can be reached at %s, want %s", service, got, want.published)
 		}
 	}
 	for _, service := range []string{"instance1", "instance2"} {

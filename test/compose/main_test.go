@@ -39,6 +39,7 @@ type stack struct {
 	compose                        []string // the command, in one word or two
 	settings                       []string // environment
 	instance1, instance2, database port
+	admin1, admin2                 port
 }
 
 type port string
@@ -82,7 +83,8 @@ func newStack() (*stack, error) {
 		return nil, err
 	}
 	s := &stack{compose: compose}
-	for _, p := range []*port{&s.instance1, &s.instance2, &s.database} {
+	ports := []*port{&s.instance1, &s.instance2, &s.database, &s.admin1, &s.admin2}
+	for _, p := range ports {
 		if *p, err = freePort(); err != nil {
 			return nil, err
 		}
@@ -98,6 +100,8 @@ func newStack() (*stack, error) {
 		"PAYMENTSVC_IMAGE=paymentsvc:test",
 		"INSTANCE1_PORT=" + string(s.instance1),
 		"INSTANCE2_PORT=" + string(s.instance2),
+		"INSTANCE1_ADMIN_PORT=" + string(s.admin1),
+		"INSTANCE2_ADMIN_PORT=" + string(s.admin2),
 		"POSTGRES_PORT=" + string(s.database),
 		"OWNER_PASSWORD=" + ownerPassword,
 		"SERVICE_PASSWORD=" + servicePassword,

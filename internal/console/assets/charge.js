@@ -13,7 +13,8 @@ function chargeForm() {
   return intentForm({
     submit: "Charge",
     fields: [
-      field("Amount", { name: "amount", required: true, inputMode: "decimal", placeholder: "49.99" }),
+      field("Amount",
+        { name: "amount", required: true, inputMode: "decimal", placeholder: "49.99" }),
       field("Currency", { name: "currency", required: true, list: "currencies", value: "USD" }),
       field("From account", { name: "source_account", required: true, list: "accounts" }),
       field("To account", { name: "destination_account", required: true, list: "accounts" }),
@@ -32,7 +33,8 @@ function chargeForm() {
         description: typed.description,
         capture: !typed.hold,
       };
-      const what = `${typed.amount} ${currency} from ${body.source_account} to ${body.destination_account}`;
+      const what =
+        `${typed.amount} ${currency} from ${body.source_account} to ${body.destination_account}`;
       return { what, path: "/payments", body };
     },
     onDone() {},

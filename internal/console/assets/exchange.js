@@ -33,10 +33,12 @@ export class Answer {
 
   // yes tells whether the answer is a success of the service. A gateway may answer 200 to anything.
   get yes() {
-    return this.status === 204 || this.status >= 200 && this.status < 300 && this.isOfType("application/json");
+    const success = this.status >= 200 && this.status < 300;
+    return this.status === 204 || success && this.isOfType("application/json");
   }
 
-  // problem is the problem document in the answer (RFC 9457); null if there is none. A gateway's has no code.
+  // problem is the problem document in the answer (RFC 9457); null if there is none. A gateway's
+  // has no code.
   get problem() {
     const described = this.isOfType("application/problem+json") ? this.value : null;
     return described?.status === this.status && described.code ? described : null;
@@ -54,7 +56,9 @@ export class Answer {
 
 // exchange sends a request once. It never throws: a missing answer is an Answer with status 0.
 export async function exchange(method, path, { key, ifMatch, body } = {}) {
-  const headers = new Headers({ Authorization: "Bearer " + apiKey, Accept: "application/json, application/problem+json" });
+  const headers = new Headers({
+    Authorization: "Bearer " + apiKey, Accept: "application/json, application/problem+json",
+  });
   if (body !== undefined) {
     headers.set("Content-Type", "application/json");
   }
@@ -73,19 +77,24 @@ export async function exchange(method, path, { key, ifMatch, body } = {}) {
 async function attempt(path, request) {
   try {
     const response = await fetch(path, {
-      ...request, cache: "no-store", credentials: "omit", redirect: "error", signal: AbortSignal.timeout(attemptTimeoutMs),
+      ...request, cache: "no-store", credentials: "omit", redirect: "error",
+      signal: AbortSignal.timeout(attemptTimeoutMs),
     });
-    return new Answer({ status: response.status, headers: response.headers, text: await response.text() });
+    const { status, headers } = response;
+    return new Answer({ status, headers, text: await response.text() });
   } catch (error) {
-    const late = error.name === "TimeoutError";
-    return new Answer({ reason: late ? `no answer within ${attemptTimeoutMs / 1000} s` : "no connection, or a broken one" });
+    const late = `no answer within ${attemptTimeoutMs / 1000} s`;
+    return new Answer({
+      reason: error.name === "TimeoutError" ? late : "no connection, or a broken one",
+    });
   }
 }
 
 // get sends a GET. It throws an Answer that is not a success.
 export async function get(path, query = {}) {
   const given = Object.entries(query).filter(([, value]) => value);
-  const answer = await exchange("GET", path + (given.length > 0 ? "?" + new URLSearchParams(given) : ""));
+  const search = given.length > 0 ? "?" + new URLSearchParams(given) : "";
+  const answer = await exchange("GET", path + search);
   if (!answer.yes) {
     throw answer;
   }

@@ -1,41 +1,57 @@
 // Forms for requests that move money, and the list of unfinished intents.
 
-import { button, checkbox, element, link } from "./dom.js";
+import { button, checkbox, element, focusOn, replaceIn, submitButton } from "./dom.js";
+import { clearErrors, focusError } from "./field_errors.js";
 import { forget, isBeingSent, keep, newIntent, newKey, outcome, unfinished } from "./intent.js";
 import { failureNode } from "./problem.js";
-import { findOut, follow, losingTheFirst } from "./report.js";
+import { follow, keyLink, losingTheFirst, sendAgain } from "./report.js";
 
-// intentForm is a form for one intent, and shows its key. "Another one" is a new intent. request makes the request
-// ({ what, path, body }) from the input, or throws an Error that names the mistake. onDone is called after success.
-export function intentForm({ title, submit, fields, request, onDone }) {
+// intentForm is a form for one intent, and shows its key. "Another one" is a new intent. request
+// makes the request ({ what, path, body }) from the input, or throws an Error that names the
+// mistake. question, if there is one, is asked after what is to be done. onDone is called after
+// success.
+export function intentForm({ title, submit, question, fields, request, onDone }) {
   let key = newKey();
   const keyShown = element("code", {}, key);
-  const inputs = element("fieldset", {}, fields, element("button", { type: "submit" }, submit));
+  const inputs = element("fieldset", {}, fields, submitButton(submit, question));
   const report = element("div", { className: "report", "aria-live": "polite" });
 
   async function sendTyped(event) {
     event.preventDefault();
+    clearErrors(form);
+    report.replaceChildren();
     const typed = Object.fromEntries(new FormData(form));
     let intent;
     try {
       intent = newIntent({ key, ...request(typed) });
+      if (question && !confirm(`${intent.what}? ${question}`)) {
+        report.append("Nothing was sent.");
+        return;
+      }
       keep(intent);
     } catch (mistake) { // nothing is sent if the input is invalid or the intent cannot be stored
-      report.replaceChildren(failureNode(mistake));
+      replaceIn(report, failureNode(mistake, form));
+      focusError(form);
       return;
     }
+    focusOn(report); // a disabled button loses the focus
     inputs.disabled = true; // until a correction or another intent is possible
+    const attempt = typed.lossy ? losingTheFirst() : undefined;
     try {
-      await follow(intent, report, { settled, attempt: typed.lossy ? losingTheFirst() : undefined });
+      await follow(intent, report, { settled, attempt, form });
     } catch (mistake) {
       report.append(failureNode(mistake));
     }
   }
 
-  // settled runs once the outcome is known. Before that no new intent is possible: a new key could charge twice.
+  // settled runs once the outcome is known. Before that no new intent is possible: a new key could
+  // charge twice.
   function settled(came) {
     if (came === outcome.refused) {
       inputs.disabled = false; // for a correction, under the same key
+      if (report.contains(document.activeElement)) { // the reader has not gone on meanwhile
+        focusError(form);
+      }
       return;
     }
     if (came === outcome.done) {
@@ -62,7 +78,8 @@ export function intentForm({ title, submit, fields, request, onDone }) {
 
 // unfinishedList lists the intents whose outcome was not shown yet.
 export function unfinishedList() {
-  const list = element("section", { className: "unfinished" }, element("h2", {}, "Unfinished"), unfinished().map(unfinishedIntent));
+  const list = element("section", { className: "unfinished" },
+    element("h2", {}, "Unfinished"), unfinished().map(unfinishedIntent));
   list.hidden = unfinished().length === 0;
   return list;
 }
@@ -84,19 +101,26 @@ const meanwhile = {
 
 function unfinishedIntent(intent) {
   const state = element("div", { className: "report", "aria-live": "polite" });
-  const dismiss = (text) => button(text, () => {
+  const dismiss = () => {
     forget(intent);
-    state.replaceChildren("It is no longer listed. If it made a payment, this is ",
-      link("#/payments?" + new URLSearchParams({ idempotency_key: intent.key }), "the payment under its key"), ".");
-  });
+    replaceIn(state, "It is no longer listed. If it made a payment, this is ",
+      keyLink(intent, "the payment under its key"), ".");
+  };
+  const giveUp = () => {
+    if (confirm(`Forget “${intent.what}”? Its outcome is unknown, and this tab can then not send ` +
+      "it again.")) {
+      dismiss();
+    }
+  };
   if (isBeingSent(intent)) {
     state.append("It is being sent.");
   } else if (intent.came) {
-    state.append(`${meanwhile[intent.came]} `, dismiss("I have seen it"));
+    state.append(`${meanwhile[intent.came]} `, button("I have seen it", dismiss));
   } else {
-    state.append("Its outcome is unknown. The same request with the same key finds out, and does nothing twice. ",
-      findOut(intent, state, () => {}), dismiss("Ask no more"));
+    state.append("Its outcome is unknown. ", ...sendAgain(intent, state, () => {}),
+      element("button", { type: "button", className: "danger", onclick: giveUp }, "Forget it"));
   }
   return element("div", { "data-key": intent.key },
-    element("p", {}, element("strong", {}, intent.what), " ", element("code", {}, intent.key)), state);
+    element("p", {}, element("strong", {}, intent.what), " ", element("code", {}, intent.key)),
+    state);
 }

@@ -2,7 +2,7 @@
 
 import { accountView, accountsView, offerAccounts } from "./accounts.js";
 import { chargeView } from "./charge.js";
-import { button, element, field, heading, link } from "./dom.js";
+import { button, element, field, focusOn, heading, link, submitButton } from "./dom.js";
 import { useAPIKey } from "./exchange.js";
 import { end, unfinished } from "./intent.js";
 import { unfinishedList, updateUnfinished } from "./intent_form.js";
@@ -10,16 +10,17 @@ import { paymentView, paymentsView } from "./payments.js";
 import { goTo } from "./place.js";
 import { failureNode } from "./problem.js";
 
-const keyName = "paymentsvc.api_key"; // in the session storage, which survives a reload and ends with the tab
+// In the session storage, which survives a reload and ends with the tab.
+const keyName = "paymentsvc.api_key";
 
 const page = document.getElementById("console");
 let unfinishedShown; // the list of unfinished intents
 
-const views = [
-  ["charge", chargeView],
-  ["payments", paymentsView],
+const views = [ // with the text of their link in the menu
+  ["charge", chargeView, "Charge"],
+  ["payments", paymentsView, "Payments"],
   ["payments/:id", paymentView],
-  ["accounts", accountsView],
+  ["accounts", accountsView, "Accounts"],
   ["accounts/:id", accountView],
 ];
 
@@ -31,6 +32,12 @@ function viewOf(hash) {
   return view(decodeURIComponent(id ?? ""), new URLSearchParams(query));
 }
 
+// nameOf is the name of a hash's place in the menu: "payments" of "#/payments/pay_…".
+function nameOf(hash) {
+  const [name] = hash.replace(/^#\//, "").split(/[/?]/);
+  return views.some(([each]) => each === name) ? name : views[0][0];
+}
+
 let asked = 0; // counts, so that a late view does not replace a newer one
 
 async function show() {
@@ -39,7 +46,8 @@ async function show() {
   try {
     view = await viewOf(location.hash);
   } catch (failure) {
-    view = element("section", {}, heading("This cannot be shown"), failureNode(failure), button("Try again", start));
+    view = element("section", {}, heading("This cannot be shown"), failureNode(failure),
+      button("Try again", start));
   }
   if (number === asked) {
     unfinishedShown = unfinishedList();
@@ -50,22 +58,32 @@ async function show() {
   }
 }
 
-const menu = () => element("nav", { className: "menu", "aria-label": "Console" },
-  [["#/charge", "Charge"], ["#/payments", "Payments"], ["#/accounts", "Accounts"]].map(([hash, text]) => link(hash, text)),
-  button("Forget the API key", signOut));
+// menu has a link to each list. The current one is marked, also on the page of one of its things.
+function menu() {
+  const links = views.filter(([, , text]) => text).map(([name, , text]) => {
+    const shown = link("#/" + name, text);
+    if (nameOf(location.hash) === name) {
+      shown.setAttribute("aria-current", "page");
+    }
+    return shown;
+  });
+  return element("nav", { className: "menu", "aria-label": "Console" },
+    links, button("Forget the API key", signOut));
+}
 
 // signIn is a form for the API key. It accepts a key that the service accepts.
 function signIn() {
   const inputs = element("fieldset", {},
     field("API key", {
-      name: "api_key", type: "password", required: true, placeholder: "sk_…", pattern: "\\s*sk_[0-9a-z]+\\s*",
-      title: "It begins with sk_",
+      name: "api_key", type: "password", required: true, placeholder: "sk_…",
+      pattern: "\\s*sk_[0-9a-z]+\\s*", title: "It begins with sk_",
     }),
-    element("button", { type: "submit" }, "Open"));
+    submitButton("Open"));
   const report = element("div", { "aria-live": "polite" });
   async function enter(event) {
     event.preventDefault();
     const key = new FormData(event.target).get("api_key").trim();
+    focusOn(report); // a disabled button loses the focus
     inputs.disabled = true;
     useAPIKey(key);
     try {
@@ -80,14 +98,16 @@ function signIn() {
   }
   return element("form", { onsubmit: enter },
     heading("The console"),
-    element("p", {}, "Charges, accounts and payments of one merchant, through the API that programs call. " +
-      "This tab keeps the key until it is closed."),
+    element("p", {}, "Charges, accounts and payments of one merchant, through the API that " +
+      "programs call. This tab keeps the key until it is closed."),
     inputs, report);
 }
 
-// signOut forgets the API key and the unfinished intents. With another merchant's API key they would be other intents.
+// signOut forgets the API key and the unfinished intents. With another merchant's API key they
+// would be other intents.
 function signOut() {
-  const question = "There are unfinished requests. Without them, this tab cannot find out their outcomes. Forget them?";
+  const question = "There are unfinished requests. Without them, this tab cannot find out their " +
+    "outcomes. Forget them?";
   if (isSomethingOpen() && !confirm(question)) {
     return;
   }
@@ -98,8 +118,8 @@ function signOut() {
 
 const isSomethingOpen = () => unfinished().some(({ came }) => !came);
 
-// warnOfLoss makes the browser ask before the tab closes with unfinished intents. (It asks before a reload too,
-// which would lose nothing.)
+// warnOfLoss makes the browser ask before the tab closes with unfinished intents. (It asks before
+// a reload too, which would lose nothing.)
 function warnOfLoss(event) {
   if (isSomethingOpen()) {
     event.preventDefault();
@@ -111,6 +131,7 @@ function start() {
   if (!key) {
     if (!page.querySelector("[name=api_key]")) { // the form is not there yet
       page.replaceChildren(signIn());
+      page.querySelector("[name=api_key]").focus();
     }
     return;
   }
@@ -129,6 +150,6 @@ try {
     }
   });
 } catch {
-  page.replaceChildren(failureNode(new Error("This browser has no session storage for this page. Without it, a request " +
-    "could not be repeated after a reload, so nothing is sent.")));
+  page.replaceChildren(failureNode(new Error("This browser has no session storage for this page. " +
+    "Without it, a request could not be repeated after a reload, so nothing is sent.")));
 }

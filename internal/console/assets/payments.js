@@ -1,7 +1,10 @@
 // The list of payments, and one payment with its actions.
 
 import { changeForm } from "./change_form.js";
-import { accountLink, button, choice, definitions, element, field, heading, metadataText, paymentLink, textField, time } from "./dom.js";
+import {
+  accountLink, button, choice, definitions, element, field, heading, metadataText, paymentLink,
+  replaceIn, submitButton, textField, time,
+} from "./dom.js";
 import { exchange, get } from "./exchange.js";
 import { intentForm } from "./intent_form.js";
 import { pages } from "./list.js";
@@ -11,7 +14,8 @@ import { failureNode } from "./problem.js";
 
 const statuses = ["authorized", "processing", "succeeded", "declined", "canceled"];
 
-// paymentsView lists payments, newest first. The hash has the filters, so that "back" returns to a list.
+// paymentsView lists payments, newest first. The hash has the filters, so that "back" returns to
+// a list.
 export async function paymentsView(_, query) {
   const filters = Object.fromEntries(query);
   const search = (event) => {
@@ -19,20 +23,29 @@ export async function paymentsView(_, query) {
     const typed = [...new FormData(event.target)].filter(([, value]) => value !== "");
     goTo("#/payments?" + new URLSearchParams(typed));
   };
-  return element("section", {},
-    heading("Payments"),
-    element("form", { className: "filters", onsubmit: search },
-      choice("Status", "status", [["", "any"], ...statuses.map((status) => [status, status])], filters.status),
-      field("Account", { name: "account", list: "accounts", value: filters.account ?? "" }),
-      field("Reference", { name: "reference", value: filters.reference ?? "" }),
-      field("Idempotency-Key", { name: "idempotency_key", value: filters.idempotency_key ?? "" }),
-      element("button", { type: "submit" }, "Find")),
-    await pages("/payments", filters, ["Created", "Payment", "Status", "Amount", "From", "To", "Reference"], (payment) => [
-      time(payment.created_at), paymentLink(payment.id), statusNode(payment.status), money(payment.amount, payment.currency),
-      payment.source_account ? accountLink(payment.source_account) : payment.payment_method,
-      accountLink(payment.destination_account), payment.reference ?? "",
-    ]));
+  const anyStatus = [["", "any"], ...statuses.map((status) => [status, status])];
+  const headings = ["Created", "Payment", "Status", "Amount", "From", "To", "Reference"];
+  const form = element("form", { className: "filters", onsubmit: search },
+    choice("Status", "status", anyStatus, filters.status),
+    field("Account", { name: "account", list: "accounts", value: filters.account ?? "" }),
+    field("Reference", { name: "reference", value: filters.reference ?? "" }),
+    field("Idempotency-Key", { name: "idempotency_key", value: filters.idempotency_key ?? "" }),
+    submitButton("Find"));
+  const list = await pages("Payments", "/payments", filters, headings, (payment) => [
+    time(payment.created_at), paymentLink(payment.id), statusNode(payment.status),
+    money(payment.amount, payment.currency), sourceOf(payment),
+    accountLink(payment.destination_account), payment.reference ?? "",
+  ]).catch((failure) => {
+    if (failure.problem?.status === 400) { // a filter: the form stays, to correct it
+      return failureNode(failure, form);
+    }
+    throw failure;
+  });
+  return element("section", {}, heading("Payments"), form, list);
 }
+
+const sourceOf = (payment) =>
+  (payment.source_account ? accountLink(payment.source_account) : payment.payment_method);
 
 const statusNode = (status) => element("span", { className: "status " + status }, status);
 
@@ -46,27 +59,35 @@ export async function paymentView(id) {
 
   async function showFacts() {
     const number = ++asked;
-    const payment = (await get(path)).value;
+    const answer = await get(path);
+    const payment = answer.value;
     const refunds = payment.amount_refunded > 0 ? await refundsOf(payment) : "";
     if (number === asked) {
-      facts.replaceChildren(factsOf(payment), refunds, editForm(payment, path, showAgain));
+      const form = editForm(payment, path, showAgain);
+      replaceIn(facts, factsOf(payment, keyOf(answer)), refunds, form);
     }
     return payment;
   }
 
-  const showAgain = () => showFacts().catch((failure) => facts.replaceChildren(failureNode(failure), button("Try again", showAgain)));
+  const showAgain = () => showFacts().catch((failure) =>
+    replaceIn(facts, failureNode(failure), button("Try again", showAgain)));
 
   actions.append(...actionsOn(await showFacts(), path, showAgain));
   return element("section", {}, heading(`Payment ${id}`), facts, actions);
 }
 
-const factsOf = (payment) => definitions([
+// keyOf is the key that the payment was made with. The header has it as a string of RFC 9651, whose
+// notation is that of JSON.
+const keyOf = ({ headers }) => JSON.parse(headers.get("Original-Idempotency-Key") ?? "null");
+
+const factsOf = (payment, key) => definitions([
   ["Status", statusNode(payment.status)],
   ["Amount", money(payment.amount, payment.currency)],
   ["Captured", money(payment.amount_captured, payment.currency)],
   ["Refunded", money(payment.amount_refunded, payment.currency)],
-  ["From", payment.source_account ? accountLink(payment.source_account) : payment.payment_method],
+  ["From", sourceOf(payment)],
   ["To", accountLink(payment.destination_account)],
+  ["Idempotency-Key", key && element("code", {}, key)],
   ["Reference", payment.reference],
   ["Description", payment.description],
   ["Metadata", metadataText(payment.metadata)],
@@ -79,32 +100,50 @@ const factsOf = (payment) => definitions([
 
 const refundsOf = async (payment) => element("div", {},
   element("h2", {}, "Refunds"),
-  await pages(`/payments/${payment.id}/refunds`, {}, ["Created", "Refund", "Status", "Amount", "Reason"], (refund) => [
-    time(refund.created_at), refund.id, statusNode(refund.status), money(refund.amount, payment.currency), refund.reason,
+  await pages("Refunds", `/payments/${payment.id}/refunds`, {}, refundHeadings, (refund) => [
+    time(refund.created_at), refund.id, statusNode(refund.status),
+    money(refund.amount, payment.currency), refund.reason,
   ]));
 
-// actionsOn are the forms that a payment's status allows. They stay after a change, with their reports: the service decides
-// anyway.
+const refundHeadings = ["Created", "Refund", "Status", "Amount", "Reason"];
+
+// actionsOn are the forms that a payment's status allows. They stay after a change, with their
+// reports: the service decides anyway.
 function actionsOn(payment, path, onDone) {
-  const amount = (label) => field(label, { name: "amount", inputMode: "decimal", placeholder: "all that is left" });
-  const amountOf = (typed) => (typed.amount ? { amount: parseMoney(typed.amount, payment.currency) } : {});
-  const form = ({ title, resource, fields, bodyOf }) => intentForm({
-    title, submit: title, fields, onDone,
+  const amount = (label) => field(label,
+    { name: "amount", inputMode: "decimal", placeholder: "all that is left" });
+  const amountOf = (typed) =>
+    (typed.amount ? { amount: parseMoney(typed.amount, payment.currency) } : {});
+  const form = ({ title, resource, question, fields, bodyOf }) => intentForm({
+    title, submit: title, question, fields, onDone,
     request(typed) {
-      const what = `${title} ${typed.amount ? `${typed.amount} ${payment.currency} ` : ""}of ${payment.id}`;
+      const part = typed.amount ? `${typed.amount} ${payment.currency}` : "all that is left";
+      const what = `${title} ${fields.length > 0 ? `${part} of ` : ""}${payment.id}`;
       return { what, path: `${path}/${resource}`, body: bodyOf(typed) };
     },
   });
   switch (payment.status) {
     case "authorized":
       return [
-        form({ title: "Capture", resource: "capture", fields: [amount("Amount, once; the rest is released")], bodyOf: amountOf }),
-        form({ title: "Cancel", resource: "cancel", fields: [], bodyOf: () => ({}) }),
+        form({
+          title: "Capture",
+          resource: "capture",
+          fields: [amount("Amount, once; the rest is released")],
+          bodyOf: amountOf,
+        }),
+        form({
+          title: "Cancel",
+          resource: "cancel",
+          question: "The money is released, and the payment ends.",
+          fields: [],
+          bodyOf: () => ({}),
+        }),
       ];
     case "succeeded":
       return [form({
         title: "Refund",
         resource: "refunds",
+        question: "A refund cannot be taken back.",
         fields: [amount("Amount"), field("Reason", { name: "reason" })],
         bodyOf: (typed) => ({ ...amountOf(typed), ...(typed.reason && { reason: typed.reason }) }),
       })];
@@ -117,7 +156,9 @@ function actionsOn(payment, path, onDone) {
 const editForm = (payment, path, showAgain) => changeForm({
   submit: `Change version ${payment.version}`,
   fields: [textField("Description", { name: "description", value: payment.description, rows: 2 })],
-  send: ({ description }) => exchange("PATCH", path, { ifMatch: `"${payment.version}"`, body: JSON.stringify({ description }) }),
+  send: ({ description }) => exchange("PATCH", path, {
+    ifMatch: `"${payment.version}"`, body: JSON.stringify({ description }),
+  }),
   done() {
     showAgain();
     return ["It is changed."];
