@@ -232,8 +232,10 @@ func (s service) row(r *http.Request, none answer, query string, args ...any) (a
 }
 
 // keyForm is the form of an Idempotency-Key: printable ASCII, plain or as a string of RFC
-// 9651. abc and "abc" are the same key.
-var keyForm = regexp.MustCompile(`^(?:"((?:[ !#-\[\]-~]|\\["\\])+)"|([!#-~](?:[ -~]*[!-~])?))$`)
+// 9651. abc and "abc" are the same key. A plain key has no comma: proxies join two headers
+// with one.
+var keyForm = regexp.MustCompile(
+	`^(?:"((?:[ !#-\[\]-~]|\\["\\])+)"|([!#-+\--~](?:[ -+\--~]*[!-+\--~])?))$`)
 
 func keyOf(headers []string) (key string, err error) {
 	if len(headers) == 0 {

@@ -132,7 +132,8 @@ func (q *listQuery) paymentFilter() (filter payments.Filter, err error) {
 	}
 	if key := q.filters["idempotency_key"]; key != nil {
 		if filter.Key, err = idempotency.ParseKey(key); err != nil {
-			return filter, &invalidRequest{detail: "idempotency_key cannot be any request's key"}
+			return filter, &invalidRequest{detail: "idempotency_key cannot be any request's " +
+				"key; it is written as in the header, so quote one that has a comma"}
 		}
 	}
 	if filter.CreatedFrom, err = timeOf(q.filters, "created_after"); err != nil {

@@ -59,11 +59,11 @@ func TestSameOriginAndNonBrowserWriteIsTaken(t *testing.T) {
 	byTLS := strings.Replace(url, "http", "https", 1)
 	for name, header := range map[string]http.Header{
 		"no browser": {},
-		"a page of ours, under another name": {
+		"a page of ours under another name": {
 			"Sec-Fetch-Site": {"same-origin"}, "Origin": {"https://payments.example"},
 		},
-		"a page of ours, in an old browser":  {"Origin": {url}},
-		"a page of ours, behind a TLS proxy": {"Origin": {byTLS}},
+		"a page of ours in an old browser":   {"Origin": {url}},
+		"a page of ours behind a TLS proxy":  {"Origin": {byTLS}},
 		"somebody who has typed the address": {"Sec-Fetch-Site": {"none"}},
 	} {
 		header.Set("Idempotency-Key", name)

@@ -98,6 +98,7 @@ var translations = []struct {
 	{err: errOverLimit, code: "overloaded"},
 	{err: idempotency.ErrKeyMissing, code: "idempotency_key_missing"},
 	{err: idempotency.ErrKeyInvalid, code: "idempotency_key_invalid"},
+	{err: idempotency.ErrKeyHasComma, code: "idempotency_key_invalid"},
 	{err: merchants.ErrUnauthorized, code: "unauthorized"},
 	{err: errReadOnlyKey, code: "forbidden"},
 	{err: errCrossOrigin, code: "forbidden"},

@@ -35,12 +35,19 @@ var (
 	ErrKeyInvalid = errors.New(
 		"the Idempotency-Key header is not a string of 1 to 255 printable ASCII characters",
 	)
+	ErrKeyHasComma = errors.New(
+		`the Idempotency-Key has a comma; quote the key, as in "a,b", if that is one key ` +
+			"and not two headers that a proxy has joined",
+	)
 )
 
 // ParseKey reads the values of the Idempotency-Key header field. The draft makes it a
 // string item of RFC 9651: `"abc"`, with \" and \\ as the only escapes. Many clients
 // send the bare abc: it is accepted, and names the same key. Spaces around the value
 // are dropped. Case matters.
+//
+// A bare key has no comma. A proxy may join a header that is there twice: "k, k" would
+// be a second key for the request of k, and would charge again.
 func ParseKey(values []string) (string, error) {
 	switch len(values) {
 	case 0:
@@ -55,6 +62,8 @@ func ParseKey(values []string) (string, error) {
 		if text, ok = unquote(text); !ok {
 			return "", ErrKeyInvalid
 		}
+	} else if strings.Contains(text, ",") {
+		return "", ErrKeyHasComma
 	}
 	if text == "" || len(text) > KeyLengthMax || strings.ContainsFunc(text, notPrintableASCII) {
 		return "", ErrKeyInvalid

@@ -22,6 +22,7 @@ func TestAKeyIsReadAsTheDraftSays(t *testing.T) {
 		{"outer spaces are dropped", []string{"  abc\t"}, "abc", nil},
 		{"inner spaces stay", []string{"a b"}, "a b", nil},
 		{"spaces inside a string stay", []string{`" a "`}, " a ", nil},
+		{"a comma inside a string", []string{`"a,b"`}, "a,b", nil},
 		{"a quote inside a bare key", []string{`a"b`}, `a"b`, nil},
 		{"the longest", []string{strings.Repeat("k", 255)}, strings.Repeat("k", 255), nil},
 		{
@@ -32,6 +33,9 @@ func TestAKeyIsReadAsTheDraftSays(t *testing.T) {
 
 		{"missing", nil, "", idempotency.ErrKeyMissing},
 		{"two headers", []string{"a", "a"}, "", idempotency.ErrKeyInvalid},
+		{"two headers, joined", []string{"a, a"}, "", idempotency.ErrKeyHasComma},
+		{"two strings, joined", []string{`"a", "a"`}, "", idempotency.ErrKeyInvalid},
+		{"a bare comma", []string{","}, "", idempotency.ErrKeyHasComma},
 		{"empty", []string{""}, "", idempotency.ErrKeyInvalid},
 		{"only spaces", []string{"  "}, "", idempotency.ErrKeyInvalid},
 		{"empty string", []string{`""`}, "", idempotency.ErrKeyInvalid},

@@ -35,10 +35,11 @@ var Kinds = map[string]Kind{
 	"idempotency_key_invalid": {
 		http.StatusBadRequest, SameKey, "The Idempotency-Key header cannot be read",
 		"The key is empty, has more than 255 characters, has characters other than printable " +
-			"ASCII, is quoted wrongly, or the header is there twice. Nothing was done.",
+			"ASCII, is quoted wrongly, or the header is there twice. Or it has a comma and is " +
+			"not quoted: a proxy joins two headers with a comma. Nothing was done.",
 		"Send one header with 1 to 255 printable ASCII characters, plain or as a quoted " +
-			"string of RFC 9651. No request was executed under the invalid key, so a corrected " +
-			"key is safe.",
+			"string of RFC 9651. Quote a key that has a comma. No request was executed under " +
+			"the invalid key, so a corrected key is safe.",
 	},
 	"invalid_request": {
 		http.StatusBadRequest, SameKey, "The request cannot be read",

@@ -28,6 +28,7 @@ func unreadableKey(c *caller) {
 		"something behind the closing quote":    {`"abc"d`},
 		"a parameter":                           {`"abc";v=1`},
 		"two headers":                           {"a", "b"},
+		"two headers that a proxy has joined":   {"a, a"},
 		"two equal headers":                     {"a", "a"},
 	} {
 		c.run(name, func(c *caller) {
@@ -47,7 +48,7 @@ func unreadableKey(c *caller) {
 }
 
 func spelledKey(c *caller) {
-	const visible = `!#$%&'()*+,-./:;<=>?@[]^_{|}~`
+	const visible = `!#$%&'()*+-./:;<=>?@[]^_{|}~`
 	for _, pair := range []struct {
 		name         string
 		first, again string
@@ -65,6 +66,7 @@ func spelledKey(c *caller) {
 		{"another case", `abc`, `ABC`, false},
 		{"a space that the quotes hold", `abc`, `"abc "`, false},
 		{"two spaces within", `a b`, `a  b`, false},
+		{"a comma within quotes", `"a"`, `"a, a"`, false},
 		{"quotes within quotes", `abc`, `"\"abc\""`, false},
 		{"percent-encoding", `a b`, `a%20b`, false},
 		{"leading zeros", `1`, `01`, false},

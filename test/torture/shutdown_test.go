@@ -43,7 +43,7 @@ func (b *bench) terminateAmid(name string, requests int) {
 	var answers []<-chan journal.Answer
 	for i := range requests {
 		answers = append(answers, started(func() journal.Answer {
-			return b.merchant.ChargeExpecting(ctx, in.URL(), fmt.Sprint(name, ", request ", i),
+			return b.merchant.ChargeExpecting(ctx, in.URL(), fmt.Sprint(name, " request ", i),
 				journal.NewCharge(100))
 		}))
 	}
