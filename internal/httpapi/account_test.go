@@ -132,29 +132,49 @@ func atOnce(n int, send func(i int) *answer) []*answer {
 func TestIfMatchGuardsAgainstALostUpdate(t *testing.T) {
 	m := onTwoInstances(t)
 	named := func(name string) string { return body{"currency": "USD", "name": name}.String() }
-	for _, tag := range []string{`"1"`, "*"} { // neither creates an account
+	payment := m.charge("k", aliceToShop(1)).want(201).location()
+	for _, tag := range []string{`"1"`, "*", `"1", "2"`} { // none creates an account
 		m.putIfMatch("bob", tag, named("a")).wantProblem("precondition_failed")
 	}
 	m.get("/accounts/bob").want(404)
 	m.put("bob", named("a")).want(201)
 	for _, stale := range []string{
-		`"0"`, `"2"`, `"-1"`, `"+1"`, `"01"`, `1`, `""`, `W/"1"`, `"1`, `"*"`, `*, "1"`, `**`,
+		`"0"`, `"2"`, `"-1"`, `"+1"`, `"01"`, `""`, `W/"2"`, `"*"`, `"1,"`, `"2", W/"3"`,
 		`"99999999999999999999"`,
 	} {
 		m.putIfMatch("bob", stale, named("b")).wantProblem("precondition_failed")
 		m.closeIfMatch("bob", stale).wantProblem("precondition_failed")
+		m.patch(payment, stale, "{}").wantProblem("precondition_failed")
 	}
-	for i, tag := range []string{`"1"`, "*", " * "} {
+	for _, unreadable := range []string{
+		`1`, `"1`, `*, "1"`, `**`, `w/"1"`, `W/1`, `W/`, ``, `,`, `"1" "2"`, `"1"; "2"`, `"1", 2`,
+	} {
+		for _, a := range []*answer{
+			m.putIfMatch("bob", unreadable, named("b")), m.closeIfMatch("bob", unreadable),
+			m.patch(payment, unreadable, "{}"),
+		} {
+			if p := a.wantProblem(malformed).problem(); !strings.HasPrefix(p.Detail, "If-Match") {
+				a.fail("does not say what is malformed")
+			}
+		}
+	}
+	for _, tag := range []string{`W/"1"`, `"3", W/"1"`, `"1", "7"`} {
+		m.patch(payment, tag, "{}").want(200)
+	}
+	for i, tag := range []string{`"1"`, "*", " * ", `W/"4"`, `"3", "5"`, `W/"6", "7"`} {
 		got := m.putIfMatch("bob", tag, named(fmt.Sprint("c", i))).want(200).account()
 		if got.Version != int64(i+2) {
 			t.Errorf("it is %+v", got)
 		}
 	}
-	m.closeIfMatch("missing", "*").wantProblem("not_found")
+	for _, tag := range []string{"*", `"1"`, `"1", "2"`} {
+		m.closeIfMatch("missing", tag).wantProblem("not_found")
+		m.patch("/payments/"+strings.Repeat("0", 32), tag, "{}").wantProblem("not_found")
+	}
 	m.closeIfMatch("alice", "*").wantProblem("account_not_empty")
 	// A condition that no longer holds because the request has been executed is not held
 	// against its retry.
-	for _, tag := range []string{`"4"`, `"4"`, "*"} {
+	for _, tag := range []string{`"3", "7"`, `"7"`, "*"} {
 		m.closeIfMatch("bob", tag).want(204)
 	}
 	m.putIfMatch("bob", "*", named("d")).wantProblem("account_closed")

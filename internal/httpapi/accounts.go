@@ -2,8 +2,6 @@ package httpapi
 
 import (
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -45,7 +43,11 @@ func (a *api) putAccount(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ref := accountOf(r)
-	account, created, err := a.Accounts.Put(r.Context(), ref, terms, ifMatchOf(r))
+	condition, err := a.accountCondition(r)
+	if err != nil {
+		return err
+	}
+	account, created, err := a.Accounts.Put(r.Context(), ref, terms, condition)
 	if err != nil {
 		return err
 	}
@@ -76,32 +78,26 @@ func (b *accountRequest) terms() (ledger.Terms, error) {
 	return terms, nil
 }
 
-// ifMatchOf reads If-Match (RFC 9110, section 13.1.1). A tag that is not one of the
-// service's matches no version.
-func ifMatchOf(r *http.Request) ledger.IfVersion {
-	values := r.Header["If-Match"]
-	if len(values) == 0 {
-		return ledger.Unconditional
-	}
-	tag := strings.TrimSpace(strings.Join(values, ","))
-	if tag == "*" {
-		return ledger.AnyVersion
-	}
-	version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
-	if err != nil || version < 1 || tag != etag(version) {
-		return ledger.NoVersion
-	}
-	return ledger.IfVersion(version)
-}
-
 // deleteAccount closes an account.
 func (a *api) deleteAccount(w http.ResponseWriter, r *http.Request) error {
-	if err := a.Accounts.Close(r.Context(), accountOf(r), ifMatchOf(r)); err != nil {
+	condition, err := a.accountCondition(r)
+	if err != nil {
+		return err
+	}
+	if err := a.Accounts.Close(r.Context(), accountOf(r), condition); err != nil {
 		return err
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// accountCondition is the If-Match of a request on an account.
+func (a *api) accountCondition(r *http.Request) (ledger.IfVersion, error) {
+	return ifMatchOf(r, func() (int64, error) {
+		account, err := a.Accounts.Get(r.Context(), accountOf(r))
+		return account.Version, err
+	})
 }
 
 // accountOf is the account in a request's path.

@@ -30,8 +30,18 @@ func (a *api) patchPayment(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	condition := ifMatchOf(r)
-	if condition == ledger.Unconditional {
+	merchantID := requestOf(r).identity.MerchantID
+	condition, err := ifMatchOf(r, func() (int64, error) {
+		payment, err := a.Payments.Get(r.Context(), merchantID, id)
+		if err != nil {
+			return 0, err
+		}
+		return payment.Version, nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case condition == ledger.Unconditional:
 		return errPreconditionRequired
 	}
 	var body patchRequest
@@ -45,8 +55,7 @@ func (a *api) patchPayment(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	payment, err := a.Payments.Edit(r.Context(), requestOf(r).identity.MerchantID, id, condition,
-		patch)
+	payment, err := a.Payments.Edit(r.Context(), merchantID, id, condition, patch)
 	if err != nil {
 		return err
 	}
