@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -62,7 +63,7 @@ func decodeAs(w http.ResponseWriter, r *http.Request, value any, types ...string
 		return &invalidRequest{detail: "the body ended early"}
 	}
 	if err := json.Unmarshal(body, value, json.RejectUnknownMembers(true)); err != nil {
-		return explain(err)
+		return explain(err, body)
 	}
 	if jsontext.Value(body).Kind() == 'n' { // Unmarshal accepts null as an empty object
 		return &invalidRequest{detail: "the body must be a JSON object"}
@@ -70,8 +71,8 @@ func decodeAs(w http.ResponseWriter, r *http.Request, value any, types ...string
 	return nil
 }
 
-// explain translates a decoding error for the API's caller.
-func explain(err error) error {
+// explain translates a decoding error of a body for the API's caller.
+func explain(err error, body []byte) error {
 	var syntactic *jsontext.SyntacticError
 	var semantic *json.SemanticError
 	var invalid *invalidRequest
@@ -79,8 +80,9 @@ func explain(err error) error {
 	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntactic):
 		return &invalidRequest{"the member occurs twice", string(syntactic.JSONPointer)}
 	case errors.As(err, &syntactic):
-		detail := fmt.Sprintf("the body is not valid JSON at byte %d", syntactic.ByteOffset)
-		return &invalidRequest{detail: detail}
+		detail := fmt.Sprintf("the body is not valid JSON at byte %d: %s", syntactic.ByteOffset,
+			reasonOf(syntactic, body))
+		return &invalidRequest{detail, string(syntactic.JSONPointer)}
 	case errors.As(err, &semantic):
 		pointer := string(semantic.JSONPointer)
 		switch {
@@ -92,6 +94,25 @@ func explain(err error) error {
 		return &invalidRequest{detail: "the value has the wrong type", pointer: pointer}
 	}
 	return &invalidRequest{detail: "the body cannot be read"}
+}
+
+// reasonOf names the mistake at an offset of a body.
+func reasonOf(err *jsontext.SyntacticError, body []byte) string {
+	reason, _, _ := strings.Cut(err.Err.Error(), " (")
+	switch {
+	case len(body) == 0:
+		return "it is empty"
+	case strings.HasPrefix(string(body), "\ufeff"):
+		return "a byte-order mark; send UTF-8 without one"
+	case bytes.HasPrefix(body, []byte("\xff\xfe")), bytes.HasPrefix(body, []byte("\xfe\xff")),
+		body[0] == 0, len(body) > 1 && body[1] == 0:
+		return "it is UTF-16 or UTF-32; send UTF-8"
+	case strings.Contains(reason, "surrogate"):
+		return "a lone surrogate, which is half of a character"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "it ends early"
+	}
+	return reason
 }
 
 // integer is a JSON number that is written as an integer: 1.0, 1e3 and "5" are not. A

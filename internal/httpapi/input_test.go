@@ -197,3 +197,34 @@ func TestABodyIsPlainJSON(t *testing.T) {
 	}
 	m.wantPayments(2)
 }
+
+func TestUnreadableTextIsNamed(t *testing.T) {
+	m := onOneInstance(t)
+	for text, says := range map[string]string{
+		`{"reference":"\ud800"}`: "at byte 14: a lone surrogate, which is half of a " +
+			"character",
+		`{"reference":"\udc00\ud800"}`: "at byte 14: a lone surrogate, which is half of a " +
+			"character",
+		`{"\ud800":1}`: "at byte 2: a lone surrogate, which is half of a " +
+			"character",
+		"\xef\xbb\xbf{}":           "at byte 0: a byte-order mark; send UTF-8 without one",
+		"\xff\xfe{\x00}\x00":       "at byte 0: it is UTF-16 or UTF-32; send UTF-8",
+		"{\x00}\x00":               "at byte 1: it is UTF-16 or UTF-32; send UTF-8",
+		"{\"reference\":\"\xff\"}": "at byte 14: invalid UTF-8",
+		"{\"reference\":\"a\tb\"}": `at byte 15: invalid character '\t' in string`,
+		`{"amount":NaN}`:           "at byte 10: invalid character 'N' at start of value",
+		`{"amount":1`:              "at byte 11: it ends early",
+		"":                         "at byte 0: it is empty",
+		charging("") + "x": fmt.Sprintf("at byte %d: invalid character 'x' after top-level value",
+			len(charging(""))),
+	} {
+		a := m.send(m.first, call{
+			method: "POST", path: "/payments", body: text,
+			header: http.Header{"Idempotency-Key": {"k"}, "Content-Type": {"application/json"}},
+		}).wantProblem(malformed)
+		if got := a.problem(); got.Detail != "the body is not valid JSON "+says {
+			t.Errorf("%q: %s, want %s", text, got.Detail, says)
+		}
+	}
+	m.chargeOn(m.first, "k", `{"reference":"\ud800"}`).wantErrorAt("/reference")
+}

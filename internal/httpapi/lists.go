@@ -3,8 +3,6 @@ package httpapi
 import (
 	"encoding/binary"
 	"net/http"
-	"net/url"
-	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -141,17 +139,4 @@ func (q *listQuery) paymentFilter() (filter payments.Filter, err error) {
 	}
 	filter.CreatedBefore, err = timeOf(q.filters, "created_before")
 	return filter, err
-}
-
-// timeOf reads a query parameter that is a time; nil if it is absent.
-func timeOf(values url.Values, name string) (*time.Time, error) {
-	if !values.Has(name) {
-		return nil, nil
-	}
-	var at time.Time
-	if err := at.UnmarshalText([]byte(values.Get(name))); err != nil { // stricter than time.Parse
-		return nil, &invalidRequest{detail: name +
-			" must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z (a + is written %2B)"}
-	}
-	return &at, nil
 }

@@ -56,6 +56,9 @@ var Published = sync.OnceValue(func() *Contract {
 		closed := openapi3.AdditionalProperties{Has: new(false)}
 		document.Components.Schemas[name].Value.AdditionalProperties = closed
 	}
+	// RFC 3339, section 5.6: lower case is allowed
+	openapi3.DefineStringFormatValidator("date-time",
+		openapi3.NewRegexpFormatValidator("(?i)"+openapi3.FormatOfStringDateTime))
 	// pages are text, whatever they say
 	for _, contentType := range []string{"application/yaml", "text/html"} {
 		openapi3filter.RegisterBodyDecoder(contentType, openapi3filter.PlainBodyDecoder)
