@@ -11,16 +11,22 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 )
 
+// statusHungUp counts and logs a request whose client hung up before it was answered. It
+// is nginx's status, and is never sent.
+const statusHungUp = 499
+
 // slowRequest is the duration from which a request is logged at level info.
 const slowRequest = time.Second
 
 // Exchange is a request and its answer, for logs, metrics and traces. It holds no body,
 // no path and no key.
 type Exchange struct {
-	RequestID  string
-	Method     string // "_OTHER" if the API does not have it: a caller may send any text
-	Route      string // the pattern of the route; "": none
-	Status     int    // 0: the connection was closed before there was an answer
+	RequestID string
+	Method    string // "_OTHER" if the API does not have it: a caller may send any text
+	Route     string // the pattern of the route; "": none
+	// Status is 0 if the connection was closed before there was an answer, and 499 if that
+	// was the client and the request was given up. It may have charged, as after a 503.
+	Status     int
 	Code       string // of the problem; "": none
 	Replayed   bool   // the answer was made for an earlier request under the same key
 	MerchantID int64  // 0: not authenticated
@@ -56,7 +62,7 @@ func exchangeOf(
 	r *http.Request, answer middleware.WrapResponseWriter, took time.Duration,
 ) *Exchange {
 	req := requestOf(r)
-	return &Exchange{
+	x := &Exchange{
 		RequestID:  answer.Header().Get("Request-Id"),
 		Method:     knownMethod(r.Method),
 		Route:      chi.RouteContext(r.Context()).RoutePattern(), // only complete after routing
@@ -67,6 +73,11 @@ func exchangeOf(
 		Bytes:      answer.BytesWritten(),
 		Duration:   took,
 	}
+	// Only a client that hangs up cancels the context: a request's time limit is a deadline.
+	if x.Status == http.StatusServiceUnavailable && r.Context().Err() == context.Canceled {
+		x.Status, x.Code = statusHungUp, ""
+	}
+	return x
 }
 
 // knownMethod is the method if the API has it, else OpenTelemetry's name for the others.
@@ -78,14 +89,14 @@ func knownMethod(method string) string {
 }
 
 // log writes one line about a request: at level error for a fault of the service, at
-// info for a slow request, else at debug.
+// info for a slow request and for one whose client hung up, else at debug.
 func (a *api) log(r *http.Request, x *Exchange) {
 	req := requestOf(r)
 	level := slog.LevelDebug
 	switch {
-	case req.err != nil:
+	case x.Status != statusHungUp && req.err != nil:
 		level = slog.LevelError
-	case x.Duration >= slowRequest:
+	case x.Status == statusHungUp || x.Duration >= slowRequest:
 		level = slog.LevelInfo
 	}
 	if !a.Logger.Enabled(r.Context(), level) {

@@ -1,8 +1,10 @@
 package httpapi_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,11 +32,20 @@ func (e *exchanges) add(x *httpapi.Exchange) {
 // of is the exchange with that id. An answer arrives before it is told of.
 func (e *exchanges) of(t *testing.T, requestID string) (x httpapi.Exchange) {
 	t.Helper()
-	await.Until(t, patience, "the exchange "+requestID+" is told of", func() bool {
+	return e.where(t, "the exchange "+requestID+" is told of",
+		func(x *httpapi.Exchange) bool { return x.RequestID == requestID })
+}
+
+// where waits for an exchange for which the condition holds.
+func (e *exchanges) where(
+	t *testing.T, what string, holds func(*httpapi.Exchange) bool,
+) (x httpapi.Exchange) {
+	t.Helper()
+	await.Until(t, patience, what, func() bool {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		for _, x = range e.list {
-			if x.RequestID == requestID {
+			if holds(&x) {
 				return true
 			}
 		}
@@ -107,6 +118,65 @@ func TestExchangeIsReportedByItsRoute(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A client that hangs up while its request waits for a lock is counted apart from the
+// service's faults. Its charge is made, or never begun.
+func TestHungUpClientIsNoServerError(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	var told exchanges
+	in := newInstanceWith(t, db.URL, settings{
+		api: func(_ *inprocess.Instance, c *httpapi.Config) { c.Answered = told.add },
+	})
+	m := newMerchant(t, db, in, in)
+	releaseCharge := m.hold("alice")
+	tx, err := db.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := func() { _ = tx.Rollback(context.Background()) }
+	t.Cleanup(release)
+	if _, err := tx.Exec(t.Context(), `
+		SELECT FROM accounts WHERE id = 'shop' FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	order := aliceToShop(1).with("destination_account", "world")
+	charge := m.headOfCharge(len(order.String()), "Idempotency-Key: k") + order.String()
+	const terms = `{"currency":"USD"}`
+	put := strings.Replace(m.headOfCharge(len(terms)), "POST /payments", "PUT /accounts/shop", 1) +
+		terms
+	for i, row := range []struct{ request, route string }{
+		{charge, "/payments"}, {put, "/accounts/{id}"},
+	} {
+		conn := m.connect(in)
+		if _, err := conn.Write([]byte(row.request)); err != nil {
+			t.Fatal(err)
+		}
+		m.awaitInFlight(1)
+		if err := conn.Close(); err != nil {
+			t.Fatal(err)
+		}
+		x := told.where(t, "the hang-up is told of", func(x *httpapi.Exchange) bool {
+			return x.Route == row.route && x.Status >= 400
+		})
+		if x.Status != 499 || x.Code != "" {
+			t.Fatalf("told %+v, want the status 499 and no problem", x)
+		}
+		await.Until(t, patience, "it is logged at info", func() bool {
+			return in.logged("request_id="+x.RequestID, "level=INFO", "status=499") != ""
+		})
+		if i == 0 {
+			releaseCharge()
+			m.awaitInFlight(0)
+		}
+	}
+	release()
+	if line := in.logged("level=ERROR"); line != "" {
+		t.Error(line)
+	}
+	m.charge("k", order).want(201)
+	m.wantBalance("alice", aliceHas-1)
 }
 
 // The log level is debug, so everything that is ever logged is looked at.

@@ -25,6 +25,7 @@ func newHTTPMetrics(registered promauto.Factory) httpMetrics {
 		requests: registered.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "http_requests_total",
 			Help: "Requests answered, by route pattern, method, status and problem code. " +
+				"Status 499: the client hung up before it was answered. " +
 				"Status 0: the connection was closed before an answer.",
 		}, []string{"route", "method", "status", "code"}),
 		duration: registered.NewHistogramVec(prometheus.HistogramOpts{
