@@ -18,6 +18,7 @@ type Config struct {
 	Retention             time.Duration // how long answers are replayed
 	AuthorizationLifetime time.Duration // how long an authorization holds money
 	RequestTimeout        time.Duration
+	IdleTimeout           time.Duration // of a connection between two requests
 	ShutdownTimeout       time.Duration
 	ShutdownDelay         time.Duration // how long to go on serving while not ready
 
@@ -47,6 +48,7 @@ func (c *Config) attributes() []any {
 		"idempotency_retention", c.Retention.String(),
 		"authorization_lifetime", c.AuthorizationLifetime.String(),
 		"request_timeout", c.RequestTimeout.String(),
+		"idle_timeout", c.IdleTimeout.String(),
 		"shutdown_timeout", c.ShutdownTimeout.String(),
 		"shutdown_delay", c.ShutdownDelay.String(),
 		"commit_workers", c.Workers,

@@ -15,8 +15,6 @@ import (
 
 const (
 	headerTimeout = 5 * time.Second
-	idleTimeout   = 2 * time.Minute
-
 	headerSizeMax = 32 << 10 // net/http adds 4 KiB
 )
 
@@ -107,13 +105,25 @@ func (in *Instance) startWorkers() (stop func()) {
 
 // newServer makes the server of the public API.
 func (in *Instance) newServer() *http.Server {
-	server := NewServer(in.Handler, Timeouts{
-		Header: headerTimeout, Request: in.config.RequestTimeout, Idle: idleTimeout,
+	server := NewServer(in.closeWhenDraining(in.Handler), Timeouts{
+		Header: headerTimeout, Request: in.config.RequestTimeout, Idle: in.config.IdleTimeout,
 	}, in.logger)
 	if in.config.Certificate != nil {
 		server.TLSConfig = in.config.Certificate.config(in.logger)
 	}
 	return server
+}
+
+// closeWhenDraining lets each client end its connection with an answer once the instance
+// shuts down. net/http closes idle connections when the shutdown delay is over, and a
+// request that a client sends at that moment would fail.
+func (in *Instance) closeWhenDraining(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if errors.Is(in.health.ready(), errDraining) {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Timeouts bound each phase of a connection, or a client could hold it for ever.
@@ -157,7 +167,8 @@ func (in *Instance) serveAPI(server *http.Server) error {
 }
 
 // shutDown ends the API within the shutdown timeout. At first it is not ready but still
-// serves. Then it takes no new connections and waits for accepted requests.
+// serves, and closes each connection after its next answer. Then it takes no new
+// connections and waits for accepted requests.
 func (in *Instance) shutDown(server *http.Server) error {
 	in.logger.Info("shutting down")
 	ctx, cancel := context.WithTimeout(context.Background(), in.config.ShutdownTimeout)

@@ -24,6 +24,7 @@ type Settings struct {
 	IdempotencyRetention  string `help:"${retention}" env:"IDEMPOTENCY_RETENTION" default:"720h"`
 	AuthorizationLifetime string `help:"${lifetime}" env:"AUTHORIZATION_LIFETIME" default:"168h"`
 	RequestTimeout        string `help:"${request}" env:"REQUEST_TIMEOUT" default:"15s"`
+	IdleTimeout           string `help:"${idle}" env:"IDLE_TIMEOUT" default:"620s"`
 	ShutdownTimeout       string `help:"${shutdown}" env:"SHUTDOWN_TIMEOUT" default:"25s"`
 	ShutdownDelay         string `help:"${delay}" env:"SHUTDOWN_DELAY" default:"1s"`
 
@@ -49,9 +50,12 @@ var Help = map[string]string{
 	"retention": "How long an answer is replayed to retries. Its key is kept for ever.",
 	"lifetime":  "How long an authorization holds money before it is canceled.",
 	"request":   "Longest time that a request may take.",
-	"shutdown":  "Longest time that accepted requests get to finish after SIGTERM.",
+	"idle": "How long a connection may wait for its next request. " +
+		"Longer than the load balancer's own time-out for idle connections.",
+	"shutdown": "Longest time that accepted requests get to finish after SIGTERM.",
 	"delay": "How long the API goes on serving after SIGTERM, while /readyz already fails, " +
-		"so that load balancers stop sending requests.",
+		"so that load balancers stop sending requests. Each connection is closed after its next " +
+		"answer.",
 
 	"connections": "Most connections to the API. Requests on further ones are answered 503.",
 	"workers":     "Money transactions in flight at once. Each takes a database connection.",
@@ -81,6 +85,7 @@ func (f Settings) Parse() (Config, error) {
 		AuthorizationLifetime: p.duration("AUTHORIZATION_LIFETIME", f.AuthorizationLifetime,
 			time.Second),
 		RequestTimeout:  p.duration("REQUEST_TIMEOUT", f.RequestTimeout, time.Second),
+		IdleTimeout:     p.duration("IDLE_TIMEOUT", f.IdleTimeout, time.Second),
 		ShutdownTimeout: p.duration("SHUTDOWN_TIMEOUT", f.ShutdownTimeout, time.Second),
 		ShutdownDelay:   p.duration("SHUTDOWN_DELAY", f.ShutdownDelay, 0),
 		ConnectionsMax:  p.number("MAX_CONNECTIONS", f.MaxConnections, 1_000_000),

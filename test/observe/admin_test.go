@@ -2,7 +2,10 @@ package observe
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -45,6 +48,10 @@ func TestMetricsAndProfilesAreForTheAdminListenerOnly(t *testing.T) {
 func TestAdminListenerReportsTheShutdown(t *testing.T) {
 	t.Parallel()
 	in, _ := start(t, "SHUTDOWN_DELAY=20s")
+	idle := connect(t, in)
+	if answer := idle.livez(); answer.Close {
+		t.Error("a connection ends before the shutdown")
+	}
 	admin := in.AdminURL()
 	if status, body := get(t, admin+"/readyz"); status != http.StatusOK || body != "ready\n" {
 		t.Errorf("/readyz: %d %s", status, body)
@@ -58,9 +65,66 @@ func TestAdminListenerReportsTheShutdown(t *testing.T) {
 		t.Errorf("/livez: %d %s", status, body)
 	}
 	wantMetrics(t, in, `paymentsvc_ready 0`)
+	if answer := idle.livez(); !answer.Close {
+		t.Error("an idle connection is not closed with its next answer")
+	}
+	idle.awaitEnd()
 	if _, body := get(t, in.URL()+"/readyz"); body != "not ready\n" {
 		t.Errorf("the public /readyz says why: %s", body)
 	}
+}
+
+// connection is one that is kept between requests.
+type connection struct {
+	net.Conn
+	t      *testing.T
+	reader *bufio.Reader
+}
+
+func connect(t *testing.T, in *service.Instance) *connection {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(in.URL(), "http://"))
+	if err == nil {
+		err = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &connection{conn, t, bufio.NewReader(conn)}
+}
+
+// livez sends a request and reads its answer.
+func (c *connection) livez() *http.Response {
+	c.t.Helper()
+	_, err := c.Write([]byte("GET /livez HTTP/1.1\r\nHost: service\r\n\r\n"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	answer, err := http.ReadResponse(c.reader, nil)
+	if err == nil {
+		_, err = io.Copy(io.Discard, answer.Body)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return answer
+}
+
+// awaitEnd waits until the instance closes the connection.
+func (c *connection) awaitEnd() {
+	c.t.Helper()
+	if _, err := c.reader.ReadByte(); !errors.Is(err, io.EOF) {
+		c.t.Errorf("the connection stays open: %v", err)
+	}
+}
+
+func TestIdleConnectionEndsAtItsSetting(t *testing.T) {
+	t.Parallel()
+	in, _ := start(t, "IDLE_TIMEOUT=1s")
+	idle := connect(t, in)
+	idle.livez()
+	idle.awaitEnd()
 }
 
 // requests is the line of the metrics for requests of one kind.
