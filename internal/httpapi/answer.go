@@ -20,8 +20,8 @@ func writeReply(w http.ResponseWriter, r *http.Request, reply payments.Reply) {
 	if reply.Location != "" {
 		header.Set("Location", reply.Location)
 	}
-	if reply.RequestID != req.id {
-		req.replayed = true
+	req.reply, req.paymentID = &reply, reply.PaymentID
+	if req.replayed() {
 		header.Set("Idempotent-Replayed", "true")
 		header.Set("Original-Request-Id", payments.FormatRequestID(reply.RequestID))
 	}

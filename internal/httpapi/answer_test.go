@@ -165,6 +165,16 @@ func (a *answer) paymentID() string {
 	return about.ID + about.PaymentID
 }
 
+// paymentAbout is the payment that the answer is about, also that of a refund.
+func (a *answer) paymentAbout() string {
+	a.t.Helper()
+	var about struct {
+		PaymentID string `json:"payment_id"`
+	}
+	a.decode(&about)
+	return cmp.Or(about.PaymentID, a.paymentID())
+}
+
 // want ends the test unless the answer has the status.
 func (a *answer) want(status int) *answer {
 	a.t.Helper()

@@ -96,12 +96,17 @@ type request struct {
 	id       uuid.UUID
 	identity merchants.Identity
 	code     string // of the problem in the answer; "": none
-	replayed bool   // the answer was made for an earlier request
 	err      error  // a fault of the service
 	stack    string // of a panic
+
+	paymentID uuid.UUID       // of the payment that the request is about; zero: none
+	reply     *payments.Reply // nil: it is no change of money, or got no stored answer
 }
 
 type requestKey struct{}
+
+// replayed tells whether the answer was made for an earlier request.
+func (q *request) replayed() bool { return q.reply != nil && q.reply.RequestID != q.id }
 
 func requestOf(r *http.Request) *request { return r.Context().Value(requestKey{}).(*request) }
 

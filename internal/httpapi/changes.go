@@ -81,6 +81,7 @@ func paymentID(r *http.Request) (uuid.UUID, error) {
 	if err != nil {
 		return uuid.UUID{}, payments.ErrNotFound
 	}
+	requestOf(r).paymentID = id
 	return id, nil
 }
 

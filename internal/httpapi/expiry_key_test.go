@@ -24,6 +24,10 @@ func TestNoKeyOfACallerKeepsAnAuthorizationOpen(t *testing.T) {
 		t.Errorf("a caller's key keeps the authorization open: it is %+v", p)
 	}
 	m.wantHeld(aliceHas-1, 0)
+	if in.logged("level=INFO", "request_id=req_", "payment_id="+name[len("expire:"):],
+		"operation=expire result=done duration_seconds=") == "" {
+		t.Error("the log has no line about the expiry")
+	}
 	m.wantExpiredAuthorizations(in, 0)
 	m.wantCount(1, `SELECT count(*) FROM idempotency_keys
 		WHERE merchant_id = $1 AND key = $2 AND scope <> 'client'`, m.id, name)

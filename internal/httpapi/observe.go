@@ -9,6 +9,9 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
 // statusHungUp counts and logs a request whose client hung up before it was answered. It
@@ -30,8 +33,23 @@ type Exchange struct {
 	Code       string // of the problem; "": none
 	Replayed   bool   // the answer was made for an earlier request under the same key
 	MerchantID int64  // 0: not authenticated
-	Bytes      int    // of the answer's body
-	Duration   time.Duration
+	PaymentID  string // that the request is about; "": none
+	// Operation is the change of money, "charge", that the answer reports; "": none.
+	Operation         string
+	OriginalRequestID string // of a replay; else ""
+	Bytes             int    // of the answer's body
+	Duration          time.Duration
+}
+
+// result is what a change of money came to; "" for other requests.
+func (x *Exchange) result() string {
+	switch {
+	case x.Operation == "":
+		return ""
+	case x.Status == http.StatusPaymentRequired:
+		return "declined"
+	}
+	return "done"
 }
 
 // observe reports every request after its answer to the log and to the observers in
@@ -68,10 +86,19 @@ func exchangeOf(
 		Route:      chi.RouteContext(r.Context()).RoutePattern(), // only complete after routing
 		Status:     answer.Status(),
 		Code:       req.code,
-		Replayed:   req.replayed,
+		Replayed:   req.replayed(),
 		MerchantID: req.identity.MerchantID,
 		Bytes:      answer.BytesWritten(),
 		Duration:   took,
+	}
+	if req.paymentID != (uuid.UUID{}) {
+		x.PaymentID = payments.FormatID(req.paymentID)
+	}
+	if req.reply != nil {
+		x.Operation = req.reply.Operation
+	}
+	if x.Replayed {
+		x.OriginalRequestID = payments.FormatRequestID(req.reply.RequestID)
 	}
 	// Only a client that hangs up cancels the context: a request's time limit is a deadline.
 	if x.Status == http.StatusServiceUnavailable && r.Context().Err() == context.Canceled {
@@ -89,14 +116,14 @@ func knownMethod(method string) string {
 }
 
 // log writes one line about a request: at level error for a fault of the service, at
-// info for a slow request and for one whose client hung up, else at debug.
+// info for a change of money, a slow request and one whose client hung up, else at debug.
 func (a *api) log(r *http.Request, x *Exchange) {
 	req := requestOf(r)
 	level := slog.LevelDebug
 	switch {
 	case x.Status != statusHungUp && req.err != nil:
 		level = slog.LevelError
-	case x.Status == statusHungUp || x.Duration >= slowRequest:
+	case x.Operation != "", x.Status == statusHungUp, x.Duration >= slowRequest:
 		level = slog.LevelInfo
 	}
 	if !a.Logger.Enabled(r.Context(), level) {
@@ -112,6 +139,16 @@ func (a *api) log(r *http.Request, x *Exchange) {
 		slog.Int("bytes", x.Bytes),
 		slog.Int64("merchant_id", x.MerchantID),
 		slog.Bool("replayed", x.Replayed),
+	}
+	for _, known := range [][2]string{
+		{"payment_id", x.PaymentID},
+		{"operation", x.Operation},
+		{"result", x.result()},
+		{"original_request_id", x.OriginalRequestID},
+	} {
+		if known[1] != "" {
+			attributes = append(attributes, slog.String(known[0], known[1]))
+		}
 	}
 	if req.err != nil {
 		attributes = append(attributes, slog.Any("error", req.err))

@@ -70,17 +70,38 @@ func TestExchangeIsReportedByItsRoute(t *testing.T) {
 		answer *answer
 		want   httpapi.Exchange
 	}{
-		{"a charge", paid, httpapi.Exchange{Method: "POST", Route: "/payments", Status: 201}},
 		{
-			"its retry", m.retry("k", aliceToShop(1)),
-			httpapi.Exchange{Method: "POST", Route: "/payments", Status: 201, Replayed: true},
+			"a charge", paid, httpapi.Exchange{
+				Method: "POST", Route: "/payments", Status: 201, Operation: "charge",
+			},
+		},
+		{
+			"its retry", m.retry("k", aliceToShop(1)), httpapi.Exchange{
+				Method: "POST", Route: "/payments", Status: 201, Operation: "charge",
+				Replayed: true, OriginalRequestID: paid.requestID(),
+			},
+		},
+		{
+			"another request", m.retry("k", aliceToShop(2)), httpapi.Exchange{
+				Method: "POST", Route: "/payments", Status: 422, Code: "idempotency_key_reused",
+			},
 		},
 		{
 			"a decline", m.charge("poor", aliceToShop(aliceHas*2)),
 			httpapi.Exchange{
-				Method: "POST", Route: "/payments", Status: 402,
-				Code: "insufficient_funds",
+				Method: "POST", Route: "/payments", Status: 402, Code: "insufficient_funds",
+				Operation: "charge",
 			},
+		},
+		{
+			"a refund", m.post("r", paid.location()+"/refunds", ""),
+			httpapi.Exchange{
+				Method: "POST", Route: "/payments/{id}/refunds", Status: 201, Operation: "refund",
+			},
+		},
+		{
+			"the payment", m.get(paid.location()),
+			httpapi.Exchange{Method: "GET", Route: "/payments/{id}", Status: 200},
 		},
 		{
 			"a read", m.get("/accounts/alice"),
@@ -113,8 +134,22 @@ func TestExchangeIsReportedByItsRoute(t *testing.T) {
 				want.MerchantID = m.id
 			}
 			want.Bytes = len(test.answer.body)
+			if strings.HasPrefix(want.Route, "/payments") {
+				want.PaymentID = test.answer.paymentAbout()
+			}
 			if got != want {
 				t.Errorf("told\n%+v, want\n%+v", got, want)
+			}
+			line := in.logged("request_id=" + want.RequestID)
+			for _, part := range []string{
+				"level=INFO", "operation=" + want.Operation, "payment_id=" + want.PaymentID,
+				"original_request_id=" + want.OriginalRequestID, "duration_seconds=",
+				"result=" + map[bool]string{true: "declined", false: "done"}[want.Status == 402],
+			} {
+				if want.Operation != "" && !strings.Contains(line, part) &&
+					!strings.HasSuffix(part, "=") {
+					t.Errorf("the log has no %s: %s", part, line)
+				}
 			}
 		})
 	}
@@ -249,7 +284,7 @@ func TestOnlyTheServicesOwnFailuresAreLoggedAsErrors(t *testing.T) {
 	}
 	logged(m.get("/accounts/alice").want(200).header, "DEBUG")
 	logged(m.get("/accounts/nobody").want(404).header, "DEBUG")
-	logged(m.charge("k", aliceToShop(aliceHas*2)).want(402).header, "DEBUG")
+	logged(m.charge("k", aliceToShop(aliceHas*2)).want(402).header, "INFO")
 	probe, err := m.caller.HTTP.Get(in.url + "/readyz")
 	if err != nil {
 		t.Fatal(err)

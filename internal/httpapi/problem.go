@@ -165,6 +165,9 @@ func (a *api) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusRequestEntityTooLarge:
 		header.Set("Connection", "close") // the rest of the body is not read
 	}
+	if refusal, ok := errors.AsType[*payments.Refusal](err); ok && p.PaymentID != "" {
+		req.paymentID = refusal.PaymentID
+	}
 	if p.Status >= http.StatusInternalServerError {
 		req.err = err
 		if _, panicked := errors.AsType[panicError](err); panicked {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
@@ -25,9 +26,18 @@ func (s *Service) ExpireAuthorizations(ctx context.Context, limit int) (int, err
 	var canceling errgroup.Group
 	for _, payment := range expired {
 		canceling.Go(func() error {
-			_, err := s.do(ctx, newExpire(payment))
+			began := time.Now() //nolint:forbidigo // for the log
+			op := newExpire(payment)
+			reply, err := s.do(ctx, op)
 			if _, refused := errors.AsType[*Refusal](err); refused {
 				return nil // captured or canceled meanwhile
+			}
+			if err == nil && reply.RequestID == op.claim.RequestID { // no other instance's
+				s.logger.InfoContext(ctx, "authorization expired",
+					"request_id", FormatRequestID(reply.RequestID),
+					"merchant_id", payment.merchantID, "payment_id", FormatID(payment.id),
+					"operation", reply.Operation, "result", "done",
+					"duration_seconds", time.Since(began).Seconds())
 			}
 			return err
 		})

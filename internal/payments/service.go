@@ -60,6 +60,7 @@ type Service struct {
 	queueMax      int
 	timeout       time.Duration
 	busy          *busyRows
+	logger        *slog.Logger
 }
 
 // New starts a service. Close ends it.
@@ -72,6 +73,7 @@ func New(c Config) *Service {
 		queueMax:      c.QueueSizeMax,
 		timeout:       c.Timeout,
 		busy:          newBusyRows(c.Pools.General, c.QueueSizeMax),
+		logger:        c.Logger,
 	}
 	s.group = groupcommit.New[idempotency.Key](groupcommit.Config[*operation]{
 		Commit:       traced(c.Trace, s.transact),
@@ -103,6 +105,7 @@ type Reply struct {
 	// answer is a replay.
 	RequestID uuid.UUID
 	PaymentID uuid.UUID
+	Operation string // "charge", "capture", "cancel", "refund"
 }
 
 // do executes an operation under its key, or replays the answer of that key.
@@ -154,7 +157,10 @@ func (s *Service) replyTo(
 	case err != nil:
 		return Reply{}, fmt.Errorf("%w: %w", ErrUnknownFingerprint, err)
 	}
-	return Reply{Answer: *answer, RequestID: record.RequestID, PaymentID: record.PaymentID}, nil
+	return Reply{
+		Answer: *answer, RequestID: record.RequestID, PaymentID: record.PaymentID,
+		Operation: record.Operation,
+	}, nil
 }
 
 // translate says in the service's own terms why a key was not decided.

@@ -98,6 +98,13 @@ func (t *Tracing) Request(r *http.Request) (context.Context, func(*httpapi.Excha
 			attribute.Int64("paymentsvc.merchant_id", x.MerchantID),
 			attribute.Bool("paymentsvc.replayed", x.Replayed),
 		)
+		if x.PaymentID != "" {
+			span.SetAttributes(attribute.String("paymentsvc.payment_id", x.PaymentID))
+		}
+		if x.Replayed {
+			span.SetAttributes(
+				attribute.String("paymentsvc.original_request_id", x.OriginalRequestID))
+		}
 		if x.Code != "" {
 			span.SetAttributes(semconv.ErrorTypeKey.String(x.Code))
 		}

@@ -128,6 +128,7 @@ func TestTheSpansOfAChargeLeadFromTheRequestToItsSQL(t *testing.T) {
 		"http.route": "/payments", "http.request.method": "POST",
 		"http.response.status_code": "201",
 		"paymentsvc.request_id":     answer.RequestID(),
+		"paymentsvc.payment_id":     answer.PaymentID(),
 	} {
 		if got := attribute(request, name); got != want {
 			t.Errorf("the request's %s is %q, want %q", name, got, want)
