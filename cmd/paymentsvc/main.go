@@ -29,6 +29,7 @@ type commands struct {
 	Migrate     migrateCommand     `cmd:"" help:"Migrate the database's schema."`
 	Merchants   merchantsCommand   `cmd:"" help:"Manage merchants."`
 	Keys        keysCommand        `cmd:"" help:"Manage the API keys of a merchant."`
+	Payments    paymentsCommand    `cmd:"" help:"Look at payments."`
 	Charge      chargeCommand      `cmd:"" help:"Charge once through the API, with retries."`
 	Audit       auditCommand       `cmd:"" help:"${audit}"`
 	Bench       benchCommand       `cmd:"" help:"${bench}"`
@@ -50,6 +51,9 @@ var help = kong.Vars{
 	"keys_create": "Create another API key for a merchant and print it. It is shown only once.",
 	"keys_list":   "List a merchant's API keys, including revoked ones, without their secrets.",
 	"merchant":    "Create a merchant and print its API key, which is shown only once.",
+
+	"payments_show": "Print what happened to a payment, in the order of time: its keys, " +
+		"shortened, its entries, events and answers.",
 
 	"owner": "The schema owner's login to the same database, for migrations only. " +
 		"(default: the database URL)",

@@ -154,6 +154,9 @@ func ParseID(text string) (uuid.UUID, error) { return parseID(paymentIDPrefix, t
 // ParseRefundID reads what FormatRefundID wrote, and nothing else.
 func ParseRefundID(text string) (uuid.UUID, error) { return parseID(refundIDPrefix, text) }
 
+// ParseRequestID reads what FormatRequestID wrote, and nothing else.
+func ParseRequestID(text string) (uuid.UUID, error) { return parseID(requestIDPrefix, text) }
+
 func parseID(prefix, text string) (uuid.UUID, error) {
 	digits, ok := strings.CutPrefix(text, prefix)
 	if !ok || len(digits) != 32 || strings.ContainsAny(digits, "ABCDEF") {
