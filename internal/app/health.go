@@ -71,7 +71,9 @@ func (h *health) drain() {
 
 // check asks the database and updates the answer.
 func (h *health) check(ctx context.Context) error {
-	h.record(&h.err, h.probe(ctx))
+	if err := h.probe(ctx); ctx.Err() == nil { // else the instance ends
+		h.record(&h.err, err)
+	}
 	return nil // record has logged a change
 }
 
