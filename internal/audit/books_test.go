@@ -80,7 +80,8 @@ CREATE FUNCTION pay(payment text, key text, state text, source text, destination
 	minor bigint, name text)
 RETURNS void LANGUAGE sql AS $$
 	INSERT INTO payments (merchant_id, id, status, amount, currency, source_account,
-		destination_account, amount_captured, decline_code, cancellation_reason, reference, description, metadata,
+		destination_account, amount_captured, decline_code, cancellation_reason, reference,
+		description, metadata,
 		authorized_until, idempotency_key, created_at)
 	VALUES (1, named(payment), state, minor, 'USD', source, destination,
 		CASE state WHEN 'succeeded' THEN minor ELSE 0 END,

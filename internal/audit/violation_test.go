@@ -148,7 +148,8 @@ var breaches = []struct{ name, breaks, want string }{
 		i6 request ec1: answered 201 at '/payments/pay_f1', payment c1 is succeeded`},
 	{"a capture was answered, and the payment is canceled", `
 		ALTER TABLE payments DROP CONSTRAINT payments_captured_when_succeeded;
-		UPDATE payments SET status = 'canceled', cancellation_reason = 'requested' WHERE id = named('5a')`, `
+		UPDATE payments SET status = 'canceled', cancellation_reason = 'requested'
+		WHERE id = named('5a')`, `
 		i6 request e5d: answered 200 at '/payments/pay_5a', payment 5a is canceled
 		i8 payment 5a: is canceled, with 0 events that say so`},
 	{"a cancellation was asked for, and the payment says that it expired", `
