@@ -211,7 +211,7 @@ func Reap(ctx context.Context, db database, retention time.Duration, limit int) 
 				WHERE a.merchant_id = m.id AND a.request_id < $2 AND a.created_at < $1
 				ORDER BY a.request_id
 				LIMIT $3) old
-			LIMIT $3)`, before, firstIDOf(before), limit)
+			LIMIT $3)`, before, FirstID(before), limit)
 	if err != nil {
 		return 0, fmt.Errorf("reaping answers: %w", err)
 	}
@@ -224,9 +224,9 @@ type database interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
 
-// firstIDOf is below every UUID of version 7 that is made at that time or later: its
+// FirstID is below every UUID of version 7 that is made at that time or later: its
 // first 48 bits are the milliseconds since 1970 (RFC 9562, section 5.7).
-func firstIDOf(at time.Time) (id [16]byte) {
+func FirstID(at time.Time) (id [16]byte) {
 	milliseconds := uint64(max(at.UnixMilli(), 0))
 	binary.BigEndian.PutUint64(id[:8], milliseconds<<16)
 	return id

@@ -18,9 +18,9 @@ import (
 )
 
 // transact commits a batch of operations, whose keys differ, in one transaction. It is
-// the only place where money moves. It is two round trips: steps 1 and 2, and steps 4 to
-// 5. A batch with a taken key or reference, or with an operation on an existing payment,
-// needs a third between them. The first round trip begins the transaction.
+// the only place where money moves. It is two round trips: steps 1 and 2, then steps 4
+// and 5. A batch with a taken key or reference, or with an operation on an existing
+// payment, needs a third between them. The first round trip begins the transaction.
 func (s *Service) transact(ctx context.Context, operations []*operation) error {
 	locking := ledger.WaitForLocks
 	err := s.committer.Run(ctx, func(ctx context.Context, tx *postgres.Tx) error {

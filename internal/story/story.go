@@ -10,7 +10,6 @@ package story
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
@@ -327,16 +327,11 @@ func (r *reader) readAnswers(ctx context.Context) error {
 			WHERE merchant_id = $1 AND request_id BETWEEN $3 AND $4 AND created_at = $5
 				AND position('pay_' || replace($2::uuid::text, '-', '')
 					IN convert_from(body, 'UTF8')) > 0`,
-			firstID(moment.Add(-margin)), firstID(moment.Add(margin)), moment)
+			idempotency.FirstID(moment.Add(-margin)), idempotency.FirstID(moment.Add(margin)),
+			moment)
 		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// firstID is below every id of that time or later.
-func firstID(at time.Time) (id uuid.UUID) {
-	binary.BigEndian.PutUint64(id[:8], uint64(max(at.UnixMilli(), 0))<<16)
-	return id
 }
