@@ -3,6 +3,8 @@ package httpapi_test
 import (
 	"strings"
 	"testing"
+
+	"github.com/paymentsvc/paymentsvc/lab/await"
 )
 
 func TestAnAccountIsClosedHoweverOftenItIsDeleted(t *testing.T) {
@@ -119,6 +121,9 @@ func TestClosingWaitsForTheChargeThatHoldsTheAccount(t *testing.T) {
 			go closing()
 			m.awaitInFlight(1) // it is first in the queue for the row
 			go charge()
+			await.Until(t, patience, "the charge waits behind it", func() bool {
+				return m.inFlight() == 2 || m.first.Payments.Stats().Blocked == 1
+			})
 		}
 		release()
 		if first == "charge" {

@@ -294,14 +294,19 @@ func (m *merchant) while(sql, account string) (release func()) {
 func (m *merchant) awaitInFlight(n int) {
 	m.t.Helper()
 	await.Until(m.t, patience, fmt.Sprint(n, " transactions wait for a lock"), func() bool {
-		var waiting int
-		if err := m.db.Pool.QueryRow(context.Background(), `
-			SELECT count(*) FROM pg_stat_activity
-			WHERE datname = current_database() AND wait_event_type = 'Lock'
-				AND application_name LIKE 'paymentsvc%'`,
-		).Scan(&waiting); err != nil {
-			m.t.Fatal(err)
-		}
-		return waiting == n
+		return m.inFlight() == n
 	})
+}
+
+// inFlight counts the transactions of the merchant's database that wait for a lock.
+func (m *merchant) inFlight() (waiting int) {
+	m.t.Helper()
+	if err := m.db.Pool.QueryRow(context.Background(), `
+		SELECT count(*) FROM pg_stat_activity
+		WHERE datname = current_database() AND wait_event_type = 'Lock'
+			AND application_name LIKE 'paymentsvc%'`,
+	).Scan(&waiting); err != nil {
+		m.t.Fatal(err)
+	}
+	return waiting
 }
