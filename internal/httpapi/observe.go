@@ -129,7 +129,7 @@ func (a *api) log(r *http.Request, x *Exchange) {
 	if !a.Logger.Enabled(r.Context(), level) {
 		return
 	}
-	attributes := []slog.Attr{
+	attributes := append(make([]slog.Attr, 0, 16),
 		slog.String("request_id", x.RequestID),
 		slog.String("method", x.Method),
 		slog.String("route", x.Route),
@@ -139,7 +139,7 @@ func (a *api) log(r *http.Request, x *Exchange) {
 		slog.Int("bytes", x.Bytes),
 		slog.Int64("merchant_id", x.MerchantID),
 		slog.Bool("replayed", x.Replayed),
-	}
+	)
 	for _, known := range [][2]string{
 		{"payment_id", x.PaymentID},
 		{"operation", x.Operation},

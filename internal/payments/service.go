@@ -108,31 +108,45 @@ type Reply struct {
 	Operation string // "charge", "capture", "cancel", "refund"
 }
 
-// do executes an operation under its key, or replays the answer of that key.
+// do executes an operation under its key, or replays the answer of that key. It tries
+// again while a busy row blocks the operation.
 func (s *Service) do(ctx context.Context, op *operation) (Reply, error) {
 	op.trace = ctx
-	patience, cancel := context.WithTimeout(ctx, s.timeout) // for busy rows
+	reply, blockedBy, err := s.try(ctx, op)
+	if blockedBy == nil {
+		return reply, err
+	}
+	patience, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
+	for blockedBy != nil {
+		if err := s.busy.wait(patience, *blockedBy); err != nil {
+			return Reply{}, err
+		}
+		again := *op // callers that share op may still read it
+		reply, blockedBy, err = s.try(ctx, &again)
+	}
+	return reply, err
+}
+
+// try executes an operation, unless a busy row blocks it.
+func (s *Service) try(ctx context.Context, op *operation) (Reply, *row, error) {
 	for {
 		// The operation that comes back is the one that was decided: perhaps that of
 		// another caller, who waited under the same key.
 		done, err := s.group.Do(ctx, op.claim.Key, op)
 		switch {
 		case err != nil:
-			return Reply{}, translate(err)
+			return Reply{}, nil, translate(err)
 		case done.record != nil:
-			return s.replyTo(op, done.record, done.clock)
+			reply, err := s.replyTo(op, done.record, done.clock)
+			return reply, nil, err
 		case done.claim.Fingerprint != op.claim.Fingerprint:
 			// Another request under this key was refused or blocked, so the key is free again.
 			// That says nothing about this request: try again.
 		case done.refusal != nil:
-			return Reply{}, done.refusal
+			return Reply{}, nil, done.refusal
 		default:
-			if err := s.busy.wait(patience, *done.blockedBy); err != nil {
-				return Reply{}, err
-			}
-			again := *op // callers that share done may still read it
-			op = &again
+			return Reply{}, done.blockedBy, nil
 		}
 	}
 }

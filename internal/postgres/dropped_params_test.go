@@ -26,7 +26,7 @@ func TestConnectionThatLostASettingIsRefused(t *testing.T) {
 	configure(t, db.Pool, "synchronous_commit", "off")
 	for _, setting := range []string{
 		"role", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout",
-		"client_connection_check_interval", "enable_seqscan",
+		"client_connection_check_interval", "enable_seqscan", "jit",
 		// of money connections only
 		"synchronous_commit", "plan_cache_mode", "enable_hashjoin", "enable_mergejoin",
 		"enable_material",

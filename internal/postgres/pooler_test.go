@@ -27,7 +27,8 @@ func TestPoolerIsRefusedInOneSentence(t *testing.T) {
 		"statement_timeout," +
 		" lock_timeout, idle_in_transaction_session_timeout, client_connection_check_interval," +
 		" tcp_keepalives_idle, tcp_keepalives_interval, tcp_keepalives_count, tcp_user_timeout," +
-		" plan_cache_mode, enable_seqscan, enable_hashjoin, enable_mergejoin, enable_material\n"
+		" plan_cache_mode, enable_seqscan, jit, enable_hashjoin, enable_mergejoin," +
+		" enable_material\n"
 	for name, config := range map[string]string{
 		"as it is installed":               "pool_mode = session\n",
 		"in session mode, made to fit":     "pool_mode = session\n" + ignored,

@@ -168,6 +168,7 @@ func sessionParams() map[string]string {
 		"application_name":                    "paymentsvc",
 		"timezone":                            "UTC",
 		"enable_seqscan":                      "off", // every statement has an index
+		"jit":                                 "off", // compiling takes longer than any statement
 		"statement_timeout":                   seconds(statementTimeout),
 		"lock_timeout":                        seconds(sessionLockTimeout),
 		"idle_in_transaction_session_timeout": seconds(idleInTransactionTimeout),

@@ -45,6 +45,7 @@ func TestPooledConnectionsHaveTheirSettings(t *testing.T) {
 		// The few statements of a charge are planned once, and for look-ups by key.
 		{"plan_cache_mode", "auto", "force_generic_plan"},
 		{"enable_seqscan", "off", "off"},
+		{"jit", "off", "off"},
 		{"enable_hashjoin", "on", "off"},
 		{"enable_mergejoin", "on", "off"},
 		{"enable_material", "on", "off"},
