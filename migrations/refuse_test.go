@@ -43,9 +43,9 @@ INSERT INTO entries
 SELECT 1, account_id, 1, '00000000-0000-7000-8000-00000000a001',
 	'00000000-0000-7000-8000-00000000a001', 'USD', amount, amount, '2026-11-01'
 FROM (VALUES ('world', -5), ('shop', 5)) AS moved (account_id, amount);
-INSERT INTO events (merchant_id, id, type, payment_id, data, created_at)
+INSERT INTO events (merchant_id, id, type, payment_id, payment_version, data, created_at)
 VALUES (1, '00000000-0000-7000-8000-00000000b001', 'payment.succeeded',
-	'00000000-0000-7000-8000-00000000a001', '{}', '2026-11-01');
+	'00000000-0000-7000-8000-00000000a001', 1, '{}', '2026-11-01');
 INSERT INTO idempotency_answers (merchant_id, request_id, status, location, body, created_at)
 VALUES (1, '00000000-0000-7000-8000-00000000e001', 201,
 	'/payments/pay_0000000000007000800000000000a001', '{}', '2026-11-01');
@@ -119,6 +119,8 @@ func answer(status int) string {
 func event(document string) string {
 	return insert("events", `true`, `{"id": "00000000-0000-7000-8000-00000000b002"}`, document)
 }
+
+func twice(statement string) string { return statement + statement }
 
 func reference(merchant int, name string) string {
 	return fmt.Sprintf(`INSERT INTO payment_references VALUES (%d, '%s', gen_random_uuid())`,
@@ -330,6 +332,15 @@ var refusals = []refusal{
 		event(`{"refund_id": "00000000-0000-7000-8000-00000000c001"}`),
 	}},
 	{"events_pkey", []string{event(`{"transaction_id": 9}`) + event(`{"transaction_id": 9}`)}},
+	{"events_payment_version_from_one", []string{event(`{"payment_version": 0}`)}},
+	{"event_horizons_pkey", []string{twice(`INSERT INTO event_horizons
+		VALUES (1, '9', gen_random_uuid(), '2026-11-01');`)}},
+	{"feed_cursors_pkey", []string{
+		twice(`INSERT INTO feed_cursors (merchant_id, consumer) VALUES (1, 'nats');`),
+	}},
+	{"feed_cursors_consumer_known", []string{
+		`INSERT INTO feed_cursors (merchant_id, consumer) VALUES (1, 'mail')`,
+	}},
 }
 
 // taken is what the application may write.
@@ -386,6 +397,9 @@ var ownerRefusals = []refusal{
 		`UPDATE entries SET amount = amount`,                             // UPDATE of entries
 		`DELETE FROM entries WHERE account_id = 'shop' AND sequence = 1`, // DELETE of an entry
 		`TRUNCATE entries`, // TRUNCATE of entries
+	}},
+	{"events_immutable", []string{
+		`UPDATE events SET type = 'payment.declined'`, `TRUNCATE events`,
 	}},
 	{"idempotency_keys_kept", []string{`DELETE FROM idempotency_keys WHERE key = 'k1'`}},
 	{"idempotency_keys_immutable", []string{

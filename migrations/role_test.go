@@ -22,7 +22,9 @@ func TestAppRoleMayDoThisAndNoMore(t *testing.T) {
 		"accounts":            "SELECT INSERT", // and UPDATE of some columns
 		"api_keys":            "SELECT INSERT",
 		"entries":             "SELECT INSERT",
-		"events":              "SELECT INSERT",
+		"events":              "SELECT INSERT DELETE",
+		"event_horizons":      "SELECT INSERT UPDATE",
+		"feed_cursors":        "SELECT INSERT UPDATE DELETE",
 		"idempotency_answers": "SELECT INSERT DELETE",
 		"idempotency_keys":    "SELECT INSERT DELETE", // a trigger keeps committed claims
 		"idempotency_reaper":  "SELECT UPDATE",

@@ -63,16 +63,16 @@ func TestOperatorReadsThePaymentsStory(t *testing.T) {
 	want := regexp.MustCompile(`^` + authorized.PaymentID() + ` of merchant ` + fmt.Sprint(m.ID) +
 		` is succeeded: 100 \w+ from world to \S+, captured 100, refunded 40, version 3
 \S+Z  key     charge, claimed by ` + authorized.RequestID() + `: order-10…
-\S+Z  event   payment.authorized evt_\w{32}
+\S+Z  event   payment.authorized evt_\w{48}
 \S+Z  answer  201 to ` + authorized.RequestID() + `
 \S+Z  entry   world #\d+: -100 \w+, balance -\d+
 \S+Z  entry   \S+ #\d+: 100 \w+, balance \d+
-\S+Z  event   payment.succeeded evt_\w{32}
+\S+Z  event   payment.succeeded evt_\w{48}
 \S+Z  answer  200 to ` + captured.RequestID() + `
 \S+Z  key     refund, claimed by ` + refunded.RequestID() + `: …
 \S+Z  entry   world #\d+: 40 \w+, balance -\d+
 \S+Z  entry   \S+ #\d+: -40 \w+, balance \d+
-\S+Z  event   refund.succeeded evt_\w{32}
+\S+Z  event   refund.succeeded evt_\w{48}
 \S+Z  answer  201 to ` + refunded.RequestID() + `
 $`)
 	for _, id := range []string{

@@ -15,10 +15,12 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/metrics"
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/internal/tracing"
@@ -40,6 +42,7 @@ type Instance struct {
 	Pools    *postgres.Pools
 	Accounts *ledger.Accounts
 	Payments *payments.Service
+	Feed     *outbox.Feed
 	Handler  http.Handler // the public API
 
 	config   Config
@@ -47,8 +50,9 @@ type Instance struct {
 	health   *health
 	tracing  *tracing.Tracing // nil: off
 	metrics  *metrics.Metrics
-	listener net.Listener // nil until Listen
-	admin    net.Listener // nil: none
+	changed  outbox.Signal // a transaction of this instance was committed
+	listener net.Listener  // nil until Listen
+	admin    net.Listener  // nil: none
 }
 
 // New wires an instance on the migrated database at databaseURL. It waits for a database
@@ -80,6 +84,7 @@ func New(
 	})
 	in.Accounts = ledger.NewAccounts(in.Pools.General)
 	in.Payments = in.newPayments()
+	in.Feed = outbox.NewFeed(in.Pools.General)
 	in.health.payments = in.Payments
 	in.Handler = in.newAPI()
 	return in, nil
@@ -111,12 +116,23 @@ func (in *Instance) newPayments() *payments.Service {
 		QueueSizeMax:          in.config.QueueSizeMax,
 		Timeout:               transactionTimeout,
 		Logger:                in.logger,
-		Observer:              in.metrics.Queue(),
+		Observer:              in.observer(),
 	}
 	if in.tracing != nil {
 		config.Trace = in.tracing.Batch
 	}
 	return payments.New(config)
+}
+
+// observer counts transactions, and wakes the readers of the feed after each.
+func (in *Instance) observer() groupcommit.Observer {
+	observer := in.metrics.Queue()
+	count := observer.Committed
+	observer.Committed = func(size int, took time.Duration, err error) {
+		in.changed.Notify()
+		count(size, took, err)
+	}
+	return observer
 }
 
 func (in *Instance) newAPI() http.Handler {

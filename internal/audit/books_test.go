@@ -39,15 +39,19 @@ $$;
 
 CREATE FUNCTION tell(event text, event_type text, payment text)
 RETURNS void LANGUAGE sql AS $$
-	INSERT INTO events (merchant_id, id, type, payment_id, data, created_at)
-	VALUES (1, named(event), 'payment.' || event_type, named(payment), '{}', '2026-11-01 10:00Z');
+	INSERT INTO events (merchant_id, id, type, payment_id, payment_version, data, created_at)
+	SELECT 1, named(event), 'payment.' || event_type, named(payment), count(*) + 1, '{}',
+		'2026-11-01 10:00Z'
+	FROM events WHERE payment_id = named(payment);
 $$;
 
 CREATE FUNCTION tell_refund(event text, event_type text, payment text, refund text)
 RETURNS void LANGUAGE sql AS $$
-	INSERT INTO events (merchant_id, id, type, payment_id, refund_id, data, created_at)
-	VALUES (1, named(event), 'refund.' || event_type, named(payment), named(refund), '{}',
-		'2026-11-01 10:00Z');
+	INSERT INTO events (merchant_id, id, type, payment_id, refund_id, payment_version, data,
+		created_at)
+	SELECT 1, named(event), 'refund.' || event_type, named(payment), named(refund),
+		count(*) + 1, '{}', '2026-11-01 10:00Z'
+	FROM events WHERE payment_id = named(payment);
 $$;
 
 CREATE FUNCTION claim(key text, payment text, request text, operation text DEFAULT 'charge')

@@ -7,18 +7,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
 // A page of a list begins where the last one ended. It does not skip a number of rows.
 // So a row that is added between two pages neither hides nor repeats another.
-
-// InIndexOrder is a statement that goes before the query of a list, in the same
-// transaction. It leaves the planner one way: along the primary key, which has the
-// order of the list, and no further than LIMIT. Without statistics the planner expects
-// few rows, and would read and sort all of them: seconds instead of milliseconds on a
-// million.
-const InIndexOrder = `
-	SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`
 
 // List reads up to limit of a merchant's accounts, ascending by id, after the given id;
 // "" is before all.
@@ -26,7 +20,7 @@ func (a *Accounts) List(
 	ctx context.Context, merchantID int64, afterID string, limit int,
 ) (accounts []Account, err error) {
 	batch := &pgx.Batch{}
-	batch.Queue(InIndexOrder)
+	batch.Queue(postgres.InIndexOrder)
 	batch.Queue(`
 		SELECT `+accountColumns+`
 		FROM accounts
@@ -62,7 +56,7 @@ func (a *Accounts) Entries(
 	ctx context.Context, ref Ref, beforeSequence int64, limit int,
 ) (entries []WrittenEntry, err error) {
 	batch := &pgx.Batch{}
-	batch.Queue(InIndexOrder)
+	batch.Queue(postgres.InIndexOrder)
 	batch.Queue(`
 		SELECT sequence, journal_id, payment_id, currency, amount, balance_after, at
 		FROM entries

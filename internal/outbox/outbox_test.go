@@ -25,7 +25,7 @@ var at = time.Date(2026, 11, 1, 10, 0, 0, 123456000, time.UTC)
 func newEvent(kind, data string) outbox.Event {
 	return outbox.Event{
 		MerchantID: 1, ID: uuid.Must(uuid.NewV7()), Type: kind, PaymentID: uuid.Must(uuid.NewV7()),
-		Data: []byte(data),
+		PaymentVersion: 1, Data: []byte(data),
 	}
 }
 
@@ -41,7 +41,7 @@ func insert(ctx context.Context, tx pgx.Tx, events ...outbox.Event) error {
 func stored(t *testing.T, db *pgtest.DB, where string) []outbox.Event {
 	t.Helper()
 	rows, err := db.Pool.Query(t.Context(), `
-		SELECT merchant_id, id, type, payment_id, data::text
+		SELECT merchant_id, id, type, payment_id, payment_version, data::text
 		FROM events WHERE created_at = '2026-11-01 10:00:00.123456Z' AND `+where+`
 		ORDER BY transaction_id, id`)
 	if err != nil {
@@ -50,7 +50,7 @@ func stored(t *testing.T, db *pgtest.DB, where string) []outbox.Event {
 	events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e outbox.Event, err error) {
 		var data string
 		err = row.Scan(&e.MerchantID, (*[16]byte)(&e.ID), &e.Type, (*[16]byte)(&e.PaymentID),
-			&data)
+			&e.PaymentVersion, &data)
 		e.Data = []byte(data)
 		return e, err
 	})

@@ -22,6 +22,8 @@ func (d *decision) announce() outbox.Event {
 		ID:         newID(),
 		Type:       d.event,
 		PaymentID:  d.payment.ID,
+
+		PaymentVersion: d.payment.Version,
 	}
 	if d.refund != nil {
 		event.RefundID = &d.refund.ID

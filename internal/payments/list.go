@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
-	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/internal/unnest"
 )
 
@@ -85,7 +85,7 @@ func (s *Service) lastExamined(
 	ctx context.Context, merchantID int64, before uuid.UUID,
 ) (id uuid.UUID, err error) {
 	batch := &pgx.Batch{}
-	batch.Queue(ledger.InIndexOrder)
+	batch.Queue(postgres.InIndexOrder)
 	batch.Queue(`
 		SELECT p.id
 		FROM payments p
@@ -134,7 +134,7 @@ func (s *Service) find(
 		roundUp(filter.CreatedFrom), roundUp(filter.CreatedBefore), limit,
 	})
 	batch := &pgx.Batch{}
-	batch.Queue(ledger.InIndexOrder)
+	batch.Queue(postgres.InIndexOrder)
 	batch.Queue(sql, args...).Query(func(rows pgx.Rows) error {
 		found, err = pgx.CollectRows(rows, scanPayment)
 		return err

@@ -147,13 +147,13 @@ func stateOf(t testing.TB, s *Service, merchantID int64, id uuid.UUID) string {
 		p.Status, p.AmountCaptured, p.AmountRefunded, p.Version)
 }
 
-// eventsOf are a payment's events in the order of the feed, each with its amount.
+// eventsOf are a payment's events in the order of its versions, each with its amount.
 func eventsOf(t testing.TB, s *Service, merchantID int64, id uuid.UUID) (events string) {
 	t.Helper()
 	if err := s.pool.QueryRow(context.Background(), `
 		SELECT string_agg(
 			format('%s %s', type, coalesce(data->>'amount_captured', data->>'amount')), ', '
-			ORDER BY transaction_id, id)
+			ORDER BY payment_version, transaction_id, id)
 		FROM events
 		WHERE merchant_id = $1 AND payment_id = $2`, merchantID, id).Scan(&events); err != nil {
 		t.Fatal(err)

@@ -56,6 +56,14 @@ type Querier interface {
 	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
 }
 
+// InIndexOrder is a statement that goes before the query of a list, in the same
+// transaction. It leaves the planner one way: along the primary key, which has the
+// order of the list, and no further than LIMIT. Without statistics the planner expects
+// few rows, and would read and sort all of them: seconds instead of milliseconds on a
+// million.
+const InIndexOrder = `
+	SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`
+
 // Pools are the connections of one instance.
 type Pools struct {
 	// General serves reads and everything that is not a money transaction. It prepares

@@ -232,7 +232,9 @@ func (r *reader) readEvents(ctx context.Context) error {
 			return err
 		}
 		err = r.collect(ctx, "event", `
-			SELECT created_at, type || ' evt_' || replace(id::text, '-', '')
+			SELECT created_at, type || ' evt_'
+				|| lpad(to_hex(transaction_id::text::bigint), 16, '0')
+				|| replace(id::text, '-', '')
 			FROM events
 			WHERE merchant_id = $1 AND payment_id = $2
 				AND transaction_id >= $3::bigint::text::xid8

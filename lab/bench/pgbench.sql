@@ -70,9 +70,9 @@ VALUES
 	(:merchant, :high, :high_sequence, (:n || '0000000000000003')::uuid,
 		(:n || '0000000000000002')::uuid, 'USD', :high_change, :high_balance, clock_timestamp());
 \if :events
-INSERT INTO events (merchant_id, id, type, payment_id, data, created_at)
+INSERT INTO events (merchant_id, id, type, payment_id, payment_version, data, created_at)
 VALUES (:merchant, (:n || '0000000000000004')::uuid, 'payment.succeeded',
-	(:n || '0000000000000002')::uuid, :body, clock_timestamp());
+	(:n || '0000000000000002')::uuid, 1, :body, clock_timestamp());
 \endif
 \if :keys
 INSERT INTO idempotency_answers (merchant_id, request_id, status, location, body, created_at)

@@ -1,0 +1,93 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+)
+
+// Consumer names a part of the service that handles every event once or more, and keeps a
+// cursor for each merchant (the table feed_cursors).
+type Consumer string
+
+// The consumers.
+const (
+	Webhooks Consumer = "webhooks"
+	NATS     Consumer = "nats"
+)
+
+// Cursor is how far a consumer has come in a merchant's feed.
+type Cursor struct {
+	MerchantID int64
+	Consumer   Consumer
+	At         Position
+}
+
+// Lease gives up to limit cursors, of merchants that have events to be handled, to the
+// caller alone until the lease is over or Advance ends it.
+//
+// It passes over cursors that another instance has leased or locked.
+func Lease(
+	ctx context.Context, pool *pgxpool.Pool, consumer Consumer, lease time.Duration, limit int,
+) ([]Cursor, error) {
+	rows, err := pool.Query(ctx, `
+		UPDATE feed_cursors c
+		SET leased_until = clock_timestamp() + $2::interval
+		FROM (
+			SELECT c.merchant_id
+			FROM feed_cursors c
+			WHERE c.consumer = $1 AND c.leased_until < clock_timestamp() AND EXISTS (
+				SELECT FROM events e
+				WHERE e.merchant_id = c.merchant_id
+					AND (e.transaction_id, e.id) > (c.transaction_id, c.event_id)
+					AND e.transaction_id < pg_snapshot_xmin(pg_current_snapshot()))
+			ORDER BY c.leased_until
+			LIMIT $3
+			FOR UPDATE SKIP LOCKED) AS due
+		WHERE c.merchant_id = due.merchant_id AND c.consumer = $1
+		RETURNING c.merchant_id, c.transaction_id, c.event_id`, consumer, lease, limit)
+	if err != nil {
+		return nil, fmt.Errorf("leasing cursors: %w", err)
+	}
+	cursors, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Cursor, error) {
+		c := Cursor{Consumer: consumer}
+		err := row.Scan(&c.MerchantID, &c.At.TransactionID, (*[16]byte)(&c.At.ID))
+		return c, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("leasing cursors: %w", err)
+	}
+	return cursors, nil
+}
+
+// Read reads the next events. It returns ErrCursorLost if some are missing.
+func (c *Cursor) Read(ctx context.Context, feed *Feed, limit int) (Page, error) {
+	if c.At == (Position{}) {
+		return feed.Read(ctx, c.MerchantID, nil, Filter{}, limit) // begins at the oldest event
+	}
+	return feed.Read(ctx, c.MerchantID, &c.At, Filter{}, limit)
+}
+
+// Advance moves the cursor on to a later event and ends its lease. It reports false if the
+// cursor is no longer where it was: another instance has moved it. db may be the
+// transaction in which the events were handled.
+func (c *Cursor) Advance(ctx context.Context, db postgres.Querier, to Position) (bool, error) {
+	tag, err := db.Exec(ctx, `
+		UPDATE feed_cursors
+		SET transaction_id = $5, event_id = $6, leased_until = '-infinity'
+		WHERE merchant_id = $1 AND consumer = $2 AND transaction_id = $3 AND event_id = $4`,
+		c.MerchantID, c.Consumer, c.At.TransactionID, c.At.ID, to.TransactionID, to.ID)
+	if err != nil {
+		return false, fmt.Errorf("advancing a cursor: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return false, nil
+	}
+	c.At = to
+	return true, nil
+}
