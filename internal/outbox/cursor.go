@@ -31,7 +31,9 @@ type Cursor struct {
 // Lease gives up to limit cursors, of merchants that have events to be handled, to the
 // caller alone until the lease is over or Advance ends it.
 //
-// It passes over cursors that another instance has leased or locked.
+// It passes over cursors that another instance has leased or locked. A cursor that names
+// a transaction id of the future is given too: its database is an older copy of itself
+// or came from another cluster, and Read says so.
 func Lease(
 	ctx context.Context, pool *pgxpool.Pool, consumer Consumer, lease time.Duration, limit int,
 ) ([]Cursor, error) {
@@ -41,11 +43,13 @@ func Lease(
 		FROM (
 			SELECT c.merchant_id
 			FROM feed_cursors c
-			WHERE c.consumer = $1 AND c.leased_until < clock_timestamp() AND EXISTS (
-				SELECT FROM events e
-				WHERE e.merchant_id = c.merchant_id
-					AND (e.transaction_id, e.id) > (c.transaction_id, c.event_id)
-					AND e.transaction_id < pg_snapshot_xmin(pg_current_snapshot()))
+			WHERE c.consumer = $1 AND c.leased_until < clock_timestamp() AND (
+				c.transaction_id >= pg_snapshot_xmax(pg_current_snapshot())
+				OR EXISTS (
+					SELECT FROM events e
+					WHERE e.merchant_id = c.merchant_id
+						AND (e.transaction_id, e.id) > (c.transaction_id, c.event_id)
+						AND e.transaction_id < pg_snapshot_xmin(pg_current_snapshot())))
 			ORDER BY c.leased_until
 			LIMIT $3
 			FOR UPDATE SKIP LOCKED) AS due

@@ -33,6 +33,11 @@ var (
 	ErrCursorLost = errors.New("the event that the cursor names is gone, so the events after " +
 		"it may be incomplete")
 	ErrNotFound = errors.New("there is no such event")
+	// ErrForeignIDs means that a transaction of another cluster wrote the event that the
+	// cursor names, and that this cluster has not given out the transaction's id yet. New
+	// events would come before the cursor. See [CheckIDs].
+	ErrForeignIDs = errors.New("events were restored with transaction ids that this " +
+		"database cluster has not reached")
 )
 
 // Position is a place in a merchant's feed: that of an event, or the beginning (zero).
@@ -151,7 +156,8 @@ func (f *Feed) Read(
 
 // read reads the page first and its cursor after that. The retention deletes the oldest
 // events first. So while the cursor's event is there, no later one is missing from the
-// page.
+// page. Without a cursor it reads the horizon first: what is deleted after that is below
+// the first page.
 func read(
 	ctx context.Context, db postgres.Querier, merchantID int64, after *Position, filter Filter,
 	limit int,
@@ -168,9 +174,12 @@ func read(
 	if filter == (Filter{}) {
 		examined = limit
 	}
-	var kept bool // the cursor's event is there
+	var kept, foreign bool // the cursor's event is there; its transaction's id is to come
 	var horizon Position
 	q := &pgx.Batch{}
+	if after == nil {
+		queueHorizon(q, merchantID, &horizon)
+	}
 	q.Queue(postgres.InIndexOrder)
 	q.Queue(`
 		WITH examined AS (
@@ -197,13 +206,16 @@ func read(
 		page, err = collectPage(rows, from)
 		return err
 	})
-	q.Queue(`
-		SELECT EXISTS (
-			SELECT FROM events e
-			WHERE e.merchant_id = $1 AND e.transaction_id = $2 AND e.id = $3)`,
-		merchantID, from.TransactionID, from.ID,
-	).QueryRow(func(row pgx.Row) error { return row.Scan(&kept) })
-	queueHorizon(q, merchantID, &horizon)
+	if after != nil {
+		q.Queue(`
+			SELECT EXISTS (
+					SELECT FROM events e
+					WHERE e.merchant_id = $1 AND e.transaction_id = $2 AND e.id = $3),
+				$2::xid8 >= pg_snapshot_xmax(pg_current_snapshot())`,
+			merchantID, from.TransactionID, from.ID,
+		).QueryRow(func(row pgx.Row) error { return row.Scan(&kept, &foreign) })
+		queueHorizon(q, merchantID, &horizon)
+	}
 	if err := db.SendBatch(ctx, q).Close(); err != nil {
 		return Page{}, fmt.Errorf("reading the feed: %w", err)
 	}
@@ -212,6 +224,8 @@ func read(
 		page.Next = horizon
 	case after != nil && !kept && from != horizon:
 		return Page{}, ErrCursorLost
+	case foreign:
+		return Page{}, ErrForeignIDs
 	}
 	return page, nil
 }

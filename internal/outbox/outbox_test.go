@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
-	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
@@ -86,49 +85,4 @@ func TestEventsKeepTheirBytesAndOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEvents(t, stored(t, db, "true"), said...)
-}
-
-// An event that commits late has a lower number than events that are committed already.
-// A reader that stays below the oldest running transaction does not skip it.
-func TestAnEventThatCommitsLateIsNotSkipped(t *testing.T) {
-	t.Parallel()
-	db := pgtest.NewBroken(t)
-	early, late := newEvent("payment.succeeded", `{"n":1}`),
-		newEvent("payment.succeeded", `{"n":2}`)
-	slow, err := db.Pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer slow.Rollback(context.Background())
-	if err := insert(t.Context(), slow, late); err != nil {
-		t.Fatal(err)
-	}
-	if err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error {
-		return insert(t.Context(), tx, early)
-	}); err != nil {
-		t.Fatal(err)
-	}
-	const settled = `transaction_id < pg_snapshot_xmin(pg_current_snapshot())`
-	wantEvents(t, stored(t, db, settled)) // the slow transaction is older
-	if err := slow.Commit(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	awaitNobodyElse(t, db)
-	wantEvents(t, stored(t, db, settled), late, early)
-}
-
-// awaitNobodyElse waits for the end of the transactions that other tests run on this
-// server. The oldest running transaction is that of the whole server.
-func awaitNobodyElse(t *testing.T, db *pgtest.DB) {
-	t.Helper()
-	const what = "the transactions of other tests have ended"
-	await.Until(t, time.Minute, what, func() (settled bool) {
-		if err := db.Pool.QueryRow(t.Context(), `
-			SELECT pg_snapshot_xmin(pg_current_snapshot())
-				> max(transaction_id::text::bigint)::text::xid8
-			FROM events`).Scan(&settled); err != nil {
-			t.Fatal(err)
-		}
-		return settled
-	})
 }

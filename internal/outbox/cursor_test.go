@@ -1,0 +1,89 @@
+package outbox_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
+)
+
+// lease leases a cursor of the consumer; nil if none is due.
+func (f *feed) lease(d time.Duration) *outbox.Cursor {
+	f.Helper()
+	cursors, err := outbox.Lease(f.Context(), f.db.Pool, outbox.Webhooks, d, 10)
+	if err != nil {
+		f.Fatal(err)
+	}
+	switch len(cursors) {
+	case 0:
+		return nil
+	case 1:
+		return &cursors[0]
+	}
+	f.Fatalf("%d cursors are leased", len(cursors))
+	return nil
+}
+
+func (f *feed) advance(c *outbox.Cursor, to outbox.Position) bool {
+	f.Helper()
+	moved, err := c.Advance(f.Context(), f.db.Pool, to)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return moved
+}
+
+func TestCursorIsLeasedToOneInstanceWhileThereAreEvents(t *testing.T) {
+	f := newFeed(t)
+	f.exec(`INSERT INTO feed_cursors (merchant_id, consumer) VALUES (1, 'webhooks')`)
+	if f.lease(time.Minute) != nil {
+		t.Error("a cursor is leased, and there are no events")
+	}
+	f.write(newEvent("payment.succeeded", `{}`), newEvent("payment.succeeded", `{}`))
+	f.settle()
+	c := f.lease(time.Minute)
+	if c == nil {
+		t.Fatal("no cursor is leased")
+	}
+	if f.lease(time.Minute) != nil {
+		t.Error("it is leased twice")
+	}
+	page, err := c.Read(t.Context(), f.Feed, 1)
+	if err != nil || len(page.Events) != 1 {
+		t.Fatalf("%d events, %v", len(page.Events), err)
+	}
+	if !f.advance(c, page.Next) {
+		t.Error("it is not moved on")
+	}
+	again := f.lease(time.Minute) // Advance has ended the lease, and one event is left
+	if again == nil || again.At != page.Next {
+		t.Fatalf("then %v is leased, want %v", again, page.Next)
+	}
+	if page, err = again.Read(t.Context(), f.Feed, 10); err != nil || len(page.Events) != 1 {
+		t.Fatalf("%d events, %v", len(page.Events), err)
+	}
+	f.advance(again, page.Next)
+	if f.lease(time.Minute) != nil {
+		t.Error("a cursor is leased at the end of the feed")
+	}
+}
+
+func TestStoppedInstanceDoesNotMoveACursorBack(t *testing.T) {
+	f := newFeed(t)
+	f.exec(`INSERT INTO feed_cursors (merchant_id, consumer) VALUES (1, 'webhooks')`)
+	f.write(newEvent("payment.succeeded", `{}`))
+	f.write(newEvent("payment.succeeded", `{}`))
+	f.settle()
+	all, _ := f.readAll(nil, outbox.Filter{}, 10)
+	stopped := f.lease(0)
+	other := f.lease(time.Minute)
+	if stopped == nil || other == nil {
+		t.Fatal("a lease that is over is not given to another instance")
+	}
+	if !f.advance(other, all[1].Position()) {
+		t.Error("the other instance does not move it on")
+	}
+	if f.advance(stopped, all[0].Position()) {
+		t.Error("the stopped instance has moved it back")
+	}
+}

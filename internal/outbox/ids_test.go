@@ -1,0 +1,69 @@
+package outbox_test
+
+import (
+	"errors"
+	"os"
+	"regexp"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
+)
+
+// A dump brings transaction ids that its new cluster has not given out. docs/operations.md
+// says how to use them up.
+func TestEventsOfAnotherClusterAreNoticedUntilTheirIDsAreUsedUp(t *testing.T) {
+	f := newFeed(t)
+	f.write(newEvent("payment.succeeded", `{"n":1}`))
+	f.settle()
+	before := f.read(nil, outbox.Filter{}, 10).Next
+	if err := outbox.CheckIDs(t.Context(), f.db.Pool); err != nil {
+		t.Fatal(err)
+	}
+	foreign := newEvent("payment.succeeded", `{"n":2}`)
+	f.exec(`
+		INSERT INTO events (merchant_id, transaction_id, id, type, payment_id, payment_version,
+			data, created_at)
+		SELECT 1, (pg_snapshot_xmax(pg_current_snapshot())::text::bigint + 5000)::text::xid8, $1,
+			'payment.succeeded', $1, 1, '{}', clock_timestamp()`, foreign.ID)
+	if err := f.db.Pool.QueryRow(t.Context(), `SELECT transaction_id FROM events WHERE id = $1`,
+		foreign.ID).Scan(&foreign.TransactionID); err != nil {
+		t.Fatal(err)
+	}
+	if err := outbox.CheckIDs(t.Context(), f.db.Pool); !errors.Is(err, outbox.ErrForeignIDs) {
+		t.Errorf("with an event of another cluster: %v", err)
+	}
+	f.wantLost(foreign.Position(), outbox.ErrForeignIDs)
+	if page := f.read(&before, outbox.Filter{}, 10); len(page.Events) > 0 {
+		t.Errorf("the feed shows %v", ids(page.Events))
+	}
+
+	manual, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)```sql\n(DO [^`]*)```").FindSubmatch(manual)
+	if block == nil {
+		t.Fatal("docs/operations.md has no such block")
+	}
+	conn, err := pgx.Connect(t.Context(), f.db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), string(block[1])); err != nil {
+		t.Fatal(err)
+	}
+	if err := outbox.CheckIDs(t.Context(), f.db.Pool); err != nil {
+		t.Error(err)
+	}
+	f.settle()
+	seen, _ := f.readAll(&before, outbox.Filter{}, 10)
+	f.want(seen, foreign)
+	f.write(newEvent("payment.succeeded", `{"n":3}`))
+	f.settle()
+	if rest, _ := f.readAll(new(foreign.Position()), outbox.Filter{}, 10); len(rest) != 1 {
+		t.Errorf("%d events after the restored one, want 1", len(rest))
+	}
+}
