@@ -16,6 +16,7 @@ type Config struct {
 	Tracing     *tracing.Settings // nil: no tracing
 
 	Retention             time.Duration // how long answers are replayed
+	EventRetention        time.Duration // how long events are kept
 	AuthorizationLifetime time.Duration // how long an authorization holds money
 	RequestTimeout        time.Duration
 	IdleTimeout           time.Duration // of a connection between two requests
@@ -23,6 +24,7 @@ type Config struct {
 	ShutdownDelay         time.Duration // how long to go on serving while not ready
 
 	ConnectionsMax  int // to the API
+	EventStreamsMax int // of GET /events at once
 	Workers         int // money transactions in flight, a database connection each
 	BatchSizeMax    int // charges in one transaction
 	QueueSizeMax    int // requests that may wait for a transaction
@@ -46,6 +48,7 @@ func (c *Config) attributes() []any {
 		"tls", c.Certificate != nil,
 		"tracing", c.Tracing != nil,
 		"idempotency_retention", c.Retention.String(),
+		"event_retention", c.EventRetention.String(),
 		"authorization_lifetime", c.AuthorizationLifetime.String(),
 		"request_timeout", c.RequestTimeout.String(),
 		"idle_timeout", c.IdleTimeout.String(),
@@ -56,6 +59,7 @@ func (c *Config) attributes() []any {
 		"commit_queue_size_max", c.QueueSizeMax,
 		"read_connections", c.ReadConnections,
 		"max_connections", c.ConnectionsMax,
+		"max_event_streams", c.EventStreamsMax,
 		"rate_limit_per_second", c.RateLimit.PerSecond,
 		"rate_limit_burst", c.RateLimit.Burst,
 		"log_level", c.LogLevel.String(),

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/migrations"
@@ -45,6 +46,7 @@ type health struct {
 	mu       sync.Mutex // guards what follows
 	err      error      // what probe found; nil: nothing is wrong
 	commit   error      // what checkCommit found; nil: nothing is wrong
+	ids      error      // what checkIDs found; nil: nothing is wrong
 	draining bool
 }
 
@@ -59,8 +61,11 @@ func (h *health) ready() error {
 	if h.draining {
 		return errDraining
 	}
-	return cmp.Or(h.err, h.commit)
+	return h.finding()
 }
+
+// finding is the first of the findings; nil: nothing is wrong. The caller holds the lock.
+func (h *health) finding() error { return cmp.Or(h.err, h.commit, h.ids) }
 
 // drain makes the instance not ready for good.
 func (h *health) drain() {
@@ -108,12 +113,23 @@ func (h *health) checkCommit(ctx context.Context) error {
 	return nil // record has logged a change
 }
 
+// checkIDs finds out whether a dump of another cluster was restored, whose transaction ids
+// are ahead (see [outbox.CheckIDs]). Any other error is for probe to find.
+func (h *health) checkIDs(ctx context.Context) error {
+	err := outbox.CheckIDs(ctx, h.pools.General)
+	if err != nil && !errors.Is(err, outbox.ErrForeignIDs) {
+		return err
+	}
+	h.record(&h.ids, err)
+	return nil // record has logged a change
+}
+
 // record updates a finding, and logs a change of the whole.
 func (h *health) record(finding *error, err error) {
 	h.mu.Lock()
-	before := cmp.Or(h.err, h.commit)
+	before := h.finding()
 	*finding = err
-	after := cmp.Or(h.err, h.commit)
+	after := h.finding()
 	h.mu.Unlock()
 	switch {
 	case after != nil && (before == nil || before.Error() != after.Error()):
@@ -148,6 +164,9 @@ func (h *health) waitUntilFit(ctx context.Context, patience time.Duration) error
 	defer ticker.Stop()
 	for {
 		err := h.probe(ctx)
+		if err == nil {
+			err = outbox.CheckIDs(ctx, h.pools.General)
+		}
 		if err == nil || !postgres.Unavailable(err) {
 			return err
 		}

@@ -51,6 +51,8 @@ type Instance struct {
 	tracing  *tracing.Tracing // nil: off
 	metrics  *metrics.Metrics
 	changed  outbox.Signal // a transaction of this instance was committed
+	lag      outbox.Lag    // of the feed
+	stopping chan struct{} // is closed when streams have to end
 	listener net.Listener  // nil until Listen
 	admin    net.Listener  // nil: none
 }
@@ -61,7 +63,7 @@ type Instance struct {
 func New(
 	ctx context.Context, config Config, databaseURL string, logger *slog.Logger,
 ) (_ *Instance, err error) {
-	in := &Instance{config: config, logger: logger}
+	in := &Instance{config: config, logger: logger, stopping: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			in.Close()
@@ -78,6 +80,7 @@ func New(
 	in.metrics = metrics.New(metrics.Sources{
 		Ready:    in.readyToCharge,
 		Payments: func() payments.Stats { return in.Payments.Stats() },
+		FeedLag:  in.lag.Held,
 		Pools: map[string]*pgxpool.Pool{
 			"general": in.Pools.General, "money": in.Pools.Money, "probe": in.Pools.Probe,
 		},
@@ -137,8 +140,12 @@ func (in *Instance) observer() groupcommit.Observer {
 
 func (in *Instance) newAPI() http.Handler {
 	config := httpapi.Config{
-		Payments:       in.Payments,
-		Accounts:       in.Accounts,
+		Payments: in.Payments,
+		Accounts: in.Accounts,
+		Feed:     in.Feed,
+		Streams: httpapi.Streams{
+			Max: in.config.EventStreamsMax, Changed: in.changed.Changed, Stopping: in.stopping,
+		},
 		Authenticator:  merchants.NewAuthenticator(in.Pools.General),
 		RateLimit:      in.config.RateLimit,
 		Ready:          in.readyToCharge,

@@ -108,6 +108,8 @@ func (in *Instance) newServer() *http.Server {
 	server := NewServer(in.closeWhenDraining(in.Handler), Timeouts{
 		Header: headerTimeout, Request: in.config.RequestTimeout, Idle: in.config.IdleTimeout,
 	}, in.logger)
+	// Shutdown waits for requests, and a stream is one that does not end by itself.
+	server.RegisterOnShutdown(sync.OnceFunc(func() { close(in.stopping) }))
 	if in.config.Certificate != nil {
 		server.TLSConfig = in.config.Certificate.config(in.logger)
 	}

@@ -22,6 +22,7 @@ type Settings struct {
 	TLSKeyFile  string `help:"Key of the certificate." env:"TLS_KEY_FILE" placeholder:"FILE"`
 
 	IdempotencyRetention  string `help:"${retention}" env:"IDEMPOTENCY_RETENTION" default:"720h"`
+	EventRetention        string `help:"${events}" env:"EVENT_RETENTION" default:"2160h"`
 	AuthorizationLifetime string `help:"${lifetime}" env:"AUTHORIZATION_LIFETIME" default:"168h"`
 	RequestTimeout        string `help:"${request}" env:"REQUEST_TIMEOUT" default:"15s"`
 	IdleTimeout           string `help:"${idle}" env:"IDLE_TIMEOUT" default:"620s"`
@@ -29,6 +30,7 @@ type Settings struct {
 	ShutdownDelay         string `help:"${delay}" env:"SHUTDOWN_DELAY" default:"1s"`
 
 	MaxConnections     string `help:"${connections}" env:"MAX_CONNECTIONS" default:"10000"`
+	MaxEventStreams    string `help:"${streams}" env:"MAX_EVENT_STREAMS" default:"100"`
 	CommitWorkers      string `help:"${workers}" env:"COMMIT_WORKERS" default:"2"`
 	CommitBatchSizeMax string `help:"${batch}" env:"COMMIT_BATCH_SIZE_MAX" default:"512"`
 	CommitQueueSizeMax string `help:"${queue}" env:"COMMIT_QUEUE_SIZE_MAX" default:"10000"`
@@ -48,6 +50,7 @@ var Help = map[string]string{
 	"cert": "Certificate chain of the API, in PEM. The file is read again when it changes.",
 
 	"retention": "How long an answer is replayed to retries. Its key is kept for ever.",
+	"events":    "How long events are kept for their readers.",
 	"lifetime":  "How long an authorization holds money before it is canceled.",
 	"request":   "Longest time that a request may take.",
 	"idle": "How long a connection may wait for its next request. " +
@@ -58,6 +61,7 @@ var Help = map[string]string{
 		"answer.",
 
 	"connections": "Most connections to the API. Requests on further ones are answered 503.",
+	"streams":     "Most streams of events at once. Further ones are answered 503.",
 	"workers":     "Money transactions in flight at once. Each takes a database connection.",
 	"batch":       "Most charges in one transaction.",
 	"queue":       "Most requests that wait for a transaction. Further ones are answered 503.",
@@ -82,6 +86,7 @@ func (f Settings) Parse() (Config, error) {
 		Certificate: p.certificate(f.TLSCertFile, f.TLSKeyFile),
 		Retention: p.duration("IDEMPOTENCY_RETENTION", f.IdempotencyRetention,
 			time.Second),
+		EventRetention: p.duration("EVENT_RETENTION", f.EventRetention, time.Second),
 		AuthorizationLifetime: p.duration("AUTHORIZATION_LIFETIME", f.AuthorizationLifetime,
 			time.Second),
 		RequestTimeout:  p.duration("REQUEST_TIMEOUT", f.RequestTimeout, time.Second),
@@ -89,6 +94,7 @@ func (f Settings) Parse() (Config, error) {
 		ShutdownTimeout: p.duration("SHUTDOWN_TIMEOUT", f.ShutdownTimeout, time.Second),
 		ShutdownDelay:   p.duration("SHUTDOWN_DELAY", f.ShutdownDelay, 0),
 		ConnectionsMax:  p.number("MAX_CONNECTIONS", f.MaxConnections, 1_000_000),
+		EventStreamsMax: p.number("MAX_EVENT_STREAMS", f.MaxEventStreams, 100_000),
 		Workers:         p.number("COMMIT_WORKERS", f.CommitWorkers, 64),
 		BatchSizeMax:    p.number("COMMIT_BATCH_SIZE_MAX", f.CommitBatchSizeMax, 4096),
 		QueueSizeMax:    p.number("COMMIT_QUEUE_SIZE_MAX", f.CommitQueueSizeMax, 1_000_000),

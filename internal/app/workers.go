@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
 )
 
 const (
@@ -14,6 +15,11 @@ const (
 
 	reapBatchSize   = 5000
 	reapIntervalMax = time.Minute
+
+	deleteBatchSize = 1000 // events of one merchant
+
+	lagInterval = time.Second
+	idsInterval = time.Minute
 )
 
 // worker repeats a job in the background until the instance ends. Every instance runs
@@ -44,8 +50,11 @@ func (in *Instance) workers() []worker {
 	return []worker{
 		{"watching the database", probeInterval, in.health.check},
 		{"watching commits", commitFailingInterval, in.health.checkCommit},
+		{"watching transaction ids", idsInterval, in.health.checkIDs},
+		{"measuring the feed's lag", lagInterval, in.sampleLag},
 		{"expiring authorizations", expireInterval, in.expireAuthorizations},
 		{"reaping answers", min(in.config.Retention, reapIntervalMax), in.reapAnswers},
+		{"deleting events", min(in.config.EventRetention, reapIntervalMax), in.deleteEvents},
 	}
 }
 
@@ -63,6 +72,20 @@ func (in *Instance) reapAnswers(ctx context.Context) error {
 	return untilShort(reapBatchSize, func() (int, error) {
 		return idempotency.Reap(ctx, in.Pools.General, in.config.Retention, reapBatchSize)
 	})
+}
+
+// deleteEvents ends the time of old events. A reader that has not come so far is told that
+// its cursor is lost.
+func (in *Instance) deleteEvents(ctx context.Context) error {
+	return untilShort(1, func() (int, error) {
+		return outbox.DeleteExpired(ctx, in.Pools.General, in.config.EventRetention,
+			deleteBatchSize)
+	})
+}
+
+// sampleLag measures how long a running transaction holds the feed back.
+func (in *Instance) sampleLag(ctx context.Context) error {
+	return in.lag.Sample(ctx, in.Pools.General)
 }
 
 // untilShort repeats a step that handles at most limit rows, until it handles fewer.

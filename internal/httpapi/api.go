@@ -20,6 +20,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
@@ -27,6 +28,8 @@ import (
 type Config struct {
 	Payments       *payments.Service
 	Accounts       *ledger.Accounts
+	Feed           *outbox.Feed
+	Streams        Streams
 	Authenticator  *merchants.Authenticator
 	Ready          func() error  // nil while the instance can charge
 	RateLimit      RateLimit     // of each merchant; zero: none
@@ -40,11 +43,14 @@ type Config struct {
 	Trace func(*http.Request) (context.Context, func(*Exchange))
 }
 
-type api struct{ Config }
+type api struct {
+	Config
+	streams streams
+}
 
 // New returns the handler of every public path.
 func New(config Config) http.Handler {
-	a := &api{config}
+	a := &api{config, newStreams(config.Streams)}
 	r := chi.NewRouter()
 	r.Use(a.identify, a.observe, a.recoverPanic, a.echoKey, a.admit, middleware.GetHead)
 	r.NotFound(a.handle(func(http.ResponseWriter, *http.Request) error { return errNotFound }))
@@ -65,6 +71,7 @@ func New(config Config) http.Handler {
 		r.Get("/accounts/{id}/entries", a.handle(a.listEntries))
 		r.Get("/payments", a.handle(a.listPayments))
 		r.Get("/payments/{id}/refunds", a.handle(a.listRefunds))
+		r.Get("/events", a.handle(a.listEvents))
 		r.Group(func(r chi.Router) {
 			r.Use(a.refuseQuery) // the handlers above read their query
 			r.Put("/accounts/{id}", a.handle(a.putAccount))
@@ -76,6 +83,7 @@ func New(config Config) http.Handler {
 			r.Post("/payments/{id}/cancel", a.handle(a.postCancel))
 			r.Post("/payments/{id}/refunds", a.handle(a.postRefund))
 			r.Get("/payments/{id}/refunds/{refund_id}", a.handle(a.getRefund))
+			r.Get("/events/{id}", a.handle(a.getEvent))
 		})
 	})
 	return r
@@ -101,6 +109,9 @@ type request struct {
 
 	paymentID uuid.UUID       // of the payment that the request is about; zero: none
 	reply     *payments.Reply // nil: it is no change of money, or got no stored answer
+
+	connection context.Context // ends when the client hangs up, and has no time limit
+	streamed   bool            // the answer is a stream, which lasts as long as its reader wants
 }
 
 type requestKey struct{}
@@ -113,7 +124,7 @@ func requestOf(r *http.Request) *request { return r.Context().Value(requestKey{}
 // identify gives the request an id, which its answer carries, and a time limit.
 func (a *api) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		req := &request{id: uuid.Must(uuid.NewV7())}
+		req := &request{id: uuid.Must(uuid.NewV7()), connection: r.Context()}
 		w.Header().Set("Request-Id", payments.FormatRequestID(req.id))
 		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestKey{}, req),
 			a.RequestTimeout)

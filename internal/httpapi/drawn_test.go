@@ -163,7 +163,8 @@ func (m *merchant) drawRequest(
 	parameters := contract.Published().Document.Components.Parameters
 	for _, each := range operation.Parameters {
 		p := each.Value
-		if p.Name == "cursor" || !p.Required && rapid.Bool().Draw(t, "without "+p.Name) {
+		isCursor := p.Name == "cursor" || p.Name == "Last-Event-ID"
+		if isCursor || !p.Required && rapid.Bool().Draw(t, "without "+p.Name) {
 			// a cursor cannot be drawn: it is one that the service has given out, or
 			// malformed
 			continue

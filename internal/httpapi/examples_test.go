@@ -9,6 +9,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	problems "github.com/paymentsvc/paymentsvc/internal/problem"
+	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/contract"
 )
 
@@ -74,6 +75,15 @@ func exampleChanges(paths *openapi3.Paths) map[string]func(m *merchant) *answer 
 			m.post("capture", path+"/capture", "").want(200)
 			return m.post("k", path+"/refunds", requested(refund, "returned"))
 		},
+		"paidEvent": func(m *merchant) *answer {
+			id := m.charge("k", aliceToShop(4999)).want(201).paymentID()
+			var found []event
+			await.Until(m.t, patience, "the event is there", func() bool {
+				found, _ = m.follow("/events?payment_id="+id, "")
+				return len(found) == 1
+			})
+			return m.get("/events/" + found[0].ID)
+		},
 		"then": func(m *merchant) *answer {
 			return m.get("/accounts/alice?at=" + m.entries("/accounts/alice/entries").Data[0].At)
 		},
@@ -111,7 +121,7 @@ func answerExamples() map[string]answerExample {
 }
 
 // varying matches ids and times.
-var varying = regexp.MustCompile(`[0-9a-f]{32}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z`)
+var varying = regexp.MustCompile(`[0-9a-f]{48}|[0-9a-f]{32}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z`)
 
 // inOrder is JSON with its members in one order, and without ids and times.
 func inOrder(t *testing.T, text string) string {

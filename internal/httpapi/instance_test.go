@@ -37,14 +37,15 @@ type instance struct {
 // settings are those of cmd/paymentsvc. What is left out has the default that it has
 // there.
 type settings struct {
-	lifetime       time.Duration // of an authorization
-	retention      time.Duration
-	requestTimeout time.Duration
-	headerTimeout  time.Duration
-	idleTimeout    time.Duration
-	connectionsMax int
-	rateLimit      httpapi.RateLimit
-	api            func(*inprocess.Instance, *httpapi.Config) // replaces a part of the API
+	lifetime        time.Duration // of an authorization
+	retention       time.Duration
+	requestTimeout  time.Duration
+	headerTimeout   time.Duration
+	idleTimeout     time.Duration
+	connectionsMax  int
+	eventStreamsMax int
+	rateLimit       httpapi.RateLimit
+	api             func(*inprocess.Instance, *httpapi.Config) // replaces a part of the API
 	// writeBufferSize of the connections, in bytes; 0: what the kernel likes.
 	writeBufferSize int
 }
@@ -55,6 +56,7 @@ func (s settings) config(c *app.Config) {
 	c.AuthorizationLifetime = cmp.Or(s.lifetime, c.AuthorizationLifetime)
 	c.RequestTimeout = cmp.Or(s.requestTimeout, c.RequestTimeout)
 	c.RateLimit = s.rateLimit
+	c.EventStreamsMax = cmp.Or(s.eventStreamsMax, c.EventStreamsMax)
 }
 
 func newInstance(t *testing.T, url string) *instance {

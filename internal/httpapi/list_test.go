@@ -330,6 +330,7 @@ func TestACursorIsGoodForTheListThatGaveItOutOnly(t *testing.T) {
 		"/payments?limit=1&account=alice&status=succeeded",
 		"/payments?limit=1&created_before=9999-01-01T00:00:00Z", "/accounts?limit=1",
 		"/accounts/alice/entries?limit=1", "/accounts/shop/entries?limit=1",
+		"/events?limit=1", "/events?limit=1&type=payment.succeeded",
 	}
 	for i := range 2 { // a list for each of two payments
 		path := m.charge(fmt.Sprint("refunded ", i), aliceToShop(9)).want(201).location()
@@ -373,7 +374,7 @@ func TestForgedCursorStaysInItsList(t *testing.T) {
 	m.refundTwice(path)
 	encoding := base64.RawURLEncoding
 	for _, list := range []string{
-		"/payments", "/accounts", "/accounts/alice/entries", path + "/refunds",
+		"/payments", "/accounts", "/accounts/alice/entries", path + "/refunds", "/events",
 	} {
 		given := *readPage[any](m.get(list + "?limit=1")).NextCursor
 		raw, err := encoding.DecodeString(given)

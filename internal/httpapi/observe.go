@@ -39,6 +39,7 @@ type Exchange struct {
 	OriginalRequestID string // of a replay; else ""
 	Bytes             int    // of the answer's body
 	Duration          time.Duration
+	Streamed          bool // the answer was a stream, so its duration says nothing
 }
 
 // result is what a change of money came to; "" for other requests.
@@ -90,6 +91,7 @@ func exchangeOf(
 		MerchantID: req.identity.MerchantID,
 		Bytes:      answer.BytesWritten(),
 		Duration:   took,
+		Streamed:   req.streamed,
 	}
 	if req.paymentID != (uuid.UUID{}) {
 		x.PaymentID = payments.FormatID(req.paymentID)
@@ -123,7 +125,8 @@ func (a *api) log(r *http.Request, x *Exchange) {
 	switch {
 	case x.Status != statusHungUp && req.err != nil:
 		level = slog.LevelError
-	case x.Operation != "", x.Status == statusHungUp, x.Duration >= slowRequest:
+	case x.Operation != "", x.Status == statusHungUp,
+		x.Duration >= slowRequest && !x.Streamed:
 		level = slog.LevelInfo
 	}
 	if !a.Logger.Enabled(r.Context(), level) {

@@ -12,6 +12,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/internal/problem"
@@ -96,6 +97,7 @@ var translations = []struct {
 	status int // if it differs from the code's usual status
 }{
 	{err: errOverLimit, code: "overloaded"},
+	{err: errTooManyStreams, code: "overloaded"},
 	{err: idempotency.ErrKeyMissing, code: "idempotency_key_missing"},
 	{err: idempotency.ErrKeyInvalid, code: "idempotency_key_invalid"},
 	{err: idempotency.ErrKeyHasComma, code: "idempotency_key_invalid"},
@@ -114,6 +116,9 @@ var translations = []struct {
 	{err: ledger.ErrAccountNotEmpty, code: "account_not_empty"},
 	{err: ledger.ErrNotYet, code: "unprocessable"},
 	{err: payments.ErrRefundNotFound, code: "not_found"},
+	{err: outbox.ErrNotFound, code: "not_found"},
+	{err: outbox.ErrCursorLost, code: "cursor_lost"},
+	{err: outbox.ErrForeignIDs, code: "unavailable"},
 	{err: payments.ErrVersionMismatch, code: "precondition_failed"},
 	{err: errPreconditionRequired, code: "precondition_required"},
 	{err: ledger.ErrVersionMismatch, code: "precondition_failed"},

@@ -20,8 +20,8 @@ func (m *merchant) oneOfEach() (reads, writes []call) {
 	refund := m.post("refund", paid+"/refunds", `{"amount":1}`).want(201).location()
 	m.put("empty", `{"currency":"USD"}`).want(201)
 	for _, path := range []string{
-		"/accounts", "/accounts/alice", "/accounts/alice/entries", "/payments", paid, paid +
-			"/refunds", refund,
+		"/accounts", "/accounts/alice", "/accounts/alice/entries", "/payments", paid,
+		paid + "/refunds", refund, "/events", "/events/" + m.awaitEvents(1)[0].ID,
 	} {
 		reads = append(reads, call{path: path})
 	}

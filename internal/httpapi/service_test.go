@@ -81,6 +81,8 @@ func TestWrongMethodNamesTheAllowedOnes(t *testing.T) {
 		{"BREW", "/accounts/alice", "GET, HEAD, PUT, DELETE"},
 		{"POST", "/accounts", "GET, HEAD"},
 		{"POST", "/accounts/-not-an-id/entries", "GET, HEAD"},
+		{"POST", "/events", "GET, HEAD"},
+		{"DELETE", "/events/not-an-id", "GET, HEAD"},
 		{"POST", "/readyz", "GET, HEAD"},
 	} {
 		a := m.send(m.first, call{method: test.method, path: test.path})
@@ -114,7 +116,7 @@ func TestHeadIsGetWithoutABody(t *testing.T) {
 	paid := m.charge("k", aliceToShop(1)).want(201)
 	for _, path := range []string{
 		"/accounts/alice", paid.location(), "/payments?idempotency_key=k", "/payments",
-		"/accounts", "/accounts/alice/entries",
+		"/accounts", "/accounts/alice/entries", "/events",
 	} {
 		got, head := m.get(path).want(200), m.send(in, call{method: "HEAD", path: path}).want(200)
 		for _, header := range []string{"Content-Type", "Content-Length", "ETag"} {

@@ -16,6 +16,7 @@ func (a *answer) withoutIDs() string {
 const (
 	neverAPayment = "/payments/pay_00000000000070008000000000000000"
 	neverARefund  = "ref_00000000000070008000000000000000"
+	neverAnEvent  = "evt_000000000000000100000000000070008000000000000000"
 )
 
 // A stranger is told the same as about what never was, so ids reveal nothing.
@@ -25,10 +26,10 @@ func TestAnotherMerchantsThingsDoNotExist(t *testing.T) {
 	paid := m.charge("k", aliceToShop(100)).want(201)
 	held, payment := m.authorize("hold", 100), paid.location()
 	refund := m.post("refund", payment+"/refunds", `{"amount":1}`).want(201).location()
-	stranger := m.another(t)
+	stranger, event := m.another(t), m.awaitEvents(1)[0].ID
 
 	never := strings.NewReplacer("secret", "missing", held, neverAPayment, refund,
-		neverAPayment+"/refunds/"+neverARefund,
+		neverAPayment+"/refunds/"+neverARefund, event, neverAnEvent,
 		payment, neverAPayment)
 	for _, row := range []struct{ method, path, body string }{
 		{"GET", "/accounts/secret", ""},
@@ -38,6 +39,7 @@ func TestAnotherMerchantsThingsDoNotExist(t *testing.T) {
 		{"GET", payment, ""},
 		{"GET", payment + "/refunds", ""},
 		{"GET", refund, ""},
+		{"GET", "/events/" + event, ""},
 		{"GET", neverAPayment + strings.TrimPrefix(refund, payment), ""},
 		{"PATCH", payment, `{"description":"mine"}`},
 		{"POST", held + "/capture", ""},
@@ -70,7 +72,7 @@ func TestAnotherMerchantsThingsDoNotExist(t *testing.T) {
 	}
 	for _, list := range []string{
 		"/payments", "/payments?account=secret", "/accounts",
-		"/accounts/alice/entries",
+		"/accounts/alice/entries", "/events", "/events?payment_id=" + paid.paymentID(),
 	} {
 		theirs := stranger.get(list).want(200)
 		if strings.Contains(string(theirs.body), "secret") ||

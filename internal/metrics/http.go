@@ -30,7 +30,7 @@ func newHTTPMetrics(registered promauto.Factory) httpMetrics {
 		}, []string{"route", "method", "status", "code"}),
 		duration: registered.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "http_request_duration_seconds",
-			Help:    "Time from a request's head to the end of its answer.",
+			Help:    "Time from a request's head to the end of its answer, without streams.",
 			Buckets: requestBuckets,
 		}, []string{"route", "method"}),
 		replays: registered.NewCounterVec(prometheus.CounterOpts{
@@ -51,7 +51,9 @@ func (m *Metrics) Answered(x *httpapi.Exchange) {
 		route = "none"
 	}
 	m.http.requests.WithLabelValues(route, x.Method, status, x.Code).Inc()
-	m.http.duration.WithLabelValues(route, x.Method).Observe(x.Duration.Seconds())
+	if !x.Streamed {
+		m.http.duration.WithLabelValues(route, x.Method).Observe(x.Duration.Seconds())
+	}
 	switch {
 	case x.Replayed:
 		m.http.replays.WithLabelValues(status).Inc()

@@ -11,6 +11,7 @@ package metrics
 import (
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +28,7 @@ const namespace = "paymentsvc"
 type Sources struct {
 	Ready    func() error // nil while the instance can charge
 	Payments func() payments.Stats
+	FeedLag  func() time.Duration     // since when a running transaction holds the feed back
 	Pools    map[string]*pgxpool.Pool // by their name in the metrics
 }
 

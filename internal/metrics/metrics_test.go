@@ -22,6 +22,7 @@ import (
 type source struct {
 	notReady error
 	stats    payments.Stats
+	feedLag  time.Duration
 }
 
 func newMetrics(t *testing.T) (*metrics.Metrics, *source) {
@@ -36,6 +37,7 @@ func newMetrics(t *testing.T) (*metrics.Metrics, *source) {
 	return metrics.New(metrics.Sources{
 		Ready:    func() error { return s.notReady },
 		Payments: func() payments.Stats { return s.stats },
+		FeedLag:  func() time.Duration { return s.feedLag },
 		Pools:    map[string]*pgxpool.Pool{"money": pool},
 	}), s
 }
@@ -70,12 +72,14 @@ func TestRequestsAreTimedInSeconds(t *testing.T) {
 	m.Answered(&httpapi.Exchange{
 		Method: "GET", Status: 404, Code: "not_found", Duration: 30 * time.Millisecond,
 	})
+	m.Answered(&httpapi.Exchange{Method: "GET", Status: 200, Duration: time.Hour, Streamed: true})
 	const buckets = `paymentsvc_http_request_duration_seconds_bucket`
 	const route = `method="GET",route="none"`
 	wantLines(t, scrape(t, m),
 		`paymentsvc_http_requests_total{code="not_found",`+route+`,status="404"} 1`,
 		buckets+`{`+route+`,le="0.025"} 0`,
 		buckets+`{`+route+`,le="0.05"} 1`,
+		buckets+`{`+route+`,le="+Inf"} 1`, // a stream lasts as long as its reader wants
 	)
 }
 
@@ -111,16 +115,19 @@ func TestStateIsReadWhenItIsAskedFor(t *testing.T) {
 	wantLines(t, scrape(t, m),
 		`paymentsvc_ready 1`,
 		`paymentsvc_waiting_callers 0`,
+		`paymentsvc_feed_lag_seconds 0`,
 		// also before the first
 		`paymentsvc_transaction_duration_seconds_count{result="outcome_unknown"} 0`,
 	)
 	s.notReady = errors.New("not now")
+	s.feedLag = 1500 * time.Millisecond
 	s.stats = payments.Stats{Waiting: 5, Transactions: postgres.CommitterStats{
 		RerunsAfterConflict: 1, RerunsAfterUnavailable: 2, RerunsAfterUnknown: 3,
 	}}
 	wantLines(t, scrape(t, m),
 		`paymentsvc_ready 0`,
 		`paymentsvc_waiting_callers 5`,
+		`paymentsvc_feed_lag_seconds 1.5`,
 		`paymentsvc_transaction_reruns_total{reason="conflict"} 1`,
 		`paymentsvc_transaction_reruns_total{reason="unavailable"} 2`,
 		`paymentsvc_transaction_reruns_total{reason="outcome_unknown"} 3`,

@@ -20,6 +20,9 @@ func stateOf(s Sources) []prometheus.Collector {
 			func() float64 { return float64(s.Payments().Waiting) }),
 		gauge("blocked_callers", "Callers that wait for a row that another session holds.", nil,
 			func() float64 { return float64(s.Payments().Blocked) }),
+		gauge("feed_lag_seconds", "For how long the oldest running transaction of the database "+
+			"cluster has held the feed of events back.", nil,
+			func() float64 { return s.FeedLag().Seconds() }),
 	}
 	for reason, count := range map[string]func(postgres.CommitterStats) int64{
 		"conflict": func(c postgres.CommitterStats) int64 { return c.RerunsAfterConflict },

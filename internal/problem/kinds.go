@@ -139,6 +139,15 @@ var Kinds = map[string]Kind{
 		"Move the balance to another account, wait for the open payments to end, and send the " +
 			"request again.",
 	},
+	"cursor_lost": {
+		http.StatusGone, SameKey, "Events may be missing after the cursor",
+		"The event that the cursor names is no longer there: the retention has deleted it and " +
+			"later ones, or the database was restored to an earlier time, or a standby without " +
+			"it took over. The service does not know which events this reader has missed.",
+		"Compare your records with GET /payments for the time since your last event. Then read " +
+			"GET /events without a cursor, from the oldest event that is kept. You may get " +
+			"events that you know: their ids are the same.",
+	},
 	"precondition_failed": {
 		http.StatusPreconditionFailed, SameKey, "The version in If-Match does not match",
 		"The resource does not have the version in If-Match, because it was changed since. Or " +

@@ -50,7 +50,7 @@ var Published = sync.OnceValue(func() *Contract {
 	// Callers are told to ignore members that they do not know. Here a member that is
 	// not described is a mistake.
 	for _, name := range []string{
-		"Account", "AccountPage", "BalanceAt", "Entry", "EntryPage", "Payment", "PaymentPage",
+		"Account", "AccountPage", "BalanceAt", "Entry", "EntryPage", "Event", "EventPage", "Payment", "PaymentPage",
 		"Problem", "ProblemField", "Refund", "RefundPage",
 	} {
 		closed := openapi3.AdditionalProperties{Has: new(false)}
@@ -60,7 +60,7 @@ var Published = sync.OnceValue(func() *Contract {
 	openapi3.DefineStringFormatValidator("date-time",
 		openapi3.NewRegexpFormatValidator("(?i)"+openapi3.FormatOfStringDateTime))
 	// pages are text, whatever they say
-	for _, contentType := range []string{"application/yaml", "text/html"} {
+	for _, contentType := range []string{"application/yaml", "text/html", "text/event-stream"} {
 		openapi3filter.RegisterBodyDecoder(contentType, openapi3filter.PlainBodyDecoder)
 	}
 	document.Servers = nil // tests listen anywhere

@@ -35,7 +35,9 @@ func New(t testing.TB, databaseURL string, changes ...func(*app.Config)) *Instan
 	t.Helper()
 	config := app.Config{
 		Retention:             720 * time.Hour,
+		EventRetention:        2160 * time.Hour,
 		AuthorizationLifetime: 168 * time.Hour,
+		EventStreamsMax:       100,
 		RequestTimeout:        15 * time.Second,
 		Workers:               2,
 		BatchSizeMax:          512,

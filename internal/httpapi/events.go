@@ -1,0 +1,107 @@
+package httpapi
+
+import (
+	"bytes"
+	"fmt"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+)
+
+const eventStreamType = "text/event-stream"
+
+// listEvents reads the feed after a cursor, oldest first, as a page or as a stream. The
+// next_cursor is never null: more events will come, and a poller goes on there.
+func (a *api) listEvents(w http.ResponseWriter, r *http.Request) error {
+	q, err := eventQueryOf(r)
+	if err != nil {
+		return err
+	}
+	if wantsStream(r) {
+		return a.streamEvents(w, r, q)
+	}
+	page, err := a.Feed.Read(r.Context(), requestOf(r).identity.MerchantID, q.after, q.filter,
+		q.limit)
+	if err != nil {
+		return err
+	}
+	// The events are joined as they are: an encoder would write their texts in its own way.
+	events := make([][]byte, len(page.Events))
+	for i := range page.Events {
+		events[i] = page.Events[i].JSON()
+	}
+	body := fmt.Appendf(nil, `{"data":[%s],"next_cursor":"%s"}`, bytes.Join(events, []byte(",")),
+		*q.cursor(page.Next.Bytes()))
+	writeBody(w, http.StatusOK, jsonType, body)
+	return nil
+}
+
+// getEvent reads one event by its id, which says where it is.
+func (a *api) getEvent(w http.ResponseWriter, r *http.Request) error {
+	at, err := outbox.ParseEventID(pathParameter(r, "id"))
+	if err != nil {
+		return outbox.ErrNotFound
+	}
+	event, err := a.Feed.Get(r.Context(), requestOf(r).identity.MerchantID, at)
+	if err != nil {
+		return err
+	}
+	writeBody(w, http.StatusOK, jsonType, event.JSON())
+	return nil
+}
+
+// eventQuery says which events a caller wants.
+type eventQuery struct {
+	listQuery
+	after  *outbox.Position // nil: before the oldest event
+	filter outbox.Filter
+}
+
+func eventQueryOf(r *http.Request) (q *eventQuery, err error) {
+	q = &eventQuery{}
+	if q.listQuery, err = listQueryOf(r, "type", "payment_id"); err != nil {
+		return nil, err
+	}
+	q.filter.Type = q.filters.Get("type")
+	if q.filter.Type != "" && !slices.Contains(outbox.Types, q.filter.Type) {
+		return nil, &invalidRequest{detail: "type is not one that an event can have"}
+	}
+	if id := q.filters.Get("payment_id"); id != "" {
+		if q.filter.PaymentID, err = payments.ParseID(id); err != nil {
+			return nil, &invalidRequest{detail: "payment_id is not the id of any payment"}
+		}
+	}
+	// A reader of a stream that has lost its connection sends the last id of the stream,
+	// with the address that it began with.
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		if q.position, err = q.readCursor(last); err != nil {
+			return nil, err
+		}
+	}
+	if q.position != nil {
+		at, err := outbox.ParsePosition(q.position)
+		if err != nil {
+			return nil, errCursor
+		}
+		q.after = &at
+	}
+	return q, nil
+}
+
+// wantsStream tells whether the caller accepts a stream of events.
+func wantsStream(r *http.Request) bool {
+	if r.Method == http.MethodHead { // a stream without its body has no end either
+		return false
+	}
+	for accepted := range strings.SplitSeq(strings.Join(r.Header["Accept"], ","), ",") {
+		mediaType, _, err := mime.ParseMediaType(accepted)
+		if err == nil && mediaType == eventStreamType {
+			return true
+		}
+	}
+	return false
+}
