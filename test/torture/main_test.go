@@ -9,6 +9,7 @@
 //	kill_test.go         the service, Postgres, and both are killed under load
 //	connections_test.go  connections are terminated, refused, read-only or used up
 //	failover_test.go     a standby takes over
+//	feed_test.go         the feed of events is restored, expires or ends
 //	overload_test.go     more comes than there is room for
 //	stall_test.go        a process or a table stands still
 //	shutdown_test.go     an instance is told to end
