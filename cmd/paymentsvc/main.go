@@ -30,6 +30,7 @@ type commands struct {
 	Merchants   merchantsCommand   `cmd:"" help:"Manage merchants."`
 	Keys        keysCommand        `cmd:"" help:"Manage the API keys of a merchant."`
 	Payments    paymentsCommand    `cmd:"" help:"Look at payments."`
+	Events      eventsCommand      `cmd:"" help:"Read the events of a merchant."`
 	Charge      chargeCommand      `cmd:"" help:"Charge once through the API, with retries."`
 	Audit       auditCommand       `cmd:"" help:"${audit}"`
 	Bench       benchCommand       `cmd:"" help:"${bench}"`
@@ -54,6 +55,10 @@ var help = kong.Vars{
 
 	"payments_show": "Print what happened to a payment, in the order of time: its keys, " +
 		"shortened, its entries, events and answers.",
+
+	"events_tail": "Print a merchant's events through the API, one JSON line each, and wait for " +
+		"more.",
+	"events_start": "Begin at the oldest event that is kept.",
 
 	"owner": "The schema owner's login to the same database, for migrations only. " +
 		"(default: the database URL)",

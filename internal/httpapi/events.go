@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"mime"
 	"net/http"
@@ -24,8 +25,7 @@ func (a *api) listEvents(w http.ResponseWriter, r *http.Request) error {
 	if wantsStream(r) {
 		return a.streamEvents(w, r, q)
 	}
-	page, err := a.Feed.Read(r.Context(), requestOf(r).identity.MerchantID, q.after, q.filter,
-		q.limit)
+	page, err := q.read(r.Context(), a.Feed, requestOf(r).identity.MerchantID, q.limit)
 	if err != nil {
 		return err
 	}
@@ -57,14 +57,32 @@ func (a *api) getEvent(w http.ResponseWriter, r *http.Request) error {
 // eventQuery says which events a caller wants.
 type eventQuery struct {
 	listQuery
-	after  *outbox.Position // nil: before the oldest event
+	after  *outbox.Position // nil: before the oldest event, or at the latest
+	latest bool             // without a cursor: it begins at the latest events
 	filter outbox.Filter
+}
+
+// read reads the next page.
+func (q *eventQuery) read(
+	ctx context.Context, feed *outbox.Feed, merchantID int64, limit int,
+) (outbox.Page, error) {
+	if q.after == nil && q.latest {
+		return feed.ReadLatest(ctx, merchantID, q.filter, limit)
+	}
+	return feed.Read(ctx, merchantID, q.after, q.filter, limit)
 }
 
 func eventQueryOf(r *http.Request) (q *eventQuery, err error) {
 	q = &eventQuery{}
-	if q.listQuery, err = listQueryOf(r, "type", "payment_id"); err != nil {
+	if q.listQuery, err = listQueryOf(r, "type", "payment_id", "begin"); err != nil {
 		return nil, err
+	}
+	switch q.begin {
+	case "", "oldest":
+	case "latest":
+		q.latest = true
+	default:
+		return nil, &invalidRequest{detail: "begin must be oldest or latest"}
 	}
 	q.filter.Type = q.filters.Get("type")
 	if q.filter.Type != "" && !slices.Contains(outbox.Types, q.filter.Type) {

@@ -113,8 +113,24 @@ func TestEveryChangeIsAnEventOfTheFeed(t *testing.T) {
 			a.fail("is not %s", e.Raw)
 		}
 	}
+	for _, latest := range []struct {
+		query string
+		want  []event
+	}{
+		{"limit=2", all[len(all)-2:]}, {"limit=100", all},
+		{"limit=1&type=payment.authorized", authorized[1:]}, {"limit=5&payment_id=" + id, ofPayment},
+	} {
+		p := readPage[event](m.get("/events?begin=latest&" + latest.query))
+		if !slices.Equal(p.Data, latest.want) {
+			t.Errorf("the latest with %s are %v", latest.query, typesOf(p.Data))
+		}
+		if more, end := m.follow("/events?"+latest.query, *p.NextCursor); len(more) > 0 ||
+			end != *p.NextCursor {
+			t.Errorf("after the latest with %s are %v", latest.query, typesOf(more))
+		}
+	}
 	for _, wrong := range []string{
-		"type=payment", "type=PAYMENT.SUCCEEDED", "payment_id=" + id[4:], "payment_id=evt_0",
+		"begin=end", "type=payment", "type=PAYMENT.SUCCEEDED", "payment_id=" + id[4:], "payment_id=evt_0",
 	} {
 		m.get("/events?" + wrong).wantProblem(malformed)
 	}

@@ -32,6 +32,7 @@ type page[T any] struct {
 // listQuery is the query of a list.
 type listQuery struct {
 	limit    int
+	begin    string     // where the list begins, if it has a choice; "": not said
 	filters  url.Values // each once, and not empty
 	position []byte     // the page begins after it; nil: at the beginning
 	binding  []byte     // see bindingOf
@@ -62,8 +63,10 @@ func listQueryOf(r *http.Request, filters ...string) (listQuery, error) {
 		}
 	}
 	cursor := values.Get("cursor")
-	values.Del("cursor")
-	values.Del("limit")
+	q.begin = values.Get("begin")
+	for _, name := range []string{"cursor", "limit", "begin"} {
+		values.Del(name)
+	}
 	q.binding = bindingOf(requestOf(r).identity.MerchantID, r.URL.Path, values)
 	if cursor != "" {
 		q.position, err = q.readCursor(cursor)

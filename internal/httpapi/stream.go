@@ -122,12 +122,21 @@ func (s *eventStream) look(ctx context.Context) (outbox.Page, error) {
 	}
 	defer s.a.streams.looking.Release(1)
 	s.moved = false
-	page, err := s.a.Feed.Read(ctx, identity.MerchantID, s.after, s.filter, pageSizeMax)
+	page, err := s.read(ctx, s.a.Feed, identity.MerchantID, s.pageSize())
 	if err == nil {
 		s.moved = s.after != nil && *s.after != page.Next
 		s.after = &page.Next
 	}
 	return page, err
+}
+
+// pageSize is how many events a look reads. A stream that begins at the latest events
+// begins with a few of them.
+func (s *eventStream) pageSize() int {
+	if s.after == nil && s.latest {
+		return pageSizeDefault
+	}
+	return pageSizeMax
 }
 
 // writeHead begins the answer. The limits on the time of a request end here.

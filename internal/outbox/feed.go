@@ -119,6 +119,14 @@ type Filter struct {
 	PaymentID uuid.UUID
 }
 
+// payment is the payment as a parameter; null: any.
+func (f *Filter) payment() *[16]byte {
+	if f.PaymentID == uuid.Nil {
+		return nil
+	}
+	return (*[16]byte)(&f.PaymentID)
+}
+
 // Page is a part of the feed. It may be empty and still not be the last: the feed ends
 // where Next is the position at which the reading began.
 type Page struct {
@@ -138,20 +146,9 @@ const examinedMax = 2000
 func (f *Feed) Read(
 	ctx context.Context, merchantID int64, after *Position, filter Filter, limit int,
 ) (page Page, err error) {
-	errEmpty := errors.New("nothing to confirm")
-	err = postgres.Confirm(ctx, f.pool, func(conn *pgx.Conn) error {
-		if page, err = read(ctx, conn, merchantID, after, filter, limit); err != nil {
-			return err
-		}
-		if len(page.Events) == 0 {
-			return errEmpty
-		}
-		return nil
+	return f.confirmed(ctx, func(conn *pgx.Conn) (Page, error) {
+		return read(ctx, conn, merchantID, after, filter, limit)
 	})
-	if errors.Is(err, errEmpty) {
-		err = nil
-	}
-	return page, err
 }
 
 // read reads the page first and its cursor after that. The retention deletes the oldest
@@ -165,10 +162,6 @@ func read(
 	var from Position
 	if after != nil {
 		from = *after
-	}
-	var paymentID *[16]byte
-	if filter.PaymentID != uuid.Nil {
-		paymentID = (*[16]byte)(&filter.PaymentID)
 	}
 	examined := examinedMax
 	if filter == (Filter{}) {
@@ -201,7 +194,7 @@ func read(
 		ORDER BY e.transaction_id, e.id
 		LIMIT $7`,
 		merchantID, from.TransactionID, from.ID, examined, unnest.Nullable(filter.Type),
-		paymentID, limit,
+		filter.payment(), limit,
 	).Query(func(rows pgx.Rows) error {
 		page, err = collectPage(rows, from)
 		return err
@@ -234,17 +227,25 @@ func read(
 // begins, whether it matches or not.
 func collectPage(rows pgx.Rows, from Position) (Page, error) {
 	page := Page{Next: from}
-	var e Event
-	var matches bool
-	_, err := pgx.ForEachRow(rows, append(e.fields(), &matches), func() error {
+	err := forEachEvent(rows, func(e Event, matches bool) {
 		page.Next = e.Position()
 		if matches {
 			page.Events = append(page.Events, e)
 		}
+	})
+	return page, err
+}
+
+// forEachEvent reads rows of eventColumns and whether the event matches the filter.
+func forEachEvent(rows pgx.Rows, do func(e Event, matches bool)) error {
+	var e Event
+	var matches bool
+	_, err := pgx.ForEachRow(rows, append(e.fields(), &matches), func() error {
+		do(e, matches)
 		e.Data = nil // the next row gets bytes of its own
 		return nil
 	})
-	return page, err
+	return err
 }
 
 const eventColumns = `e.merchant_id, e.transaction_id, e.id, e.type, e.payment_id,
