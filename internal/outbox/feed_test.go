@@ -277,3 +277,28 @@ func TestIDOfAnEventIsItsPlaceInTheFeed(t *testing.T) {
 		t.Errorf("the event is\n%s\nwant\n%s", got, want)
 	}
 }
+
+func TestLagSeesATransactionThatHoldsTheFeedBack(t *testing.T) {
+	f := newFeed(t)
+	var lag outbox.Lag
+	sample := func() time.Duration {
+		if err := lag.Sample(t.Context(), f.db.Pool); err != nil {
+			t.Fatal(err)
+		}
+		return lag.Held()
+	}
+	open, err := f.db.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Rollback(context.Background())
+	if _, err := open.Exec(t.Context(), `SELECT pg_current_xact_id()`); err != nil {
+		t.Fatal(err)
+	}
+	const held = 100 * time.Millisecond
+	await.Until(t, time.Minute, "the lag grows", func() bool { return sample() > held })
+	if err := open.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await.Until(t, time.Minute, "the lag is over", func() bool { return sample() < held })
+}

@@ -1,0 +1,55 @@
+package httpapi_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+)
+
+// A COMMIT whose wait for the synchronous standby was cancelled is visible here, and a
+// failover may lose it. A reader must not be told.
+func TestEventLeavesOnlyWhenTheStandbyHasIt(t *testing.T) {
+	t.Parallel()
+	cluster := pgtest.Durable(t, nil)
+	pool, err := pgxpool.New(t.Context(), cluster.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	db := &pgtest.DB{URL: cluster.URL(), AdminURL: cluster.AdminURL(), Pool: pool}
+	in := newInstanceWith(t, db.URL, settings{requestTimeout: 2 * time.Second})
+	m := newMerchant(t, db, in, in)
+	known := m.awaitEvents(2)[0].ID
+	_, end := m.follow("/events?limit=10", "")
+	s := m.stream("/events", "")
+	s.want(2)
+
+	standby := pgtest.NewStandby(t, cluster.AdminURL())
+	comeBack := standby.Leave(t)
+	m.charge("k", aliceToShop(1)).wantProblem("outcome_unknown")
+	await.Until(t, patience, "the payment is visible, and on no standby", func() bool {
+		standby.CancelWaits(t)
+		return len(m.paymentsStored("idempotency_key = 'k'")) == 1
+	})
+	streamed := make(chan []block, 1)
+	go func() { streamed <- s.want(1) }()
+	if a := m.get("/events?cursor=" + end); a.status == 200 && len(readPage[event](a).Data) > 0 {
+		a.fail("has the event")
+	}
+	// Events that were committed before are not known to be on a standby either.
+	m.get("/events?begin=latest&limit=1").wantProblem("unavailable")
+	m.get("/events/" + known).wantProblem("unavailable")
+	if len(streamed) > 0 {
+		t.Error("the stream has the event")
+	}
+	comeBack()
+	event := (<-streamed)[0]
+	if more, _ := m.follow("/events?limit=10", end); len(more) != 1 || more[0].Raw != event.data {
+		t.Errorf("with the standby, the list has %v and the stream %+v", more, event)
+	}
+	m.charge("k", aliceToShop(1)).want(201)
+}
