@@ -36,9 +36,9 @@ const tailInterval = 500 * time.Millisecond
 
 // Help is the long part of --help.
 func (c *eventsTailCommand) Help() string {
-	return `Each event is a line of JSON on standard output, oldest first. The last cursor is printed
-to standard error at the end: the same command with --cursor CURSOR goes on there. With other
-filters a cursor is refused.
+	return `Each event is a line of JSON on standard output, oldest first. The last cursor is
+printed to standard error at the end: the same command with --cursor CURSOR goes on there. With
+other filters a cursor is refused.
 
 The API key is read from the environment variable API_KEY. It may be read-only.
 

@@ -74,7 +74,8 @@ func TestTailPrintsEventsAndGoesOn(t *testing.T) {
 	if code, out, err := s.tail("--from-start"); code != 0 || out != all {
 		t.Errorf("from the start, exit code %d:\n%s%s", code, out, err)
 	}
-	if _, out, _ := s.tail("--lines", "1"); len(s.typesIn(out)) != 1 || !strings.HasSuffix(all, out) {
+	if _, out, _ := s.tail("--lines", "1"); len(s.typesIn(out)) != 1 ||
+		!strings.HasSuffix(all, out) {
 		t.Errorf("the last line is %s", out)
 	}
 	if _, out, _ := s.tail("--type", "payment.authorized"); len(s.typesIn(out)) != 1 {

@@ -1,5 +1,5 @@
-// Package console is the page at /console: accounts and payments for people, and charges
-// that happen exactly once from a browser.
+// Package console is the page at /console: accounts, payments and live events for people,
+// and charges that happen exactly once from a browser.
 //
 // The page is an ordinary caller of the API. A person types in an API key. A broken
 // connection can lose an answer, and a reload can lose the page. So the page does what

@@ -419,6 +419,56 @@ func (c *tab) put(account, terms string) {
 	}
 }
 
+// pay is somebody else's charge.
+func (c *tab) pay(key string) {
+	c.Helper()
+	body := `{"amount":700,"currency":"USD","source_account":"world",
+		"destination_account":"shop-0"}`
+	if answer := c.merchant.Do(c.Context(), http.MethodPost, c.url+"/payments", key,
+		[]byte(body)); answer.Status != http.StatusCreated {
+		c.Fatal(answer)
+	}
+}
+
+// rows waits until the page has so many events, and checks that each is there once.
+func (c *tab) rows(n int) {
+	c.Helper()
+	await.Until(c, patience, fmt.Sprint("the page has ", n, " events"), func() bool {
+		return evaluate[int](c, `document.querySelectorAll("main tbody tr").length`) >= n
+	})
+	c.want(`new Set(Array.from(document.querySelectorAll("main tbody tr"),
+		(row) => row.querySelector("a").innerText)).size`, n)
+}
+
+func TestEventsAreLiveAndNoneIsMissingAfterALostConnection(t *testing.T) {
+	c := newTab(t)
+	c.pay("before")
+	c.follow("Events", "Events")
+	c.await("Live: new events appear at the top.")
+	c.rows(1)
+	c.pay("live")
+	c.rows(2)
+	c.want(`document.querySelector("main tbody tr a").innerText`, c.payments()[0].ID)
+
+	evaluate[any](c, `{
+		window.service = window.fetch;
+		window.fetch = async () => { throw new TypeError("the line broke"); };
+	}`)
+	c.press("Pause")
+	c.press("Go on")
+	c.await("The connection is lost.")
+	c.pay("meanwhile")
+	c.pay("and again")
+	evaluate[any](c, `{ window.fetch = window.service }`)
+	c.await("Live: new events appear at the top.")
+	c.rows(4)
+
+	c.fill("type", "payment.declined")
+	c.press("Find")
+	c.await("Live: new events appear at the top.")
+	c.want(`document.querySelectorAll("main tbody tr").length`, 0)
+}
+
 // What a caller stored is text to the console.
 func TestAStoredScriptIsInert(t *testing.T) {
 	c := newTab(t)

@@ -35,8 +35,14 @@ func TestEventLeavesOnlyWhenTheStandbyHasIt(t *testing.T) {
 		standby.CancelWaits(t)
 		return len(m.paymentsStored("idempotency_key = 'k'")) == 1
 	})
-	streamed := make(chan []block, 1)
-	go func() { streamed <- s.want(1) }()
+	streamed := make(chan block, 1)
+	go func() {
+		b, err := s.nextEvent()
+		if err != nil {
+			t.Errorf("the stream ends: %v", err)
+		}
+		streamed <- b
+	}()
 	if a := m.get("/events?cursor=" + end); a.status == 200 && len(readPage[event](a).Data) > 0 {
 		a.fail("has the event")
 	}
@@ -47,7 +53,7 @@ func TestEventLeavesOnlyWhenTheStandbyHasIt(t *testing.T) {
 		t.Error("the stream has the event")
 	}
 	comeBack()
-	event := (<-streamed)[0]
+	event := <-streamed
 	if more, _ := m.follow("/events?limit=10", end); len(more) != 1 || more[0].Raw != event.data {
 		t.Errorf("with the standby, the list has %v and the stream %+v", more, event)
 	}

@@ -117,8 +117,10 @@ func TestEveryChangeIsAnEventOfTheFeed(t *testing.T) {
 		query string
 		want  []event
 	}{
-		{"limit=2", all[len(all)-2:]}, {"limit=100", all},
-		{"limit=1&type=payment.authorized", authorized[1:]}, {"limit=5&payment_id=" + id, ofPayment},
+		{"limit=2", all[len(all)-2:]},
+		{"limit=100", all},
+		{"limit=1&type=payment.authorized", authorized[1:]},
+		{"limit=5&payment_id=" + id, ofPayment},
 	} {
 		p := readPage[event](m.get("/events?begin=latest&" + latest.query))
 		if !slices.Equal(p.Data, latest.want) {
@@ -130,7 +132,8 @@ func TestEveryChangeIsAnEventOfTheFeed(t *testing.T) {
 		}
 	}
 	for _, wrong := range []string{
-		"begin=end", "type=payment", "type=PAYMENT.SUCCEEDED", "payment_id=" + id[4:], "payment_id=evt_0",
+		"begin=end", "type=payment", "type=PAYMENT.SUCCEEDED", "payment_id=" + id[4:],
+		"payment_id=evt_0",
 	} {
 		m.get("/events?" + wrong).wantProblem(malformed)
 	}

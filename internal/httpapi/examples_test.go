@@ -121,7 +121,9 @@ func answerExamples() map[string]answerExample {
 }
 
 // varying matches ids and times.
-var varying = regexp.MustCompile(`[0-9a-f]{48}|[0-9a-f]{32}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z`)
+var varying = regexp.MustCompile(
+	`[0-9a-f]{48}|[0-9a-f]{32}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z`,
+)
 
 // inOrder is JSON with its members in one order, and without ids and times.
 func inOrder(t *testing.T, text string) string {

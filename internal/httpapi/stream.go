@@ -16,8 +16,8 @@ import (
 const (
 	// A stream looks for events soon after this instance has committed. It finds the
 	// commits of other instances by looking anyway.
-	lookIntervalMin = 50 * time.Millisecond
-	lookIntervalMax = 500 * time.Millisecond
+	lookPause    = 50 * time.Millisecond
+	lookInterval = 500 * time.Millisecond
 	// lookTimeout is for one look at the feed.
 	lookTimeout = 5 * time.Second
 	// looksAtOnce bounds the connections that all streams together take from the pool. A
@@ -184,10 +184,10 @@ func (s *eventStream) wait(page outbox.Page) bool {
 	case len(page.Events) == pageSizeMax: // the reader is behind
 		return s.pause(nil, 0)
 	case s.moved:
-		return s.pause(nil, lookIntervalMin)
+		return s.pause(nil, lookPause)
 	}
-	return s.pause(nil, lookIntervalMin) &&
-		s.pause(s.changed, lookIntervalMax-lookIntervalMin)
+	return s.pause(nil, lookPause) &&
+		s.pause(s.changed, lookInterval-lookPause)
 }
 
 // pause returns false if the stream ends meanwhile.

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -74,19 +76,25 @@ func (s *eventStream) next() (b block, err error) {
 	}
 }
 
-// want reads so many events. It passes over comments.
+// want reads so many events.
 func (s *eventStream) want(n int) (events []block) {
 	s.t.Helper()
 	for len(events) < n {
-		b, err := s.next()
+		b, err := s.nextEvent()
 		if err != nil {
 			s.t.Fatalf("the stream ends after %d events: %v", len(events), err)
 		}
-		if b.data != "" {
-			events = append(events, b)
-		}
+		events = append(events, b)
 	}
 	return events
+}
+
+// nextEvent waits for the next event. It passes over comments.
+func (s *eventStream) nextEvent() (b block, err error) {
+	for b.data == "" && err == nil {
+		b, err = s.next()
+	}
+	return b, err
 }
 
 // wantEnd checks that the stream ends, and as a stream does that is complete.
@@ -144,7 +152,10 @@ func TestStreamHasEveryEventAndResumes(t *testing.T) {
 	if s := m.stream("/events", "made-up"); s.StatusCode != http.StatusBadRequest {
 		t.Errorf("a made-up Last-Event-ID is answered %d", s.StatusCode)
 	}
-	head := call{method: "HEAD", path: "/events", header: http.Header{"Accept": {"text/event-stream"}}}
+	head := call{
+		method: "HEAD", path: "/events",
+		header: http.Header{"Accept": {"text/event-stream"}},
+	}
 	m.send(m.first, head).want(200)
 }
 
@@ -202,4 +213,38 @@ func TestStreamEndsWhenItsCursorIsLost(t *testing.T) {
 		WHERE (transaction_id, id) = (
 			SELECT transaction_id, id FROM events ORDER BY transaction_id DESC, id DESC LIMIT 1)`)
 	s.wantEnd()
+}
+
+// A reader that does not read would otherwise hold its place for ever.
+func TestStreamThatIsNotReadIsCutOff(t *testing.T) {
+	m := withSettings(t, settings{eventStreamsMax: 1, writeBufferSize: 4096})
+	atOnce(16, func(w int) *answer {
+		var a *answer
+		for i := range 40 {
+			a = m.chargeOn(m.first, fmt.Sprint("charge ", w, " ", i), aliceToShop(1).
+				with("description", strings.Repeat("x", 500)).String()).want(201)
+		}
+		return a
+	})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(m.other.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET /events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"+
+		"Authorization: Bearer %s\r\n\r\n", m.apiKey)
+	status := func() int { // of another stream
+		s := m.stream("/events?begin=latest", "")
+		defer s.close()
+		return s.StatusCode
+	}
+	await.Until(t, patience, "it has the only place", func() bool {
+		return status() == http.StatusServiceUnavailable
+	})
+	await.Until(t, patience, "there is room for another", func() bool {
+		return status() == http.StatusOK
+	})
 }

@@ -50,7 +50,8 @@ var Published = sync.OnceValue(func() *Contract {
 	// Callers are told to ignore members that they do not know. Here a member that is
 	// not described is a mistake.
 	for _, name := range []string{
-		"Account", "AccountPage", "BalanceAt", "Entry", "EntryPage", "Event", "EventPage", "Payment", "PaymentPage",
+		"Account", "AccountPage", "BalanceAt", "Entry", "EntryPage", "Event", "EventPage",
+		"Payment", "PaymentPage",
 		"Problem", "ProblemField", "Refund", "RefundPage",
 	} {
 		closed := openapi3.AdditionalProperties{Has: new(false)}

@@ -52,7 +52,8 @@ func (r *reader) read(in *service.Instance) {
 			}
 			NextCursor string `json:"next_cursor"`
 		}
-		if err := json.Unmarshal(answer.Body, &page); answer.Status != http.StatusOK || err != nil {
+		if err := json.Unmarshal(answer.Body, &page); answer.Status != http.StatusOK ||
+			err != nil {
 			r.Fatalf("reading the feed: %v, %v", answer, err)
 		}
 		for _, e := range page.Data {
@@ -172,8 +173,10 @@ func TestDumpServesOnlyAfterItsTransactionIDsAreUsedUp(t *testing.T) {
 	dump := filepath.Join(t.TempDir(), "dump")
 	for _, args := range [][]string{
 		{"pg_dump", "--format=custom", "--file=" + dump, old.AdminURL()},
-		{"pg_restore", "--no-owner", "--clean", "--if-exists", "--exit-on-error",
-			"--dbname=" + fresh.URL(), dump},
+		{
+			"pg_restore", "--no-owner", "--clean", "--if-exists", "--exit-on-error",
+			"--dbname=" + fresh.URL(), dump,
+		},
 	} {
 		if out, err := exec.Command(programs.Program(args[0]), args[1:]...).
 			CombinedOutput(); err != nil {
@@ -221,7 +224,8 @@ func TestStreamEndsCleanlyAtShutdown(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1, "SHUTDOWN_DELAY=10ms", "SHUTDOWN_TIMEOUT=1h")
 	in := b.instance(0)
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, in.URL()+"/events", http.NoBody)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, in.URL()+"/events",
+		http.NoBody)
 	b.must(err)
 	r.Header = http.Header{
 		"Authorization": {"Bearer " + b.merchant.APIKey}, "Accept": {"text/event-stream"},

@@ -70,6 +70,10 @@ export function replaceIn(shown, ...children) {
   }
 }
 
+// statusNode shows a status in its colour.
+export const statusNode = (status, text = status) =>
+  element("span", { className: "status " + status }, text);
+
 // time shows a time in the reader's zone. The title is the service's text.
 export const time = (text) =>
   element("time", { dateTime: text, title: text }, new Date(text).toLocaleString());

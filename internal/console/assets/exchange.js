@@ -90,6 +90,32 @@ async function attempt(path, request) {
   }
 }
 
+// openStream opens a stream of server-sent events behind the last event that is known; "": none.
+// It never throws: it returns the body of the stream, or a failure, which is an Answer.
+export async function openStream(path, lastEventID, signal) {
+  const sent = new Headers({
+    Authorization: "Bearer " + apiKey, Accept: "text/event-stream, application/problem+json",
+  });
+  if (lastEventID) {
+    sent.set("Last-Event-ID", lastEventID);
+  }
+  try {
+    const response = await fetch(path, {
+      method: "GET", headers: sent, cache: "no-store", credentials: "omit", redirect: "error",
+      signal,
+    });
+    const { status, headers } = response;
+    const answer = new Answer({ status, headers });
+    if (status === 200 && answer.isOfType("text/event-stream")) {
+      return { body: response.body };
+    }
+    answer.text = await response.text();
+    return { failure: answer };
+  } catch {
+    return { failure: new Answer({ reason: "no connection, or a broken one" }) };
+  }
+}
+
 // get sends a GET. It throws an Answer that is not a success.
 export async function get(path, query = {}) {
   const given = Object.entries(query).filter(([, value]) => value);

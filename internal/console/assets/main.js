@@ -3,6 +3,7 @@
 import { accountView, accountsView, offerAccounts } from "./accounts.js";
 import { chargeView } from "./charge.js";
 import { button, element, field, focusOn, heading, link, submitButton } from "./dom.js";
+import { eventsView } from "./events.js";
 import { useAPIKey } from "./exchange.js";
 import { end, unfinished } from "./intent.js";
 import { unfinishedList, updateUnfinished } from "./intent_form.js";
@@ -20,6 +21,7 @@ const views = [ // with the text of their link in the menu
   ["charge", chargeView, "Charge"],
   ["payments", paymentsView, "Payments"],
   ["payments/:id", paymentView],
+  ["events", eventsView, "Events"],
   ["accounts", accountsView, "Accounts"],
   ["accounts/:id", accountView],
 ];

@@ -3,7 +3,7 @@
 import { changeForm } from "./change_form.js";
 import {
   accountLink, button, choice, definitions, element, field, heading, metadataText, paymentLink,
-  replaceIn, submitButton, textField, time,
+  replaceIn, statusNode, submitButton, textField, time,
 } from "./dom.js";
 import { exchange, get } from "./exchange.js";
 import { intentForm } from "./intent_form.js";
@@ -46,8 +46,6 @@ export async function paymentsView(_, query) {
 
 const sourceOf = (payment) =>
   (payment.source_account ? accountLink(payment.source_account) : payment.payment_method);
-
-const statusNode = (status) => element("span", { className: "status " + status }, status);
 
 // paymentView shows one payment, its refunds, and the actions that its status allows.
 export async function paymentView(id) {
