@@ -84,9 +84,7 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, q *eventQuery
 		return err
 	}
 	req.streamed = true
-	if req.err = s.writeHead(); req.err != nil {
-		return nil
-	}
+	s.writeHead()
 	for s.write(page) == nil && s.wait(page) {
 		if page, err = s.look(req.connection); err == nil {
 			continue
@@ -139,18 +137,14 @@ func (s *eventStream) pageSize() int {
 	return pageSizeMax
 }
 
-// writeHead begins the answer. The limits on the time of a request end here.
-func (s *eventStream) writeHead() error {
-	if err := s.out.SetReadDeadline(time.Time{}); err != nil {
-		return fmt.Errorf("beginning a stream: %w", err)
-	}
+// writeHead begins the answer.
+func (s *eventStream) writeHead() {
 	header := s.w.Header()
 	header.Set("Content-Type", eventStreamType)
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no") // nginx passes each event on at once
 	header.Set("X-Content-Type-Options", "nosniff")
 	s.w.WriteHeader(http.StatusOK)
-	return nil
 }
 
 // write sends events. If there are none for a while, it sends a comment and the cursor. An

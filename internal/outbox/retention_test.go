@@ -53,7 +53,7 @@ func TestRetentionDeletesTheOldestFirstAndMovesTheHorizon(t *testing.T) {
 	f.wantLost(beginning, outbox.ErrCursorLost)
 
 	// The fifth is as old, and later in the feed than an event that is kept.
-	if n := f.deleteExpired(2); n != 1 {
+	if n := f.deleteExpired(10); n != 1 {
 		t.Errorf("the next batch deletes %d, want 1", n)
 	}
 	if n := f.deleteExpired(2); n != 0 {

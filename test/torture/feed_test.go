@@ -222,7 +222,7 @@ func TestEventsAreDeletedAfterTheirTime(t *testing.T) {
 // Shutdown waits for requests, and a stream does not end by itself.
 func TestStreamEndsCleanlyAtShutdown(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, 1, "SHUTDOWN_DELAY=10ms", "SHUTDOWN_TIMEOUT=1h")
+	b := newBench(t, 1, "SHUTDOWN_DELAY=10ms", "SHUTDOWN_TIMEOUT=15s")
 	in := b.instance(0)
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, in.URL()+"/events",
 		http.NoBody)
