@@ -50,11 +50,14 @@ func DeleteExpired(
 
 // deleteOldest deletes events from the beginning of a merchant's feed, and moves the
 // horizon in the same statement. It stops at the first event that is to be kept, and below
-// the oldest running transaction. So nothing ever comes to lie below the horizon.
+// the oldest running transaction. So nothing ever comes to lie below the horizon. What it
+// deletes is one range of the primary key.
 func deleteOldest(
 	ctx context.Context, db postgres.Querier, merchantID int64, retention time.Duration, limit int,
 ) (deleted int, err error) {
-	err = db.QueryRow(ctx, `
+	q := &pgx.Batch{}
+	q.Queue(postgres.InIndexOrder)
+	q.Queue(`
 		WITH oldest AS (
 			SELECT e.transaction_id, e.id,
 				bool_and(e.created_at < clock_timestamp() - $2::interval)
@@ -66,25 +69,29 @@ func deleteOldest(
 					AND e.transaction_id < pg_snapshot_xmin(pg_current_snapshot())
 				ORDER BY e.transaction_id, e.id
 				LIMIT $3) e),
+		last AS (
+			SELECT o.transaction_id, o.id
+			FROM oldest o
+			WHERE o.expired
+			ORDER BY o.transaction_id DESC, o.id DESC
+			LIMIT 1),
 		deleted AS (
 			DELETE FROM events e
-			USING oldest
-			WHERE oldest.expired AND e.merchant_id = $1
-				AND e.transaction_id = oldest.transaction_id AND e.id = oldest.id
+			WHERE e.merchant_id = $1 AND (e.transaction_id, e.id)
+				<= ((SELECT last.transaction_id FROM last), (SELECT last.id FROM last))
 			RETURNING e.transaction_id, e.id, e.created_at),
 		moved AS (
 			INSERT INTO event_horizons AS h (merchant_id, transaction_id, event_id, created_before)
-			SELECT $1, d.transaction_id, d.id,
-				(SELECT max(created_at) + interval '1 microsecond' FROM deleted)
-			FROM deleted d
-			ORDER BY d.transaction_id DESC, d.id DESC
-			LIMIT 1
+			SELECT $1, last.transaction_id, last.id, made.latest + interval '1 microsecond'
+			FROM last, (SELECT max(created_at) AS latest FROM deleted) made
+			WHERE made.latest IS NOT NULL
 			ON CONFLICT ON CONSTRAINT event_horizons_pkey DO UPDATE
 			SET transaction_id = excluded.transaction_id, event_id = excluded.event_id,
 				created_before = greatest(h.created_before, excluded.created_before)
 			WHERE (h.transaction_id, h.event_id) < (excluded.transaction_id, excluded.event_id))
-		SELECT count(*) FROM deleted`, merchantID, retention, limit).Scan(&deleted)
-	if err != nil {
+		SELECT count(*) FROM deleted`, merchantID, retention, limit,
+	).QueryRow(func(row pgx.Row) error { return row.Scan(&deleted) })
+	if err := db.SendBatch(ctx, q).Close(); err != nil {
 		return 0, fmt.Errorf("deleting old events: %w", err)
 	}
 	return deleted, nil
