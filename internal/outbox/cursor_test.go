@@ -1,6 +1,7 @@
 package outbox_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -85,5 +86,21 @@ func TestStoppedInstanceDoesNotMoveACursorBack(t *testing.T) {
 	}
 	if f.advance(stopped, all[0].Position()) {
 		t.Error("the stopped instance has moved it back")
+	}
+}
+
+// After a failover that lost the cursor's event, the new server counts up to its id
+// again. The consumer must hear of it before that.
+func TestCursorOfALostFutureIsLeasedAndLost(t *testing.T) {
+	f := newFeed(t)
+	f.exec(`
+		INSERT INTO feed_cursors (merchant_id, consumer, transaction_id, event_id)
+		VALUES (1, 'webhooks', '9000000000000000000', gen_random_uuid())`)
+	c := f.lease(time.Minute)
+	if c == nil {
+		t.Fatal("it is not leased")
+	}
+	if _, err := c.Read(t.Context(), f.Feed, 10); !errors.Is(err, outbox.ErrCursorLost) {
+		t.Errorf("it reads %v", err)
 	}
 }

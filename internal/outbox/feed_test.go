@@ -159,8 +159,8 @@ func TestPagesHaveEveryEventOnceInOrder(t *testing.T) {
 	}
 }
 
-// A filter reads a bounded part of the feed at once, so a page may be empty and not be the
-// end.
+// A filter reads a bounded part of the feed at once, so a page may be empty and not be
+// the end.
 func TestFilterThatFewEventsMeetReadsOn(t *testing.T) {
 	f := newFeed(t)
 	many := make([]outbox.Event, 5000)

@@ -11,11 +11,11 @@ import (
 )
 
 // CheckIDs returns ErrForeignIDs if an event has a transaction id that this database
-// cluster has not given out yet. pg_dump takes the ids along, and a new cluster begins to
-// count at the beginning.
+// cluster has not given out yet. pg_dump takes the ids along, and a new cluster begins
+// to count at the beginning.
 //
-// The feed would not show such an event until the cluster reaches its id. New events would
-// come before it, so a reader who has seen it would never see them.
+// The feed would not show such an event until the cluster reaches its id. New events
+// would come before it, so a reader who has seen it would never see them.
 func CheckIDs(ctx context.Context, db postgres.Querier) error {
 	var id, next uint64
 	err := db.QueryRow(ctx, `

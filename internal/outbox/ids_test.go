@@ -11,8 +11,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
 )
 
-// A dump brings transaction ids that its new cluster has not given out. docs/operations.md
-// says how to use them up.
+// A dump brings transaction ids that its new cluster has not given out.
+// docs/operations.md says how to use them up.
 func TestEventsOfAnotherClusterAreNoticedUntilTheirIDsAreUsedUp(t *testing.T) {
 	f := newFeed(t)
 	f.write(newEvent("payment.succeeded", `{"n":1}`))

@@ -9,12 +9,12 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
-// Lag measures for how long the oldest running transaction has held the feed back. It may
-// be any writing or prepared transaction of the cluster, in any database.
+// Lag measures for how long the oldest running transaction has held the feed back. It
+// may be any writing or prepared transaction of the cluster, in any database.
 //
-// Postgres says which transaction id is the oldest that runs, and not since when. But it
-// also says which id it gives out next. So the transaction runs at least since the first
-// sample whose next id was above it.
+// Postgres says which transaction id is the oldest that runs, and not since when. But
+// it also says which id it gives out next. So the transaction runs at least since the
+// first sample whose next id was above it.
 type Lag struct {
 	mu      sync.Mutex // guards what follows
 	samples []lagSample
@@ -27,8 +27,8 @@ type lagSample struct {
 	nextID uint64
 }
 
-// lagSamplesMax bounds the memory. A transaction that runs for longer than so many samples
-// is timed less exactly.
+// lagSamplesMax bounds the memory. A transaction that runs for longer than so many
+// samples is timed less exactly.
 const lagSamplesMax = 4096
 
 // Sample asks the database, and updates the answer of Held. It is to be called every

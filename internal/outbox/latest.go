@@ -12,8 +12,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/unnest"
 )
 
-// ReadLatest reads up to limit of the latest events, oldest first. The page ends where the
-// feed ends now. It looks at a bounded number of events, as Read does.
+// ReadLatest reads up to limit of the latest events, oldest first. The page ends where
+// the feed ends now. It looks at a bounded number of events, as Read does.
 func (f *Feed) ReadLatest(
 	ctx context.Context, merchantID int64, filter Filter, limit int,
 ) (page Page, err error) {

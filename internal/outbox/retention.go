@@ -13,9 +13,9 @@ import (
 // merchantsAtOnce is how many merchants one call of DeleteExpired looks after.
 const merchantsAtOnce = 100
 
-// DeleteExpired deletes events that are older than the retention by the database's clock:
-// of each of some merchants up to limit, the oldest first. It returns how many. Zero means
-// that none is left.
+// DeleteExpired deletes events that are older than the retention by the database's
+// clock: of each of some merchants up to limit, the oldest first. It returns how many.
+// Zero means that none is left.
 func DeleteExpired(
 	ctx context.Context, db postgres.Querier, retention time.Duration, limit int,
 ) (deleted int, err error) {
@@ -49,9 +49,9 @@ func DeleteExpired(
 }
 
 // deleteOldest deletes events from the beginning of a merchant's feed, and moves the
-// horizon in the same statement. It stops at the first event that is to be kept, and below
-// the oldest running transaction. So nothing ever comes to lie below the horizon. What it
-// deletes is one range of the primary key.
+// horizon in the same statement. It stops at the first event that is to be kept, and
+// below the oldest running transaction. So nothing ever comes to lie below the horizon.
+// What it deletes is one range of the primary key.
 func deleteOldest(
 	ctx context.Context, db postgres.Querier, merchantID int64, retention time.Duration, limit int,
 ) (deleted int, err error) {

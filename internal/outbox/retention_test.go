@@ -74,8 +74,8 @@ func TestRetentionDeletesTheOldestFirstAndMovesTheHorizon(t *testing.T) {
 	}
 }
 
-// If the horizon passed the place of a running transaction, its event would be below every
-// reader when it commits.
+// If the horizon passed the place of a running transaction, its event would be below
+// every reader when it commits.
 func TestRetentionStaysBelowTheOldestRunningTransaction(t *testing.T) {
 	f := newFeed(t)
 	slow, err := f.db.Pool.Begin(t.Context())
