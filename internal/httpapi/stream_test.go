@@ -124,7 +124,7 @@ func TestStreamHasEveryEventAndResumes(t *testing.T) {
 		t.Errorf("a stream without events begins with %+v, %v", b, err)
 	}
 	s := m.stream("/events", "")
-	blocks := s.want(2) // alice's money
+	blocks := s.want(2)                     // alice's money
 	m.charge("1", aliceToShop(1)).want(201) // on another instance than the stream's
 	blocks = append(blocks, s.want(1)...)
 	m.chargeOn(m.other, "2", aliceToShop(1).String()).want(201)
