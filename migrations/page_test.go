@@ -109,6 +109,10 @@ var promises = []promise{
 	{"A stored answer says what its payment says.", "", "i6_answers_tell_the_truth", ""},
 	{"A change of state has exactly one event.", "", "i8_one_event_per_change", ""},
 	{
+		"An event goes to every webhook endpoint that subscribes to it.",
+		"", "i8_every_event_is_delivered", "",
+	},
+	{
 		"A key is answered, and an authorization does not outlive its end.",
 		"", "i9_nothing_is_stuck", "",
 	},

@@ -120,6 +120,31 @@ func event(document string) string {
 	return insert("events", `true`, `{"id": "00000000-0000-7000-8000-00000000b002"}`, document)
 }
 
+// endpoint is a webhook endpoint of merchant 1.
+func endpoint(document string) string {
+	return insert("webhook_endpoints", `false`, `{"merchant_id": 1, "id": "hook",
+		"uid": "00000000-0000-4000-8000-00000000f001", "url": "https://example.com/hook",
+		"status": "enabled", "secret": "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz", "version": 1,
+		"since_transaction_id": 9, "changed_transaction_id": 9, "created_at": "2026-11-01"}`,
+		document)
+}
+
+func delivery(document string) string {
+	return insert("webhook_deliveries", `false`, `{"merchant_id": 1,
+		"endpoint_uid": "00000000-0000-4000-8000-00000000f001", "transaction_id": 9,
+		"event_id": "00000000-0000-7000-8000-00000000b001", "is_test": false,
+		"status": "pending", "attempts": 0, "begun_at": "2026-11-01",
+		"next_attempt_at": "2026-11-01"}`, document)
+}
+
+func attempt(document string) string {
+	return insert("webhook_attempts", `false`, `{"merchant_id": 1,
+		"endpoint_uid": "00000000-0000-4000-8000-00000000f001",
+		"id": "00000000-0000-7000-8000-00000000f002", "transaction_id": 9,
+		"event_id": "00000000-0000-7000-8000-00000000b001", "number": 1, "status_code": 200,
+		"latency_ms": 1, "response": "", "at": "2026-11-01"}`, document)
+}
+
 func twice(statement string) string { return statement + statement }
 
 func reference(merchant int, name string) string {
@@ -341,6 +366,42 @@ var refusals = []refusal{
 	{"feed_cursors_consumer_known", []string{
 		`INSERT INTO feed_cursors (merchant_id, consumer) VALUES (1, 'mail')`,
 	}},
+	{"webhook_endpoints_pkey", []string{
+		endpoint(`{}`) + endpoint(`{"uid": "00000000-0000-4000-8000-00000000f003"}`),
+	}},
+	{"webhook_endpoints_uid_unique", []string{endpoint(`{}`) + endpoint(`{"id": "other"}`)}},
+	{"webhook_endpoints_merchant_exists", []string{endpoint(`{"merchant_id": 3}`)}},
+	{"webhook_endpoints_id_form", []string{endpoint(`{"id": "-hook"}`)}},
+	{"webhook_endpoints_url_form", []string{
+		endpoint(`{"url": "ftp://example.com"}`),
+		endpoint(`{"url": "https://example.com/` + strings.Repeat("a", 2048) + `"}`),
+	}},
+	{"webhook_endpoints_event_types_some", []string{endpoint(`{"event_types": []}`)}},
+	{"webhook_endpoints_status_known", []string{
+		endpoint(`{"status": "paused"}`),
+	}},
+	{"webhook_endpoints_disabled_has_a_reason", []string{
+		endpoint(`{"status": "disabled"}`),
+		endpoint(`{"disabled_reason": "gone"}`),
+		endpoint(`{"status": "disabled", "disabled_reason": "slow"}`),
+	}},
+	{"webhook_endpoints_secret_form", []string{
+		endpoint(`{"secret": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"}`), // without the prefix
+		endpoint(`{"secret": "whsec_MDEy"}`),                       // a short one
+	}},
+	{"webhook_endpoints_previous_secret_ends", []string{
+		endpoint(`{"previous_secret": "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"}`),
+	}},
+	{"webhook_deliveries_pkey", []string{twice(delivery(`{}`))}},
+	{"webhook_deliveries_status_known", []string{delivery(`{"status": "sent"}`)}},
+	{"webhook_deliveries_leased_while_pending", []string{
+		delivery(`{"status": "delivered", "lease": "00000000-0000-4000-8000-00000000f004"}`),
+	}},
+	{"webhook_attempts_pkey", []string{twice(attempt(`{}`))}},
+	{"webhook_attempts_status_or_error", []string{attempt(`{"status_code": null}`)}},
+	{"webhook_attempts_response_length", []string{
+		attempt(`{"response": ` + long(2049) + `}`),
+	}},
 }
 
 // taken is what the application may write.
@@ -389,6 +450,11 @@ var taken = []string{
 	reference(1, "Order 1"), // a reference in capitals
 	refund(`{}`),            // a refund
 	event(`{}`),             // an event
+	// Webhook endpoints: for all events, and disabled for some.
+	endpoint(`{}`),
+	endpoint(`{"status": "disabled", "disabled_reason": "gone", "event_types": ["a"]}`),
+	delivery(`{}`),
+	attempt(`{"status_code": null, "error": "timed out"}`),
 }
 
 // ownerRefusals are for the owner and a superuser, too.

@@ -34,6 +34,9 @@ func TestAppRoleMayDoThisAndNoMore(t *testing.T) {
 		"payments":            "SELECT INSERT", // and UPDATE of some columns
 		"refunds":             "SELECT INSERT",
 		"schema_versions":     "SELECT",
+		"webhook_attempts":    "SELECT INSERT DELETE",
+		"webhook_deliveries":  "SELECT INSERT UPDATE DELETE",
+		"webhook_endpoints":   "SELECT INSERT UPDATE DELETE",
 	}
 	for _, view := range auditViews(t, db) {
 		want["audit."+view.name] = "SELECT"

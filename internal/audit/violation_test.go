@@ -215,6 +215,14 @@ var breaches = []struct{ name, breaks, want string }{
 	{"a refund has no event", `
 		DELETE FROM events WHERE refund_id = named('5b')`, `
 		i8 refund 5b: is succeeded, with 0 events that say so`},
+	{"the fan-out passed over an event", hook + `
+		INSERT INTO feed_cursors (merchant_id, consumer, transaction_id)
+		VALUES (1, 'webhooks', '9223372036854775807')`, `
+		i8 event b5b: endpoint hook subscribes to refund.succeeded, and the event was not passed on`},
+	{"the fan-out has not come to an event, which breaks nothing", hook + `
+		INSERT INTO feed_cursors (merchant_id, consumer) VALUES (1, 'webhooks')`, ``},
+	{"an endpoint has no cursor", hook, `
+		i8 webhook endpoint hook: there is no cursor, so it gets no events`},
 
 	{"an authorization outlives its end", `
 		UPDATE payments SET authorized_until = '2026-11-02 10:00Z' WHERE id = named('a1')`, `
@@ -245,6 +253,13 @@ var breaches = []struct{ name, breaks, want string }{
 		SELECT tell('bd2', 'processing', 'd1'), tell('bd3', 'declined', 'd1'),
 			tell('ba2', 'processing', 'a1'), tell('ba3', 'authorized', 'a1')`, ``},
 }
+
+// hook is an endpoint from before all events.
+const hook = `
+	INSERT INTO webhook_endpoints (merchant_id, id, url, event_types, secret,
+		since_transaction_id, changed_transaction_id)
+	VALUES (1, 'hook', 'https://example.com', ARRAY['refund.succeeded'],
+		'whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz', '3', '3');`
 
 func TestEveryBreachIsReportedAndNothingElse(t *testing.T) {
 	t.Parallel()

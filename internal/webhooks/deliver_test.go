@@ -1,0 +1,378 @@
+package webhooks_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
+	"github.com/paymentsvc/paymentsvc/internal/webhooks"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+)
+
+// The receiver verifies with the library of Standard Webhooks, over the bytes that the
+// feed shows.
+func TestEventArrivesSignedAndByteForByte(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, nil)
+	s := b.service()
+	secret := b.put(s, "shop", webhooks.Terms{URL: to.URL + "/hook?token=t"})
+	b.run(s)
+	ids := b.insert(1, "payment.succeeded")
+	to.await(t, ids)
+	got := to.got()[0]
+	if err := got.verify(t, secret); err != nil {
+		t.Error(err)
+	}
+	if !bytes.HasSuffix(got.body, []byte(`"data":`+data+`}`)) {
+		t.Errorf("the data is not as it was written: %s", got.body)
+	}
+	at, err := outbox.ParseEventID(ids[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	event, err := outbox.NewFeed(b.pools.General).Get(t.Context(), merchantID, at)
+	if err != nil || !bytes.Equal(event.JSON(), got.body) {
+		t.Errorf("the feed has %s, %v; the receiver got %s", event.JSON(), err, got.body)
+	}
+	if kind := got.header.Get("Content-Type"); kind != "application/json" {
+		t.Errorf("the type is %q", kind)
+	}
+	await.Until(t, patience, "it is marked", func() bool {
+		return b.count(`SELECT count(*) FROM webhook_deliveries WHERE status = 'delivered'`) == 1
+	})
+	attempt := b.attempts(s, "shop")[0]
+	if attempt.Event.EventID() != ids[0] || attempt.Number != 1 || *attempt.StatusCode != 204 {
+		t.Errorf("the attempt is %+v", attempt)
+	}
+	if strings.Contains(b.log.String(), "token=t") || strings.Contains(b.log.String(), secret) {
+		t.Error("the log has the URL or the secret")
+	}
+	b.wantNoneLost()
+}
+
+// A receiver that was down for a while gets each event once or more, under one id. The
+// others do not notice.
+func TestReceiverThatWasDownGetsEveryEvent(t *testing.T) {
+	b := newBench(t)
+	healthy, sick := newReceiver(t, nil), newReceiver(t, status(http.StatusInternalServerError))
+	s := b.service()
+	b.put(s, "healthy", webhooks.Terms{URL: healthy.URL})
+	b.put(s, "sick", webhooks.Terms{URL: sick.URL})
+	b.run(s)
+	ids := b.insert(30, "payment.succeeded")
+	healthy.await(t, ids)
+	await.Until(t, patience, "the sick one was tried again", func() bool {
+		return b.count(`SELECT count(*) FROM webhook_deliveries WHERE attempts > 1`) > 3
+	})
+	ids = append(ids, b.insert(5, "payment.declined")...)
+	sick.turn(nil)
+	sick.await(t, ids)
+	healthy.await(t, ids)
+	for _, c := range sick.got() {
+		if !slices.Contains(ids, c.id) {
+			t.Errorf("it got %s, which is no event", c.id)
+		}
+	}
+	if n := len(healthy.got()); n != len(ids) {
+		t.Errorf("the healthy one got %d requests for %d events", n, len(ids))
+	}
+	b.wantNoneLost()
+}
+
+// A worker that dies after it has sent marks nothing. When its lease ends, another worker
+// sends the event again, under the same id.
+func TestDeathBetweenSendAndMarkSendsAgain(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, nil)
+	s := b.service(func(c *webhooks.Config) { c.Schedule.Lease = 2500 * time.Millisecond })
+	b.put(s, "shop", webhooks.Terms{URL: to.URL})
+	// The mark waits for this lock, and the worker dies while it does.
+	var locked atomic.Bool
+	blocker, err := b.db.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blocker.Rollback(t.Context())
+	to.turn(func(w http.ResponseWriter, _ *http.Request) {
+		if locked.CompareAndSwap(false, true) {
+			if _, err := blocker.Exec(t.Context(),
+				`SELECT FROM webhook_deliveries FOR UPDATE`); err != nil {
+				t.Error(err)
+			}
+		}
+		w.WriteHeader(http.StatusOK)
+	})
+	stop := b.run(s)
+	ids := b.insert(1, "payment.succeeded")
+	to.await(t, ids)
+	await.Until(t, patience, "the mark has failed", func() bool {
+		return strings.Contains(b.log.String(), "were sent and not marked")
+	})
+	stop()
+	if n := b.count(`SELECT count(*) FROM webhook_deliveries WHERE status = 'pending'`); n != 1 {
+		t.Fatalf("%d deliveries are pending, want the one that was sent", n)
+	}
+	if err := blocker.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.run(b.service())
+	await.Until(t, patience, "it is sent again", func() bool { return len(to.got()) >= 2 })
+	for _, c := range to.got() {
+		if c.id != ids[0] {
+			t.Errorf("sent as %s, want %s", c.id, ids[0])
+		}
+	}
+}
+
+// A cursor that moved before its deliveries were written would lose events.
+func TestFailedFanOutLosesNoEvent(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, nil)
+	s := b.service()
+	b.put(s, "shop", webhooks.Terms{URL: to.URL})
+	ids := b.insert(3, "payment.succeeded")
+	b.awaitSettled()
+	b.execute(`ALTER TABLE webhook_deliveries ADD CONSTRAINT nothing_fits CHECK (attempts > 1000)`)
+	if _, err := s.FanOutOnce(t.Context()); err == nil {
+		t.Fatal("the fan-out wrote deliveries that the table refuses")
+	}
+	b.execute(`ALTER TABLE webhook_deliveries DROP CONSTRAINT nothing_fits;
+		UPDATE feed_cursors SET leased_until = '-infinity'`)
+	b.run(s)
+	to.await(t, ids)
+	b.wantNoneLost()
+}
+
+// Several instances at once: each event is fanned out once, and sent once while nothing
+// fails.
+func TestInstancesShareTheWork(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, nil)
+	first := b.service()
+	b.put(first, "shop", webhooks.Terms{URL: to.URL})
+	b.run(first)
+	b.run(b.service())
+	b.run(b.service())
+	var ids []string
+	for range 10 {
+		ids = append(ids, b.insert(20, "payment.succeeded")...)
+	}
+	to.await(t, ids)
+	await.Until(t, patience, "all are marked", func() bool {
+		return b.count(`SELECT count(*) FROM webhook_deliveries WHERE status = 'delivered'`) ==
+			len(ids)
+	})
+	if n := len(to.got()); n != len(ids) {
+		t.Errorf("%d requests for %d events", n, len(ids))
+	}
+	b.wantNoneLost()
+}
+
+func TestOnlySubscribedAndLaterEventsAreSent(t *testing.T) {
+	b := newBench(t)
+	declines, all := newReceiver(t, nil), newReceiver(t, nil)
+	s := b.service()
+	early := b.insert(2, "payment.declined")
+	b.put(s, "declines", webhooks.Terms{
+		URL: declines.URL, EventTypes: []string{"payment.declined"},
+	})
+	b.put(s, "all", webhooks.Terms{URL: all.URL})
+	b.run(s)
+	succeeded, declined := b.insert(1, "payment.succeeded"), b.insert(1, "payment.declined")
+	declines.await(t, declined)
+	all.await(t, append(succeeded, declined...))
+	if n := len(declines.got()); n != 1 {
+		t.Errorf("the one for declines got %d requests", n)
+	}
+	if all.has(early[:1]) || declines.has(early[:1]) {
+		t.Error("an event from before the endpoint was sent")
+	}
+	b.wantNoneLost()
+}
+
+func TestAnswer410DisablesTheEndpoint(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, status(http.StatusGone))
+	s := b.service()
+	b.put(s, "shop", webhooks.Terms{URL: to.URL})
+	b.run(s)
+	to.await(t, b.insert(1, "payment.succeeded"))
+	await.Until(t, patience, "it is disabled", func() bool {
+		return b.get(s, "shop").Status == webhooks.Disabled
+	})
+	if got := b.get(s, "shop"); got.DisabledReason != "gone" || got.Version != 2 {
+		t.Errorf("it is %+v", got)
+	}
+	sent := len(to.got())
+	missed := b.insert(1, "payment.succeeded")
+	b.awaitSettled()
+	await.Until(t, patience, "the cursor passes the event", func() bool {
+		return b.count(`SELECT count(*) FROM events e JOIN feed_cursors c USING (merchant_id)
+			WHERE (e.transaction_id, e.id) > (c.transaction_id, c.event_id)`) == 0
+	})
+	to.turn(nil)
+	b.put(s, "shop", webhooks.Terms{URL: to.URL, Status: new(webhooks.Enabled)})
+	to.await(t, b.insert(1, "payment.succeeded"))
+	if to.has(missed) || len(to.got()) != sent+1 {
+		t.Error("an event of the time while it was disabled was sent")
+	}
+	b.wantNoneLost()
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "1800")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	s := b.service(func(c *webhooks.Config) { c.Schedule.Longest = time.Hour })
+	b.put(s, "shop", webhooks.Terms{URL: to.URL})
+	b.run(s)
+	to.await(t, b.insert(1, "payment.succeeded"))
+	await.Until(t, patience, "the next try waits half an hour", func() bool {
+		return b.count(`SELECT count(*) FROM webhook_deliveries WHERE lease IS NULL
+			AND next_attempt_at - clock_timestamp() BETWEEN '29 min' AND '31 min'`) == 1
+	})
+}
+
+func TestDeliveryFailsWhenItsTimeIsUp(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, status(http.StatusBadGateway))
+	s := b.service(func(c *webhooks.Config) { c.Schedule.GiveUp = 300 * time.Millisecond })
+	b.put(s, "shop", webhooks.Terms{URL: to.URL})
+	b.run(s)
+	ids := b.insert(1, "payment.succeeded")
+	await.Until(t, patience, "it has failed", func() bool {
+		return b.count(`SELECT count(*) FROM webhook_deliveries WHERE status = 'failed'`) == 1
+	})
+	await.Until(t, patience, "it is counted", func() bool {
+		got := s.Stats()
+		return got.GivenUp == 1 && got.Retried > 0 && got.Delivered == 0
+	})
+	// Redelivery by hand begins anew.
+	to.turn(nil)
+	before := len(to.got())
+	at, err := outbox.ParseEventID(ids[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	queued, err := s.Redeliver(t.Context(), merchantID, at, "")
+	if err != nil || !slices.Equal(queued, []string{"shop"}) {
+		t.Fatalf("redelivered to %v, %v", queued, err)
+	}
+	await.Until(t, patience, "it is delivered", func() bool {
+		return b.count(`SELECT count(*) FROM webhook_deliveries WHERE status = 'delivered'`) == 1
+	})
+	if len(to.got()) != before+1 {
+		t.Errorf("sent %d times, want once", len(to.got())-before)
+	}
+}
+
+// Both secrets sign until the previous one ends, by the database's clock.
+func TestBothSecretsSignDuringRotation(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, nil)
+	s := b.service()
+	old := b.put(s, "shop", webhooks.Terms{URL: to.URL})
+	b.run(s)
+	rotated, err := s.Rotate(t.Context(), webhooks.Ref{MerchantID: merchantID, ID: "shop"}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to.await(t, b.insert(1, "payment.succeeded"))
+	for _, secret := range []string{old, rotated.Text} {
+		if err := to.got()[0].verify(t, secret); err != nil {
+			t.Error(err)
+		}
+	}
+	b.execute(`UPDATE webhook_endpoints SET previous_valid_until = clock_timestamp()`)
+	to.await(t, b.insert(1, "payment.succeeded"))
+	last := to.got()[1]
+	if err := last.verify(t, rotated.Text); err != nil {
+		t.Error(err)
+	}
+	if err := last.verify(t, old); err == nil {
+		t.Error("a secret that has ended still signs")
+	}
+}
+
+func TestLostCursorGoesOnFromTheOldestKeptEvent(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, nil)
+	s := b.service()
+	b.put(s, "shop", webhooks.Terms{URL: to.URL})
+	b.execute(`UPDATE feed_cursors SET transaction_id = '3', event_id = gen_random_uuid()`)
+	ids := b.insert(3, "payment.succeeded")
+	b.run(s)
+	to.await(t, ids)
+	if s.Stats().CursorsLost != 1 || b.log.Count("cursor is lost") != 1 {
+		t.Errorf("%d cursors lost", s.Stats().CursorsLost)
+	}
+}
+
+func TestTestEventIsSentAndSigned(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, nil)
+	s := b.service()
+	secret := b.put(s, "shop", webhooks.Terms{URL: to.URL})
+	b.run(s)
+	at, err := s.SendTest(t.Context(), webhooks.Ref{MerchantID: merchantID, ID: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to.await(t, []string{at.EventID()})
+	got := to.got()[0]
+	if err := got.verify(t, secret); err != nil {
+		t.Error(err)
+	}
+	if want := `{"id":"` + at.EventID() + `","type":"webhook.test",`; !strings.HasPrefix(
+		string(got.body), want) {
+		t.Errorf("it is %s", got.body)
+	}
+}
+
+// One of twenty receivers hangs. The others have all events within twice the time that
+// they need without it. (10,000 events would take minutes here; the number does not
+// matter, because the queue of each endpoint is longer than what is leased of it.)
+func TestHangingReceiverHarmsNobody(t *testing.T) {
+	b := newBench(t)
+	const events, receivers = 100, 20
+	to := newReceiver(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/hangs") {
+			<-r.Context().Done()
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	s := b.service(func(c *webhooks.Config) {
+		c.Schedule.Timeout, c.Schedule.Lease = 15*time.Second, time.Minute
+	})
+	for i := range receivers {
+		b.put(s, fmt.Sprintf("shop-%d", i), webhooks.Terms{URL: fmt.Sprintf("%s/%d", to.URL, i)})
+	}
+	b.run(s)
+	round := func(healthy int) time.Duration {
+		before := b.count(`SELECT count(*) FROM webhook_deliveries WHERE status = 'delivered'`)
+		began := time.Now()
+		b.insert(events, "payment.succeeded")
+		await.Until(t, 2*time.Minute, "the healthy ones have all", func() bool {
+			return b.count(`SELECT count(*) FROM webhook_deliveries
+				WHERE status = 'delivered'`) == before+events*healthy
+		})
+		return time.Since(began)
+	}
+	round(receivers) // opens connections
+	without := round(receivers)
+	b.put(s, "shop-0", webhooks.Terms{URL: to.URL + "/hangs"})
+	with := round(receivers - 1)
+	t.Logf("%d events to 20 receivers in %v, to 19 while one hangs in %v", events, without, with)
+	if with > 2*without {
+		t.Errorf("with a receiver that hangs it took %v, without %v", with, without)
+	}
+}

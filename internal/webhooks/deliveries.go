@@ -1,0 +1,201 @@
+package webhooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+)
+
+// SendTest queues a test event for the endpoint, and returns where it stands.
+func (s *Service) SendTest(ctx context.Context, ref Ref) (at outbox.Position, err error) {
+	err = postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) error {
+		err := conn.QueryRow(ctx, `
+			INSERT INTO webhook_deliveries
+				(merchant_id, endpoint_uid, transaction_id, event_id, is_test)
+			SELECT w.merchant_id, w.uid, pg_current_xact_id(), $3, true
+			FROM webhook_endpoints w
+			WHERE w.merchant_id = $1 AND w.id = $2 AND w.status = 'enabled'
+			RETURNING transaction_id, event_id`,
+			ref.MerchantID, ref.ID, uuid.Must(uuid.NewV7()),
+		).Scan(&at.TransactionID, (*[16]byte)(&at.ID))
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			if _, err := get(ctx, conn, ref); err != nil {
+				return err
+			}
+			return ErrDisabled
+		case err != nil:
+			return fmt.Errorf("sending a test webhook: %w", err)
+		}
+		return nil
+	})
+	s.due.Notify()
+	return at, err
+}
+
+// Redeliver sends an event once more, to the enabled endpoints that subscribe to its
+// type, or to that one of them. It returns their ids. It begins the schedule anew, and
+// works on events from before the endpoint, too. An event that is not in the feed is
+// [outbox.ErrNotFound].
+func (s *Service) Redeliver(
+	ctx context.Context, merchantID int64, at outbox.Position, endpointID string,
+) (endpointIDs []string, err error) {
+	event, err := s.feed.Get(ctx, merchantID, at)
+	if err != nil {
+		return nil, err
+	}
+	err = postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, `
+			WITH queued AS (
+				INSERT INTO webhook_deliveries AS d
+					(merchant_id, endpoint_uid, transaction_id, event_id)
+				SELECT w.merchant_id, w.uid, $2, $3
+				FROM webhook_endpoints w
+				WHERE w.merchant_id = $1 AND w.status = 'enabled'
+					AND (w.event_types IS NULL OR $4 = ANY (w.event_types))
+					AND ($5 = '' OR w.id = $5)
+				ON CONFLICT (merchant_id, endpoint_uid, transaction_id, event_id) DO UPDATE
+				SET status = 'pending', attempts = 0, lease = NULL, begun_at = clock_timestamp(),
+					next_attempt_at = clock_timestamp()
+				RETURNING d.endpoint_uid)
+			SELECT w.id
+			FROM queued
+			JOIN webhook_endpoints w ON w.merchant_id = $1 AND w.uid = queued.endpoint_uid
+			ORDER BY w.id`, merchantID, at.TransactionID, at.ID, event.Type, endpointID)
+		if err != nil {
+			return fmt.Errorf("redelivering an event: %w", err)
+		}
+		if endpointIDs, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+			return fmt.Errorf("redelivering an event: %w", err)
+		}
+		return nil
+	})
+	s.due.Notify()
+	return endpointIDs, err
+}
+
+// Attempt is one try to deliver.
+type Attempt struct {
+	ID         uuid.UUID
+	Event      outbox.Position
+	Number     int64  // of the delivery's tries, from 1 on
+	StatusCode *int64 // nil: there was no answer
+	Error      *string
+	LatencyMS  int64
+	Response   string // the first bytes of the answer
+	At         time.Time
+}
+
+// Attempts lists the tries of an endpoint, newest first: up to limit before the given id.
+func (s *Service) Attempts(
+	ctx context.Context, ref Ref, before uuid.UUID, limit int,
+) (attempts []Attempt, err error) {
+	endpoint, err := s.Get(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	q := &pgx.Batch{}
+	q.Queue(postgres.InIndexOrder)
+	q.Queue(`
+		SELECT a.id, a.transaction_id, a.event_id, a.number, a.status_code, a.error, a.latency_ms,
+			a.response, a.at
+		FROM webhook_attempts a
+		WHERE a.merchant_id = $1 AND a.endpoint_uid = $2 AND a.id < $3
+		ORDER BY a.id DESC
+		LIMIT $4`, ref.MerchantID, endpoint.uid, before, limit,
+	).Query(func(rows pgx.Rows) error {
+		attempts, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (a Attempt, err error) {
+			err = row.Scan((*[16]byte)(&a.ID), &a.Event.TransactionID, (*[16]byte)(&a.Event.ID),
+				&a.Number, &a.StatusCode, &a.Error, &a.LatencyMS, &a.Response, &a.At)
+			return a, err
+		})
+		return err
+	})
+	if err := s.pool.SendBatch(ctx, q).Close(); err != nil {
+		return nil, fmt.Errorf("listing webhook attempts: %w", err)
+	}
+	return attempts, nil
+}
+
+// Reap deletes deliveries and attempts that are older than the retention, and those of
+// deleted endpoints: up to limit rows of each kind. It returns the largest number. A
+// delivery stays as long as its event, so that nothing looks undelivered.
+func Reap(
+	ctx context.Context, pool *pgxpool.Pool, retention time.Duration, limit int,
+) (most int, err error) {
+	for _, statement := range []string{reapOldAttempts, reapOldDeliveries} {
+		tag, err := pool.Exec(ctx, statement, retention, limit)
+		if err != nil {
+			return 0, fmt.Errorf("reaping webhooks: %w", err)
+		}
+		most = max(most, int(tag.RowsAffected()))
+	}
+	for _, statement := range []string{reapOrphanAttempts, reapOrphanDeliveries} {
+		tag, err := pool.Exec(ctx, statement, limit)
+		if err != nil {
+			return 0, fmt.Errorf("reaping webhooks of deleted endpoints: %w", err)
+		}
+		most = max(most, int(tag.RowsAffected()))
+	}
+	return most, nil
+}
+
+const (
+	reapOldAttempts = `
+		DELETE FROM webhook_attempts
+		WHERE (merchant_id, endpoint_uid, id) IN (
+			SELECT a.merchant_id, a.endpoint_uid, a.id
+			FROM webhook_attempts a
+			WHERE a.at < statement_timestamp() - $1::interval
+			ORDER BY a.at
+			LIMIT $2)`
+	reapOldDeliveries = `
+		DELETE FROM webhook_deliveries
+		WHERE (merchant_id, endpoint_uid, transaction_id, event_id) IN (
+			SELECT d.merchant_id, d.endpoint_uid, d.transaction_id, d.event_id
+			FROM webhook_deliveries d
+			WHERE d.begun_at < statement_timestamp() - $1::interval AND NOT EXISTS (
+				SELECT FROM events e
+				WHERE e.merchant_id = d.merchant_id AND e.transaction_id = d.transaction_id
+					AND e.id = d.event_id)
+			ORDER BY d.begun_at
+			LIMIT $2)`
+)
+
+// The orphans are found by jumping along the primary key from one endpoint to the next.
+var (
+	reapOrphanAttempts   = reapOrphans("webhook_attempts", "id")
+	reapOrphanDeliveries = reapOrphans("webhook_deliveries", "transaction_id, event_id")
+)
+
+func reapOrphans(table, key string) string {
+	return `
+		WITH RECURSIVE seen AS (
+			(SELECT t.merchant_id, t.endpoint_uid FROM ` + table + ` t
+				ORDER BY t.merchant_id, t.endpoint_uid LIMIT 1)
+			UNION ALL
+			SELECT next.merchant_id, next.endpoint_uid
+			FROM seen
+			CROSS JOIN LATERAL (
+				SELECT t.merchant_id, t.endpoint_uid FROM ` + table + ` t
+				WHERE (t.merchant_id, t.endpoint_uid) > (seen.merchant_id, seen.endpoint_uid)
+				ORDER BY t.merchant_id, t.endpoint_uid LIMIT 1) AS next)
+		DELETE FROM ` + table + `
+		WHERE (merchant_id, endpoint_uid, ` + key + `) IN (
+			SELECT t.merchant_id, t.endpoint_uid, ` + key + `
+			FROM seen
+			JOIN ` + table + ` t ON t.merchant_id = seen.merchant_id
+				AND t.endpoint_uid = seen.endpoint_uid
+			WHERE NOT EXISTS (
+				SELECT FROM webhook_endpoints w
+				WHERE w.merchant_id = seen.merchant_id AND w.uid = seen.endpoint_uid)
+			LIMIT $1)`
+}

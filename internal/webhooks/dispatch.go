@@ -1,0 +1,209 @@
+package webhooks
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	sendsMax          = 128  // under way in this instance
+	sendsPerEndpoint  = 4    // of these, to one endpoint
+	leasedPerEndpoint = 16   // sent or soon to be sent, of one endpoint
+	leasedMax         = 2048 // of all; a few for each receiver that hangs
+
+	// drainTimeout is how long sends may go on when the instance ends.
+	drainTimeout = 2 * time.Second
+	// markTimeout is for a transaction that marks, also when the instance ends.
+	markTimeout = 5 * time.Second
+)
+
+// Deliver sends due deliveries until ctx ends. Every instance does so. When it returns,
+// nothing is under way, and what was not sent is free for other instances.
+func (s *Service) Deliver(ctx context.Context) {
+	d := newDispatcher(s)
+	defer d.drain()
+	for {
+		woken := s.due.Changed()
+		d.fill(ctx)
+		select {
+		case r := <-d.results:
+			d.take(r)
+		case <-woken:
+		case <-time.After(s.schedule.Poll):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// dispatcher is the state of Deliver. One goroutine owns it; sends run beside it.
+type dispatcher struct {
+	*Service
+	lanes   map[endpointKey]*lane
+	sending int
+	results chan result
+
+	sends  context.Context // of all sends
+	cancel context.CancelFunc
+}
+
+// lane is what this instance has under way for an endpoint.
+type lane struct {
+	queue   []delivery
+	sending int
+	failing bool // its last try failed
+}
+
+// sendsMax is how many sends may be under way. A receiver that fails is asked by one.
+func (l *lane) sendsMax() int {
+	if l.failing {
+		return 1
+	}
+	return sendsPerEndpoint
+}
+
+// free is how many more deliveries it may lease.
+func (l *lane) free() int {
+	if l.failing {
+		return max(1-len(l.queue)-l.sending, 0)
+	}
+	return leasedPerEndpoint - len(l.queue) - l.sending
+}
+
+func newDispatcher(s *Service) *dispatcher {
+	d := &dispatcher{
+		Service: s, lanes: map[endpointKey]*lane{}, results: make(chan result, sendsMax),
+	}
+	d.sends, d.cancel = context.WithCancel(context.Background())
+	return d
+}
+
+// fill leases what there is room for, and starts sends.
+func (d *dispatcher) fill(ctx context.Context) {
+	held := 0
+	var rooms []room
+	for key, lane := range d.lanes {
+		held += len(lane.queue) + lane.sending
+		rooms = append(rooms, room{key, int64(lane.free())})
+	}
+	limit := leasedMax - held
+	if limit <= 0 {
+		return
+	}
+	leased, err := d.lease(ctx, rooms, limit)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.logger.Warn("leasing webhook deliveries failed and will be tried again", "error",
+				err)
+		}
+		return
+	}
+	var gone []result
+	for _, one := range leased {
+		if one.gone {
+			gone = append(gone, result{delivery: one, unsent: true})
+			continue
+		}
+		to := d.lanes[one.endpointKey]
+		if to == nil {
+			to = &lane{}
+			d.lanes[one.endpointKey] = to
+		}
+		to.queue = append(to.queue, one)
+	}
+	d.write(gone)
+	d.start()
+}
+
+// start starts sends for which there is room.
+func (d *dispatcher) start() {
+	for _, lane := range d.lanes {
+		for len(lane.queue) > 0 && lane.sending < lane.sendsMax() && d.sending < sendsMax {
+			next := lane.queue[0]
+			lane.queue = lane.queue[1:]
+			// A send that could outlive its lease is left to the next lease.
+			if time.Since(next.leasedAt) > d.schedule.Lease-d.schedule.Timeout {
+				continue
+			}
+			lane.sending++
+			d.sending++
+			go d.send(next)
+		}
+	}
+}
+
+func (d *dispatcher) send(one delivery) {
+	now := one.now.Add(time.Since(one.leasedAt))
+	a := post(d.sends, d.client, &one.message, now)
+	d.results <- result{
+		delivery: one, answer: a, unsent: a.statusCode == 0 && d.sends.Err() != nil,
+	}
+}
+
+// take handles a result and all others that have come, and starts the next sends before
+// it marks.
+func (d *dispatcher) take(first result) {
+	results := []result{first}
+	for len(results) < sendsMax {
+		select {
+		case r := <-d.results:
+			results = append(results, r)
+			continue
+		default:
+		}
+		break
+	}
+	for i := range results {
+		d.settle(&results[i])
+	}
+	if d.sends.Err() == nil {
+		d.start()
+	}
+	d.write(results)
+}
+
+func (d *dispatcher) settle(r *result) {
+	d.sending--
+	lane := d.lanes[r.endpointKey]
+	lane.sending--
+	lane.failing = !r.ok()
+	if r.statusCode == statusGone {
+		lane.queue = nil // their leases end; the endpoint is disabled then
+		d.logger.Warn("a webhook endpoint answered 410 and is disabled",
+			"merchant_id", r.merchantID, "endpoint_id", r.endpointID)
+	}
+	if !lane.failing && lane.sending == 0 && len(lane.queue) == 0 {
+		delete(d.lanes, r.endpointKey)
+	}
+}
+
+// write marks the results. If it fails they are sent again when their leases end.
+func (d *dispatcher) write(results []result) {
+	if len(results) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), markTimeout)
+	defer cancel()
+	if err := d.mark(ctx, results); err != nil {
+		d.logger.Warn("webhooks were sent and not marked, so they will be sent again",
+			"number", len(results), "error", err)
+	}
+}
+
+// drain waits a little for sends under way, ends them, and frees what was not sent.
+func (d *dispatcher) drain() {
+	defer d.cancel()
+	var unsent []result
+	for _, lane := range d.lanes {
+		for _, one := range lane.queue {
+			unsent = append(unsent, result{delivery: one, unsent: true})
+		}
+		lane.queue = nil
+	}
+	d.write(unsent)
+	patience := time.AfterFunc(drainTimeout, d.cancel)
+	defer patience.Stop()
+	for d.sending > 0 {
+		d.take(<-d.results)
+	}
+}

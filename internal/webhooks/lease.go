@@ -1,0 +1,255 @@
+package webhooks
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/internal/unnest"
+)
+
+// endpointKey names an endpoint among all that ever were.
+type endpointKey struct {
+	merchantID int64
+	uid        uuid.UUID
+}
+
+// delivery is a leased delivery: one try of it.
+type delivery struct {
+	endpointKey
+	endpointID      string
+	endpointVersion int64
+	at              outbox.Position
+	number          int64 // of this try
+	lease           uuid.UUID
+	message         message
+	gone            bool // the retention has deleted the event
+
+	leasedAt time.Time // by the process's clock
+	now      time.Time // the same moment by the database's clock
+}
+
+//go:embed lease.sql
+var leaseSQL string
+
+// room is how many more deliveries of an endpoint may be leased.
+type room struct {
+	endpointKey
+	free int64
+}
+
+// lease takes up to limit due deliveries: of each endpoint leasedPerEndpoint, or as many
+// as the list says. It passes over rows that another instance has locked.
+func (s *Service) lease(
+	ctx context.Context, rooms []room, limit int,
+) (leased []delivery, err error) {
+	token, leasedAt := uuid.New(), time.Now()
+	q := &pgx.Batch{}
+	q.Queue(notDurable)
+	q.Queue(postgres.InIndexOrder)
+	q.Queue(leaseSQL,
+		unnest.Column(rooms, func(r room) int64 { return r.merchantID }),
+		unnest.Column(rooms, func(r room) [16]byte { return r.uid }),
+		unnest.Column(rooms, func(r room) int64 { return r.free }),
+		leasedPerEndpoint, limit, token, s.schedule.Lease,
+	).Query(func(rows pgx.Rows) error {
+		leased, err = pgx.CollectRows(rows, scanDelivery)
+		return err
+	})
+	if err := s.pool.SendBatch(ctx, q).Close(); err != nil {
+		return nil, fmt.Errorf("leasing webhook deliveries: %w", err)
+	}
+	for i := range leased {
+		leased[i].lease, leased[i].leasedAt = token, leasedAt
+	}
+	return leased, nil
+}
+
+func scanDelivery(row pgx.CollectableRow) (d delivery, err error) {
+	var isTest bool
+	var begunAt time.Time
+	var kind *string
+	var paymentID *[16]byte
+	var paymentVersion *int64
+	var data []byte
+	var createdAt *time.Time
+	if err := row.Scan(&d.merchantID, (*[16]byte)(&d.uid), &d.at.TransactionID,
+		(*[16]byte)(&d.at.ID), &d.number, &isTest, &begunAt, &d.endpointID, &d.endpointVersion,
+		&d.message.url, &d.message.secrets, &d.now,
+		&kind, &paymentID, &paymentVersion, &data, &createdAt); err != nil {
+		return delivery{}, err
+	}
+	d.message.id = d.at.EventID()
+	switch {
+	case isTest:
+		d.message.body = testEvent(d.at, begunAt)
+	case kind == nil:
+		d.gone = true
+	default:
+		event := outbox.Event{
+			MerchantID: d.merchantID, ID: d.at.ID, Type: *kind, PaymentID: *paymentID,
+			PaymentVersion: *paymentVersion, Data: data,
+			TransactionID: d.at.TransactionID, CreatedAt: *createdAt,
+		}
+		d.message.body = event.JSON()
+	}
+	return d, nil
+}
+
+// TestType is the type of test events. They are about no payment.
+const TestType = "webhook.test"
+
+// testEvent writes a test event: the same bytes at each try.
+func testEvent(at outbox.Position, createdAt time.Time) []byte {
+	return fmt.Appendf(nil, `{"id":"%s","type":"%s","created_at":"%s","data":{}}`, at.EventID(),
+		TestType, createdAt.UTC().Format("2006-01-02T15:04:05.000000Z"))
+}
+
+// result is what came of one leased delivery.
+type result struct {
+	delivery
+	answer
+	unsent bool // it was not sent: the instance shuts down, or the event is gone
+}
+
+// status is what the delivery becomes, unless its time is up.
+func (r *result) status() string {
+	switch {
+	case r.gone, r.statusCode == statusGone:
+		return "failed"
+	case !r.unsent && r.ok():
+		return "delivered"
+	}
+	return "pending"
+}
+
+const statusGone = 410
+
+// mark writes down what came of deliveries, after they were sent. A delivery whose lease
+// is not the last one is left alone: another worker has it, or it was sent again by hand.
+func (s *Service) mark(ctx context.Context, results []result) error {
+	q := &pgx.Batch{}
+	q.Queue(notDurable)
+	s.queueMarks(q, results)
+	queueAttempts(q, results)
+	for i := range results {
+		if r := &results[i]; r.statusCode == statusGone {
+			// A version that has changed may have another URL, which did not answer.
+			q.Queue(`
+				UPDATE webhook_endpoints
+				SET status = 'disabled', disabled_reason = 'gone', version = version + 1,
+					changed_transaction_id = pg_current_xact_id()
+				WHERE merchant_id = $1 AND uid = $2 AND status = 'enabled' AND version = $3`,
+				r.merchantID, r.uid, r.endpointVersion)
+		}
+	}
+	if err := s.pool.SendBatch(ctx, q).Close(); err != nil {
+		return fmt.Errorf("marking webhook deliveries: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) queueMarks(q *pgx.Batch, results []result) {
+	q.Queue(`
+		UPDATE webhook_deliveries d
+		SET lease = NULL,
+			attempts = d.attempts - r.unsent::int,
+			next_attempt_at = clock_timestamp() + r.wait * interval '1 microsecond',
+			status = CASE
+				WHEN r.status = 'pending' AND clock_timestamp()
+					+ r.wait * interval '1 microsecond' > d.begun_at + $9::interval
+				THEN 'failed' ELSE r.status END
+		FROM (
+			SELECT r.status, r.wait, r.unsent, locked.row
+			FROM unnest($1::bigint[], $2::uuid[], $3::xid8[], $4::uuid[], $5::uuid[], $6::text[],
+					$7::bigint[], $8::boolean[])
+				AS r (merchant_id, endpoint_uid, transaction_id, event_id, lease, status, wait,
+					unsent)
+			CROSS JOIN LATERAL (
+				SELECT d.ctid AS row
+				FROM webhook_deliveries d
+				WHERE d.merchant_id = r.merchant_id AND d.endpoint_uid = r.endpoint_uid
+					AND d.transaction_id = r.transaction_id AND d.event_id = r.event_id
+					AND d.lease = r.lease
+				FOR UPDATE) AS locked) AS r
+		WHERE d.ctid = r.row
+		RETURNING d.status`,
+		unnest.Column(results, func(r result) int64 { return r.merchantID }),
+		unnest.Column(results, func(r result) [16]byte { return r.uid }),
+		unnest.Column(results, func(r result) uint64 { return r.at.TransactionID }),
+		unnest.Column(results, func(r result) [16]byte { return r.at.ID }),
+		unnest.Column(results, func(r result) [16]byte { return r.lease }),
+		unnest.Column(results, func(r result) string { return r.status() }),
+		unnest.Column(results, func(r result) int64 { return s.waitAfter(&r).Microseconds() }),
+		unnest.Column(results, func(r result) bool { return r.unsent }),
+		s.schedule.GiveUp,
+	).Query(func(rows pgx.Rows) error {
+		var status string
+		_, err := pgx.ForEachRow(rows, []any{&status}, func() error {
+			s.count(status)
+			return nil
+		})
+		return err
+	})
+}
+
+func (s *Service) count(status string) {
+	switch status {
+	case "delivered":
+		s.counts.delivered.Add(1)
+	case "failed":
+		s.counts.givenUp.Add(1)
+	default:
+		s.counts.retried.Add(1)
+	}
+}
+
+// waitAfter is how long the next try waits.
+func (s *Service) waitAfter(r *result) time.Duration {
+	if r.unsent {
+		return 0
+	}
+	return max(s.schedule.backoff(r.number), min(r.retryAfter, s.schedule.Longest))
+}
+
+func queueAttempts(q *pgx.Batch, results []result) {
+	var sent []result
+	for _, r := range results {
+		if !r.unsent {
+			sent = append(sent, r)
+		}
+	}
+	if len(sent) == 0 {
+		return
+	}
+	q.Queue(`
+		INSERT INTO webhook_attempts (merchant_id, endpoint_uid, id, transaction_id, event_id,
+			number, status_code, error, latency_ms, response)
+		SELECT a.merchant_id, a.endpoint_uid, a.id, a.transaction_id, a.event_id,
+			a.number, a.status_code, a.error, a.latency_ms, a.response
+		FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::xid8[], $5::uuid[], $6::bigint[],
+				$7::bigint[], $8::text[], $9::bigint[], $10::text[])
+			AS a (merchant_id, endpoint_uid, id, transaction_id, event_id, number, status_code,
+				error, latency_ms, response)`,
+		unnest.Column(sent, func(r result) int64 { return r.merchantID }),
+		unnest.Column(sent, func(r result) [16]byte { return r.uid }),
+		unnest.Column(sent, func(result) [16]byte { return uuid.Must(uuid.NewV7()) }),
+		unnest.Column(sent, func(r result) uint64 { return r.at.TransactionID }),
+		unnest.Column(sent, func(r result) [16]byte { return r.at.ID }),
+		unnest.Column(sent, func(r result) int64 { return r.number }),
+		unnest.Column(sent, func(r result) *int64 { return unnest.Nullable(int64(r.statusCode)) }),
+		unnest.Column(sent, func(r result) *string {
+			if r.err == nil {
+				return nil
+			}
+			return new(explain(r.err))
+		}),
+		unnest.Column(sent, func(r result) int64 { return r.took.Milliseconds() }),
+		unnest.Column(sent, func(r result) string { return r.response }))
+}

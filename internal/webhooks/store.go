@@ -1,0 +1,283 @@
+package webhooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+)
+
+// Put makes the endpoint under the id that its owner chose, or replaces its terms. The
+// same call again does not move the version. secret is the one that this call has made,
+// else "". Only an unconditional call makes an endpoint.
+func (s *Service) Put(
+	ctx context.Context, ref Ref, terms Terms, condition IfVersion,
+) (endpoint Endpoint, created bool, secret string, err error) {
+	if !ValidID(ref.ID) {
+		return Endpoint{}, false, "", ErrInvalidID
+	}
+	if err := terms.check(); err != nil {
+		return Endpoint{}, false, "", err
+	}
+	secret = newSecret()
+	err = postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) (err error) {
+		endpoint, created, err = put(ctx, conn, ref, terms, condition, secret)
+		return err
+	})
+	if !created || terms.Secret != nil {
+		secret = ""
+	}
+	return endpoint, created, secret, err
+}
+
+// put is one transaction. It holds the merchant's cursor, which makes it the only one
+// that adds or deletes an endpoint of the merchant.
+func put(
+	ctx context.Context, conn *pgx.Conn, ref Ref, terms Terms, condition IfVersion, secret string,
+) (endpoint Endpoint, created bool, err error) {
+	q := &pgx.Batch{}
+	if condition == 0 {
+		queueCursor(q, ref.MerchantID)
+	}
+	queueHoldCursor(q, ref.MerchantID)
+	q.Queue(`
+		INSERT INTO webhook_endpoints AS w
+			(merchant_id, id, url, event_types, status, disabled_reason, secret)
+		SELECT $1, $2, $3, $4::text[], coalesce($5::text, 'enabled'),
+			CASE WHEN $5 = 'disabled' THEN 'requested' END, coalesce($6::text, $7)
+		WHERE EXISTS (SELECT FROM webhook_endpoints WHERE merchant_id = $1 AND id = $2)
+			OR $8::bigint = 0
+				AND (SELECT count(*) FROM webhook_endpoints WHERE merchant_id = $1) < $9
+		ON CONFLICT (merchant_id, id) DO UPDATE
+		SET url = excluded.url,
+			event_types = excluded.event_types,
+			status = coalesce($5, w.status),
+			disabled_reason = CASE coalesce($5, w.status)
+				WHEN 'disabled' THEN coalesce(w.disabled_reason, 'requested') END,
+			secret = coalesce($6, w.secret),
+			previous_secret = CASE WHEN $6 <> w.secret THEN w.secret ELSE w.previous_secret END,
+			previous_valid_until = CASE WHEN $6 <> w.secret THEN clock_timestamp() + $10::interval
+				ELSE w.previous_valid_until END,
+			changed_transaction_id = CASE
+				WHEN (w.event_types, w.status)
+					IS DISTINCT FROM (excluded.event_types, coalesce($5, w.status))
+				THEN pg_current_xact_id() ELSE w.changed_transaction_id END,
+			version = w.version + ((w.url, w.event_types, w.status, w.secret)
+				IS DISTINCT FROM (excluded.url, excluded.event_types, coalesce($5, w.status),
+					coalesce($6, w.secret)))::int
+		WHERE $8 <= 0 OR w.version = $8
+		RETURNING `+endpointColumns+`, xmax = 0`, // xmax is 0 on a row that this inserted
+		ref.MerchantID, ref.ID, terms.URL, terms.types(), terms.Status, terms.Secret, secret,
+		int64(condition), endpointsMax, rotationPeriod,
+	).QueryRow(func(row pgx.Row) error { return scanEndpoint(row, &endpoint, &created) })
+	err = conn.SendBatch(ctx, q).Close()
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Endpoint{}, false, whyNotPut(ctx, conn, ref, condition)
+	}
+	if err != nil {
+		return Endpoint{}, false, fmt.Errorf("putting a webhook endpoint: %w", err)
+	}
+	return endpoint, created, nil
+}
+
+func whyNotPut(ctx context.Context, conn *pgx.Conn, ref Ref, condition IfVersion) error {
+	switch _, err := get(ctx, conn, ref); {
+	case errors.Is(err, ErrNotFound) && condition == 0:
+		return ErrTooMany
+	case errors.Is(err, ErrNotFound):
+		return ErrNoVersion
+	case err != nil:
+		return err
+	}
+	return ErrVersionMismatch
+}
+
+// queueCursor makes the fan-out's cursor of a merchant that has none, at the end of its
+// feed. Events of transactions that still run come after it.
+func queueCursor(q *pgx.Batch, merchantID int64) {
+	q.Queue(postgres.InIndexOrder)
+	q.Queue(`
+		INSERT INTO feed_cursors (merchant_id, consumer, transaction_id, event_id)
+		SELECT $1, $2, last.transaction_id, last.event_id
+		FROM (
+			(SELECT 1 AS choice, e.transaction_id, e.id AS event_id
+				FROM events e
+				WHERE e.merchant_id = $1
+					AND e.transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+				ORDER BY e.transaction_id DESC, e.id DESC
+				LIMIT 1)
+			UNION ALL
+			SELECT 2, h.transaction_id, h.event_id FROM event_horizons h WHERE h.merchant_id = $1
+			UNION ALL
+			SELECT 3, '0', '00000000-0000-0000-0000-000000000000'
+			) AS last
+		WHERE NOT EXISTS (
+			SELECT FROM feed_cursors WHERE merchant_id = $1 AND consumer = $2)
+		ORDER BY last.choice
+		LIMIT 1
+		ON CONFLICT (merchant_id, consumer) DO NOTHING`, merchantID, outbox.Webhooks)
+}
+
+// queueHoldCursor makes other changes of the merchant's set of endpoints wait. The
+// fan-out's workers pass over a cursor that is held.
+func queueHoldCursor(q *pgx.Batch, merchantID int64) {
+	q.Queue(`SELECT FROM feed_cursors WHERE merchant_id = $1 AND consumer = $2 FOR UPDATE`,
+		merchantID, outbox.Webhooks)
+}
+
+// Delete deletes the endpoint. What is to be delivered to it is not sent any more.
+func (s *Service) Delete(ctx context.Context, ref Ref, condition IfVersion) error {
+	return postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) error {
+		q := &pgx.Batch{}
+		queueHoldCursor(q, ref.MerchantID)
+		deleted := false
+		q.Queue(`
+			DELETE FROM webhook_endpoints
+			WHERE merchant_id = $1 AND id = $2 AND ($3::bigint <= 0 OR version = $3)`,
+			ref.MerchantID, ref.ID, int64(condition),
+		).Exec(func(tag pgconn.CommandTag) error {
+			deleted = tag.RowsAffected() == 1
+			return nil
+		})
+		if err := conn.SendBatch(ctx, q).Close(); err != nil {
+			return fmt.Errorf("deleting a webhook endpoint: %w", err)
+		}
+		if deleted {
+			return nil
+		}
+		if _, err := get(ctx, conn, ref); err != nil {
+			return err
+		}
+		return ErrVersionMismatch
+	})
+}
+
+// Get reads an endpoint, or returns ErrNotFound.
+func (s *Service) Get(ctx context.Context, ref Ref) (Endpoint, error) {
+	return get(ctx, s.pool, ref)
+}
+
+func get(ctx context.Context, db postgres.Querier, ref Ref) (endpoint Endpoint, err error) {
+	if !ValidID(ref.ID) {
+		return Endpoint{}, ErrNotFound
+	}
+	err = scanEndpoint(db.QueryRow(ctx, `
+		SELECT `+endpointColumns+`
+		FROM webhook_endpoints
+		WHERE merchant_id = $1 AND id = $2`, ref.MerchantID, ref.ID), &endpoint)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return Endpoint{}, ErrNotFound
+	case err != nil:
+		return Endpoint{}, fmt.Errorf("reading a webhook endpoint: %w", err)
+	}
+	return endpoint, nil
+}
+
+// List reads up to limit of a merchant's endpoints, ascending by id, after the given id;
+// "" is before all.
+func (s *Service) List(
+	ctx context.Context, merchantID int64, afterID string, limit int,
+) ([]Endpoint, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+endpointColumns+`
+		FROM webhook_endpoints
+		WHERE merchant_id = $1 AND id > $2
+		ORDER BY id
+		LIMIT $3`, merchantID, afterID, limit)
+	if err != nil {
+		return nil, fmt.Errorf("listing webhook endpoints: %w", err)
+	}
+	endpoints, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e Endpoint, err error) {
+		err = scanEndpoint(row, &e)
+		return e, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing webhook endpoints: %w", err)
+	}
+	return endpoints, nil
+}
+
+// Secret is what an endpoint's deliveries are signed with.
+type Secret struct {
+	Text string
+	// PreviousValidUntil is until when the one before signs too; zero: it does not.
+	PreviousValidUntil time.Time
+	Version            int64 // of the endpoint
+}
+
+const secretColumns = `secret, version,
+	CASE WHEN previous_valid_until > clock_timestamp() THEN previous_valid_until END`
+
+func scanSecret(row pgx.Row) (secret Secret, err error) {
+	var until *time.Time
+	err = row.Scan(&secret.Text, &secret.Version, &until)
+	if until != nil {
+		secret.PreviousValidUntil = *until
+	}
+	return secret, err
+}
+
+// Secret reads the secret of an endpoint.
+func (s *Service) Secret(ctx context.Context, ref Ref) (Secret, error) {
+	secret, err := scanSecret(s.pool.QueryRow(ctx, `
+		SELECT `+secretColumns+`
+		FROM webhook_endpoints
+		WHERE merchant_id = $1 AND id = $2`, ref.MerchantID, ref.ID))
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return Secret{}, ErrNotFound
+	case err != nil:
+		return Secret{}, fmt.Errorf("reading a webhook secret: %w", err)
+	}
+	return secret, nil
+}
+
+// Rotate makes a new secret. The one before signs too for a while.
+func (s *Service) Rotate(
+	ctx context.Context, ref Ref, condition IfVersion,
+) (secret Secret, err error) {
+	if condition == 0 {
+		if _, err := s.Get(ctx, ref); err != nil {
+			return Secret{}, err
+		}
+		return Secret{}, ErrVersionRequired
+	}
+	err = postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) (err error) {
+		secret, err = scanSecret(conn.QueryRow(ctx, `
+			UPDATE webhook_endpoints
+			SET secret = $3, previous_secret = secret, version = version + 1,
+				previous_valid_until = clock_timestamp() + $4::interval
+			WHERE merchant_id = $1 AND id = $2 AND ($5::bigint <= 0 OR version = $5)
+			RETURNING `+secretColumns, ref.MerchantID, ref.ID, newSecret(), rotationPeriod,
+			int64(condition)))
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			if _, err := get(ctx, conn, ref); err != nil {
+				return err
+			}
+			return ErrVersionMismatch
+		case err != nil:
+			return fmt.Errorf("rotating a webhook secret: %w", err)
+		}
+		return nil
+	})
+	return secret, err
+}
+
+const endpointColumns = `merchant_id, id, url, event_types, status,
+	coalesce(disabled_reason, ''), version, created_at, uid`
+
+func scanEndpoint(row pgx.Row, e *Endpoint, more ...any) error {
+	columns := []any{
+		&e.MerchantID, &e.ID, &e.URL, &e.EventTypes, &e.Status, &e.DisabledReason, &e.Version,
+		&e.CreatedAt, (*[16]byte)(&e.uid),
+	}
+	return row.Scan(append(columns, more...)...)
+}
