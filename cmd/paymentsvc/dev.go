@@ -43,6 +43,7 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
 		return err
 	}
 	config.ShutdownDelay = 0 // there is no load balancer to wait for
+	config.WebhookAllowPrivate = true
 	if c.PrintDatabaseURL {
 		return printDatabaseURL(term, c.DataDir, c.DatabaseURL)
 	}
@@ -218,6 +219,7 @@ func greet(term terminal, url, apiKey string) {
 paymentsvc is serving at %[1]s
 API key: %[2]s
 In a browser: %[1]s/console
+Webhooks may go to this machine and to private networks, which serve refuses.
 
 Charge once, then send the very same line again: the same payment, and Idempotent-Replayed: true.
 

@@ -31,6 +31,10 @@ type Config struct {
 	ReadConnections int // database connections for everything else
 	RateLimit       httpapi.RateLimit
 
+	// WebhookAllowPrivate lets webhook endpoints be on this machine and in private
+	// networks.
+	WebhookAllowPrivate bool
+
 	LogLevel      slog.Level
 	AllowDataLoss bool // run on a database that may lose what it has committed
 }
@@ -62,6 +66,7 @@ func (c *Config) attributes() []any {
 		"max_event_streams", c.EventStreamsMax,
 		"rate_limit_per_second", c.RateLimit.PerSecond,
 		"rate_limit_burst", c.RateLimit.Burst,
+		"webhook_allow_private_addresses", c.WebhookAllowPrivate,
 		"log_level", c.LogLevel.String(),
 		"allow_data_loss", c.AllowDataLoss,
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/internal/tracing"
+	"github.com/paymentsvc/paymentsvc/internal/webhooks"
 )
 
 const (
@@ -43,6 +44,7 @@ type Instance struct {
 	Accounts *ledger.Accounts
 	Payments *payments.Service
 	Feed     *outbox.Feed
+	Webhooks *webhooks.Service
 	Handler  http.Handler // the public API
 
 	config   Config
@@ -81,6 +83,7 @@ func New(
 		Ready:    in.readyToCharge,
 		Payments: func() payments.Stats { return in.Payments.Stats() },
 		FeedLag:  in.lag.Held,
+		Webhooks: func() webhooks.Stats { return in.Webhooks.Stats() },
 		Pools: map[string]*pgxpool.Pool{
 			"general": in.Pools.General, "money": in.Pools.Money, "probe": in.Pools.Probe,
 		},
@@ -88,6 +91,12 @@ func New(
 	in.Accounts = ledger.NewAccounts(in.Pools.General)
 	in.Payments = in.newPayments()
 	in.Feed = outbox.NewFeed(in.Pools.General)
+	in.Webhooks = webhooks.New(webhooks.Config{
+		Pool: in.Pools.General, Feed: in.Feed, Committed: &in.changed,
+		Schedule:              webhooks.DefaultSchedule,
+		AllowPrivateAddresses: config.WebhookAllowPrivate,
+		Logger:                in.logger,
+	})
 	in.health.payments = in.Payments
 	in.Handler = in.newAPI()
 	return in, nil
@@ -142,6 +151,7 @@ func (in *Instance) newAPI() http.Handler {
 	config := httpapi.Config{
 		Payments: in.Payments,
 		Accounts: in.Accounts,
+		Webhooks: in.Webhooks,
 		Feed:     in.Feed,
 		Streams: httpapi.Streams{
 			Max: in.config.EventStreamsMax, Changed: in.changed.Changed, Stopping: in.stopping,
@@ -185,6 +195,9 @@ func (in *Instance) database() string {
 func (in *Instance) Close() {
 	if in.Payments != nil {
 		in.Payments.Close()
+	}
+	if in.Webhooks != nil {
+		in.Webhooks.Close()
 	}
 	if in.Pools != nil {
 		in.Pools.Close()

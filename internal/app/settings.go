@@ -38,6 +38,8 @@ type Settings struct {
 	RateLimitBurst     string `help:"${burst}" env:"RATE_LIMIT_BURST" placeholder:"NUMBER"`
 	ReadConnections    string `help:"${reads}" env:"READ_CONNECTIONS" default:"8"`
 
+	WebhookAllowPrivateAddresses bool `help:"${private}" env:"WEBHOOK_ALLOW_PRIVATE_ADDRESSES"`
+
 	LogLevel      string `help:"debug, info, warn or error." env:"LOG_LEVEL" default:"info"`
 	AllowDataLoss bool   `help:"${dataloss}" env:"ALLOW_DATA_LOSS"`
 }
@@ -71,6 +73,9 @@ var Help = map[string]string{
 		"(default: the number per second)",
 	"reads": "Database connections for everything except money transactions.",
 
+	"private": "Deliver webhooks to this machine and to private networks, too. With it, " +
+		"merchants can send requests into the network of this instance.",
+
 	"dataloss": "Run even on a database that may lose committed data " +
 		"(fsync or synchronous_commit is not on).",
 }
@@ -101,6 +106,8 @@ func (f Settings) Parse() (Config, error) {
 		ReadConnections: p.number("READ_CONNECTIONS", f.ReadConnections, 1000),
 		RateLimit:       p.rateLimit(f.RateLimitPerSecond, f.RateLimitBurst),
 		AllowDataLoss:   f.AllowDataLoss,
+
+		WebhookAllowPrivate: f.WebhookAllowPrivateAddresses,
 	}
 	if f.AdminAddr != adminOff {
 		config.AdminAddr = p.address("ADMIN_ADDR", f.AdminAddr)

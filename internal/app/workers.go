@@ -7,6 +7,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
+	"github.com/paymentsvc/paymentsvc/internal/webhooks"
 )
 
 const (
@@ -18,8 +19,9 @@ const (
 
 	deleteBatchSize = 1000 // events of one merchant
 
-	lagInterval = time.Second
-	idsInterval = time.Minute
+	lagInterval          = time.Second
+	idsInterval          = time.Minute
+	webhookWatchInterval = 10 * time.Second
 )
 
 // worker repeats a job in the background until the instance ends. Every instance runs
@@ -55,6 +57,8 @@ func (in *Instance) workers() []worker {
 		{"expiring authorizations", expireInterval, in.expireAuthorizations},
 		{"reaping answers", min(in.config.Retention, reapIntervalMax), in.reapAnswers},
 		{"deleting events", min(in.config.EventRetention, reapIntervalMax), in.deleteEvents},
+		{"reaping webhooks", min(in.config.EventRetention, reapIntervalMax), in.reapWebhooks},
+		{"watching webhooks", webhookWatchInterval, in.Webhooks.Watch},
 	}
 }
 
@@ -86,6 +90,13 @@ func (in *Instance) deleteEvents(ctx context.Context) error {
 // sampleLag measures how long a running transaction holds the feed back.
 func (in *Instance) sampleLag(ctx context.Context) error {
 	return in.lag.Sample(ctx, in.Pools.General)
+}
+
+// reapWebhooks frees the space of old deliveries and attempts.
+func (in *Instance) reapWebhooks(ctx context.Context) error {
+	return untilShort(reapBatchSize, func() (int, error) {
+		return webhooks.Reap(ctx, in.Pools.General, in.config.EventRetention, reapBatchSize)
+	})
 }
 
 // untilShort repeats a step that handles at most limit rows, until it handles fewer.

@@ -22,6 +22,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/webhooks"
 )
 
 // Config of the API. RateLimit and the last group of fields are optional.
@@ -30,6 +31,7 @@ type Config struct {
 	Accounts       *ledger.Accounts
 	Feed           *outbox.Feed
 	Streams        Streams
+	Webhooks       *webhooks.Service
 	Authenticator  *merchants.Authenticator
 	Ready          func() error  // nil while the instance can charge
 	RateLimit      RateLimit     // of each merchant; zero: none
@@ -72,6 +74,8 @@ func New(config Config) http.Handler {
 		r.Get("/payments", a.handle(a.listPayments))
 		r.Get("/payments/{id}/refunds", a.handle(a.listRefunds))
 		r.Get("/events", a.handle(a.listEvents))
+		r.Get("/webhook-endpoints", a.handle(a.listWebhooks))
+		r.Get("/webhook-endpoints/{id}/attempts", a.handle(a.listAttempts))
 		r.Group(func(r chi.Router) {
 			r.Use(a.refuseQuery) // the handlers above read their query
 			r.Put("/accounts/{id}", a.handle(a.putAccount))
@@ -84,6 +88,7 @@ func New(config Config) http.Handler {
 			r.Post("/payments/{id}/refunds", a.handle(a.postRefund))
 			r.Get("/payments/{id}/refunds/{refund_id}", a.handle(a.getRefund))
 			r.Get("/events/{id}", a.handle(a.getEvent))
+			a.routeWebhooks(r)
 		})
 	})
 	return r

@@ -10,6 +10,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/webhooks"
 )
 
 // entityTag is an entity tag (RFC 9110, section 8.8.3), and entityTags a list of them.
@@ -54,7 +55,8 @@ func ifMatchOf(r *http.Request, current func() (int64, error)) (ledger.IfVersion
 	}
 	version, err := current()
 	switch {
-	case errors.Is(err, ledger.ErrAccountNotFound), errors.Is(err, payments.ErrNotFound):
+	case errors.Is(err, ledger.ErrAccountNotFound), errors.Is(err, payments.ErrNotFound),
+		errors.Is(err, webhooks.ErrNotFound):
 		return ledger.NoVersion, nil
 	case err == nil && !slices.Contains(versions, ledger.IfVersion(version)):
 		return ledger.NoVersion, nil

@@ -47,6 +47,10 @@ func TestUndescribedRequestIsRefusedAndChangesNothing(t *testing.T) {
 		if drawn.body["source_account"] != nil {
 			drawn.body["source_account"], drawn.body["destination_account"] = "alice", "shop"
 		}
+		// so would be a drawn URL with a host that cannot be
+		if drawn.body["url"] != nil {
+			drawn.body["url"] = "https://example.com"
+		}
 		for i := range drawn.breakages() {
 			broken := drawn.clone()
 			breakage := broken.breakages()[i]
@@ -101,7 +105,10 @@ func (m *merchant) everything() (sum string) {
 			(SELECT md5(string_agg(
 					concat_ws(' ', id, status, version, balance, held, last_sequence),
 					',' ORDER BY id))
-				FROM accounts WHERE merchant_id = $1))`, m.id).Scan(&sum); err != nil {
+				FROM accounts WHERE merchant_id = $1),
+			(SELECT md5(string_agg(concat_ws(' ', id, secret, version), ',' ORDER BY id))
+				FROM webhook_endpoints WHERE merchant_id = $1),
+			(SELECT count(*) FROM webhook_deliveries WHERE merchant_id = $1))`, m.id).Scan(&sum); err != nil {
 		m.t.Fatal(err)
 	}
 	return sum
@@ -234,6 +241,12 @@ func drawValue(t *rapid.T, s *openapi3.Schema, name string) any {
 		return drawText(t, s, name)
 	case openapi3.TypeObject:
 		return drawObject(t, s, name)
+	case openapi3.TypeArray:
+		list := []any{}
+		for range rapid.IntRange(0, 3).Draw(t, "length of "+name) {
+			list = append(list, drawValue(t, s.Items.Value, name))
+		}
+		return list
 	default:
 		panic("no request has a member of the type " + kind)
 	}
@@ -411,7 +424,9 @@ func wrongValues(s *openapi3.Schema) []any {
 	if !s.Type.Includes(openapi3.TypeObject) {
 		wrong = append(wrong, map[string]any{})
 	}
-	wrong = append(wrong, []any{})
+	if !s.Type.Includes(openapi3.TypeArray) {
+		wrong = append(wrong, []any{})
+	}
 	if s.Type.Includes(openapi3.TypeString) {
 		if s.MaxLength != nil && *s.MaxLength < 10_000 {
 			wrong = append(wrong, strings.Repeat("x", int(*s.MaxLength)+1))

@@ -84,6 +84,14 @@ func exampleChanges(paths *openapi3.Paths) map[string]func(m *merchant) *answer 
 			})
 			return m.get("/events/" + found[0].ID)
 		},
+		"receiver": func(m *merchant) *answer {
+			return m.putWebhook("erp", requested(
+				paths.Value("/webhook-endpoints/{webhook_endpoint_id}").Put, "receiver"))
+		},
+		"tested": func(m *merchant) *answer {
+			m.putWebhook("erp", `{"url":"https://example.com"}`).want(201)
+			return m.send(m.first, call{method: "POST", path: "/webhook-endpoints/erp/test"})
+		},
 		"then": func(m *merchant) *answer {
 			return m.get("/accounts/alice?at=" + m.entries("/accounts/alice/entries").Data[0].At)
 		},
@@ -120,9 +128,9 @@ func answerExamples() map[string]answerExample {
 	return examples
 }
 
-// varying matches ids and times.
+// varying matches ids, secrets and times.
 var varying = regexp.MustCompile(
-	`[0-9a-f]{48}|[0-9a-f]{32}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z`,
+	`[0-9a-f]{48}|[0-9a-f]{32}|whsec_[\w+/=]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z`,
 )
 
 // inOrder is JSON with its members in one order, and without ids and times.

@@ -45,7 +45,9 @@ type settings struct {
 	connectionsMax  int
 	eventStreamsMax int
 	rateLimit       httpapi.RateLimit
-	api             func(*inprocess.Instance, *httpapi.Config) // replaces a part of the API
+	// privateReceivers lets webhooks be sent to this machine.
+	privateReceivers bool
+	api              func(*inprocess.Instance, *httpapi.Config) // replaces a part of the API
 	// writeBufferSize of the connections, in bytes; 0: what the kernel likes.
 	writeBufferSize int
 }
@@ -57,6 +59,7 @@ func (s settings) config(c *app.Config) {
 	c.RequestTimeout = cmp.Or(s.requestTimeout, c.RequestTimeout)
 	c.RateLimit = s.rateLimit
 	c.EventStreamsMax = cmp.Or(s.eventStreamsMax, c.EventStreamsMax)
+	c.WebhookAllowPrivate = s.privateReceivers
 }
 
 func newInstance(t *testing.T, url string) *instance {
@@ -82,7 +85,7 @@ func newAPI(
 ) http.Handler {
 	t.Helper()
 	config := httpapi.Config{
-		Payments: wired.Payments, Accounts: wired.Accounts,
+		Payments: wired.Payments, Accounts: wired.Accounts, Webhooks: wired.Webhooks,
 		Authenticator: merchants.NewAuthenticator(wired.Pools.General),
 		Ready:         func() error { return nil }, RequestTimeout: 15 * time.Second,
 		Logger: slog.New(slog.NewTextHandler(&wired.Log,

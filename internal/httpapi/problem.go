@@ -17,6 +17,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/internal/problem"
 	"github.com/paymentsvc/paymentsvc/internal/validate"
+	"github.com/paymentsvc/paymentsvc/internal/webhooks"
 )
 
 // Errors of the API itself.
@@ -124,6 +125,13 @@ var translations = []struct {
 	{err: ledger.ErrVersionMismatch, code: "precondition_failed"},
 	{err: ledger.ErrVersionRequired, code: "precondition_required"},
 	{err: ledger.ErrNoVersion, code: "precondition_failed"},
+	{err: webhooks.ErrNotFound, code: "not_found"},
+	{err: webhooks.ErrInvalidID, code: "invalid_request"},
+	{err: webhooks.ErrTooMany, code: "unprocessable"},
+	{err: webhooks.ErrDisabled, code: "unprocessable"},
+	{err: webhooks.ErrVersionMismatch, code: "precondition_failed"},
+	{err: webhooks.ErrNoVersion, code: "precondition_failed"},
+	{err: webhooks.ErrVersionRequired, code: "precondition_required"},
 	{err: errBodyTooLarge, code: "payload_too_large"},
 	{err: errMediaType, code: "unsupported_media_type"},
 	{err: errRateLimited, code: "rate_limited"},

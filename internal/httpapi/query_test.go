@@ -10,6 +10,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/contract"
 )
 
+// secretPath is the only thing that a read-only key may not read.
+const secretPath = "/webhook-endpoints/hook/secret"
+
 // oneOfEach returns a request of each operation that takes an API key, and makes the things that
 // it names. Each would succeed. A write needs a key, or ignores it.
 func (m *merchant) oneOfEach() (reads, writes []call) {
@@ -19,9 +22,13 @@ func (m *merchant) oneOfEach() (reads, writes []call) {
 	canceled := m.charge("canceled", aliceToShop(1).with("capture", false)).want(201).location()
 	refund := m.post("refund", paid+"/refunds", `{"amount":1}`).want(201).location()
 	m.put("empty", `{"currency":"USD"}`).want(201)
+	m.putWebhook("hook", `{"url":"https://example.com"}`).want(201)
+	m.putWebhook("unused", `{"url":"https://example.com"}`).want(201)
 	for _, path := range []string{
 		"/accounts", "/accounts/alice", "/accounts/alice/entries", "/payments", paid,
 		paid + "/refunds", refund, "/events", "/events/" + m.awaitEvents(1)[0].ID,
+		"/webhook-endpoints", "/webhook-endpoints/hook", "/webhook-endpoints/hook/attempts",
+		secretPath,
 	} {
 		reads = append(reads, call{path: path})
 	}
@@ -36,6 +43,14 @@ func (m *merchant) oneOfEach() (reads, writes []call) {
 		},
 		{method: "PUT", path: "/accounts/bob", body: `{"currency":"USD"}`},
 		{method: "DELETE", path: "/accounts/empty"},
+		{method: "PUT", path: "/webhook-endpoints/more", body: `{"url":"https://example.com"}`},
+		{method: "DELETE", path: "/webhook-endpoints/unused"},
+		{
+			method: "PUT", path: "/webhook-endpoints/hook/secret",
+			header: http.Header{"If-Match": {"*"}},
+		},
+		{method: "POST", path: "/webhook-endpoints/hook/test"},
+		{method: "POST", path: "/events/" + m.awaitEvents(1)[0].ID + "/redeliver"},
 	}
 	described := 0
 	for _, operation := range contract.Published().Operations() {

@@ -84,6 +84,11 @@ func TestWrongMethodNamesTheAllowedOnes(t *testing.T) {
 		{"POST", "/events", "GET, HEAD"},
 		{"DELETE", "/events/not-an-id", "GET, HEAD"},
 		{"POST", "/readyz", "GET, HEAD"},
+		{"PATCH", "/webhook-endpoints/-", "GET, HEAD, PUT, DELETE"},
+		{"POST", "/webhook-endpoints/-/secret", "GET, HEAD, PUT"},
+		{"GET", "/webhook-endpoints/-/test", "POST"},
+		{"PUT", "/webhook-endpoints/-/attempts", "GET, HEAD"},
+		{"GET", "/events/-/redeliver", "POST"},
 	} {
 		a := m.send(m.first, call{method: test.method, path: test.path})
 		if got := a.wantProblem("method_not_allowed").header.Get("Allow"); got != test.allow {

@@ -26,9 +26,10 @@ func TestAnotherMerchantsThingsDoNotExist(t *testing.T) {
 	paid := m.charge("k", aliceToShop(100)).want(201)
 	held, payment := m.authorize("hold", 100), paid.location()
 	refund := m.post("refund", payment+"/refunds", `{"amount":1}`).want(201).location()
+	m.putWebhook("secret", `{"url":"https://example.com"}`).want(201)
 	stranger, event := m.another(t), m.awaitEvents(1)[0].ID
 
-	never := strings.NewReplacer("secret", "missing", held, neverAPayment, refund,
+	never := strings.NewReplacer("s/secret", "s/missing", held, neverAPayment, refund,
 		neverAPayment+"/refunds/"+neverARefund, event, neverAnEvent,
 		payment, neverAPayment)
 	for _, row := range []struct{ method, path, body string }{
@@ -45,6 +46,13 @@ func TestAnotherMerchantsThingsDoNotExist(t *testing.T) {
 		{"POST", held + "/capture", ""},
 		{"POST", held + "/cancel", ""},
 		{"POST", payment + "/refunds", `{"amount":1}`},
+		{"GET", "/webhook-endpoints/secret", ""},
+		{"GET", "/webhook-endpoints/secret/secret", ""},
+		{"PUT", "/webhook-endpoints/secret/secret", ""},
+		{"GET", "/webhook-endpoints/secret/attempts", ""},
+		{"POST", "/webhook-endpoints/secret/test", ""},
+		{"DELETE", "/webhook-endpoints/secret", ""},
+		{"POST", "/events/" + event + "/redeliver", ""},
 	} {
 		// the second has an answer, which is not the stranger's
 		for _, key := range []string{"new", "refund"} {
@@ -73,6 +81,7 @@ func TestAnotherMerchantsThingsDoNotExist(t *testing.T) {
 	for _, list := range []string{
 		"/payments", "/payments?account=secret", "/accounts",
 		"/accounts/alice/entries", "/events", "/events?payment_id=" + paid.paymentID(),
+		"/webhook-endpoints",
 	} {
 		theirs := stranger.get(list).want(200)
 		if strings.Contains(string(theirs.body), "secret") ||
@@ -121,6 +130,10 @@ func TestAuthorizationComesBeforeTheReplay(t *testing.T) {
 	}
 	for _, read := range reads {
 		m.as(revoked).send(m.other, read).wantProblem("unauthorized")
+		if read.path == secretPath {
+			m.as(readOnly).send(m.other, read).wantProblem("forbidden")
+			continue
+		}
 		m.as(readOnly).send(m.other, read).want(200)
 		read.method = http.MethodHead
 		m.as(readOnly).send(m.other, read).want(200)

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/webhooks"
 )
 
 const namespace = "paymentsvc"
@@ -28,7 +29,8 @@ const namespace = "paymentsvc"
 type Sources struct {
 	Ready    func() error // nil while the instance can charge
 	Payments func() payments.Stats
-	FeedLag  func() time.Duration     // since when a running transaction holds the feed back
+	FeedLag  func() time.Duration // since when a running transaction holds the feed back
+	Webhooks func() webhooks.Stats
 	Pools    map[string]*pgxpool.Pool // by their name in the metrics
 }
 

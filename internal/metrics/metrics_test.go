@@ -16,6 +16,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/metrics"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/internal/webhooks"
 )
 
 // source is an instance's state under the test's control.
@@ -23,6 +24,7 @@ type source struct {
 	notReady error
 	stats    payments.Stats
 	feedLag  time.Duration
+	webhooks webhooks.Stats
 }
 
 func newMetrics(t *testing.T) (*metrics.Metrics, *source) {
@@ -38,6 +40,7 @@ func newMetrics(t *testing.T) (*metrics.Metrics, *source) {
 		Ready:    func() error { return s.notReady },
 		Payments: func() payments.Stats { return s.stats },
 		FeedLag:  func() time.Duration { return s.feedLag },
+		Webhooks: func() webhooks.Stats { return s.webhooks },
 		Pools:    map[string]*pgxpool.Pool{"money": pool},
 	}), s
 }
@@ -80,6 +83,21 @@ func TestRequestsAreTimedInSeconds(t *testing.T) {
 		buckets+`{`+route+`,le="0.025"} 0`,
 		buckets+`{`+route+`,le="0.05"} 1`,
 		buckets+`{`+route+`,le="+Inf"} 1`, // a stream lasts as long as its reader wants
+	)
+}
+
+func TestWebhooksAreCountedByResult(t *testing.T) {
+	t.Parallel()
+	m, s := newMetrics(t)
+	s.webhooks = webhooks.Stats{
+		Delivered: 5, Retried: 3, GivenUp: 2, CursorsLost: 1, OldestDue: 90 * time.Second,
+	}
+	wantLines(t, scrape(t, m),
+		`paymentsvc_webhook_deliveries_total{result="delivered"} 5`,
+		`paymentsvc_webhook_deliveries_total{result="retried"} 3`,
+		`paymentsvc_webhook_deliveries_total{result="failed"} 2`,
+		`paymentsvc_webhook_cursors_lost_total 1`,
+		`paymentsvc_webhook_oldest_due_seconds 90`,
 	)
 }
 

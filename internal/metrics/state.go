@@ -5,6 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/internal/webhooks"
 )
 
 // stateOf makes the metrics that are read at each scrape.
@@ -36,10 +37,32 @@ func stateOf(s Sources) []prometheus.Collector {
 			prometheus.Labels{"reason": reason},
 			func() float64 { return float64(count(s.Payments().Transactions)) }))
 	}
+	list = append(list, stateOfWebhooks(s)...)
 	for name, pool := range s.Pools {
 		list = append(list, stateOfPool(name, pool)...)
 	}
 	return list
+}
+
+func stateOfWebhooks(s Sources) []prometheus.Collector {
+	deliveries := func(result string, count func(webhooks.Stats) int64) prometheus.Collector {
+		return counter("webhook_deliveries_total",
+			"Results of sending an event to a webhook endpoint: delivered, retried (another "+
+				"try follows) or failed (its time is up, or the endpoint is gone).",
+			prometheus.Labels{"result": result},
+			func() float64 { return float64(count(s.Webhooks())) })
+	}
+	return []prometheus.Collector{
+		deliveries("delivered", func(w webhooks.Stats) int64 { return w.Delivered }),
+		deliveries("retried", func(w webhooks.Stats) int64 { return w.Retried }),
+		deliveries("failed", func(w webhooks.Stats) int64 { return w.GivenUp }),
+		counter("webhook_cursors_lost_total",
+			"Times that the fan-out had to go on from the oldest kept event of a merchant.", nil,
+			func() float64 { return float64(s.Webhooks().CursorsLost) }),
+		gauge("webhook_oldest_due_seconds",
+			"How late the delivery is that is most overdue, of all instances; 0: none.", nil,
+			func() float64 { return s.Webhooks().OldestDue.Seconds() }),
+	}
 }
 
 func stateOfPool(name string, pool *pgxpool.Pool) []prometheus.Collector {

@@ -80,11 +80,12 @@ var Kinds = map[string]Kind{
 	},
 	"precondition_required": {
 		http.StatusPreconditionRequired, SameKey, "If-Match is required",
-		"The request would edit a payment or open a closed account, but it has no If-Match. " +
-			"Without If-Match, one of two concurrent changes could overwrite the other, and a " +
-			"late request could open an account. Nothing was done.",
-		"GET the payment or the account, and decide on its current version. Then send the " +
-			"change with If-Match and the ETag of that version.",
+		"The request would edit a payment, open a closed account or make a new webhook " +
+			"secret, but it has no If-Match. Without If-Match, one of two concurrent changes " +
+			"could overwrite the other, and a late request could have an effect. Nothing was " +
+			"done.",
+		"GET the payment, the account or the webhook endpoint, and decide on its current " +
+			"version. Then send the change with If-Match and the ETag of that version.",
 	},
 	"forbidden": {
 		http.StatusForbidden, SameKey, "Only reading is allowed",

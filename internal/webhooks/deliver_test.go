@@ -262,7 +262,7 @@ func TestDeliveryFailsWhenItsTimeIsUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	queued, err := s.Redeliver(t.Context(), merchantID, at, "")
+	queued, err := s.Redeliver(t.Context(), merchantID, at, nil)
 	if err != nil || !slices.Equal(queued, []string{"shop"}) {
 		t.Fatalf("redelivered to %v, %v", queued, err)
 	}
@@ -338,11 +338,12 @@ func TestTestEventIsSentAndSigned(t *testing.T) {
 }
 
 // One of twenty receivers hangs. The others have all events within twice the time that
-// they need without it. (10,000 events would take minutes here; the number does not
-// matter, because the queue of each endpoint is longer than what is leased of it.)
+// they need without it. These are 10,000 deliveries: 10,000 events would take minutes.
+// The number does not matter while the queue of each endpoint is longer than what is
+// leased of it.
 func TestHangingReceiverHarmsNobody(t *testing.T) {
 	b := newBench(t)
-	const events, receivers = 100, 20
+	const events, receivers = 500, 20
 	to := newReceiver(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/hangs") {
 			<-r.Context().Done()

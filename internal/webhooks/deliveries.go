@@ -12,6 +12,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/internal/validate"
 )
 
 // SendTest queues a test event for the endpoint, and returns where it stands.
@@ -46,8 +47,14 @@ func (s *Service) SendTest(ctx context.Context, ref Ref) (at outbox.Position, er
 // works on events from before the endpoint, too. An event that is not in the feed is
 // [outbox.ErrNotFound].
 func (s *Service) Redeliver(
-	ctx context.Context, merchantID int64, at outbox.Position, endpointID string,
+	ctx context.Context, merchantID int64, at outbox.Position, endpointID *string,
 ) (endpointIDs []string, err error) {
+	var fields validate.Fields
+	fields.Require(endpointID == nil || ValidID(*endpointID), "/webhook_endpoint",
+		"must be the id of a webhook endpoint")
+	if err := fields.Err(); err != nil {
+		return nil, err
+	}
 	event, err := s.feed.Get(ctx, merchantID, at)
 	if err != nil {
 		return nil, err
@@ -61,7 +68,7 @@ func (s *Service) Redeliver(
 				FROM webhook_endpoints w
 				WHERE w.merchant_id = $1 AND w.status = 'enabled'
 					AND (w.event_types IS NULL OR $4 = ANY (w.event_types))
-					AND ($5 = '' OR w.id = $5)
+					AND ($5::text IS NULL OR w.id = $5)
 				ON CONFLICT (merchant_id, endpoint_uid, transaction_id, event_id) DO UPDATE
 				SET status = 'pending', attempts = 0, lease = NULL, begun_at = clock_timestamp(),
 					next_attempt_at = clock_timestamp()

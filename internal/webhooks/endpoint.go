@@ -53,6 +53,10 @@ const (
 // idForm is the form of an id that a caller chooses. The schema checks the same.
 var idForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$`)
 
+// urlForm is the form of a URL: its host, its port, its path and query.
+var urlForm = regexp.MustCompile(
+	`^https?://([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?([/?][!"$-~]*)?$`)
+
 // ValidID tells whether id could name an endpoint.
 func ValidID(id string) bool { return idForm.MatchString(id) }
 
@@ -115,15 +119,9 @@ func (t *Terms) types() []string {
 func checkURL(fields *validate.Fields, text string) {
 	fields.Require(len(text) <= urlLengthMax, "/url", "must have at most 2048 bytes")
 	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Opaque != "" || u.Hostname() == "" ||
-		!strings.HasPrefix(text, "https://") && !strings.HasPrefix(text, "http://"):
-		fields.Require(false, "/url", "must be a URL that begins with https:// or http://")
-	case u.User != nil:
-		fields.Require(false, "/url", "must have no user name or password")
-	case strings.Contains(text, "#"):
-		fields.Require(false, "/url", "must have no fragment")
-	}
+	fields.Require(urlForm.MatchString(text) && err == nil && u.User == nil, "/url",
+		"must be a URL that begins with https:// or http://, in ASCII, without a user name, "+
+			"a password and a fragment")
 }
 
 func validSecret(text string) bool {

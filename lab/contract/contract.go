@@ -51,8 +51,9 @@ var Published = sync.OnceValue(func() *Contract {
 	// not described is a mistake.
 	for _, name := range []string{
 		"Account", "AccountPage", "BalanceAt", "Entry", "EntryPage", "Event", "EventPage",
-		"Payment", "PaymentPage",
-		"Problem", "ProblemField", "Refund", "RefundPage",
+		"Payment", "PaymentPage", "Problem", "ProblemField", "Refund", "RefundPage",
+		"WebhookAttempt", "WebhookAttemptPage", "WebhookEndpoint", "WebhookEndpointPage",
+		"WebhookQueued", "WebhookSecret",
 	} {
 		closed := openapi3.AdditionalProperties{Has: new(false)}
 		document.Components.Schemas[name].Value.AdditionalProperties = closed

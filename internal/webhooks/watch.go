@@ -1,0 +1,41 @@
+package webhooks
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Watch measures how late the most overdue delivery is, for the metrics. A delivery that
+// waits for its next try is not late, and one of a disabled endpoint is not due.
+func (s *Service) Watch(ctx context.Context) error {
+	var late time.Duration
+	if err := s.pool.QueryRow(ctx, `
+		WITH RECURSIVE waiting AS (
+			(SELECT d.merchant_id, d.endpoint_uid, d.next_attempt_at
+				FROM webhook_deliveries d
+				WHERE d.status = 'pending'
+				ORDER BY d.merchant_id, d.endpoint_uid, d.next_attempt_at
+				LIMIT 1)
+			UNION ALL
+			SELECT next.merchant_id, next.endpoint_uid, next.next_attempt_at
+			FROM waiting w
+			CROSS JOIN LATERAL (
+				SELECT d.merchant_id, d.endpoint_uid, d.next_attempt_at
+				FROM webhook_deliveries d
+				WHERE d.status = 'pending'
+					AND (d.merchant_id, d.endpoint_uid) > (w.merchant_id, w.endpoint_uid)
+				ORDER BY d.merchant_id, d.endpoint_uid, d.next_attempt_at
+				LIMIT 1) AS next)
+		SELECT greatest(clock_timestamp() - min(w.next_attempt_at), interval '0')
+		FROM waiting w
+		CROSS JOIN LATERAL (
+			SELECT FROM webhook_endpoints e
+			WHERE e.merchant_id = w.merchant_id AND e.uid = w.endpoint_uid
+				AND e.status = 'enabled'
+			OFFSET 0) AS e`).Scan(&late); err != nil {
+		return fmt.Errorf("looking for late webhooks: %w", err)
+	}
+	s.counts.oldestDue.Store(int64(late))
+	return nil
+}
