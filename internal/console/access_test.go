@@ -170,6 +170,7 @@ func TestConsoleIsAccessible(t *testing.T) {
 	c.inspect("the list of accounts")
 	c.follow(journal.Shops[0], "Account "+journal.Shops[0])
 	c.inspect("an account")
+	c.webhooks()
 	c.visit("/console#/payments/none")
 	c.awaitTitle("This cannot be shown")
 	c.inspect("a missing payment")

@@ -108,7 +108,8 @@ func (m *merchant) everything() (sum string) {
 				FROM accounts WHERE merchant_id = $1),
 			(SELECT md5(string_agg(concat_ws(' ', id, secret, version), ',' ORDER BY id))
 				FROM webhook_endpoints WHERE merchant_id = $1),
-			(SELECT count(*) FROM webhook_deliveries WHERE merchant_id = $1))`, m.id).Scan(&sum); err != nil {
+			(SELECT count(*) FROM webhook_deliveries WHERE merchant_id = $1))`, m.id,
+	).Scan(&sum); err != nil {
 		m.t.Fatal(err)
 	}
 	return sum

@@ -10,6 +10,7 @@ import { unfinishedList, updateUnfinished } from "./intent_form.js";
 import { paymentView, paymentsView } from "./payments.js";
 import { goTo } from "./place.js";
 import { failureNode } from "./problem.js";
+import { webhooksView, webhookView } from "./webhooks.js";
 
 // In the session storage, which survives a reload and ends with the tab.
 const keyName = "paymentsvc.api_key";
@@ -24,6 +25,8 @@ const views = [ // with the text of their link in the menu
   ["events", eventsView, "Events"],
   ["accounts", accountsView, "Accounts"],
   ["accounts/:id", accountView],
+  ["webhooks", webhooksView, "Webhooks"],
+  ["webhooks/:id", webhookView],
 ];
 
 // viewOf makes the view of a hash such as "#/payments/pay_…?…".
