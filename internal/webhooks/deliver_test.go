@@ -130,6 +130,46 @@ func TestDeathBetweenSendAndMarkSendsAgain(t *testing.T) {
 	}
 }
 
+// A worker whose lease is no longer the last one marks nothing: here the event was sent
+// again by hand meanwhile, and that send is still under way.
+func TestMarkOfAnOldLeaseIsFenced(t *testing.T) {
+	b := newBench(t)
+	release := []chan int{make(chan int), make(chan int)}
+	var calls atomic.Int64
+	to := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(<-release[calls.Add(1)-1])
+	})
+	s := b.service(func(c *webhooks.Config) {
+		c.Schedule.Timeout, c.Schedule.Lease = 15*time.Second, time.Minute
+	})
+	b.put(s, "shop", webhooks.Terms{URL: to.URL})
+	b.run(s)
+	ids := b.insert(1, "payment.succeeded")
+	to.await(t, ids)
+	at, err := outbox.ParseEventID(ids[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Redeliver(t.Context(), merchantID, at, nil); err != nil {
+		t.Fatal(err)
+	}
+	await.Until(t, patience, "it is sent again", func() bool { return len(to.got()) == 2 })
+	release[0] <- http.StatusInternalServerError
+	await.Until(t, patience, "the first try is written down", func() bool {
+		return len(b.attempts(s, "shop")) == 1
+	})
+	if n := b.count(`SELECT count(*) FROM webhook_deliveries WHERE lease IS NOT NULL`); n != 1 {
+		t.Error("the first worker has ended the lease of the second")
+	}
+	release[1] <- http.StatusOK
+	await.Until(t, patience, "it is delivered", func() bool {
+		return b.count(`SELECT count(*) FROM webhook_deliveries WHERE status = 'delivered'`) == 1
+	})
+	if n := len(to.got()); n != 2 {
+		t.Errorf("it was sent %d times", n)
+	}
+}
+
 // A cursor that moved before its deliveries were written would lose events.
 func TestFailedFanOutLosesNoEvent(t *testing.T) {
 	b := newBench(t)
@@ -178,20 +218,32 @@ func TestOnlySubscribedAndLaterEventsAreSent(t *testing.T) {
 	b := newBench(t)
 	declines, all := newReceiver(t, nil), newReceiver(t, nil)
 	s := b.service()
-	early := b.insert(2, "payment.declined")
+	early := b.insert(1, "payment.declined")
+	// This transaction is older than the endpoints, and ends later.
+	slow, err := b.db.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Rollback(t.Context())
+	early = append(early, b.insertIn(slow, 1, "payment.declined")...)
 	b.put(s, "declines", webhooks.Terms{
 		URL: declines.URL, EventTypes: []string{"payment.declined"},
 	})
 	b.put(s, "all", webhooks.Terms{URL: all.URL})
 	b.run(s)
+	if err := slow.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	succeeded, declined := b.insert(1, "payment.succeeded"), b.insert(1, "payment.declined")
 	declines.await(t, declined)
 	all.await(t, append(succeeded, declined...))
 	if n := len(declines.got()); n != 1 {
 		t.Errorf("the one for declines got %d requests", n)
 	}
-	if all.has(early[:1]) || declines.has(early[:1]) {
-		t.Error("an event from before the endpoint was sent")
+	for _, c := range append(all.got(), declines.got()...) {
+		if slices.Contains(early, c.id) {
+			t.Error("an event from before the endpoint was sent")
+		}
 	}
 	b.wantNoneLost()
 }

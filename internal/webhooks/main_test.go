@@ -152,6 +152,20 @@ const data = `{ "b": 1.0,  "a":"\u00e4", "a": 2 }`
 // insert writes events as the service does, and returns their ids.
 func (b *bench) insert(n int, kind string) []string {
 	b.t.Helper()
+	var ids []string
+	if err := pgx.BeginFunc(b.t.Context(), b.pools.General, func(tx pgx.Tx) error {
+		ids = b.insertIn(tx, n, kind)
+		return nil
+	}); err != nil {
+		b.t.Fatal(err)
+	}
+	b.committed.Notify()
+	return ids
+}
+
+// insertIn is insert in a transaction of the test.
+func (b *bench) insertIn(tx pgx.Tx, n int, kind string) []string {
+	b.t.Helper()
 	events := make([]outbox.Event, n)
 	for i := range events {
 		events[i] = outbox.Event{
@@ -160,17 +174,14 @@ func (b *bench) insert(n int, kind string) []string {
 		}
 	}
 	var transaction uint64
-	if err := pgx.BeginFunc(b.t.Context(), b.pools.General, func(tx pgx.Tx) error {
-		q := &pgx.Batch{}
-		outbox.QueueInsert(q, events, time.Date(2026, 11, 1, 10, 0, 0, 123456000, time.UTC))
-		q.Queue(`SELECT pg_current_xact_id()`).QueryRow(func(row pgx.Row) error {
-			return row.Scan(&transaction)
-		})
-		return tx.SendBatch(b.t.Context(), q).Close()
-	}); err != nil {
+	q := &pgx.Batch{}
+	outbox.QueueInsert(q, events, time.Date(2026, 11, 1, 10, 0, 0, 123456000, time.UTC))
+	q.Queue(`SELECT pg_current_xact_id()`).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&transaction)
+	})
+	if err := tx.SendBatch(b.t.Context(), q).Close(); err != nil {
 		b.t.Fatal(err)
 	}
-	b.committed.Notify()
 	ids := make([]string, n)
 	for i, event := range events {
 		ids[i] = outbox.Position{TransactionID: transaction, ID: event.ID}.EventID()
