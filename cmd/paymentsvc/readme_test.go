@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,6 +102,17 @@ func TestDevKeepsItsAPIKey(t *testing.T) {
 	}
 }
 
+// freeAddress is one where nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
 var assignment = regexp.MustCompile(`^[A-Z_]+=`)
 
 func TestReadmeCommandsPrintWhatItShows(t *testing.T) {
@@ -113,16 +125,18 @@ func TestReadmeCommandsPrintWhatItShows(t *testing.T) {
 		t.Fatalf("the README shows %d commands", len(shown))
 	}
 	address, apiKey := startDev(t)
+	addresses := strings.NewReplacer("127.0.0.1:8080", address, "127.0.0.1:9000", freeAddress(t))
 	// each command has a shell of its own; what an earlier one assigned is assigned
 	// again, and being idempotent is the same
 	assigned := ""
 	for _, s := range shown {
-		command := strings.ReplaceAll(s.Command, "127.0.0.1:8080", address)
+		command := addresses.Replace(s.Command)
 		shell := exec.CommandContext(t.Context(), "bash", "-o", "pipefail", "-c", assigned+command)
 		if assignment.MatchString(command) {
 			assigned += command
 		}
 		shell.Env = append(os.Environ(), "API_KEY="+apiKey)
+		shell.Dir = "../.."
 		printed, err := shell.CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v", command, err)
