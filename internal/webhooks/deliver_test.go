@@ -368,6 +368,27 @@ func TestLostCursorGoesOnFromTheOldestKeptEvent(t *testing.T) {
 	}
 }
 
+// The retention has deleted the event before it could be delivered.
+func TestDeliveryOfADeletedEventFails(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, nil)
+	s := b.service()
+	b.put(s, "shop", webhooks.Terms{URL: to.URL})
+	b.insert(1, "payment.succeeded")
+	b.awaitSettled()
+	if _, err := s.FanOutOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.execute(`DELETE FROM events`)
+	b.run(s)
+	await.Until(t, patience, "it has failed", func() bool {
+		return b.count(`SELECT count(*) FROM webhook_deliveries WHERE status = 'failed'`) == 1
+	})
+	if n := len(to.got()); n != 0 {
+		t.Errorf("the receiver got %d requests", n)
+	}
+}
+
 func TestTestEventIsSentAndSigned(t *testing.T) {
 	b := newBench(t)
 	to := newReceiver(t, nil)
