@@ -1,0 +1,101 @@
+package webhooks_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/paymentsvc/paymentsvc/internal/webhooks"
+	"github.com/paymentsvc/paymentsvc/lab/await"
+)
+
+// A cursor that moved before its deliveries were written would lose events.
+func TestFailedFanOutLosesNoEvent(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, nil)
+	s := b.service()
+	b.put(s, "shop", webhooks.Terms{URL: to.URL})
+	ids := b.insert(3, "payment.succeeded")
+	b.awaitSettled()
+	b.execute(`ALTER TABLE webhook_deliveries ADD CONSTRAINT nothing_fits CHECK (attempts > 1000)`)
+	if _, err := s.FanOutOnce(t.Context()); err == nil {
+		t.Fatal("the fan-out wrote deliveries that the table refuses")
+	}
+	b.execute(`ALTER TABLE webhook_deliveries DROP CONSTRAINT nothing_fits;
+		UPDATE feed_cursors SET leased_until = '-infinity'`)
+	b.run(s)
+	to.await(t, ids)
+	b.wantNoneLost()
+}
+
+// Several instances at once: each event is fanned out once, and sent once while nothing
+// fails.
+func TestInstancesShareTheWork(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, nil)
+	first := b.service()
+	b.put(first, "shop", webhooks.Terms{URL: to.URL})
+	b.run(first)
+	b.run(b.service())
+	b.run(b.service())
+	var ids []string
+	for range 10 {
+		ids = append(ids, b.insert(20, "payment.succeeded")...)
+	}
+	to.await(t, ids)
+	await.Until(t, patience, "all are marked", func() bool {
+		return b.count(`SELECT count(*) FROM webhook_deliveries WHERE status = 'delivered'`) ==
+			len(ids)
+	})
+	if n := len(to.got()); n != len(ids) {
+		t.Errorf("%d requests for %d events", n, len(ids))
+	}
+	b.wantNoneLost()
+}
+
+func TestOnlySubscribedAndLaterEventsAreSent(t *testing.T) {
+	b := newBench(t)
+	declines, all := newReceiver(t, nil), newReceiver(t, nil)
+	s := b.service()
+	early := b.insert(1, "payment.declined")
+	// This transaction is older than the endpoints, and ends later.
+	slow, err := b.db.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Rollback(t.Context())
+	early = append(early, b.insertIn(slow, 1, "payment.declined")...)
+	b.put(s, "declines", webhooks.Terms{
+		URL: declines.URL, EventTypes: []string{"payment.declined"},
+	})
+	b.put(s, "all", webhooks.Terms{URL: all.URL})
+	b.run(s)
+	if err := slow.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	succeeded, declined := b.insert(1, "payment.succeeded"), b.insert(1, "payment.declined")
+	declines.await(t, declined)
+	all.await(t, append(succeeded, declined...))
+	if n := len(declines.got()); n != 1 {
+		t.Errorf("the one for declines got %d requests", n)
+	}
+	for _, c := range append(all.got(), declines.got()...) {
+		if slices.Contains(early, c.id) {
+			t.Error("an event from before the endpoint was sent")
+		}
+	}
+	b.wantNoneLost()
+}
+
+func TestLostCursorGoesOnFromTheOldestKeptEvent(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, nil)
+	s := b.service()
+	b.put(s, "shop", webhooks.Terms{URL: to.URL})
+	b.execute(`UPDATE feed_cursors SET transaction_id = '3', event_id = gen_random_uuid()`)
+	ids := b.insert(3, "payment.succeeded")
+	b.run(s)
+	to.await(t, ids)
+	if s.Stats().CursorsLost != 1 || b.log.Count("cursor is lost") != 1 {
+		t.Errorf("%d cursors lost", s.Stats().CursorsLost)
+	}
+}
