@@ -11,6 +11,9 @@ const (
 	leasedPerEndpoint = 16   // sent or soon to be sent, of one endpoint
 	leasedMax         = 2048 // of all; a few for each receiver that hangs
 
+	// failureMemory is how long an idle endpoint is known to fail. Endpoints come and go.
+	failureMemory = 10 * time.Minute
+
 	// drainTimeout is how long sends may go on when the instance ends.
 	drainTimeout = 2 * time.Second
 	// markTimeout is for a transaction that marks, also when the instance ends.
@@ -51,8 +54,11 @@ type dispatcher struct {
 type lane struct {
 	queue   []delivery
 	sending int
-	failing bool // its last try failed
+	failing bool      // its last try failed
+	settled time.Time // when its last try ended
 }
+
+func (l *lane) idle() bool { return l.sending == 0 && len(l.queue) == 0 }
 
 // sendsMax is how many sends may be under way. A receiver that fails is asked by one.
 func (l *lane) sendsMax() int {
@@ -83,6 +89,10 @@ func (d *dispatcher) fill(ctx context.Context) {
 	held := 0
 	var rooms []room
 	for key, lane := range d.lanes {
+		if lane.idle() && time.Since(lane.settled) > failureMemory {
+			delete(d.lanes, key)
+			continue
+		}
 		held += len(lane.queue) + lane.sending
 		rooms = append(rooms, room{key, int64(lane.free())})
 	}
@@ -166,13 +176,13 @@ func (d *dispatcher) settle(r *result) {
 	d.sending--
 	lane := d.lanes[r.endpointKey]
 	lane.sending--
-	lane.failing = !r.ok()
+	lane.failing, lane.settled = !r.ok(), time.Now()
 	if r.statusCode == statusGone {
 		lane.queue = nil // their leases end; the endpoint is disabled then
 		d.logger.Warn("a webhook endpoint answered 410 and is disabled",
 			"merchant_id", r.merchantID, "endpoint_id", r.endpointID)
 	}
-	if !lane.failing && lane.sending == 0 && len(lane.queue) == 0 {
+	if !lane.failing && lane.idle() {
 		delete(d.lanes, r.endpointKey)
 	}
 }
