@@ -1,7 +1,7 @@
 # The tasks of this repository. `make` alone lists them.
 #
 # They need Go. Tests also need a C compiler (for the race detector), Chromium or Chrome, PgBouncer,
-# npm and a Postgres; without one, `make test` names the ways to get it. The tools are built at first use from
+# nats-server, npm and a Postgres; without one, `make test` names the ways to get it. The tools are built at first use from
 # tools/go.mod.
 
 .DEFAULT_GOAL := help

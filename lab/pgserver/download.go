@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
+
+	"github.com/paymentsvc/paymentsvc/lab/process"
 )
 
 // downloadVersion is the release that is downloaded; the library knows where it lies
@@ -71,7 +73,7 @@ func unpack(work, unpacked string, config embeddedpostgres.Config) error {
 		Version(downloadVersion).
 		BinariesPath(unpacked).
 		RuntimePath(filepath.Join(work, "runtime")).
-		Port(freePort()).
+		Port(process.FreePort()).
 		Logger(&said))
 	err := server.Start()
 	if err == nil {

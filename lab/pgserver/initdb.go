@@ -122,7 +122,7 @@ func (s *Server) basebackup(ctx context.Context, from *Server) error {
 
 // run runs a program that makes the data.
 func (s *Server) run(command *exec.Cmd) error {
-	runtime.LockOSThread() // see startProcess
+	runtime.LockOSThread() // see process.Start
 	defer runtime.UnlockOSThread()
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGINT) }
 	command.WaitDelay = 5 * time.Second

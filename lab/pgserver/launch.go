@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -15,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/paymentsvc/paymentsvc/lab/process"
 )
 
 const (
@@ -43,7 +43,7 @@ func (s *Server) launch(ctx context.Context) error {
 	var obstacle error
 	for began := time.Now(); ; {
 		if choosePort {
-			s.port = int(freePort())
+			s.port = int(process.FreePort())
 		}
 		err := s.attempt(ctx)
 		if err == nil {
@@ -75,11 +75,11 @@ func (s *Server) attempt(ctx context.Context) error {
 		return errors.Join(err, release())
 	}
 	defer log.Close() //nolint:errcheck // only the postmaster writes, through a copy of its own
-	p, err := startProcess(s.command(log.File), func(p *process) {
+	p, err := process.Start(s.command(log.File), func(p *process.Process) {
 		_ = release()
-		if !p.asked.Load() {
-			s.options.Logger.Warn("Postgres ended by itself", "pid", p.pid(), "how", p.err, "log",
-				s.LogPath())
+		if !p.Asked() {
+			s.options.Logger.Warn("Postgres ended by itself", "pid", p.PID(), "how", p.Err(),
+				"log", s.LogPath())
 		}
 	})
 	if err != nil {
@@ -87,12 +87,12 @@ func (s *Server) attempt(ctx context.Context) error {
 			release())
 	}
 	if err := s.awaitReady(ctx, p, log); err != nil {
-		return errors.Join(err, p.stop(context.Background(), syscall.SIGQUIT))
+		return errors.Join(err, p.Stop(context.Background(), syscall.SIGQUIT))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.process = p
-	s.options.Logger.Info("Postgres runs", "pid", p.pid(), "port", s.port, "directory", s.dir.path)
+	s.options.Logger.Info("Postgres runs", "pid", p.PID(), "port", s.port, "directory", s.dir.path)
 	return nil
 }
 
@@ -126,7 +126,8 @@ func (s *Server) command(log *os.File) *exec.Cmd {
 func (s *Server) child(ctx context.Context, program string, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, program, args...)
 	command.Dir = s.dir.path
-	command.SysProcAttr = childAttributes(s.account.credential)
+	// SIGINT is a fast shutdown.
+	command.SysProcAttr = process.Attributes(s.account.credential, syscall.SIGINT)
 	foreign := func(variable string) bool {
 		return strings.HasPrefix(variable, "PG") || strings.HasPrefix(variable, "LC_")
 	}
@@ -147,18 +148,18 @@ func (s *Server) explain(err error) error {
 
 // awaitReady waits until the postmaster's entry, which pg_ctl reads too, says that it
 // takes connections. A connection attempt could reach another server on the same port.
-func (s *Server) awaitReady(ctx context.Context, p *process, log *serverLog) error {
+func (s *Server) awaitReady(ctx context.Context, p *process.Process, log *serverLog) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
 		select {
-		case <-p.done:
-			return s.diagnose(fmt.Errorf("Postgres ended at its start: %w", p.err), log)
+		case <-p.Done():
+			return s.diagnose(fmt.Errorf("Postgres ended at its start: %w", p.Err()), log)
 		case <-ctx.Done():
 			return s.diagnose(fmt.Errorf("waiting for Postgres to answer: %w", ctx.Err()), log)
 		case <-tick.C:
 		}
-		if now := s.dir.postmaster(); now.pid == strconv.Itoa(p.pid()) && now.status == "ready" {
+		if now := s.dir.postmaster(); now.pid == strconv.Itoa(p.PID()) && now.status == "ready" {
 			return nil
 		}
 	}
@@ -178,19 +179,4 @@ func (s *Server) diagnose(err error, log *serverLog) error {
 		return fmt.Errorf("%w: %w", errPortTaken, err)
 	}
 	return err
-}
-
-// freePort finds a port below the range of outgoing connections (from 32768 on Linux,
-// from 49152 elsewhere). In that range, a client that dials the port of a stopped server
-// again and again would at some time connect to itself, and keep the port.
-func freePort() uint32 {
-	for range 1000 {
-		port := 15000 + rand.Uint32N(17000) // a guess that is checked, not a secret
-		listener, err := net.Listen("tcp", fmt.Sprintf("%s:%d", host, port))
-		if err == nil {
-			_ = listener.Close()
-			return port
-		}
-	}
-	return 0 // the postmaster refuses it and says so
 }

@@ -7,7 +7,7 @@
 // life that needs no care:
 //
 //   - The server does not outlive its parent, not even after a SIGKILL of the parent (on
-//     Linux; see startProcess).
+//     Linux; see process.Start).
 //   - It listens on 127.0.0.1 only. The path of a Unix socket may have 107 bytes, fewer
 //     than the temporary directories of some systems need. Other users of the machine can
 //     reach the port, so it asks for a password.
@@ -31,6 +31,8 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+
+	"github.com/paymentsvc/paymentsvc/lab/process"
 )
 
 var (
@@ -83,7 +85,7 @@ type Server struct {
 	port     int
 
 	mu      sync.Mutex // guards the fields below
-	process *process
+	process *process.Process
 }
 
 // Start runs a server on o.DataDir, which it makes if absent, and returns once the server
@@ -192,12 +194,12 @@ func (s *Server) LogPath() string { return s.dir.logFile() }
 
 // PID is the process id of the postmaster, the parent of all the server's processes. It
 // changes with a restart.
-func (s *Server) PID() int { return s.current().pid() }
+func (s *Server) PID() int { return s.current().PID() }
 
 // Done is closed when the postmaster has ended. A restart has a Done of its own.
-func (s *Server) Done() <-chan struct{} { return s.current().done }
+func (s *Server) Done() <-chan struct{} { return s.current().Done() }
 
-func (s *Server) current() *process {
+func (s *Server) current() *process.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.process
@@ -208,7 +210,7 @@ func (s *Server) current() *process {
 // the server as StopImmediate does and returns the context's error. Stopping a stopped
 // server does nothing.
 func (s *Server) Stop(ctx context.Context) error {
-	if err := s.current().stop(ctx, syscall.SIGINT); err != nil {
+	if err := s.current().Stop(ctx, syscall.SIGINT); err != nil {
 		return fmt.Errorf("stopping Postgres: %w", err)
 	}
 	return nil
@@ -217,7 +219,7 @@ func (s *Server) Stop(ctx context.Context) error {
 // StopImmediate stops the server without writing anything, as a crash of it would; the
 // next start recovers from the write-ahead log. It returns when the postmaster is gone.
 func (s *Server) StopImmediate(ctx context.Context) error {
-	if err := s.current().stop(ctx, syscall.SIGQUIT); err != nil {
+	if err := s.current().Stop(ctx, syscall.SIGQUIT); err != nil {
 		return fmt.Errorf("stopping Postgres at once: %w", err)
 	}
 	return nil
@@ -226,7 +228,7 @@ func (s *Server) StopImmediate(ctx context.Context) error {
 // Kill ends the postmaster with SIGKILL and waits for its end. The server's other
 // processes notice within moments, on their own; Restart waits for them.
 func (s *Server) Kill() error {
-	if err := s.current().stop(context.Background(), syscall.SIGKILL); err != nil {
+	if err := s.current().Stop(context.Background(), syscall.SIGKILL); err != nil {
 		return fmt.Errorf("killing Postgres: %w", err)
 	}
 	return nil
