@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/paymentsvc/paymentsvc/internal/broker"
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 	"github.com/paymentsvc/paymentsvc/internal/tracing"
 )
@@ -35,12 +36,14 @@ type Config struct {
 	// networks.
 	WebhookAllowPrivate bool
 
+	NATS broker.Settings // no URL: no message broker
+
 	LogLevel      slog.Level
 	AllowDataLoss bool // run on a database that may lose what it has committed
 }
 
 // attributes are the configuration for the log. They hold no secret, and so not the
-// address that traces are sent to, which may hold one.
+// addresses of traces and of the message broker, which may hold one.
 func (c *Config) attributes() []any {
 	adminAddr := c.AdminAddr
 	if adminAddr == "" {
@@ -67,6 +70,7 @@ func (c *Config) attributes() []any {
 		"rate_limit_per_second", c.RateLimit.PerSecond,
 		"rate_limit_burst", c.RateLimit.Burst,
 		"webhook_allow_private_addresses", c.WebhookAllowPrivate,
+		"nats", c.NATS.URL != "",
 		"log_level", c.LogLevel.String(),
 		"allow_data_loss", c.AllowDataLoss,
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/paymentsvc/paymentsvc/internal/broker"
 	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
@@ -56,7 +57,9 @@ type Instance struct {
 	lag      outbox.Lag    // of the feed
 	stopping chan struct{} // is closed when streams have to end
 	listener net.Listener  // nil until Listen
-	admin    net.Listener  // nil: none
+
+	chargeByMessage broker.Charge
+	admin           net.Listener // nil: none
 }
 
 // New wires an instance on the migrated database at databaseURL. It waits for a database
@@ -98,7 +101,9 @@ func New(
 		Logger:                in.logger,
 	})
 	in.health.payments = in.Payments
-	in.Handler = in.newAPI()
+	api := in.apiConfig()
+	in.Handler = httpapi.New(api)
+	in.chargeByMessage = httpapi.ByMessage(api)
 	return in, nil
 }
 
@@ -147,7 +152,7 @@ func (in *Instance) observer() groupcommit.Observer {
 	return observer
 }
 
-func (in *Instance) newAPI() http.Handler {
+func (in *Instance) apiConfig() httpapi.Config {
 	config := httpapi.Config{
 		Payments: in.Payments,
 		Accounts: in.Accounts,
@@ -166,7 +171,7 @@ func (in *Instance) newAPI() http.Handler {
 	if in.tracing != nil {
 		config.Trace = in.tracing.Request
 	}
-	return httpapi.New(config)
+	return config
 }
 
 // readyToCharge returns nil while the instance may take a charge and has room for one.

@@ -72,6 +72,8 @@ func (in *Instance) Serve(ctx context.Context) error {
 	defer in.Close()
 	stopWorkers := in.startWorkers()
 	defer stopWorkers()
+	stopMessages := in.startBroker(ctx)
+	defer stopMessages()
 	server := in.newServer()
 	failed := make(chan error, 2)
 	go func() { failed <- in.serveAPI(server) }()

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
+	"os"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/paymentsvc/paymentsvc/internal/broker"
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 	"github.com/paymentsvc/paymentsvc/internal/tracing"
 )
@@ -39,6 +43,10 @@ type Settings struct {
 	ReadConnections    string `help:"${reads}" env:"READ_CONNECTIONS" default:"8"`
 
 	WebhookAllowPrivateAddresses bool `help:"${private}" env:"WEBHOOK_ALLOW_PRIVATE_ADDRESSES"`
+
+	NatsURL       string `help:"${nats}" env:"NATS_URL" placeholder:"URL"`
+	NatsCredsFile string `help:"${creds}" env:"NATS_CREDS_FILE" placeholder:"FILE"`
+	NatsCAFile    string `help:"${natsca}" env:"NATS_CA_FILE" placeholder:"FILE"`
 
 	LogLevel      string `help:"debug, info, warn or error." env:"LOG_LEVEL" default:"info"`
 	AllowDataLoss bool   `help:"${dataloss}" env:"ALLOW_DATA_LOSS"`
@@ -75,6 +83,10 @@ var Help = map[string]string{
 
 	"private": "Deliver webhooks to this machine and to private networks, too. With it, " +
 		"merchants can send requests into the network of this instance.",
+	"nats": "Address of a NATS server with JetStream, for requests by message and for events. " +
+		"Without it there are no messages.",
+	"creds":  "NATS credentials, such as nsc makes.",
+	"natsca": "Certificate authorities of the NATS server, in PEM. (default: the system's)",
 
 	"dataloss": "Run even on a database that may lose committed data " +
 		"(fsync or synchronous_commit is not on).",
@@ -105,6 +117,7 @@ func (f Settings) Parse() (Config, error) {
 		QueueSizeMax:    p.number("COMMIT_QUEUE_SIZE_MAX", f.CommitQueueSizeMax, 1_000_000),
 		ReadConnections: p.number("READ_CONNECTIONS", f.ReadConnections, 1000),
 		RateLimit:       p.rateLimit(f.RateLimitPerSecond, f.RateLimitBurst),
+		NATS:            p.nats(f.NatsURL, f.NatsCredsFile, f.NatsCAFile),
 		AllowDataLoss:   f.AllowDataLoss,
 
 		WebhookAllowPrivate: f.WebhookAllowPrivateAddresses,
@@ -198,4 +211,36 @@ func (p *problems) certificate(certFile, keyFile string) *Certificate {
 		*p = append(*p, fmt.Errorf("TLS_CERT_FILE and TLS_KEY_FILE: %w", err))
 	}
 	return c
+}
+
+// nats reads the settings of the message broker. Without a URL there is none. The URL may
+// hold a password, so no message shows it.
+func (p *problems) nats(urls, credsFile, caFile string) broker.Settings {
+	settings := broker.Settings{URL: urls, CredsFile: credsFile, CAFile: caFile}
+	if urls == "" {
+		if credsFile != "" || caFile != "" {
+			*p = append(*p, errors.New("NATS_CREDS_FILE and NATS_CA_FILE mean nothing "+
+				"without NATS_URL"))
+		}
+		return settings
+	}
+	for address := range strings.SplitSeq(urls, ",") {
+		parsed, err := url.Parse(strings.TrimSpace(address))
+		if err != nil || parsed.Host == "" || parsed.Scheme != "nats" && parsed.Scheme != "tls" {
+			*p = append(*p, errors.New("NATS_URL: it is not an address such as "+
+				"nats://127.0.0.1:4222 or tls://nats.example.com"))
+			break
+		}
+	}
+	for name, file := range map[string]string{
+		"NATS_CREDS_FILE": credsFile, "NATS_CA_FILE": caFile,
+	} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.ReadFile(file); err != nil {
+			*p = append(*p, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return settings
 }

@@ -103,6 +103,7 @@ var translations = []struct {
 	{err: idempotency.ErrKeyInvalid, code: "idempotency_key_invalid"},
 	{err: idempotency.ErrKeyHasComma, code: "idempotency_key_invalid"},
 	{err: merchants.ErrUnauthorized, code: "unauthorized"},
+	{err: merchants.ErrNoMerchant, code: "not_found"},
 	{err: errReadOnlyKey, code: "forbidden"},
 	{err: errCrossOrigin, code: "forbidden"},
 	{err: errNotFound, code: "not_found"},

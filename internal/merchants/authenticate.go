@@ -51,6 +51,7 @@ type Authenticator struct {
 	lookups  singleflight.Group              // callers with the same key share one look-up
 	renewals lane
 	firsts   lane
+	found    *lru.Cache[int64, struct{}] // see Find
 }
 
 // lane bounds look-ups.
@@ -73,11 +74,16 @@ func NewAuthenticator(pool *pgxpool.Pool) *Authenticator {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
+	found, err := lru.New[int64, struct{}](cacheSizeMax)
+	if err != nil {
+		panic(err) // as above
+	}
 	return &Authenticator{
 		pool:     pool,
 		cache:    cache,
 		renewals: newLane(),
 		firsts:   newLane(),
+		found:    found,
 	}
 }
 
@@ -142,4 +148,24 @@ func (a *Authenticator) lookUp(hash keyHash) (identity Identity, err error) {
 	}
 	a.cache.Add(hash, remembered{identity, until})
 	return identity, nil
+}
+
+// Find returns nil if there is a merchant with that id, else ErrNoMerchant. It is for
+// requests that another system has authenticated. A merchant is never deleted, so one
+// that was found is remembered.
+func (a *Authenticator) Find(ctx context.Context, merchantID int64) error {
+	if a.found.Contains(merchantID) {
+		return nil
+	}
+	var exists bool
+	err := a.pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM merchants WHERE id = $1)`, merchantID).Scan(&exists)
+	switch {
+	case err != nil:
+		return fmt.Errorf("finding a merchant: %w", err)
+	case !exists:
+		return ErrNoMerchant
+	}
+	a.found.Add(merchantID, struct{}{})
+	return nil
 }

@@ -1,7 +1,7 @@
 // Package metrics provides an instance's metrics for Prometheus.
 //
 // The engine and the API do not import it. They call functions that package app gives
-// them (http.go, queue.go), or keep counts that are read at each scrape (state.go).
+// them (http.go, queue.go, broker.go), or keep counts that are read at each scrape (state.go).
 //
 // Every label has a small, fixed set of values, so callers cannot make the number of time
 // series grow. Labels hold a route's pattern and not a path, a problem's code, and never
@@ -39,6 +39,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 	http     httpMetrics
 	queue    queueMetrics
+	broker   brokerMetrics
 }
 
 // New makes the metrics of an instance.
@@ -51,7 +52,10 @@ func New(s Sources) *Metrics {
 	)
 	registry.MustRegister(stateOf(s)...)
 	registered := promauto.With(registry) // makes metrics and registers them
-	return &Metrics{registry, newHTTPMetrics(registered), newQueueMetrics(registered)}
+	return &Metrics{
+		registry, newHTTPMetrics(registered), newQueueMetrics(registered),
+		newBrokerMetrics(registered),
+	}
 }
 
 // Handler serves the metrics.

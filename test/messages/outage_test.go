@@ -1,0 +1,69 @@
+package messages
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/service"
+)
+
+// The service starts and charges while the broker is away, and takes requests when the
+// broker is there.
+func TestServiceChargesWhileTheBrokerIsAway(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	b.must(b.broker.Kill(t.Context()))
+	b.fleet = service.StartFleet(t, 1, b.db.URL, service.AllowDataLoss,
+		"NATS_URL="+b.broker.URL())
+	b.merchant = journal.NewMerchant(t, b.instance(0), b.db.URL)
+	for round := range 3 {
+		key := fmt.Sprint("key-", round)
+		answer := b.merchant.Charge(t.Context(), b.instance(0).URL(), key,
+			journal.NewCharge(100))
+		if answer.Class() != journal.Ack {
+			t.Errorf("a charge while the broker is away: %v", answer)
+		}
+		b.must(b.broker.Restart(t.Context()))
+		if round == 0 {
+			b.awaitStreams()
+		}
+		b.publish(journal.NewCharge(100).Body(), "Idempotency-Key", key)
+		answers := b.awaitAnswers(outcomes, key, 1)
+		b.wantOnePayment(key, answers...)
+		if string(answers[0].Data) != string(answer.Body) {
+			t.Errorf("by message it is %s, by HTTP %s", answers[0].Data, answer.Body)
+		}
+		b.must(b.broker.Kill(t.Context()))
+	}
+	if code := b.instance(0).Terminate(); code != 0 {
+		t.Errorf("the instance ended with %d while the broker was away", code)
+	}
+}
+
+// Without a broker the service says so, once.
+func TestServiceWithoutABrokerSaysSo(t *testing.T) {
+	t.Parallel()
+	in := service.Start(t, pgtest.New(t).URL, service.AllowDataLoss)
+	if n := in.Stderr.Count("there are no messages, because NATS_URL is not set"); n != 1 {
+		t.Errorf("it says so %d times", n)
+	}
+}
+
+// A consumer that an operator has made stays as it is.
+func TestConsumerOfAnOperatorStaysAsItIs(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	const ackWait = 7 * time.Second
+	b.prepare(ackWait)
+	b.start(2)
+	b.publish(journal.NewCharge(100).Body(), "Idempotency-Key", "key")
+	b.wantOnePayment("key", b.awaitAnswers(outcomes, "key", 1)...)
+	consumer, err := b.js.Consumer(t.Context(), requests, consumerName)
+	b.must(err)
+	if got := consumer.CachedInfo().Config.AckWait; got != ackWait {
+		t.Errorf("the consumer's AckWait is %v, and was %v", got, ackWait)
+	}
+}
