@@ -19,15 +19,19 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/lab/natsserver"
 	"github.com/paymentsvc/paymentsvc/lab/pgserver"
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
-const databaseStopTimeout = 20 * time.Second
+const (
+	serverStopTimeout = 20 * time.Second
+	natsPort          = 4222 // the usual one, if it is free
+)
 
 // devCommand is paymentsvc dev: the service and its database on one machine, for trials
-// and development. The database is a durable Postgres. It stops with this process and
-// keeps its data.
+// and development. The database is a durable Postgres. With it comes a NATS server, if
+// this machine has the program. Both stop with this process and keep their data.
 type devCommand struct {
 	DatabaseURL string `help:"${dev_url}" env:"DATABASE_URL" placeholder:"URL"`
 	DataDir     string `help:"${dev_dir}" env:"PAYMENTSVC_DATA_DIR" placeholder:"DIR"`
@@ -37,7 +41,7 @@ type devCommand struct {
 }
 
 // Run serves until it is told to stop.
-func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
+func (c *devCommand) Run(ctx context.Context, term terminal) (errRun error) {
 	config, err := c.Parse()
 	if err != nil {
 		return err
@@ -53,12 +57,15 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
 	logger := newDevLogger(term, config.LogLevel)
 	url, keyFile := c.DatabaseURL, ""
 	if url == "" {
-		var server *pgserver.Server
-		if server, err = startDatabase(ctx, databaseOptions(c.DataDir, logger)); err != nil {
+		servers, err := startServers(ctx, databaseOptions(c.DataDir, logger), config.NATS.URL)
+		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, stopDatabase(server)) }()
-		url, keyFile = server.URL(), filepath.Join(server.DataDir(), "api-key")
+		defer func() { errRun = errors.Join(errRun, servers.stop()) }()
+		url, keyFile = servers.database.URL(), filepath.Join(servers.database.DataDir(), "api-key")
+		if servers.broker != nil {
+			config.NATS.URL = servers.broker.URL()
+		}
 	}
 	if err := migrations.Up(ctx, url); err != nil {
 		return err
@@ -67,12 +74,13 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	apiKey, err := furnish(ctx, in, keyFile)
+	merchantID, apiKey, err := furnish(ctx, in, keyFile)
 	if err != nil {
 		in.Close()
 		return fmt.Errorf("preparing the demo merchant: %w", err)
 	}
-	greet(term, in.URL(), apiKey)
+	greet(term, in.URL(), merchantID, apiKey)
+	greetMessages(term, config.NATS.URL, merchantID)
 	return in.Serve(ctx)
 }
 
@@ -98,10 +106,42 @@ func startDatabase(ctx context.Context, o pgserver.Options) (*pgserver.Server, e
 	return server, nil
 }
 
-func stopDatabase(server *pgserver.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), databaseStopTimeout)
+// servers are those that dev starts for itself.
+type servers struct {
+	database *pgserver.Server
+	broker   *natsserver.Server // nil: this machine has none, or another is to be used
+}
+
+// startServers starts a database and, unless natsURL names a broker, a NATS server beside
+// it.
+func startServers(ctx context.Context, o pgserver.Options, natsURL string) (*servers, error) {
+	database, err := startDatabase(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	started := &servers{database: database}
+	if natsURL != "" {
+		return started, nil
+	}
+	started.broker, err = natsserver.Start(ctx, natsserver.Options{
+		Dir: filepath.Join(database.DataDir(), "nats"), PreferredPort: natsPort, Logger: o.Logger,
+	})
+	if err != nil && !errors.Is(err, natsserver.ErrNoProgram) {
+		return nil, errors.Join(fmt.Errorf("starting a NATS server for dev (set NATS_URL to use "+
+			"another): %w", err), started.stop())
+	}
+	return started, nil
+}
+
+// stop ends the servers in reverse order.
+func (s *servers) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), serverStopTimeout)
 	defer cancel()
-	return server.Stop(ctx)
+	var err error
+	if s.broker != nil {
+		err = s.broker.Stop(ctx)
+	}
+	return errors.Join(err, s.database.Stop(ctx))
 }
 
 // printDatabaseURL prints the URL of the running dev's database, for psql.
@@ -132,13 +172,15 @@ const (
 // furnish creates the demo merchant, its API key and its accounts, unless an earlier dev
 // did. The accounts are upserts. Alice's allowance is a charge under a fixed key, so it is
 // paid once, however often dev starts.
-func furnish(ctx context.Context, in *app.Instance, keyFile string) (apiKey string, err error) {
-	merchantID, apiKey, err := demoKey(ctx, in.Pools.General, keyFile)
+func furnish(
+	ctx context.Context, in *app.Instance, keyFile string,
+) (merchantID int64, apiKey string, err error) {
+	merchantID, apiKey, err = demoKey(ctx, in.Pools.General, keyFile)
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	if err := putDemoAccounts(ctx, in.Accounts, merchantID); err != nil {
-		return "", err
+		return 0, "", err
 	}
 	key := idempotency.Key{
 		MerchantID: merchantID, Scope: idempotency.ScopeClient, Value: demoFundingKey,
@@ -152,9 +194,9 @@ func furnish(ctx context.Context, in *app.Instance, keyFile string) (apiKey stri
 	})
 	var refusal *payments.Refusal
 	if errors.As(err, &refusal) && refusal.Code == payments.CodeKeyExpired {
-		return apiKey, nil // paid long ago
+		return merchantID, apiKey, nil // paid long ago
 	}
-	return apiKey, err
+	return merchantID, apiKey, err
 }
 
 // demoKey is the API key in the file, from an earlier start, as long as it is valid. Else
@@ -214,10 +256,11 @@ func newDevLogger(term terminal, level slog.Level) *slog.Logger {
 	return newLogger(term, level)
 }
 
-func greet(term terminal, url, apiKey string) {
+func greet(term terminal, url string, merchantID int64, apiKey string) {
 	_, _ = fmt.Fprintf(term.out, `
 paymentsvc is serving at %[1]s
 API key: %[2]s
+Merchant: %[4]d
 In a browser: %[1]s/console
 Webhooks may go to this machine and to private networks, which serve refuses.
 
@@ -225,5 +268,25 @@ Charge once, then send the very same line again: the same payment, and Idempoten
 
 %[3]s
 
-`, url, apiKey, demoCurl(url, apiKey, "order-"+strings.ToLower(rand.Text()[:8])))
+`, url, apiKey, demoCurl(url, apiKey, newDemoKey()), merchantID)
+}
+
+func newDemoKey() string { return "order-" + strings.ToLower(rand.Text()[:8]) }
+
+// greetMessages says how to charge by message, or why that is not possible.
+func greetMessages(term terminal, natsURL string, merchantID int64) {
+	if natsURL == "" {
+		reason := "NATS_URL is not set"
+		if _, err := natsserver.Find(); err != nil {
+			reason = err.Error()
+		}
+		_, _ = fmt.Fprintf(term.out, "There are no messages: %s\n\n", reason)
+		return
+	}
+	_, _ = fmt.Fprintf(term.out, `Messages: %s
+Charge by a message. Sent again, it makes no second payment:
+
+%s publish --nats-url %[1]s --merchant %[3]d --key %[4]s --amount 4999 --currency USD --from alice --to shop
+
+`, natsURL, os.Args[0], merchantID, newDemoKey())
 }

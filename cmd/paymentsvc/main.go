@@ -32,6 +32,7 @@ type commands struct {
 	Payments    paymentsCommand    `cmd:"" help:"Look at payments."`
 	Events      eventsCommand      `cmd:"" help:"Read the events of a merchant."`
 	Charge      chargeCommand      `cmd:"" help:"Charge once through the API, with retries."`
+	Publish     publishCommand     `cmd:"" help:"${publish}"`
 	Audit       auditCommand       `cmd:"" help:"${audit}"`
 	Bench       benchCommand       `cmd:"" help:"${bench}"`
 	Healthcheck healthcheckCommand `cmd:"" help:"${healthcheck}"`
@@ -39,9 +40,10 @@ type commands struct {
 
 // help are the texts that are too long for a struct tag.
 var help = kong.Vars{
-	"dev":   "Serve the API on this machine, with its own Postgres and a demo merchant.",
-	"audit": "Check every invariant of the books; exit 1 if one is violated.",
-	"bench": "Measure charges per second, beside pgbench doing the same writes.",
+	"dev":     "Serve the API on this machine, with its own Postgres and a demo merchant.",
+	"publish": "Charge once by a message to NATS, and wait for the answer.",
+	"audit":   "Check every invariant of the books; exit 1 if one is violated.",
+	"bench":   "Measure charges per second, beside pgbench doing the same writes.",
 	"healthcheck": "Ask the instance in this container whether it is ready; " +
 		"exit 1 if it is not.",
 
@@ -71,6 +73,9 @@ var help = kong.Vars{
 	"key": "Idempotency key of an earlier try, to continue it. " +
 		"Without this flag a new key is made and printed.",
 	"reference": "Name of the purchase. Only one payment can have it, whatever its key.",
+
+	"pub_merchant": "Id of the merchant, as in the subject of its messages.",
+	"pub_url":      "Address of the NATS server.",
 
 	"probed": "Address where the instance listens. " +
 		"A wildcard address is asked through the loopback interface.",

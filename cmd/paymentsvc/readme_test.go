@@ -45,13 +45,15 @@ func newDataDir(t *testing.T) string {
 	return dir
 }
 
-// startDevOn is startDev on this data. stop ends dev before the test does.
+// startDevOn is startDev on this data. stop ends dev before the test does. For commands
+// that talk to its broker, it sets what they read.
 func startDevOn(t *testing.T, dataDir string) (address, apiKey string, stop func()) {
 	t.Helper()
 	var out, log output
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
 	t.Setenv("DATABASE_URL", "")
+	t.Setenv("NATS_URL", "")
 	go func() {
 		args := []string{
 			"dev", "--data-dir", dataDir, "--listen-addr", "127.0.0.1:0",
@@ -66,7 +68,8 @@ func startDevOn(t *testing.T, dataDir string) (address, apiKey string, stop func
 		}
 	})
 	t.Cleanup(stop)
-	printed := regexp.MustCompile(`serving at http://(\S+)\nAPI key: (\S+)`)
+	printed := regexp.MustCompile(
+		`(?s)serving at http://(\S+)\nAPI key: (\S+)\nMerchant: (\d+)\n.*Messages: (\S+)`)
 	var match []string
 	await.Until(t, time.Minute, "dev serves", func() bool {
 		select {
@@ -78,6 +81,8 @@ func startDevOn(t *testing.T, dataDir string) (address, apiKey string, stop func
 		match = printed.FindStringSubmatch(out.String())
 		return match != nil
 	})
+	t.Setenv("MERCHANT_ID", match[3])
+	t.Setenv("NATS_URL", match[4])
 	return match[1], match[2], stop
 }
 
@@ -125,12 +130,13 @@ func TestReadmeCommandsPrintWhatItShows(t *testing.T) {
 		t.Fatalf("the README shows %d commands", len(shown))
 	}
 	address, apiKey := startDev(t)
-	addresses := strings.NewReplacer("127.0.0.1:8080", address, "127.0.0.1:9000", freeAddress(t))
+	here := strings.NewReplacer("127.0.0.1:8080", address, "127.0.0.1:9000", freeAddress(t),
+		"bin/paymentsvc", service.Binary(t))
 	// each command has a shell of its own; what an earlier one assigned is assigned
 	// again, and being idempotent is the same
 	assigned := ""
 	for _, s := range shown {
-		command := addresses.Replace(s.Command)
+		command := here.Replace(s.Command)
 		shell := exec.CommandContext(t.Context(), "bash", "-o", "pipefail", "-c", assigned+command)
 		if assignment.MatchString(command) {
 			assigned += command

@@ -33,60 +33,55 @@ var ErrNoProgram = errors.New("there is no program nats-server (Debian: apt-get 
 
 // Options of a server.
 type Options struct {
-	Dir    string // for the messages and the log
-	Port   int    // 0: any free one
-	Logger *slog.Logger
+	Dir           string // for the messages and the log
+	PreferredPort int    // taken if it is free; else any free one
+	Logger        *slog.Logger
 }
 
 // Server is a running server.
 type Server struct {
 	options Options
+	port    int
 	process *process.Process
 }
 
 // Start starts a server and returns when it answers. The messages of an earlier one in
 // the same directory are still there.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	s := &Server{options: o}
+	s := &Server{options: o, port: o.PreferredPort}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the directory of nats-server: %w", err)
 	}
-	choosePort := o.Port == 0
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	for {
-		if choosePort {
-			s.options.Port = int(process.FreePort())
+		if s.port == 0 {
+			s.port = int(process.FreePort())
 		}
 		err := s.launch(ctx)
-		if err == nil || !errors.Is(err, errPortTaken) {
-			return s, err
+		if err == nil {
+			return s, nil
 		}
-		// The port is another program's, or still that of a server that was killed.
-		select {
-		case <-ctx.Done():
+		if !errors.Is(err, errPortTaken) || ctx.Err() != nil {
 			return nil, err
-		case <-time.After(lookInterval):
 		}
+		s.port = 0
 	}
 }
 
 // URL is the server's address for clients.
 func (s *Server) URL() string { return "nats://" + s.address() }
 
-func (s *Server) address() string { return net.JoinHostPort(host, strconv.Itoa(s.options.Port)) }
+func (s *Server) address() string { return net.JoinHostPort(host, strconv.Itoa(s.port)) }
 
 // PID is the server's process id.
 func (s *Server) PID() int { return s.process.PID() }
 
 // Restart starts the server again at the same address, after Kill or Stop.
 func (s *Server) Restart(ctx context.Context) error {
-	again, err := Start(ctx, s.options)
-	if err != nil {
-		return err
-	}
-	s.process = again.process
-	return nil
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	return s.launch(ctx)
 }
 
 // Stop ends the server.
@@ -121,7 +116,7 @@ func (s *Server) launch(ctx context.Context) error {
 	}
 	defer log.Close() //nolint:errcheck // only the server writes, through a copy of its own
 	command := exec.CommandContext(context.WithoutCancel(ctx), program,
-		"--addr", host, "--port", strconv.Itoa(s.options.Port),
+		"--addr", host, "--port", strconv.Itoa(s.port),
 		"--jetstream", "--store_dir", filepath.Join(s.options.Dir, "store"))
 	command.Stdout, command.Stderr = log, log
 	command.SysProcAttr = process.Attributes(nil, syscall.SIGTERM)
@@ -137,13 +132,15 @@ func (s *Server) launch(ctx context.Context) error {
 		return errors.Join(err, p.Stop(context.WithoutCancel(ctx), syscall.SIGKILL))
 	}
 	s.process = p
+	s.options.Logger.Info("nats-server runs", "pid", p.PID(), "port", s.port, "directory",
+		s.options.Dir)
 	return nil
 }
 
 // awaitReady waits until the server's log says that it is ready. A connection attempt
 // could reach another program at the same port.
 func awaitReady(ctx context.Context, p *process.Process, logFile string) error {
-	for {
+	for ended := false; ; {
 		said, err := os.ReadFile(logFile)
 		switch {
 		case err != nil:
@@ -152,10 +149,12 @@ func awaitReady(ctx context.Context, p *process.Process, logFile string) error {
 			return nil
 		case strings.Contains(string(said), "address already in use"):
 			return errPortTaken
+		case ended:
+			return fmt.Errorf("nats-server ended at its start: %w. It said:\n%s", p.Err(), said)
 		}
 		select {
 		case <-p.Done():
-			return fmt.Errorf("nats-server ended at its start: %w. It said:\n%s", p.Err(), said)
+			ended = true // its last words may have been written since
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for nats-server: %w", ctx.Err())
 		case <-time.After(lookInterval):

@@ -150,6 +150,7 @@ func TestContainersHaveNoRightsThatTheyDoNotNeed(t *testing.T) {
 		"instance1": {hardened, here + here}, // the API and the metrics
 		"instance2": {hardened, here + here},
 		"postgres":  {postgresNeeds, here},
+		"nats":      {hardened, ""},
 	} {
 		id := s.container(t, service)
 		if got := s.docker(t, "inspect", "--format="+format, id); got != want.rights {

@@ -27,7 +27,7 @@ const devPatience = 40 * time.Second
 type dev struct {
 	*service.Child
 	dataDir   string
-	processes []int // of its Postgres
+	processes []int // of its Postgres, and its NATS server
 }
 
 // newDataDir is a place for dev's database; root's Postgres, which is another user, can
@@ -69,7 +69,7 @@ func startDev(t *testing.T, dataDir string) *dev {
 		}
 		return d.Stdout.Count("curl ") > 0
 	})
-	d.processes = d.postgresProcesses(t)
+	d.processes = append(d.postgresProcesses(t), d.brokerProcess(t))
 	return d
 }
 
@@ -105,8 +105,23 @@ func (d *dev) postgresProcesses(t *testing.T) []int {
 	return append(pids, postmaster)
 }
 
-// postgresEnded tells whether none of its processes is left.
-func (d *dev) postgresEnded() bool {
+// brokerProcess is the process of dev's NATS server, as dev has logged it.
+func (d *dev) brokerProcess(t *testing.T) int {
+	t.Helper()
+	said := regexp.MustCompile(`"nats-server runs","pid":(\d+)`).
+		FindStringSubmatch(d.Stderr.String())
+	if said == nil {
+		t.Fatal("dev has started no NATS server")
+	}
+	pid, err := strconv.Atoi(said[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+// serversEnded tells whether none of its processes is left.
+func (d *dev) serversEnded() bool {
 	for _, pid := range d.processes {
 		if !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 			return false
@@ -148,8 +163,8 @@ func TestDevServesItsPrintedLineTwiceAndLeavesNothingBehind(t *testing.T) {
 	if code := d.ExitCode(); code != 0 {
 		t.Errorf("after Ctrl-C, dev ended with %d", code)
 	}
-	if !d.postgresEnded() {
-		t.Error("after Ctrl-C, dev's Postgres still runs")
+	if !d.serversEnded() {
+		t.Error("after Ctrl-C, a server of dev still runs")
 	}
 	if command := launchDev(t, d.dataDir, "--print-database-url"); command.ExitCode() != 1 {
 		t.Errorf("dev has ended, and its database is still said to be at %s",
@@ -166,3 +181,4 @@ func shell(t *testing.T, line string) string {
 	}
 	return string(said)
 }
+
