@@ -14,6 +14,8 @@ import (
 const (
 	mainPackage    = "github.com/paymentsvc/paymentsvc/cmd/paymentsvc"
 	oneFilePackage = "github.com/paymentsvc/paymentsvc/examples/onefile"
+
+	consumerPackage = "github.com/paymentsvc/paymentsvc/examples/consumer"
 )
 
 // binary is a program, built for this test process.
@@ -32,6 +34,8 @@ func Binary(t testing.TB) string {
 }
 
 var (
+	builtConsumer = sync.OnceValues(func() (binary, error) { return build(consumerPackage) })
+
 	builtMain    = sync.OnceValues(func() (binary, error) { return build(mainPackage) })
 	builtOneFile = sync.OnceValues(func() (binary, error) { return build(oneFilePackage) })
 )

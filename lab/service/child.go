@@ -33,6 +33,13 @@ func Launch(t testing.TB, settings []string, args ...string) *Child {
 	return launch(t, exec.Command(Binary(t), args...), settings)
 }
 
+// LaunchConsumer starts examples/consumer, which reads the events of a broker.
+func LaunchConsumer(t testing.TB, databaseURL, natsURL string) *Child {
+	t.Helper()
+	return launch(t, exec.Command(buildOnce(t, builtConsumer)),
+		[]string{"DATABASE_URL=" + databaseURL, "NATS_URL=" + natsURL})
+}
+
 func launch(t testing.TB, command *exec.Cmd, settings []string) *Child {
 	t.Helper()
 	c := &Child{t: t, command: command, ended: make(chan struct{})}

@@ -230,15 +230,15 @@ func (b *bench) holdCharges() (release func()) {
 	return release
 }
 
-// awaitHeld waits until a charge waits for holdCharges to end.
-func (b *bench) awaitHeld() {
+// awaitHeld waits until n transactions wait for a lock.
+func (b *bench) awaitHeld(n int) {
 	b.Helper()
-	await.Until(b, patience, "a charge is under way", func() bool {
+	await.Until(b, patience, fmt.Sprintf("%d transactions wait", n), func() bool {
 		var waiting int
 		b.must(b.db.Pool.QueryRow(b.Context(), `
 			SELECT count(*) FROM pg_stat_activity
 			WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting))
-		return waiting > 0
+		return waiting >= n
 	})
 }
 
