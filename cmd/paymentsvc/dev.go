@@ -286,7 +286,8 @@ func greetMessages(term terminal, natsURL string, merchantID int64) {
 	_, _ = fmt.Fprintf(term.out, `Messages: %s
 Charge by a message. Sent again, it makes no second payment:
 
-%s publish --nats-url %[1]s --merchant %[3]d --key %[4]s --amount 4999 --currency USD --from alice --to shop
+%s publish --nats-url %[1]s --merchant %[3]d --key %[4]s \
+  --amount 4999 --currency USD --from alice --to shop
 
 `, natsURL, os.Args[0], merchantID, newDemoKey())
 }

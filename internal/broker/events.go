@@ -20,6 +20,9 @@ const (
 	lease      = 10 * time.Second
 	leasedMax  = 16
 	leaseLimit = lease / 2 // after it, the cursors that are left are given back
+	// gatherTime lets events gather after a change, so that under load few pages, with a
+	// few commits each, carry many events.
+	gatherTime = 20 * time.Millisecond
 	// lookInterval is how often to look for events of other instances.
 	lookInterval = time.Second
 	// merchantsInterval is how often to look for new merchants.
@@ -40,17 +43,18 @@ func (b *Broker) publish(ctx context.Context) error {
 			}
 			lookedForMerchants = time.Now()
 		}
-		published, err := b.publishDue(ctx)
+		more, err := b.publishDue(ctx)
 		if err != nil {
 			return err
 		}
-		if published > 0 {
+		if more {
 			continue
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
+			_ = wait(ctx, gatherTime)
 		case <-time.After(lookInterval):
 		}
 	}
@@ -71,47 +75,50 @@ func (b *Broker) makeCursors(ctx context.Context) error {
 	return nil
 }
 
-// publishDue publishes a page of events of each of some merchants, and returns how many
-// there were.
-func (b *Broker) publishDue(ctx context.Context) (published int, err error) {
+// publishDue publishes a page of events of each of some merchants. It returns whether there
+// may be more to publish at once.
+func (b *Broker) publishDue(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, leaseLimit)
 	defer cancel()
 	cursors, err := outbox.Lease(ctx, b.Pool, outbox.NATS, lease, leasedMax)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
+	more = len(cursors) == leasedMax
 	for i := range cursors {
-		n, err := b.publishPage(ctx, &cursors[i])
-		published += n
+		full, err := b.publishPage(ctx, &cursors[i])
 		if err != nil {
-			return published, errors.Join(err, b.giveCursorsBack(ctx, cursors[i:]))
+			return false, errors.Join(err, b.giveCursorsBack(ctx, cursors[i:]))
 		}
+		more = more || full
 	}
-	return published, nil
+	return more, nil
 }
 
-// publishPage publishes the next events of a merchant. The cursor moves on when the
-// broker has all of them, and not before.
-func (b *Broker) publishPage(ctx context.Context, cursor *outbox.Cursor) (int, error) {
+// publishPage publishes the next events of a merchant, and returns whether there may be
+// more. The cursor moves on when the broker has all of them, and not before.
+func (b *Broker) publishPage(
+	ctx context.Context, cursor *outbox.Cursor,
+) (full bool, err error) {
 	page, err := cursor.Read(ctx, b.Feed, pageSize)
 	if errors.Is(err, outbox.ErrCursorLost) {
 		b.Observer.CursorLost()
-		b.Logger.Error("events are gone that the message broker never got; going on from the "+
+		b.Logger.Error("events may be gone that the message broker never got; going on from the "+
 			"oldest that is kept", "merchant_id", cursor.MerchantID)
 		_, err := cursor.Advance(ctx, b.Pool, outbox.Position{})
-		return 1, err // look again at once
+		return true, err
 	}
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	if err := b.publishEvents(ctx, page.Events); err != nil {
-		return 0, err
+		return false, err
 	}
 	if _, err := cursor.Advance(ctx, b.Pool, page.Next); err != nil {
-		return 0, err
+		return false, err
 	}
 	b.Observer.Published(len(page.Events))
-	return len(page.Events), nil
+	return len(page.Events) == pageSize, nil
 }
 
 // publishEvents returns nil when the broker has acknowledged every event.

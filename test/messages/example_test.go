@@ -84,4 +84,3 @@ func delivered(consumer jetstream.Consumer) bool {
 	info := consumer.CachedInfo()
 	return info.NumPending == 0 && info.NumAckPending == 0
 }
-

@@ -181,4 +181,3 @@ func shell(t *testing.T, line string) string {
 	}
 	return string(said)
 }
-
