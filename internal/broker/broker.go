@@ -114,30 +114,22 @@ func connect(ctx context.Context, config Config) (*nats.Conn, error) {
 }
 
 func options(config Config) []nats.Option {
-	logger := config.Logger
+	report := &reporter{logger: config.Logger}
 	all := []nats.Option{
 		nats.Name("paymentsvc"),
 		nats.MaxReconnects(-1), // for ever
 		nats.ReconnectWait(reconnectInterval),
 		nats.RetryOnFailedConnect(true),
-		nats.IgnoreAuthErrorAbort(), // credentials may be granted later
-		// Without a connection, publishing fails at once. A buffer would send a later
-		// event first if the earlier one was lost with the old connection.
+		nats.IgnoreAuthErrorAbort(), // the right may be granted later
+		// Without a connection, publishing fails at once. A buffer would send a later event first
+		// if the earlier one was lost with the old connection.
 		nats.ReconnectBufSize(-1),
-		nats.ConnectHandler(func(c *nats.Conn) {
-			logger.Info("connected to the message broker", "address", c.ConnectedAddr())
-		}),
-		nats.ReconnectHandler(func(c *nats.Conn) {
-			logger.Info("connected to the message broker again", "address", c.ConnectedAddr())
-		}),
-		nats.DisconnectErrHandler(func(c *nats.Conn, err error) {
-			if !c.IsClosed() {
-				logger.Warn("the message broker is away; the service goes on without it",
-					"error", err)
-			}
-		}),
+		nats.ConnectHandler(report.connected),
+		nats.ReconnectHandler(report.connected),
+		nats.DisconnectErrHandler(report.away),
+		nats.ReconnectErrHandler(report.away),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			logger.Warn("the message broker reports an error", "error", err)
+			config.Logger.Warn("the message broker reports an error", "error", err)
 		}),
 	}
 	if config.CredsFile != "" {
@@ -147,6 +139,28 @@ func options(config Config) []nats.Option {
 		all = append(all, nats.RootCAs(config.CAFile))
 	}
 	return all
+}
+
+// reporter logs changes of the connection. The client calls its methods one after the
+// other.
+type reporter struct {
+	logger *slog.Logger
+	last   string // the last error since there was a connection
+}
+
+func (r *reporter) connected(c *nats.Conn) {
+	r.last = ""
+	r.logger.Info("connected to the message broker", "address", c.ConnectedAddr())
+}
+
+// away is called for a lost connection and after each attempt. The same error is logged
+// once.
+func (r *reporter) away(c *nats.Conn, err error) {
+	if c.IsClosed() || err == nil || err.Error() == r.last {
+		return
+	}
+	r.last = err.Error()
+	r.logger.Warn("the message broker is away; the service goes on without it", "error", err)
 }
 
 // keepDoing does something until ctx ends, again and again after errors. While there is

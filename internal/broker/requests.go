@@ -48,7 +48,7 @@ func (b *Broker) take(ctx context.Context) error {
 	var working errgroup.Group
 	working.SetLimit(inFlightMax)
 	defer func() { _ = working.Wait() }() // no request returns an error
-	defer giveBack(requests)
+	defer b.giveBack(requests)
 	for {
 		request, err := requests.Next(jetstream.NextContext(ctx))
 		switch {
@@ -67,7 +67,11 @@ func (b *Broker) take(ctx context.Context) error {
 
 // giveBack ends the subscription. Requests that have arrived and not begun are for
 // another instance, at once.
-func giveBack(requests jetstream.MessagesContext) {
+func (b *Broker) giveBack(requests jetstream.MessagesContext) {
+	if !b.js.Conn().IsConnected() {
+		requests.Stop()
+		return
+	}
 	requests.Drain()
 	for {
 		request, err := requests.Next(jetstream.NextMaxWait(callTimeout))

@@ -35,6 +35,7 @@ var ErrNoProgram = errors.New("there is no program nats-server (Debian: apt-get 
 type Options struct {
 	Dir           string // for the messages and the log
 	PreferredPort int    // taken if it is free; else any free one
+	ConfigFile    string // with more settings; "": none
 	Logger        *slog.Logger
 }
 
@@ -115,9 +116,14 @@ func (s *Server) launch(ctx context.Context) error {
 		return fmt.Errorf("opening the log of nats-server: %w", err)
 	}
 	defer log.Close() //nolint:errcheck // only the server writes, through a copy of its own
-	command := exec.CommandContext(context.WithoutCancel(ctx), program,
+	args := []string{
 		"--addr", host, "--port", strconv.Itoa(s.port),
-		"--jetstream", "--store_dir", filepath.Join(s.options.Dir, "store"))
+		"--jetstream", "--store_dir", filepath.Join(s.options.Dir, "store"),
+	}
+	if s.options.ConfigFile != "" {
+		args = append(args, "--config", s.options.ConfigFile)
+	}
+	command := exec.CommandContext(context.WithoutCancel(ctx), program, args...)
 	command.Stdout, command.Stderr = log, log
 	command.SysProcAttr = process.Attributes(nil, syscall.SIGTERM)
 	p, err := process.Start(command, func(p *process.Process) {

@@ -3,6 +3,7 @@
 //
 //	requests_test.go  requests by message: redelivered, repeated, refused, parked
 //	outage_test.go    the broker is away, and comes back
+//	tls_test.go       the connection to the broker
 //	events_test.go    events go out while the broker is killed
 //	example_test.go   examples/consumer is killed while it reads events
 package messages
@@ -45,6 +46,7 @@ type bench struct {
 	*testing.T
 	db       *pgtest.DB
 	broker   *natsserver.Server
+	natsURL  string // for the instances
 	js       jetstream.JetStream
 	fleet    *service.Fleet
 	merchant *journal.Merchant
@@ -60,26 +62,39 @@ func newBench(t *testing.T, instances int, settings ...string) *bench {
 // newBroker is a bench without instances, for tests that prepare the broker.
 func newBroker(t *testing.T) *bench {
 	t.Helper()
+	b := startBroker(t, "")
+	b.connect(b.broker.URL())
+	return b
+}
+
+func startBroker(t *testing.T, configFile string) *bench {
+	t.Helper()
 	b := &bench{T: t, db: pgtest.New(t)}
 	var err error
 	b.broker, err = natsserver.Start(t.Context(), natsserver.Options{
-		Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler),
+		Dir: t.TempDir(), ConfigFile: configFile, Logger: slog.New(slog.DiscardHandler),
 	})
 	b.must(err)
 	t.Cleanup(func() { _ = b.broker.Kill(context.Background()) })
-	connection, err := nats.Connect(b.broker.URL(), nats.MaxReconnects(-1),
-		nats.ReconnectWait(20*time.Millisecond))
+	return b
+}
+
+// connect connects the test itself to the broker.
+func (b *bench) connect(url string, options ...nats.Option) {
+	b.Helper()
+	b.natsURL = url
+	connection, err := nats.Connect(url, append(options, nats.MaxReconnects(-1),
+		nats.ReconnectWait(20*time.Millisecond))...)
 	b.must(err)
-	t.Cleanup(connection.Close)
+	b.Cleanup(connection.Close)
 	b.js, err = jetstream.New(connection)
 	b.must(err)
-	return b
 }
 
 // start starts the instances, and a merchant whom they serve.
 func (b *bench) start(instances int, settings ...string) {
 	b.Helper()
-	settings = append(settings, service.AllowDataLoss, "NATS_URL="+b.broker.URL())
+	settings = append(settings, service.AllowDataLoss, "NATS_URL="+b.natsURL)
 	b.fleet = service.StartFleet(b, instances, b.db.URL, settings...)
 	b.merchant = journal.NewMerchant(b, b.instance(0), b.db.URL)
 	b.awaitStreams()
