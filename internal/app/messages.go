@@ -20,6 +20,7 @@ func (in *Instance) startBroker(ctx context.Context) (stop func()) {
 		broker.Run(ctx, broker.Config{
 			Settings: in.config.NATS,
 			Charge:   in.chargeByMessage,
+			Ready:    in.readyToCharge,
 			Pool:     in.Pools.General,
 			Feed:     in.Feed,
 			Changed:  in.changed.Changed,

@@ -59,6 +59,7 @@ type Charge func(
 type Config struct {
 	Settings
 	Charge   Charge
+	Ready    func() error  // nil while the instance can charge
 	Pool     *pgxpool.Pool // for the cursors
 	Feed     *outbox.Feed
 	Changed  func() <-chan struct{} // closed when there may be new events
@@ -199,4 +200,8 @@ func (b *Broker) send(ctx context.Context, message *nats.Msg) error {
 	return nil
 }
 
-var errConsumerEnded = errors.New("the consumer has ended")
+// Reasons for which an instance stops taking requests for a while.
+var (
+	errConsumerEnded = errors.New("the consumer has ended")
+	errNotReady      = errors.New("the instance is not ready to charge")
+)

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/textproto"
@@ -29,9 +30,14 @@ const (
 // Results are all results.
 var Results = []Result{Charged, Declined, Refused, Parked, PutOff}
 
-// take takes requests until ctx or the consumer ends. Then it finishes those that it
-// has begun.
+// take takes requests until ctx or the consumer ends, or the instance is not ready to
+// charge. Then it finishes those that it has begun.
 func (b *Broker) take(ctx context.Context) error {
+	for b.Ready() != nil {
+		if err := wait(ctx, readyInterval); err != nil {
+			return err
+		}
+	}
 	stream, err := b.makeStreams(ctx)
 	if err != nil {
 		return err
@@ -48,7 +54,8 @@ func (b *Broker) take(ctx context.Context) error {
 	var working errgroup.Group
 	working.SetLimit(inFlightMax)
 	defer func() { _ = working.Wait() }() // no request returns an error
-	defer b.giveBack(requests)
+	var notBegun []jetstream.Msg
+	defer func() { b.giveBack(requests, notBegun) }()
 	for {
 		request, err := requests.Next(jetstream.NextContext(ctx))
 		switch {
@@ -56,6 +63,10 @@ func (b *Broker) take(ctx context.Context) error {
 			return errConsumerEnded
 		case err != nil:
 			return err
+		}
+		if err := b.Ready(); err != nil { // another instance may be ready
+			notBegun = append(notBegun, request)
+			return fmt.Errorf("%w: %w", errNotReady, err)
 		}
 		working.Go(func() error {
 			// A request that has begun is finished, although the instance shuts down.
@@ -65,9 +76,13 @@ func (b *Broker) take(ctx context.Context) error {
 	}
 }
 
-// giveBack ends the subscription. Requests that have arrived and not begun are for
-// another instance, at once.
-func (b *Broker) giveBack(requests jetstream.MessagesContext) {
+// readyInterval is how often to look whether the instance is ready again.
+const readyInterval = 100 * time.Millisecond
+
+// giveBack ends the subscription. Requests that have arrived and not begun are for another
+// instance, at once. One that the broker sends at this very moment is lost on its way, and
+// comes again after the AckWait.
+func (b *Broker) giveBack(requests jetstream.MessagesContext, notBegun []jetstream.Msg) {
 	if !b.js.Conn().IsConnected() {
 		requests.Stop()
 		return
@@ -76,9 +91,13 @@ func (b *Broker) giveBack(requests jetstream.MessagesContext) {
 	for {
 		request, err := requests.Next(jetstream.NextMaxWait(callTimeout))
 		if err != nil {
-			return
+			break
 		}
-		_ = request.Nak() // else they are delivered after the AckWait
+		notBegun = append(notBegun, request)
+	}
+	// Not before: the broker would deliver them to this subscription again.
+	for _, request := range notBegun {
+		_ = request.Nak()
 	}
 }
 

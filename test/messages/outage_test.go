@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/journal"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 	"github.com/paymentsvc/paymentsvc/lab/service"
@@ -40,6 +43,45 @@ func TestServiceChargesWhileTheBrokerIsAway(t *testing.T) {
 	}
 	if code := b.instance(0).Terminate(); code != 0 {
 		t.Errorf("the instance ended with %d while the broker was away", code)
+	}
+}
+
+// While the database takes no writes, requests wait at the broker.
+func TestRequestsWaitForADatabaseThatTakesNoWrites(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	b.prepare(3 * time.Second) // for a request that is sent when the instance stops asking
+	b.start(1)
+	admin, err := pgx.Connect(t.Context(), b.db.AdminURL)
+	b.must(err)
+	defer admin.Close(t.Context())
+	alter := func(change string) {
+		t.Helper()
+		_, err := admin.Exec(t.Context(), `
+			DO $$ BEGIN
+				SET default_transaction_read_only = off;
+				EXECUTE format('ALTER DATABASE %I `+change+`', current_database());
+			END $$;
+			SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+			WHERE application_name LIKE 'paymentsvc%' AND datname = current_database()`)
+		b.must(err)
+	}
+	alter("SET default_transaction_read_only = on")
+	b.instance(0).AwaitNotReady(patience)
+	const n = 100
+	for i := range n {
+		b.publish(journal.NewCharge(100).Body(), "Idempotency-Key", fmt.Sprint(i))
+	}
+	await.Until(t, patience, "the instance gives requests back", func() bool {
+		return b.instance(0).Stderr.Count("the instance is not ready to charge") > 0
+	})
+	alter("RESET default_transaction_read_only")
+	b.awaitTaken()
+	for i := range n {
+		b.wantOnePayment(fmt.Sprint(i), b.ofKey(outcomes, fmt.Sprint(i))...)
+	}
+	if n := len(b.stored(parked)); n != 0 {
+		t.Errorf("%d requests are parked", n)
 	}
 }
 
