@@ -108,6 +108,12 @@ func (b *Broker) publishPage(
 		_, err := cursor.Advance(ctx, b.Pool, outbox.Position{})
 		return true, err
 	}
+	if errors.Is(err, outbox.ErrForeignIDs) {
+		// The lease stays, so that the other merchants' events come first.
+		b.Logger.Error("events cannot be published", "merchant_id", cursor.MerchantID,
+			"error", err)
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
