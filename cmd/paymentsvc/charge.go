@@ -51,10 +51,14 @@ Exit codes:
 // Validate refuses an empty key or reference. A script passes one if its variable is
 // unset, and each run of it would then charge again.
 func (c *chargeCommand) Validate() error {
-	switch {
-	case c.Key != nil && *c.Key == "":
+	if c.Key != nil && *c.Key == "" {
 		return errors.New("--key is empty: give the key of an earlier try, or leave --key out")
-	case c.Reference != nil && *c.Reference == "":
+	}
+	return checkReference(c.Reference)
+}
+
+func checkReference(reference *string) error {
+	if reference != nil && *reference == "" {
 		return errors.New("--reference is empty: give the name of a purchase, or leave it out")
 	}
 	return nil

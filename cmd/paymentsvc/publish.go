@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,7 +24,7 @@ type publishCommand struct {
 	Currency    string     `help:"Such as USD." required:""`
 	From        string     `help:"The account that pays." required:"" placeholder:"ACCOUNT"`
 	To          string     `help:"The account that is paid." required:"" placeholder:"ACCOUNT"`
-	Reference   string     `help:"${reference}"`
+	Reference   *string    `help:"${reference}"`
 	Description string     `help:"Text for people."`
 
 	NatsURL       string `help:"${pub_url}" env:"NATS_URL" default:"nats://127.0.0.1:4222"`
@@ -48,6 +49,14 @@ Exit codes:
   3 unknown: there is no answer yet; publish it again, with the same key`
 }
 
+// Validate refuses an empty key or reference, as that of chargeCommand does.
+func (c *publishCommand) Validate() error {
+	if c.Key == "" {
+		return errors.New("--key is empty")
+	}
+	return checkReference(c.Reference)
+}
+
 // Run publishes the request and waits for its answer.
 func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
@@ -70,7 +79,7 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	for {
 		select {
 		case answer := <-answers:
-			if answer.Header.Get("Idempotency-Key") == string(c.Key) {
+			if answer.Header.Get("Idempotency-Key") == c.keyHeader() {
 				return c.report(term, answer)
 			}
 		case <-ctx.Done():
@@ -82,6 +91,15 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 }
 
 func (c *publishCommand) merchant() string { return strconv.FormatInt(c.Merchant, 10) }
+
+// keyHeader is the key, quoted as a string of RFC 9651 where it has to be.
+func (c *publishCommand) keyHeader() string {
+	if strings.ContainsAny(string(c.Key), `",`) ||
+		strings.TrimSpace(string(c.Key)) != string(c.Key) {
+		return strconv.Quote(string(c.Key))
+	}
+	return string(c.Key)
+}
 
 func (c *publishCommand) options() []nats.Option {
 	options := []nats.Option{nats.Name("paymentsvc publish")}
@@ -101,13 +119,15 @@ func (c *publishCommand) publish(ctx context.Context, connection *nats.Conn) err
 		return err
 	}
 	request := nats.NewMsg("payments.requests." + c.merchant())
-	request.Header.Set("Idempotency-Key", string(c.Key))
-	request.Data, err = json.Marshal(client.Charge{
+	request.Header.Set("Idempotency-Key", c.keyHeader())
+	charge := client.Charge{
 		Amount: c.Amount, Currency: c.Currency,
-		SourceAccount: c.From, DestinationAccount: c.To,
-		Reference: c.Reference, Description: c.Description,
-	})
-	if err != nil {
+		SourceAccount: c.From, DestinationAccount: c.To, Description: c.Description,
+	}
+	if c.Reference != nil {
+		charge.Reference = *c.Reference
+	}
+	if request.Data, err = json.Marshal(charge); err != nil {
 		return err
 	}
 	_, err = js.PublishMsg(ctx, request)
