@@ -99,6 +99,7 @@ func (b *Broker) giveBack(requests jetstream.MessagesContext, notBegun []jetstre
 	for _, request := range notBegun {
 		_ = request.Nak()
 	}
+	_ = b.js.Conn().FlushTimeout(callTimeout) // the connection may be closed next
 }
 
 // handle answers one request. Its answer is on its way before the request is

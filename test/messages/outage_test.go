@@ -2,6 +2,7 @@ package messages
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -82,6 +83,35 @@ func TestRequestsWaitForADatabaseThatTakesNoWrites(t *testing.T) {
 	}
 	if n := len(b.stored(parked)); n != 0 {
 		t.Errorf("%d requests are parked", n)
+	}
+}
+
+// An instance that is told to end finishes the requests that it has begun. It gives the
+// others back at once, and does not leave them to the AckWait, which is longer than this
+// test waits.
+func TestInstanceThatEndsGivesRequestsBack(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1)
+	release := b.holdCharges()
+	const n = 100 // more than an instance works on at once
+	for i := range n {
+		b.publish(journal.NewCharge(100).Body(), "Idempotency-Key", fmt.Sprint(i))
+	}
+	await.Until(t, patience, "more requests than that have arrived", func() bool {
+		consumer, err := b.js.Consumer(t.Context(), requests, consumerName)
+		return err == nil && consumer.CachedInfo().NumPending <= 20
+	})
+	first := b.instance(0)
+	first.Signal(syscall.SIGTERM)
+	first.AwaitNotReady(patience)
+	b.fleet.Restart(0)
+	release()
+	b.awaitTaken()
+	for i := range n {
+		b.wantOnePayment(fmt.Sprint(i), b.ofKey(outcomes, fmt.Sprint(i))...)
+	}
+	if code := first.ExitCode(); code != 0 {
+		t.Errorf("the instance ended with %d", code)
 	}
 }
 
