@@ -29,9 +29,10 @@ const (
 	natsPort          = 4222 // the usual one, if it is free
 )
 
-// devCommand is paymentsvc dev: the service and its database on one machine, for trials
-// and development. The database is a durable Postgres. With it comes a NATS server, if
-// this machine has the program. Both stop with this process and keep their data.
+// devCommand is paymentsvc dev: the service and its database on one machine, for
+// trials and development. The database is a durable Postgres. With it comes a NATS
+// server, if this machine has the program. Both stop with this process and keep their
+// data.
 type devCommand struct {
 	DatabaseURL string `help:"${dev_url}" env:"DATABASE_URL" placeholder:"URL"`
 	DataDir     string `help:"${dev_dir}" env:"PAYMENTSVC_DATA_DIR" placeholder:"DIR"`
@@ -84,7 +85,8 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (errRun error) {
 	return in.Serve(ctx)
 }
 
-// databaseOptions are the options to start the private database, or to find it running.
+// databaseOptions are the options to start the private database, or to find it
+// running.
 func databaseOptions(dataDir string, logger *slog.Logger) pgserver.Options {
 	return pgserver.Options{
 		DataDir:    dataDir,
@@ -112,8 +114,8 @@ type servers struct {
 	broker   *natsserver.Server // nil: this machine has none, or another is to be used
 }
 
-// startServers starts a database and, unless natsURL names a broker, a NATS server beside
-// it.
+// startServers starts a database and, unless natsURL names a broker, a NATS server
+// beside it.
 func startServers(ctx context.Context, o pgserver.Options, natsURL string) (*servers, error) {
 	database, err := startDatabase(ctx, o)
 	if err != nil {
@@ -169,9 +171,9 @@ const (
 	demoFundingFrom = "world"
 )
 
-// furnish creates the demo merchant, its API key and its accounts, unless an earlier dev
-// did. The accounts are upserts. Alice's allowance is a charge under a fixed key, so it is
-// paid once, however often dev starts.
+// furnish creates the demo merchant, its API key and its accounts, unless an earlier
+// dev did. The accounts are upserts. Alice's allowance is a charge under a fixed key,
+// so it is paid once, however often dev starts.
 func furnish(
 	ctx context.Context, in *app.Instance, keyFile string,
 ) (merchantID int64, apiKey string, err error) {
@@ -199,9 +201,9 @@ func furnish(
 	return merchantID, apiKey, err
 }
 
-// demoKey is the API key in the file, from an earlier start, as long as it is valid. Else
-// it is a new one, which is written to the file. Without a file, which only a database of
-// dev's own has, each start makes a new key.
+// demoKey is the API key in the file, from an earlier start, as long as it is valid.
+// Else it is a new one, which is written to the file. Without a file, which only a
+// database of dev's own has, each start makes a new key.
 func demoKey(
 	ctx context.Context, pool *pgxpool.Pool, file string,
 ) (merchantID int64, apiKey string, err error) {

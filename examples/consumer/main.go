@@ -1,5 +1,5 @@
-// Command consumer handles each event of the payment service once, and gives points for
-// payments: one for each dollar. See README.md.
+// Command consumer handles each event of the payment service once, and gives points
+// for payments: one for each dollar. See README.md.
 package main
 
 import (
@@ -37,9 +37,10 @@ type event struct {
 	} `json:"data"`
 }
 
-// handle does the effect of an event once, however often the event comes and to however
-// many consumers. The inbox row and the effect are one transaction, so both are there or
-// neither. A second delivery at the same moment waits in its INSERT for the first.
+// handle does the effect of an event once, however often the event comes and to
+// however many consumers. The inbox row and the effect are one transaction, so both
+// are there or neither. A second delivery at the same moment waits in its INSERT for
+// the first.
 func handle(ctx context.Context, db *pgxpool.Pool, e event) error {
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		claimed, err := tx.Exec(ctx, `
@@ -63,8 +64,8 @@ func givePoints(ctx context.Context, tx pgx.Tx, e event) error {
 	return err
 }
 
-// receive acknowledges a message after its effect is committed, and not before. A message
-// without an acknowledgement comes again.
+// receive acknowledges a message after its effect is committed, and not before. A
+// message without an acknowledgement comes again.
 func receive(ctx context.Context, db *pgxpool.Pool, logger *slog.Logger, m jetstream.Msg) error {
 	var e event
 	if err := json.Unmarshal(m.Data(), &e); err != nil || e.ID == "" {

@@ -213,8 +213,8 @@ func (p *problems) certificate(certFile, keyFile string) *Certificate {
 	return c
 }
 
-// nats reads the settings of the message broker. Without a URL there is none. The URL may
-// hold a password, so no message shows it.
+// nats reads the settings of the message broker. Without a URL there is none. The URL
+// may hold a password, so no message shows it.
 func (p *problems) nats(urls, credsFile, caFile string) broker.Settings {
 	settings := broker.Settings{URL: urls, CredsFile: credsFile, CAFile: caFile}
 	if urls == "" {

@@ -1,16 +1,17 @@
-// Package broker takes requests in by NATS JetStream, and sends events out. The broker
-// is optional: without it the service charges over HTTP alone.
+// Package broker takes requests in by NATS JetStream, and sends events out. The
+// broker is optional: without it the service charges over HTTP alone.
 //
 // A message is delivered once or more, so a message must be harmless when it comes
 // again.
 //
-//   - Requests in (requests.go): a message is a charge under its key, in the same key space
-//     as HTTP. The order is COMMIT, then the broker has the outcome, then the request is
-//     acknowledged. If this process dies in between, the broker delivers the request again,
-//     here or to another instance. Its key is taken then, so it gets the stored answer.
-//   - Events out (events.go): a cursor on the feed of package outbox. It moves on when the
-//     broker has acknowledged the events. If this process dies before, they are published
-//     again under the same ids.
+//   - Requests in (requests.go): a message is a charge under its key, in the same key
+//     space as HTTP. The order is COMMIT, then the broker has the outcome, then the
+//     request is acknowledged. If this process dies in between, the broker delivers the
+//     request again, here or to another instance. Its key is taken then, so it gets the
+//     stored answer.
+//   - Events out (events.go): a cursor on the feed of package outbox. It moves on when
+//     the broker has acknowledged the events. If this process dies before, they are
+//     published again under the same ids.
 //
 // The broker drops a message that repeats a recent Nats-Msg-Id. That spares work and
 // promises nothing: the broker forgets ids after two minutes and when it is restored.
@@ -80,8 +81,8 @@ type Broker struct {
 	js jetstream.JetStream
 }
 
-// Run takes requests and publishes events until ctx ends. It then finishes the requests
-// that it has taken. While the broker is away, it keeps trying.
+// Run takes requests and publishes events until ctx ends. It then finishes the
+// requests that it has taken. While the broker is away, it keeps trying.
 func Run(ctx context.Context, config Config) {
 	connection, err := connect(ctx, config)
 	if err != nil {
@@ -99,8 +100,8 @@ func Run(ctx context.Context, config Config) {
 	running.Wait()
 }
 
-// connect returns an open connection, which is perhaps not established yet. It ends by
-// itself only with ctx.
+// connect returns an open connection, which is perhaps not established yet. It ends
+// by itself only with ctx.
 func connect(ctx context.Context, config Config) (*nats.Conn, error) {
 	for {
 		connection, err := nats.Connect(config.URL, options(config)...)
@@ -122,8 +123,8 @@ func options(config Config) []nats.Option {
 		nats.ReconnectWait(reconnectInterval),
 		nats.RetryOnFailedConnect(true),
 		nats.IgnoreAuthErrorAbort(), // the right may be granted later
-		// Without a connection, publishing fails at once. A buffer would send a later event first
-		// if the earlier one was lost with the old connection.
+		// Without a connection, publishing fails at once. A buffer would send a later
+		// event first if the earlier one was lost with the old connection.
 		nats.ReconnectBufSize(-1),
 		nats.ConnectHandler(report.connected),
 		nats.ReconnectHandler(report.connected),
@@ -154,8 +155,8 @@ func (r *reporter) connected(c *nats.Conn) {
 	r.logger.Info("connected to the message broker", "address", c.ConnectedAddr())
 }
 
-// away is called for a lost connection and after each attempt. The same error is logged
-// once.
+// away is called for a lost connection and after each attempt. The same error is
+// logged once.
 func (r *reporter) away(c *nats.Conn, err error) {
 	if c.IsClosed() || err == nil || err.Error() == r.last {
 		return
@@ -164,8 +165,8 @@ func (r *reporter) away(c *nats.Conn, err error) {
 	r.logger.Warn("the message broker is away; the service goes on without it", "error", err)
 }
 
-// keepDoing does something until ctx ends, again and again after errors. While there is
-// no connection it waits.
+// keepDoing does something until ctx ends, again and again after errors. While there
+// is no connection it waits.
 func (b *Broker) keepDoing(ctx context.Context, what string, do func(context.Context) error) {
 	for {
 		if b.js.Conn().IsConnected() {

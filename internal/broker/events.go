@@ -20,8 +20,8 @@ const (
 	lease      = 10 * time.Second
 	leasedMax  = 16
 	leaseLimit = lease / 2 // after it, the cursors that are left are given back
-	// gatherTime lets events gather after a change, so that under load few pages, with a
-	// few commits each, carry many events.
+	// gatherTime lets events gather after a change, so that under load few pages,
+	// with a few commits each, carry many events.
 	gatherTime = 20 * time.Millisecond
 	// lookInterval is how often to look for events of other instances.
 	lookInterval = time.Second
@@ -75,8 +75,8 @@ func (b *Broker) makeCursors(ctx context.Context) error {
 	return nil
 }
 
-// publishDue publishes a page of events of each of some merchants. It returns whether there
-// may be more to publish at once.
+// publishDue publishes a page of events of each of some merchants. It returns whether
+// there may be more to publish at once.
 func (b *Broker) publishDue(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, leaseLimit)
 	defer cancel()
@@ -95,8 +95,8 @@ func (b *Broker) publishDue(ctx context.Context) (more bool, err error) {
 	return more, nil
 }
 
-// publishPage publishes the next events of a merchant, and returns whether there may be
-// more. The cursor moves on when the broker has all of them, and not before.
+// publishPage publishes the next events of a merchant, and returns whether there may
+// be more. The cursor moves on when the broker has all of them, and not before.
 func (b *Broker) publishPage(
 	ctx context.Context, cursor *outbox.Cursor,
 ) (full bool, err error) {
@@ -168,8 +168,8 @@ func eventMessage(event *outbox.Event) *nats.Msg {
 	return message
 }
 
-// giveCursorsBack ends the leases of cursors that were not moved, so that nobody has to
-// wait for their end.
+// giveCursorsBack ends the leases of cursors that were not moved, so that nobody has
+// to wait for their end.
 func (b *Broker) giveCursorsBack(ctx context.Context, cursors []outbox.Cursor) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()

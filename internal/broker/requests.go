@@ -79,9 +79,9 @@ func (b *Broker) take(ctx context.Context) error {
 // readyInterval is how often to look whether the instance is ready again.
 const readyInterval = 100 * time.Millisecond
 
-// giveBack ends the subscription. Requests that have arrived and not begun are for another
-// instance, at once. One that the broker sends at this very moment is lost on its way, and
-// comes again after the AckWait.
+// giveBack ends the subscription. Requests that have arrived and not begun are for
+// another instance, at once. One that the broker sends at this very moment is lost on
+// its way, and comes again after the AckWait.
 func (b *Broker) giveBack(requests jetstream.MessagesContext, notBegun []jetstream.Msg) {
 	if !b.js.Conn().IsConnected() {
 		requests.Stop()
@@ -102,8 +102,8 @@ func (b *Broker) giveBack(requests jetstream.MessagesContext, notBegun []jetstre
 	_ = b.js.Conn().FlushTimeout(callTimeout) // the connection may be closed next
 }
 
-// handle answers one request. Its answer is on its way before the request is
-// acknowledged: COMMIT, then the outcome, then the acknowledgement.
+// handle answers one request: COMMIT, then the broker has the outcome, then the
+// request is acknowledged.
 func (b *Broker) handle(ctx context.Context, request jetstream.Msg) {
 	merchant := strings.TrimPrefix(request.Subject(), requestSubject)
 	status, header, body := b.Charge(ctx, merchant, headerOf(request), request.Data())
@@ -147,10 +147,10 @@ const keyHeader = "Idempotency-Key"
 // same request may come to something else later.
 //
 // What remains was read or was not. A request that was read has an outcome for its
-// publisher, whose member "retry" says what to do about the key: 402 is new_key, a key
-// or reference that is taken is never, and the other refusals are same_key, corrected.
-// A message that was not read, with 400, 404, 413 or 415, is parked. It may lack a key
-// by which a publisher would know it again.
+// publisher, whose member "retry" says what to do about the key: 402 is new_key, a
+// key or reference that is taken is never, and the other refusals are same_key,
+// corrected. A message that was not read, with 400, 404, 413 or 415, is parked. It
+// may lack a key by which a publisher would know it again.
 func resultOf(status int, header http.Header) Result {
 	switch {
 	case status >= http.StatusInternalServerError, header.Get("Retry-After") != "":
@@ -184,8 +184,8 @@ const (
 	backoffMost  = 30 * time.Second
 )
 
-// backoff is how long a request is put off: twice as long each time, up to a limit, and
-// a random part less, so that requests do not return together.
+// backoff is how long a request is put off: twice as long each time, up to a limit,
+// and a random part less, so that requests do not return together.
 func backoff(request jetstream.Msg) time.Duration {
 	most := backoffMost
 	if about, err := request.Metadata(); err == nil && about.NumDelivered < 8 {

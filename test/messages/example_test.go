@@ -22,8 +22,8 @@ func (b *bench) points() (n int) {
 	return n
 }
 
-// A consumer is killed while its transaction is open, and one after its COMMIT and before
-// its acknowledgement. Each event has its effect once.
+// A consumer is killed while its transaction is open, and one after its COMMIT and
+// before its acknowledgement. Each event has its effect once.
 func TestConsumerThatIsKilledHandlesEachEventOnce(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1)
@@ -46,8 +46,8 @@ func TestConsumerThatIsKilledHandlesEachEventOnce(t *testing.T) {
 	charge(5, "before")
 	awaitPoints(5)
 
-	// The effect waits for a lock, in the middle of the transaction. This lock takes no
-	// transaction id, which would hold the feed back.
+	// The effect waits for a lock, in the middle of the transaction. This lock takes
+	// no transaction id, which would hold the feed back.
 	tx, err := b.db.Pool.Begin(t.Context())
 	b.must(err)
 	defer tx.Rollback(t.Context())
