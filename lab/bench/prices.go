@@ -23,6 +23,7 @@ type variant struct {
 	// The tables were analyzed while they were empty, and not again: the worst moment for
 	// the server's plans.
 	analyzedEmpty bool
+	subscribed    bool // a webhook endpoint and a NATS server get every event
 }
 
 const (
@@ -42,6 +43,10 @@ var variants = []variant{
 	{subject: paymentsvcName, name: "without triggers", disable: disableTriggers},
 	{subject: paymentsvcName, name: "without durability (fsync off)", notDurable: true},
 	{subject: paymentsvcName, name: "everything on, analyzed while empty", analyzedEmpty: true},
+	{
+		subject: paymentsvcName, name: "everything on, to one webhook endpoint and NATS",
+		subscribed: true,
+	},
 	{subject: pgbenchName, name: everything},
 	{
 		subject: pgbenchName, name: "without keys and answers", without: "keys",
@@ -114,11 +119,14 @@ func (s *site) prepare(
 	if err != nil {
 		return nil, err
 	}
-	if v.subject == pgbenchName {
+	switch {
+	case v.subject == pgbenchName:
 		p := s.newPgbench(books)
 		p.without, p.options = v.without, v.options
 		prepared = p
-	} else {
+	case v.subscribed:
+		prepared, err = s.startSubscribed(ctx, books)
+	default:
 		prepared, err = s.startService(ctx, books, []string{s.program, "serve"},
 			fmt.Sprintf("ALLOW_DATA_LOSS=%t", v.notDurable))
 	}
