@@ -118,7 +118,7 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-var assignment = regexp.MustCompile(`^[A-Z_]+=`)
+var assignment = regexp.MustCompile(`^[A-Z_]+=\$\(`)
 
 func TestReadmeCommandsPrintWhatItShows(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
