@@ -50,6 +50,8 @@ type settings struct {
 	api              func(*inprocess.Instance, *httpapi.Config) // replaces a part of the API
 	// writeBufferSize of the connections, in bytes; 0: what the kernel likes.
 	writeBufferSize int
+	// writeTimeoutMax cuts the server's time limits for writing; 0: it does not.
+	writeTimeoutMax time.Duration
 }
 
 // config is a change of the defaults.
@@ -132,7 +134,7 @@ func (in *instance) serve(t *testing.T, s settings, handler http.Handler) {
 		Idle:    cmp.Or(s.idleTimeout, 2*time.Minute),
 	}, slog.New(slog.NewTextHandler(&in.Log, nil)))
 	ended := make(chan error, 1)
-	limited := httpapi.LimitConnections(watched{listener, s.writeBufferSize, &in.open},
+	limited := httpapi.LimitConnections(watched{listener, s, &in.open},
 		cmp.Or(s.connectionsMax, 10_000))
 	go func() { ended <- server.Serve(limited) }()
 	t.Cleanup(func() {
@@ -151,8 +153,8 @@ func (in *instance) serve(t *testing.T, s settings, handler http.Handler) {
 // way, so that a client that does not read is noticed soon.
 type watched struct {
 	net.Listener
-	writeBufferSize int // 0: what the kernel likes
-	open            *atomic.Int64
+	settings
+	open *atomic.Int64
 }
 
 func (l watched) Accept() (net.Conn, error) {
@@ -165,12 +167,21 @@ func (l watched) Accept() (net.Conn, error) {
 		err = tcp.SetWriteBuffer(l.writeBufferSize)
 	}
 	l.open.Add(1)
-	return &watchedConn{TCPConn: tcp, closed: sync.OnceFunc(func() { l.open.Add(-1) })}, err
+	closed := sync.OnceFunc(func() { l.open.Add(-1) })
+	return &watchedConn{tcp, l.writeTimeoutMax, closed}, err
 }
 
 type watchedConn struct {
 	*net.TCPConn
-	closed func()
+	writeTimeoutMax time.Duration
+	closed          func()
+}
+
+func (c *watchedConn) SetWriteDeadline(at time.Time) error {
+	if most := time.Now().Add(c.writeTimeoutMax); c.writeTimeoutMax > 0 && at.After(most) {
+		at = most
+	}
+	return c.TCPConn.SetWriteDeadline(at)
 }
 
 func (c *watchedConn) Close() error {

@@ -84,6 +84,8 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, q *eventQuery
 		return err
 	}
 	req.streamed = true
+	// The end of the answer is a write too, and the last one may be long ago.
+	defer func() { _ = s.out.SetWriteDeadline(time.Now().Add(streamWriteTimeout)) }()
 	s.writeHead()
 	for s.write(page) == nil && s.wait(page) {
 		if page, err = s.look(req.connection); err == nil {
