@@ -17,6 +17,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
@@ -47,12 +48,16 @@ type Config struct {
 
 type api struct {
 	Config
-	streams streams
+	streams    streams
+	eventReads *semaphore.Weighted
 }
 
 // New returns the handler of every public path.
 func New(config Config) http.Handler {
-	a := &api{config, newStreams(config.Streams)}
+	a := &api{
+		Config: config, streams: newStreams(config.Streams),
+		eventReads: semaphore.NewWeighted(eventReadsAtOnce),
+	}
 	r := chi.NewRouter()
 	r.Use(a.identify, a.observe, a.recoverPanic, a.echoKey, a.admit, middleware.GetHead)
 	r.NotFound(a.handle(func(http.ResponseWriter, *http.Request) error { return errNotFound }))

@@ -10,6 +10,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
+// eventReadsAtOnce is how many connections pages of the feed and single events may take.
+const eventReadsAtOnce = 2
+
 // A COMMIT whose wait for the synchronous standby was cancelled is visible here, and a
 // failover may lose it. A reader must not be told.
 func TestEventLeavesOnlyWhenTheStandbyHasIt(t *testing.T) {
@@ -58,4 +61,39 @@ func TestEventLeavesOnlyWhenTheStandbyHasIt(t *testing.T) {
 		t.Errorf("with the standby, the list has %v and the stream %+v", more, event)
 	}
 	m.charge("k", aliceToShop(1)).want(201)
+}
+
+// Each reader of the feed would keep a connection until the standby comes back.
+func TestReadersOfTheFeedLeaveConnectionsToOthers(t *testing.T) {
+	t.Parallel()
+	cluster := pgtest.Durable(t, nil)
+	pool, err := pgxpool.New(t.Context(), cluster.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	db := &pgtest.DB{URL: cluster.URL(), AdminURL: cluster.AdminURL(), Pool: pool}
+	in := newInstance(t, db.URL)
+	m := newMerchant(t, db, in, in)
+	known := m.awaitEvents(2)[0].ID
+	general := in.Pools.General.Stat
+	comeBack := pgtest.NewStandby(t, cluster.AdminURL()).Leave(t)
+	read := make(chan []*answer)
+	go func() {
+		read <- atOnce(3*int(general().MaxConns()), func(i int) *answer {
+			return m.get([]string{"/events", "/events/" + known}[i%2])
+		})
+	}()
+	await.Until(t, patience, "readers of the feed have all connections that they may have",
+		func() bool { return general().AcquiredConns() >= eventReadsAtOnce })
+	for range 100 {
+		m.get("/payments").want(200)
+		if n := general().AcquiredConns(); n > eventReadsAtOnce {
+			t.Fatalf("readers of the feed have %d connections", n)
+		}
+	}
+	comeBack()
+	for _, a := range <-read {
+		a.want(200)
+	}
 }

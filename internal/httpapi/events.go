@@ -15,6 +15,10 @@ import (
 
 const eventStreamType = "text/event-stream"
 
+// eventReadsAtOnce bounds the connections that pages and single events take from the
+// pool. Each may wait until a standby comes back, and the pool has other users.
+const eventReadsAtOnce = 2
+
 // listEvents reads the feed after a cursor, oldest first, as a page or as a stream. The
 // next_cursor is never null: more events will come, and a poller goes on there.
 func (a *api) listEvents(w http.ResponseWriter, r *http.Request) error {
@@ -25,7 +29,11 @@ func (a *api) listEvents(w http.ResponseWriter, r *http.Request) error {
 	if wantsStream(r) {
 		return a.streamEvents(w, r, q)
 	}
-	page, err := q.read(r.Context(), a.Feed, requestOf(r).identity.MerchantID, q.limit)
+	var page outbox.Page
+	err = a.readFeed(r.Context(), func(ctx context.Context) (err error) {
+		page, err = q.read(ctx, a.Feed, requestOf(r).identity.MerchantID, q.limit)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -46,12 +54,25 @@ func (a *api) getEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return outbox.ErrNotFound
 	}
-	event, err := a.Feed.Get(r.Context(), requestOf(r).identity.MerchantID, at)
+	var event outbox.Event
+	err = a.readFeed(r.Context(), func(ctx context.Context) (err error) {
+		event, err = a.Feed.Get(ctx, requestOf(r).identity.MerchantID, at)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	writeBody(w, http.StatusOK, jsonType, event.JSON())
 	return nil
+}
+
+// readFeed calls read once it may take a connection.
+func (a *api) readFeed(ctx context.Context, read func(context.Context) error) error {
+	if err := a.eventReads.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer a.eventReads.Release(1)
+	return read(ctx)
 }
 
 // eventQuery says which events a caller wants.
