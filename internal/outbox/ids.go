@@ -10,24 +10,27 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
-// CheckIDs returns ErrForeignIDs if an event has a transaction id that this database
-// cluster has not given out yet. pg_dump takes the ids along, and a new cluster begins
-// to count at the beginning.
+// CheckIDs returns ErrForeignIDs if an event, or one that the retention has deleted, has
+// a transaction id that this database cluster has not given out yet. pg_dump takes the
+// ids along, and a new cluster begins to count at the beginning.
 //
 // The feed would not show such an event until the cluster reaches its id. New events
 // would come before it, so a reader who has seen it would never see them.
 func CheckIDs(ctx context.Context, db postgres.Querier) error {
 	var id, next uint64
 	err := db.QueryRow(ctx, `
-		SELECT latest.transaction_id, pg_snapshot_xmax(pg_current_snapshot())
+		SELECT greatest(latest.transaction_id, h.transaction_id),
+			pg_snapshot_xmax(pg_current_snapshot())
 		FROM merchants m
-		CROSS JOIN LATERAL (
+		LEFT JOIN LATERAL (
 			SELECT e.transaction_id
 			FROM events e
 			WHERE e.merchant_id = m.id
 			ORDER BY e.transaction_id DESC, e.id DESC
-			LIMIT 1) latest
-		WHERE latest.transaction_id >= pg_snapshot_xmax(pg_current_snapshot())
+			LIMIT 1) latest ON true
+		LEFT JOIN event_horizons h ON h.merchant_id = m.id
+		WHERE greatest(latest.transaction_id, h.transaction_id)
+			>= pg_snapshot_xmax(pg_current_snapshot())
 		LIMIT 1`).Scan(&id, &next)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

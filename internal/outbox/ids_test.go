@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
@@ -39,22 +40,7 @@ func TestEventsOfAnotherClusterAreNoticedUntilTheirIDsAreUsedUp(t *testing.T) {
 		t.Errorf("the feed shows %v", ids(page.Events))
 	}
 
-	manual, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := regexp.MustCompile("(?s)```sql\n(DO [^`]*)```").FindSubmatch(manual)
-	if block == nil {
-		t.Fatal("docs/operations.md has no such block")
-	}
-	conn, err := pgx.Connect(t.Context(), f.db.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(t.Context())
-	if _, err := conn.Exec(t.Context(), string(block[1])); err != nil {
-		t.Fatal(err)
-	}
+	f.useUpIDs()
 	if err := outbox.CheckIDs(t.Context(), f.db.Pool); err != nil {
 		t.Error(err)
 	}
@@ -65,5 +51,43 @@ func TestEventsOfAnotherClusterAreNoticedUntilTheirIDsAreUsedUp(t *testing.T) {
 	f.settle()
 	if rest, _ := f.readAll(new(foreign.Position()), outbox.Filter{}, 10); len(rest) != 1 {
 		t.Errorf("%d events after the restored one, want 1", len(rest))
+	}
+}
+
+// useUpIDs does what docs/operations.md says.
+func (f *feed) useUpIDs() {
+	f.Helper()
+	manual, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		f.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)```sql\n(DO [^`]*)```").FindSubmatch(manual)
+	if block == nil {
+		f.Fatal("docs/operations.md has no such block")
+	}
+	conn, err := pgx.Connect(f.Context(), f.db.URL)
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer conn.Close(f.Context())
+	if _, err := conn.Exec(f.Context(), string(block[1])); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// A reader at the end of an empty feed would wait until the cluster reaches the id of its
+// cursor, and then miss what came before.
+func TestHorizonOfAnotherClusterIsNoticed(t *testing.T) {
+	f := newFeed(t)
+	f.exec(`
+		INSERT INTO event_horizons (merchant_id, transaction_id, event_id, created_before)
+		SELECT 1, (pg_snapshot_xmax(pg_current_snapshot())::text::bigint + 5000)::text::xid8, $1,
+			clock_timestamp()`, uuid.Max)
+	if err := outbox.CheckIDs(t.Context(), f.db.Pool); !errors.Is(err, outbox.ErrForeignIDs) {
+		t.Errorf("with the horizon of another cluster: %v", err)
+	}
+	f.useUpIDs()
+	if err := outbox.CheckIDs(t.Context(), f.db.Pool); err != nil {
+		t.Error(err)
 	}
 }
