@@ -52,6 +52,9 @@ func TestEventLeavesOnlyWhenTheStandbyHasIt(t *testing.T) {
 	// Events that were committed before are not known to be on a standby either.
 	m.get("/events?begin=latest&limit=1").wantProblem("unavailable")
 	m.get("/events/" + known).wantProblem("unavailable")
+	// Nor does a cursor name such an event: after a failover it would be lost.
+	m.get("/events?type=payment.canceled").wantProblem("unavailable")
+	m.get("/events?type=payment.canceled&begin=latest").wantProblem("unavailable")
 	if len(streamed) > 0 {
 		t.Error("the stream has the event")
 	}

@@ -141,12 +141,12 @@ const examinedMax = 2000
 // Read reads up to limit events after a position: nil is before the oldest event that is
 // kept. It returns ErrCursorLost if events after the position may be missing.
 //
-// An event that it returns is as safe as the answer to the request that made it: a
-// synchronous standby has it, too.
+// An event that it returns is as safe as the answer to the request that made it, and so is
+// the one that Next names: a synchronous standby has it, too.
 func (f *Feed) Read(
 	ctx context.Context, merchantID int64, after *Position, filter Filter, limit int,
 ) (page Page, err error) {
-	return f.confirmed(ctx, func(conn *pgx.Conn) (Page, error) {
+	return f.confirmed(ctx, after, func(conn *pgx.Conn) (Page, error) {
 		return read(ctx, conn, merchantID, after, filter, limit)
 	})
 }

@@ -17,27 +17,28 @@ import (
 func (f *Feed) ReadLatest(
 	ctx context.Context, merchantID int64, filter Filter, limit int,
 ) (page Page, err error) {
-	return f.confirmed(ctx, func(conn *pgx.Conn) (Page, error) {
+	return f.confirmed(ctx, nil, func(conn *pgx.Conn) (Page, error) {
 		return readLatest(ctx, conn, merchantID, filter, limit)
 	})
 }
 
-// confirmed returns a page when all its events are as safe as an answer.
+// confirmed returns a page when its events are as safe as an answer, and so is the one
+// that its end names. If the reader stays where it is, there is nothing to confirm.
 func (f *Feed) confirmed(
-	ctx context.Context, read func(*pgx.Conn) (Page, error),
+	ctx context.Context, from *Position, read func(*pgx.Conn) (Page, error),
 ) (page Page, err error) {
-	errEmpty := errors.New("nothing to confirm")
+	errSame := errors.New("nothing to confirm")
 	err = postgres.Confirm(ctx, f.pool, func(conn *pgx.Conn) error {
 		if page, err = read(conn); err != nil {
 			return err
 		}
-		if len(page.Events) == 0 {
-			return errEmpty
+		if page.Next == (Position{}) || from != nil && page.Next == *from {
+			return errSame
 		}
 		return nil
 	})
 	switch {
-	case errors.Is(err, errEmpty):
+	case errors.Is(err, errSame):
 		return page, nil
 	case err != nil:
 		return Page{}, err
