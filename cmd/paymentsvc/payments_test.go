@@ -6,7 +6,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
+	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/inprocess"
 	"github.com/paymentsvc/paymentsvc/lab/journal"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
@@ -96,5 +99,22 @@ $`)
 	}
 	if after := scans(); after != before {
 		t.Errorf("%d tables were scanned", after-before)
+	}
+	await.Until(t, time.Minute, "the retention has deleted all events", func() (none bool) {
+		if _, err := outbox.DeleteExpired(t.Context(), db.Pool, 0, 1000); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Pool.QueryRow(t.Context(), `
+			SELECT NOT EXISTS (SELECT FROM events)`).
+			Scan(&none); err != nil {
+			t.Fatal(err)
+		}
+		return none
+	})
+	want = regexp.MustCompile(regexp.MustCompile(`(?m)^.*  event   .*\n`).
+		ReplaceAllString(want.String(), ""))
+	if _, out, _ := command(t, db, "payments", "show", captured.PaymentID()); !want.MatchString(
+		out) {
+		t.Errorf("without its events it is\n%s", out)
 	}
 }

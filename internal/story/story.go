@@ -56,8 +56,8 @@ type reader struct {
 	Story
 	accounts [2]string
 	keys     [][2]string    // scope and key
+	created  time.Time      // of the payment
 	windows  [][2]time.Time // in which the payment has changed
-	moments  []time.Time    // of its changes
 }
 
 // Read tells the story of a payment, or of the payment of a request: "pay_…" or "req_…".
@@ -138,7 +138,6 @@ func orNotFound(err error) error {
 }
 
 func (r *reader) readPayment(ctx context.Context) error {
-	var created time.Time
 	var authorizedUntil *time.Time
 	var status, currency, key string
 	var amount, captured, refunded, version int64
@@ -148,18 +147,18 @@ func (r *reader) readPayment(ctx context.Context) error {
 		FROM payments
 		WHERE merchant_id = $1 AND id = $2`, r.MerchantID, r.PaymentID,
 	).Scan(&status, &amount, &currency, &r.accounts[0], &r.accounts[1], &captured, &refunded,
-		&version, &key, &created, &authorizedUntil)
+		&version, &key, &r.created, &authorizedUntil)
 	if err != nil {
 		return err
 	}
 	r.Summary = fmt.Sprintf("%s: %d %s from %s to %s, captured %d, refunded %d, version %d",
 		status, amount, currency, r.accounts[0], r.accounts[1], captured, refunded, version)
 	r.keys = [][2]string{{"client", key}, {"service", "expire:" + payments.FormatID(r.PaymentID)}}
-	until := created
+	until := r.created
 	if authorizedUntil != nil { // captured or canceled before that, or soon after it
 		until = *authorizedUntil
 	}
-	r.addWindow(created, until)
+	r.addWindow(r.created, until)
 	return nil
 }
 
@@ -221,7 +220,6 @@ func (r *reader) collect(ctx context.Context, kind, sql string, args ...any) err
 }
 
 func (r *reader) readEvents(ctx context.Context) error {
-	first := len(r.Lines)
 	for _, window := range r.windows {
 		from, err := r.firstTransaction(ctx, window[0])
 		if err != nil {
@@ -243,12 +241,17 @@ func (r *reader) readEvents(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, event := range r.Lines[first:] {
-		r.moments = append(r.moments, event.At)
-	}
-	slices.SortFunc(r.moments, time.Time.Compare)
-	r.moments = slices.Compact(r.moments)
 	return nil
+}
+
+// moments are the times of the payment and of all lines so far.
+func (r *reader) moments() []time.Time {
+	moments := []time.Time{r.created}
+	for _, line := range r.Lines {
+		moments = append(moments, line.At)
+	}
+	slices.SortFunc(moments, time.Time.Compare)
+	return slices.Compact(moments)
 }
 
 // firstTransaction is the first transaction with an event of the merchant at that time
@@ -284,14 +287,34 @@ func (r *reader) first(ctx context.Context, sql string, args ...any) (int64, err
 	return low, nil
 }
 
+// changes are the times at which the payment's entries may have been written: those of
+// its events. If the retention has deleted some of them, the windows.
+func (r *reader) changes(ctx context.Context) (changes [][2]time.Time, err error) {
+	var deleted bool
+	if err := r.QueryRow(ctx, `
+		SELECT EXISTS (
+			SELECT FROM event_horizons WHERE merchant_id = $1 AND created_before > $2)`,
+		r.MerchantID, r.created).Scan(&deleted); err != nil || deleted {
+		return r.windows, err
+	}
+	for _, moment := range r.moments() {
+		changes = append(changes, [2]time.Time{moment, moment.Add(time.Microsecond)})
+	}
+	return changes, nil
+}
+
 func (r *reader) readEntries(ctx context.Context) error {
+	changes, err := r.changes(ctx)
+	if err != nil {
+		return err
+	}
 	for _, account := range r.accounts {
-		for _, moment := range r.moments {
-			from, err := r.firstEntry(ctx, account, moment)
+		for _, change := range changes {
+			from, err := r.firstEntry(ctx, account, change[0])
 			if err != nil {
 				return err
 			}
-			until, err := r.firstEntry(ctx, account, moment.Add(time.Microsecond))
+			until, err := r.firstEntry(ctx, account, change[1])
 			if err != nil {
 				return err
 			}
@@ -322,7 +345,7 @@ func (r *reader) firstEntry(ctx context.Context, account string, at time.Time) (
 // readAnswers reads the answers that were stored with a change. An answer has the time
 // of its transaction, and its request's id has the time of the request.
 func (r *reader) readAnswers(ctx context.Context) error {
-	for _, moment := range r.moments {
+	for _, moment := range r.moments() {
 		err := r.collect(ctx, "answer", `
 			SELECT created_at, format('%s to req_%s', status, replace(request_id::text, '-', ''))
 			FROM idempotency_answers
