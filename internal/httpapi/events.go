@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
@@ -137,9 +138,10 @@ func wantsStream(r *http.Request) bool {
 		return false
 	}
 	for accepted := range strings.SplitSeq(strings.Join(r.Header["Accept"], ","), ",") {
-		mediaType, _, err := mime.ParseMediaType(accepted)
+		mediaType, parameters, err := mime.ParseMediaType(accepted)
 		if err == nil && mediaType == eventStreamType {
-			return true
+			weight, err := strconv.ParseFloat(parameters["q"], 64)
+			return err != nil || weight > 0 // a weight of 0 means "not acceptable"
 		}
 	}
 	return false

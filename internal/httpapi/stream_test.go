@@ -163,6 +163,11 @@ func TestStreamHasEveryEventAndResumes(t *testing.T) {
 		header: http.Header{"Accept": {"text/event-stream"}},
 	}
 	m.send(m.first, head).want(200)
+	page := call{
+		path:   "/events?limit=1",
+		header: http.Header{"Accept": {"application/json, text/event-stream;q=0.0"}},
+	}
+	m.send(m.first, page).want(200)
 }
 
 // The time limits of a request would end a quiet stream, and a proxy too.
