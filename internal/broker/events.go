@@ -36,7 +36,7 @@ func (b *Broker) publish(ctx context.Context) error {
 	}
 	var lookedForMerchants time.Time
 	for {
-		changed := b.Changed() // before the look, so that no change is missed
+		began, changed := time.Now(), b.Changed() // before the look: no change is missed
 		if time.Since(lookedForMerchants) >= merchantsInterval {
 			if err := b.makeCursors(ctx); err != nil {
 				return err
@@ -47,14 +47,13 @@ func (b *Broker) publish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if more {
+		if wait(ctx, max(gatherTime, outbox.Rest(time.Since(began)))) != nil || more {
 			continue
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
-			_ = wait(ctx, gatherTime)
 		case <-time.After(lookInterval):
 		}
 	}

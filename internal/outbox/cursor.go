@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
@@ -36,8 +37,10 @@ type Cursor struct {
 // or came from another cluster, and Read says so.
 func Lease(
 	ctx context.Context, pool *pgxpool.Pool, consumer Consumer, lease time.Duration, limit int,
-) ([]Cursor, error) {
-	rows, err := pool.Query(ctx, `
+) (cursors []Cursor, err error) {
+	q := &pgx.Batch{}
+	q.Queue(notDurable)
+	q.Queue(`
 		UPDATE feed_cursors c
 		SET leased_until = clock_timestamp() + $2::interval
 		FROM (
@@ -54,16 +57,16 @@ func Lease(
 			LIMIT $3
 			FOR UPDATE SKIP LOCKED) AS due
 		WHERE c.merchant_id = due.merchant_id AND c.consumer = $1
-		RETURNING c.merchant_id, c.transaction_id, c.event_id`, consumer, lease, limit)
-	if err != nil {
-		return nil, fmt.Errorf("leasing cursors: %w", err)
-	}
-	cursors, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Cursor, error) {
-		c := Cursor{Consumer: consumer}
-		err := row.Scan(&c.MerchantID, &c.At.TransactionID, (*[16]byte)(&c.At.ID))
-		return c, err
+		RETURNING c.merchant_id, c.transaction_id, c.event_id`, consumer, lease, limit,
+	).Query(func(rows pgx.Rows) error {
+		cursors, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Cursor, error) {
+			c := Cursor{Consumer: consumer}
+			err := row.Scan(&c.MerchantID, &c.At.TransactionID, (*[16]byte)(&c.At.ID))
+			return c, err
+		})
+		return err
 	})
-	if err != nil {
+	if err := pool.SendBatch(ctx, q).Close(); err != nil {
 		return nil, fmt.Errorf("leasing cursors: %w", err)
 	}
 	return cursors, nil
@@ -77,16 +80,27 @@ func (c *Cursor) Read(ctx context.Context, feed *Feed, limit int) (Page, error) 
 	return feed.Read(ctx, c.MerchantID, &c.At, Filter{}, limit)
 }
 
+// notDurable goes before a statement in one transaction. Its COMMIT does not wait for the
+// disk. A crash may move a cursor back, and its consumer then handles events again.
+const notDurable = `SELECT set_config('synchronous_commit', 'off', true)`
+
 // Advance moves the cursor on to a later event and ends its lease. It reports false if the
 // cursor is no longer where it was: another instance has moved it. db may be the
 // transaction in which the events were handled.
 func (c *Cursor) Advance(ctx context.Context, db postgres.Querier, to Position) (bool, error) {
-	tag, err := db.Exec(ctx, `
+	var tag pgconn.CommandTag
+	q := &pgx.Batch{}
+	q.Queue(notDurable)
+	q.Queue(`
 		UPDATE feed_cursors
 		SET transaction_id = $5, event_id = $6, leased_until = '-infinity'
 		WHERE merchant_id = $1 AND consumer = $2 AND transaction_id = $3 AND event_id = $4`,
-		c.MerchantID, c.Consumer, c.At.TransactionID, c.At.ID, to.TransactionID, to.ID)
-	if err != nil {
+		c.MerchantID, c.Consumer, c.At.TransactionID, c.At.ID, to.TransactionID, to.ID,
+	).Exec(func(t pgconn.CommandTag) error {
+		tag = t
+		return nil
+	})
+	if err := db.SendBatch(ctx, q).Close(); err != nil {
 		return false, fmt.Errorf("advancing a cursor: %w", err)
 	}
 	if tag.RowsAffected() == 0 {

@@ -163,10 +163,6 @@ func read(
 	if after != nil {
 		from = *after
 	}
-	examined := examinedMax
-	if filter == (Filter{}) {
-		examined = limit
-	}
 	var kept, foreign bool // the cursor's event is there; its transaction's id is to come
 	var horizon Position
 	q := &pgx.Batch{}
@@ -174,28 +170,7 @@ func read(
 		queueHorizon(q, merchantID, &horizon)
 	}
 	q.Queue(postgres.InIndexOrder)
-	q.Queue(`
-		WITH examined AS (
-			SELECT `+eventColumns+`,
-				coalesce(e.type = $5, true) AND coalesce(e.payment_id = $6, true) AS matches
-			FROM events e
-			WHERE e.merchant_id = $1 AND (e.transaction_id, e.id) > ($2, $3)
-				AND e.transaction_id < pg_snapshot_xmin(pg_current_snapshot())
-			ORDER BY e.transaction_id, e.id
-			LIMIT $4),
-		last AS (
-			SELECT e.transaction_id, e.id FROM examined e
-			ORDER BY e.transaction_id DESC, e.id DESC
-			LIMIT 1)
-		SELECT `+eventColumns+`, e.matches
-		FROM examined e
-		WHERE e.matches OR EXISTS (
-			SELECT FROM last WHERE last.transaction_id = e.transaction_id AND last.id = e.id)
-		ORDER BY e.transaction_id, e.id
-		LIMIT $7`,
-		merchantID, from.TransactionID, from.ID, examined, unnest.Nullable(filter.Type),
-		filter.payment(), limit,
-	).Query(func(rows pgx.Rows) error {
+	queuePage(q, merchantID, from, filter, limit, func(rows pgx.Rows) error {
 		page, err = collectPage(rows, from)
 		return err
 	})
@@ -221,6 +196,46 @@ func read(
 		return Page{}, ErrForeignIDs
 	}
 	return page, nil
+}
+
+// queuePage reads events in the order of the feed. With a filter, the last row is the last
+// event that was examined, whether it matches or not.
+func queuePage(
+	q *pgx.Batch, merchantID int64, from Position, filter Filter, limit int,
+	collect func(pgx.Rows) error,
+) {
+	if filter == (Filter{}) {
+		q.Queue(`
+			SELECT `+eventColumns+`, true
+			FROM events e
+			WHERE e.merchant_id = $1 AND (e.transaction_id, e.id) > ($2, $3)
+				AND e.transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+			ORDER BY e.transaction_id, e.id
+			LIMIT $4`,
+			merchantID, from.TransactionID, from.ID, limit).Query(collect)
+		return
+	}
+	q.Queue(`
+		WITH examined AS (
+			SELECT `+eventColumns+`,
+				coalesce(e.type = $5, true) AND coalesce(e.payment_id = $6, true) AS matches
+			FROM events e
+			WHERE e.merchant_id = $1 AND (e.transaction_id, e.id) > ($2, $3)
+				AND e.transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+			ORDER BY e.transaction_id, e.id
+			LIMIT $4),
+		last AS (
+			SELECT e.transaction_id, e.id FROM examined e
+			ORDER BY e.transaction_id DESC, e.id DESC
+			LIMIT 1)
+		SELECT `+eventColumns+`, e.matches
+		FROM examined e
+		WHERE e.matches OR EXISTS (
+			SELECT FROM last WHERE last.transaction_id = e.transaction_id AND last.id = e.id)
+		ORDER BY e.transaction_id, e.id
+		LIMIT $7`,
+		merchantID, from.TransactionID, from.ID, examinedMax, unnest.Nullable(filter.Type),
+		filter.payment(), limit).Query(collect)
 }
 
 // collectPage keeps the events that match the filter. The last row is where the next page

@@ -1,6 +1,9 @@
 package outbox
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // Signal wakes the readers of the feed in this process when something was committed. It
 // only saves them time: what other instances commit, they find by looking again.
@@ -28,3 +31,8 @@ func (s *Signal) Notify() {
 		s.changed = nil
 	}
 }
+
+// Rest is how long a worker should pause after work on the feed that took so long. Charges
+// come first: so a worker takes no more than an eighth of a core, also while charges use
+// the whole machine. Then its events wait.
+func Rest(took time.Duration) time.Duration { return min(7*took, time.Second) }

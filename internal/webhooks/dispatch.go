@@ -3,13 +3,24 @@ package webhooks
 import (
 	"context"
 	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
 )
 
 const (
-	sendsMax          = 128  // under way in this instance
-	sendsPerEndpoint  = 4    // of these, to one endpoint
-	leasedPerEndpoint = 16   // sent or soon to be sent, of one endpoint
-	leasedMax         = 2048 // of all; a few for each receiver that hangs
+	sendsMax         = 128  // under way in this instance
+	sendsPerEndpoint = 4    // of these, to one endpoint
+	leasedMax        = 2048 // of all; a few for each receiver that hangs
+
+	// What is sent or soon to be sent, of one endpoint: a few, and twice as many each time
+	// that the receiver has taken all of them within quickTime.
+	leasedAtFirst     = 16
+	leasedPerEndpoint = 256
+
+	// gatherTime is how long results wait for others. One transaction marks all of them.
+	gatherTime = 25 * time.Millisecond
+
+	quickTime = time.Second
 
 	// failureMemory is how long an idle endpoint is known to fail. Endpoints come and go.
 	failureMemory = 10 * time.Minute
@@ -26,8 +37,10 @@ func (s *Service) Deliver(ctx context.Context) {
 	d := newDispatcher(s)
 	defer d.drain()
 	for {
-		woken := s.due.Changed()
+		began, woken := time.Now(), s.due.Changed()
 		d.fill(ctx)
+		d.rest = outbox.Rest(d.marking + time.Since(began))
+		d.marking = 0
 		select {
 		case r := <-d.results:
 			d.take(r)
@@ -45,6 +58,8 @@ type dispatcher struct {
 	lanes   map[endpointKey]*lane
 	sending int
 	results chan result
+	marking time.Duration // the last results took so long to mark
+	rest    time.Duration // of the database, before the next results are marked
 
 	sends  context.Context // of all sends
 	cancel context.CancelFunc
@@ -54,11 +69,22 @@ type dispatcher struct {
 type lane struct {
 	queue   []delivery
 	sending int
+	size    int       // how many deliveries it may have; see leasedAtFirst
+	leased  time.Time // when it last got some
 	failing bool      // its last try failed
 	settled time.Time // when its last try ended
 }
 
 func (l *lane) idle() bool { return l.sending == 0 && len(l.queue) == 0 }
+
+// forgotten tells whether the lane has nothing more to say.
+func (l *lane) forgotten() bool {
+	memory := quickTime
+	if l.failing {
+		memory = failureMemory
+	}
+	return l.idle() && time.Since(l.settled) > memory
+}
 
 // sendsMax is how many sends may be under way. A receiver that fails is asked by one.
 func (l *lane) sendsMax() int {
@@ -68,12 +94,22 @@ func (l *lane) sendsMax() int {
 	return sendsPerEndpoint
 }
 
-// free is how many more deliveries it may lease.
+// free is how many more deliveries it may lease. They are leased when few are left, so
+// that one statement leases many.
 func (l *lane) free() int {
-	if l.failing {
-		return max(1-len(l.queue)-l.sending, 0)
+	held := len(l.queue) + l.sending
+	switch quick := time.Since(l.leased) < quickTime; {
+	case l.failing:
+		l.size = leasedAtFirst
+		return max(1-held, 0)
+	case len(l.queue) > 0 && held > l.size/4:
+		return 0
+	case !quick:
+		l.size = leasedAtFirst
+	case len(l.queue) == 0:
+		l.size = min(2*l.size, leasedPerEndpoint)
 	}
-	return leasedPerEndpoint - len(l.queue) - l.sending
+	return max(l.size-held, 0)
 }
 
 func newDispatcher(s *Service) *dispatcher {
@@ -89,7 +125,7 @@ func (d *dispatcher) fill(ctx context.Context) {
 	held := 0
 	var rooms []room
 	for key, lane := range d.lanes {
-		if lane.idle() && time.Since(lane.settled) > failureMemory {
+		if lane.forgotten() {
 			delete(d.lanes, key)
 			continue
 		}
@@ -116,9 +152,10 @@ func (d *dispatcher) fill(ctx context.Context) {
 		}
 		to := d.lanes[one.endpointKey]
 		if to == nil {
-			to = &lane{}
+			to = &lane{size: leasedAtFirst}
 			d.lanes[one.endpointKey] = to
 		}
+		to.leased = one.leasedAt
 		to.queue = append(to.queue, one)
 	}
 	d.write(gone)
@@ -150,26 +187,29 @@ func (d *dispatcher) send(one delivery) {
 	}
 }
 
-// take handles a result and all others that have come, and starts the next sends before
-// it marks.
+// take handles a result and those that come soon after it, and then marks all of them.
 func (d *dispatcher) take(first result) {
 	results := []result{first}
-	for len(results) < sendsMax {
+	gathered := time.After(max(gatherTime, d.rest))
+	for {
+		d.settle(&results[len(results)-1])
+		if d.sends.Err() == nil {
+			d.start()
+		}
+		if d.sending == 0 && d.rest < gatherTime {
+			break
+		}
 		select {
 		case r := <-d.results:
 			results = append(results, r)
 			continue
-		default:
+		case <-gathered:
 		}
 		break
 	}
-	for i := range results {
-		d.settle(&results[i])
-	}
-	if d.sends.Err() == nil {
-		d.start()
-	}
+	began := time.Now()
 	d.write(results)
+	d.marking = time.Since(began)
 }
 
 func (d *dispatcher) settle(r *result) {
@@ -181,9 +221,6 @@ func (d *dispatcher) settle(r *result) {
 		lane.queue = nil // their leases end; the endpoint is disabled then
 		d.logger.Warn("a webhook endpoint answered 410 and is disabled",
 			"merchant_id", r.merchantID, "endpoint_id", r.endpointID)
-	}
-	if !lane.failing && lane.idle() {
-		delete(d.lanes, r.endpointKey)
 	}
 }
 

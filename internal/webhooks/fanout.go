@@ -19,7 +19,7 @@ const (
 
 	// An instance under load commits all the time. So a wake-up is answered after these
 	// pauses, and not at once: looking costs a query.
-	pauseAfterWork = 20 * time.Millisecond
+	pauseAfterWork = 50 * time.Millisecond
 	pauseAfterNone = 100 * time.Millisecond
 )
 
@@ -34,13 +34,13 @@ const notDurable = `SELECT set_config('synchronous_commit', 'off', true)`
 // is kept: the receivers drop repetitions.
 func (s *Service) FanOut(ctx context.Context) {
 	for ctx.Err() == nil {
-		committed := s.committed.Changed()
+		began, committed := time.Now(), s.committed.Changed()
 		found, err := s.FanOutOnce(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.logger.Warn("the fan-out of webhooks failed and will try again", "error", err)
 		}
 		if found && err == nil {
-			pause(ctx, pauseAfterWork)
+			pause(ctx, max(pauseAfterWork, outbox.Rest(time.Since(began))))
 			continue
 		}
 		pause(ctx, pauseAfterNone)

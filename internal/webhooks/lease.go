@@ -44,8 +44,8 @@ type room struct {
 	free int64
 }
 
-// lease takes up to limit due deliveries: of each endpoint leasedPerEndpoint, or as many
-// as the list says. It passes over rows that another instance has locked.
+// lease takes up to limit due deliveries: of each endpoint leasedAtFirst, or as many as
+// the list says. It passes over rows that another instance has locked.
 func (s *Service) lease(
 	ctx context.Context, rooms []room, limit int,
 ) (leased []delivery, err error) {
@@ -57,7 +57,7 @@ func (s *Service) lease(
 		unnest.Column(rooms, func(r room) int64 { return r.merchantID }),
 		unnest.Column(rooms, func(r room) [16]byte { return r.uid }),
 		unnest.Column(rooms, func(r room) int64 { return r.free }),
-		leasedPerEndpoint, limit, token, s.schedule.Lease,
+		leasedAtFirst, limit, token, s.schedule.Lease,
 	).Query(func(rows pgx.Rows) error {
 		leased, err = pgx.CollectRows(rows, scanDelivery)
 		return err

@@ -33,15 +33,12 @@ due AS (
     SELECT s.merchant_id, s.endpoint_uid, d.transaction_id, d.event_id
     FROM served s
     CROSS JOIN LATERAL (
-        SELECT first.transaction_id, first.event_id, row_number() OVER () AS number
-        FROM (
-            SELECT d.transaction_id, d.event_id
-            FROM webhook_deliveries d
-            WHERE d.merchant_id = s.merchant_id AND d.endpoint_uid = s.endpoint_uid
-                AND d.status = 'pending' AND d.next_attempt_at <= statement_timestamp()
-            ORDER BY d.next_attempt_at, d.transaction_id, d.event_id
-            LIMIT $4) AS first) AS d
-    WHERE d.number <= s.free
+        SELECT d.transaction_id, d.event_id
+        FROM webhook_deliveries d
+        WHERE d.merchant_id = s.merchant_id AND d.endpoint_uid = s.endpoint_uid
+            AND d.status = 'pending' AND d.next_attempt_at <= statement_timestamp()
+        ORDER BY d.next_attempt_at, d.transaction_id, d.event_id
+        LIMIT s.free) AS d
     LIMIT $5),
 leased AS (
     UPDATE webhook_deliveries d
