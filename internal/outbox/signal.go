@@ -33,6 +33,6 @@ func (s *Signal) Notify() {
 }
 
 // Rest is how long a worker should pause after work on the feed that took so long. Charges
-// come first: so a worker takes no more than an eighth of a core, also while charges use
+// come first: so a worker takes no more than a tenth of a core, also while charges use
 // the whole machine. Then its events wait.
-func Rest(took time.Duration) time.Duration { return min(7*took, time.Second) }
+func Rest(took time.Duration) time.Duration { return min(9*took, time.Second) }
