@@ -95,7 +95,8 @@ func bindingOf(merchantID int64, path string, filters url.Values) []byte {
 	return sum[:bindingSize]
 }
 
-// A cursor is the binding and the position. Callers cannot read it.
+// A cursor is the binding and the position. Callers should not read it: its form may
+// change.
 var cursorEncoding = base64.RawURLEncoding.Strict()
 
 // cursor is the cursor of the page that begins after the position.

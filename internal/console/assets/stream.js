@@ -42,6 +42,7 @@ export class Stream {
       await openStream(this.path, this.cursor, AbortSignal.any([signal, silence.signal]));
     if (failure) {
       if (failure.problem && failure.status < 500 && failure.status !== 429) {
+        this.cursor = ""; // of no use any more, if it was lost
         throw failure;
       }
       return false;
