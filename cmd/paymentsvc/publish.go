@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -63,7 +64,10 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	defer cancel()
 	connection, err := nats.Connect(c.NatsURL, c.options()...)
 	if err != nil {
-		return fmt.Errorf("connecting to %s: %w (nothing was sent)", c.NatsURL, err)
+		if malformed, ok := errors.AsType[*url.Error](err); ok {
+			err = malformed.Err // without the URL, which may hold a password
+		}
+		return fmt.Errorf("connecting to the NATS server: %w (nothing was sent)", err)
 	}
 	defer connection.Close()
 	// Before the request, so that its answer is not missed.

@@ -26,6 +26,8 @@ func TestPublishFromAShell(t *testing.T) {
 		{"--amount 1 --from nobody --key wrong", 1, "account_not_found"},
 		{"--amount 1 --from alice --key x --merchant 1", 1, `"code":"not_found"`}, // parked
 		{"--amount 1 --from alice --key x --nats-url nats://127.0.0.1:1", 1, "nothing was sent"},
+		{"--amount 1 --from alice --key x --nats-url nats://u:secret@127.0.0.1:1", 1, "nothing"},
+		{"--amount 1 --from alice --key x --nats-url nats://u:secret%@h", 1, "nothing"},
 		{"--amount 1 --from alice", 2, "--key"},
 		{"--amount 1 --from alice --key=", 2, "--key is empty"},
 		{"--amount 1 --from alice --key x --reference=", 2, "--reference is empty"},
@@ -33,6 +35,9 @@ func TestPublishFromAShell(t *testing.T) {
 		code, out, err := publish(c.args)
 		if code != c.code || !strings.Contains(err, c.says) {
 			t.Errorf("%s: exit code %d, want %d and %q:\n%s", c.args, code, c.code, c.says, err)
+		}
+		if strings.Contains(err, "secret") {
+			t.Errorf("%s: the message shows the password: %s", c.args, err)
 		}
 		if (out != "") != (c.code == 0) {
 			t.Errorf("%s: exit code %d, and it printed %q", c.args, code, out)
