@@ -193,12 +193,18 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // send publishes a message and returns when the broker has stored it.
 func (b *Broker) send(ctx context.Context, message *nats.Msg) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	limited, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if _, err := b.js.PublishMsg(ctx, message); err != nil {
-		return fmt.Errorf("publishing to %s: %w", message.Subject, err)
+	_, err := b.js.PublishMsg(limited, message)
+	if err == nil {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("publishing to %s: %w", message.Subject, err)
+	if errors.Is(err, jetstream.ErrNoStreamResponse) { // the stream may have been deleted
+		_, makeErr := b.makeStreams(ctx)
+		return errors.Join(err, makeErr)
+	}
+	return err
 }
 
 // Reasons for which an instance stops taking requests for a while.

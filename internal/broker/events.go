@@ -77,17 +77,23 @@ func (b *Broker) makeCursors(ctx context.Context) error {
 // publishDue publishes a page of events of each of some merchants. It returns whether
 // there may be more to publish at once.
 func (b *Broker) publishDue(ctx context.Context) (more bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, leaseLimit)
+	limited, cancel := context.WithTimeout(ctx, leaseLimit)
 	defer cancel()
-	cursors, err := outbox.Lease(ctx, b.Pool, outbox.NATS, lease, leasedMax)
+	cursors, err := outbox.Lease(limited, b.Pool, outbox.NATS, lease, leasedMax)
 	if err != nil {
 		return false, err
 	}
 	more = len(cursors) == leasedMax
 	for i := range cursors {
-		full, err := b.publishPage(ctx, &cursors[i])
+		full, err := b.publishPage(limited, &cursors[i])
 		if err != nil {
-			return false, errors.Join(err, b.giveCursorsBack(ctx, cursors[i:]))
+			left := cursors[i:]
+			if ctx.Err() == nil && b.js.Conn().IsConnected() {
+				// This merchant's events may be refused for ever. Its lease stays, so that
+				// the other merchants' events come first.
+				left = left[1:]
+			}
+			return false, errors.Join(err, b.giveCursorsBack(ctx, left))
 		}
 		more = more || full
 	}
@@ -108,7 +114,7 @@ func (b *Broker) publishPage(
 		return true, err
 	}
 	if errors.Is(err, outbox.ErrForeignIDs) {
-		// The lease stays, so that the other merchants' events come first.
+		// The lease stays, as it does for events that the broker refuses.
 		b.Logger.Error("events cannot be published", "merchant_id", cursor.MerchantID,
 			"error", err)
 		return false, nil

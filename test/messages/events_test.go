@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/journal"
 )
@@ -129,6 +131,45 @@ func TestEventsWaitForABrokerThatRefusesThem(t *testing.T) {
 	b.must(err)
 	await.Until(t, patience, "the events that were refused", func() bool {
 		return len(b.published()) == 5
+	})
+}
+
+// The broker may refuse the events of one merchant, by a limit or a permission.
+func TestRefusedEventsOfOneMerchantDelayNoOther(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	_, err := b.js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: events, Subjects: []string{"payments.events.*"},
+		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true,
+	})
+	b.must(err)
+	b.start(1)
+	in := b.instance(0)
+	charge := func(merchant *journal.Merchant, key string) {
+		merchant.Charge(t.Context(), in.URL(), key, journal.NewCharge(100))
+	}
+	charge(b.merchant, "first")
+	charge(b.merchant, "refused")
+	others := []*journal.Merchant{}
+	for range 3 {
+		others = append(others, journal.NewMerchant(t, in, b.db.URL))
+	}
+	await.Until(t, patience, "an event is refused", func() bool {
+		return in.Stderr.Count(`"worker":"publishing events"`) > 0
+	})
+	for _, other := range others {
+		charge(other, "key")
+	}
+	stream, err := b.js.Stream(t.Context(), events)
+	b.must(err)
+	await.Until(t, patience, "an event of each other merchant", func() bool {
+		for _, other := range others {
+			subject := fmt.Sprint("payments.events.", other.ID)
+			if _, err := stream.GetLastMsgForSubject(t.Context(), subject); err != nil {
+				return false
+			}
+		}
+		return true
 	})
 }
 
