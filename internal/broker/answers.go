@@ -22,9 +22,8 @@ const statusHeader = "Http-Status"
 const (
 	reasonHeader = "Parked-Reason"
 	bodyHeader   = "Parked-Body"
-	// keptMax is the longest body that is kept. The broker limits a message with its
-	// headers, and a longer body was refused for its length.
-	keptMax = 64 << 10
+	// headersMax is a little less than JetStream's limit for all headers of a message.
+	headersMax = 63 << 10
 )
 
 // answerHeaders go from the API's answer to its message.
@@ -53,11 +52,20 @@ func newAnswer(
 	answer.Header.Set(nats.MsgIdHdr, answerID(request, status, body))
 	if result == Parked {
 		answer.Header.Set(reasonHeader, codeOf(body))
-		if len(request.Data()) <= keptMax {
-			answer.Header.Set(bodyHeader, base64.StdEncoding.EncodeToString(request.Data()))
-		}
+		answer.Header.Set(bodyHeader, base64.StdEncoding.EncodeToString(request.Data()))
 	}
 	return answer
+}
+
+// shorten leaves out what makes a parked message too long. The broker would refuse the
+// message, and its request would come again for ever.
+func shorten(message *nats.Msg, maxPayload int) {
+	for _, name := range []string{bodyHeader, keyHeader} {
+		size := message.Size() // with the subject, which the broker does not count
+		if size > maxPayload || size-len(message.Data) > headersMax {
+			message.Header.Del(name)
+		}
+	}
 }
 
 // answerID is the same for the same answer to the same message, so that the broker

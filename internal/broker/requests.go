@@ -110,6 +110,9 @@ func (b *Broker) handle(ctx context.Context, request jetstream.Msg) {
 	result := resultOf(status, header)
 	if result != PutOff {
 		answer := newAnswer(request, merchant, result, status, header, body)
+		if result == Parked {
+			shorten(answer, int(b.js.Conn().MaxPayload()))
+		}
 		if err := b.send(ctx, answer); err != nil {
 			b.Logger.Warn("an outcome could not be published; its request comes again",
 				"error", err)

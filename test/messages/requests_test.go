@@ -102,6 +102,42 @@ func TestRequestIsKeptUntilTheBrokerHasItsOutcome(t *testing.T) {
 	b.awaitTaken()
 }
 
+// An instance makes the stream of outcomes again if it was deleted.
+func TestOutcomeIsPublishedAfterItsStreamWasDeleted(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1)
+	b.must(b.js.DeleteStream(t.Context(), outcomes))
+	b.publish(journal.NewCharge(100).Body(), "Idempotency-Key", "key")
+	b.wantOnePayment("key", b.awaitAnswers(outcomes, "key", 1)...)
+	b.awaitTaken()
+}
+
+// The broker limits the headers of a message, and its whole length. The answer to a long
+// message leaves out what would make it too long.
+func TestLongMessagesAreParked(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1)
+	long := strings.Repeat("x", 63<<10)
+	b.publish([]byte(long), "Idempotency-Key", "key")
+	b.publish([]byte("{}"), "Idempotency-Key", long)
+	b.publish([]byte(long), "Idempotency-Key", long)
+	b.publish([]byte(long[:44<<10]), "Idempotency-Key", "shorter")
+	b.awaitTaken()
+	all := b.stored(parked)
+	if len(all) != 4 {
+		t.Fatalf("%d messages are parked, want 4", len(all))
+	}
+	for _, message := range all {
+		header := message.Header
+		if header.Get("Parked-Reason") == "" {
+			t.Errorf("a parked message has no reason: %s", message.Data)
+		}
+		if header.Get("Idempotency-Key") == "shorter" && header.Get("Parked-Body") == "" {
+			t.Error("a body of 44 KiB was not kept")
+		}
+	}
+}
+
 func TestOneKeyByHTTPAndByMessageAtOnceIsOneCharge(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 2)
