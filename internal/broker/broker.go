@@ -89,7 +89,7 @@ func Run(ctx context.Context, config Config) {
 		return // ctx has ended
 	}
 	defer connection.Close()
-	js, err := jetstream.New(connection)
+	js, err := jetstream.New(connection, jetstream.WithPublishAsyncTimeout(callTimeout))
 	if err != nil {
 		panic(err) // only for invalid options, and there are none
 	}
