@@ -10,6 +10,7 @@ import (
 const (
 	sendsMax         = 128  // under way in this instance
 	sendsPerEndpoint = 4    // of these, to one endpoint
+	failingSendsMax  = 64   // of these, to endpoints that fail; the others get the rest
 	leasedMax        = 2048 // of all; a few for each receiver that hangs
 
 	// What is sent or soon to be sent, of one endpoint: a few, and twice as many each time
@@ -164,13 +165,25 @@ func (d *dispatcher) fill(ctx context.Context) {
 
 // start starts sends for which there is room.
 func (d *dispatcher) start() {
+	failing := 0
+	for _, lane := range d.lanes {
+		if lane.failing {
+			failing += lane.sending
+		}
+	}
 	for _, lane := range d.lanes {
 		for len(lane.queue) > 0 && lane.sending < lane.sendsMax() && d.sending < sendsMax {
+			if lane.failing && failing >= failingSendsMax {
+				break
+			}
 			next := lane.queue[0]
 			lane.queue = lane.queue[1:]
 			// A send that could outlive its lease is left to the next lease.
 			if time.Since(next.leasedAt) > d.schedule.Lease-d.schedule.Timeout {
 				continue
+			}
+			if lane.failing {
+				failing++
 			}
 			lane.sending++
 			d.sending++
