@@ -316,3 +316,23 @@ func TestTestEventIsSentAndSigned(t *testing.T) {
 		t.Errorf("it is %s", got.body)
 	}
 }
+
+// The answer is that of the URL before. The event goes to the new one.
+func TestAnswer410OfAnOldURLLosesNoEvent(t *testing.T) {
+	b := newBench(t)
+	asked, moved := make(chan struct{}), make(chan struct{})
+	before := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-moved
+		w.WriteHeader(http.StatusGone)
+	})
+	after := newReceiver(t, nil)
+	s := b.service()
+	b.put(s, "shop", webhooks.Terms{URL: before.URL})
+	b.run(s)
+	ids := b.insert(1, "payment.succeeded")
+	<-asked
+	b.put(s, "shop", webhooks.Terms{URL: after.URL})
+	close(moved)
+	after.await(t, ids)
+}

@@ -121,7 +121,7 @@ type result struct {
 // status is what the delivery becomes, unless its time is up.
 func (r *result) status() string {
 	switch {
-	case r.gone, r.statusCode == statusGone:
+	case r.gone:
 		return "failed"
 	case !r.unsent && r.ok():
 		return "delivered"
@@ -140,13 +140,21 @@ func (s *Service) mark(ctx context.Context, results []result) error {
 	queueAttempts(q, results)
 	for i := range results {
 		if r := &results[i]; r.statusCode == statusGone {
-			// A version that has changed may have another URL, which did not answer.
+			// A version that has changed may have another URL, which gets the event.
 			q.Queue(`
-				UPDATE webhook_endpoints
-				SET status = 'disabled', disabled_reason = 'gone', version = version + 1,
-					changed_transaction_id = pg_current_xact_id()
-				WHERE merchant_id = $1 AND uid = $2 AND status = 'enabled' AND version = $3`,
-				r.merchantID, r.uid, r.endpointVersion)
+				WITH disabled AS (
+					UPDATE webhook_endpoints
+					SET status = 'disabled', disabled_reason = 'gone', version = version + 1,
+						changed_transaction_id = pg_current_xact_id()
+					WHERE merchant_id = $1 AND uid = $2 AND status = 'enabled' AND version = $3
+					RETURNING merchant_id, uid)
+				UPDATE webhook_deliveries d
+				SET status = 'failed'
+				FROM disabled w
+				WHERE d.merchant_id = w.merchant_id AND d.endpoint_uid = w.uid
+					AND d.transaction_id = $4 AND d.event_id = $5
+					AND d.status = 'pending' AND d.lease IS NULL`,
+				r.merchantID, r.uid, r.endpointVersion, r.at.TransactionID, r.at.ID)
 		}
 	}
 	if err := s.pool.SendBatch(ctx, q).Close(); err != nil {
