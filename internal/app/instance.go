@@ -95,7 +95,7 @@ func New(
 	in.Payments = in.newPayments()
 	in.Feed = outbox.NewFeed(in.Pools.General)
 	in.Webhooks = webhooks.New(webhooks.Config{
-		Pool: in.Pools.General, Feed: in.Feed, Committed: &in.changed,
+		Pool: in.Pools.General, Feed: in.Feed, Committed: &in.changed, Busy: in.busy,
 		Schedule:              webhooks.DefaultSchedule,
 		AllowPrivateAddresses: config.WebhookAllowPrivate,
 		Logger:                in.logger,
@@ -140,6 +140,9 @@ func (in *Instance) newPayments() *payments.Service {
 	}
 	return payments.New(config)
 }
+
+// busy tells whether charges wait for the database.
+func (in *Instance) busy() bool { return in.Payments.Stats().Waiting > 0 }
 
 // observer counts transactions, and wakes the readers of the feed after each.
 func (in *Instance) observer() groupcommit.Observer {

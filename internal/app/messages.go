@@ -24,6 +24,7 @@ func (in *Instance) startBroker(ctx context.Context) (stop func()) {
 			Pool:     in.Pools.General,
 			Feed:     in.Feed,
 			Changed:  in.changed.Changed,
+			Busy:     in.busy,
 			Observer: in.metrics.Broker(),
 			Logger:   in.logger,
 		})

@@ -64,6 +64,7 @@ type Config struct {
 	Pool     *pgxpool.Pool // for the cursors
 	Feed     *outbox.Feed
 	Changed  func() <-chan struct{} // closed when there may be new events
+	Busy     func() bool            // charges wait for the database
 	Observer Observer
 	Logger   *slog.Logger
 }

@@ -47,7 +47,7 @@ func (b *Broker) publish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if wait(ctx, max(gatherTime, outbox.Rest(time.Since(began)))) != nil || more {
+		if wait(ctx, max(gatherTime, outbox.Rest(time.Since(began), b.Busy()))) != nil || more {
 			continue
 		}
 		select {

@@ -33,6 +33,11 @@ func (s *Signal) Notify() {
 }
 
 // Rest is how long a worker should pause after work on the feed that took so long. Charges
-// come first: so a worker takes no more than a tenth of a core, also while charges use
-// the whole machine. Then its events wait.
-func Rest(took time.Duration) time.Duration { return min(9*took, time.Second) }
+// come first: while callers wait for a transaction (busy), a worker takes a tenth of a core
+// at most, and its events wait.
+func Rest(took time.Duration, busy bool) time.Duration {
+	if !busy {
+		return 0
+	}
+	return min(9*took, time.Second)
+}

@@ -40,7 +40,7 @@ func (s *Service) Deliver(ctx context.Context) {
 	for {
 		began, woken := time.Now(), s.due.Changed()
 		d.fill(ctx)
-		d.rest = outbox.Rest(d.marking + time.Since(began))
+		d.rest = outbox.Rest(d.marking+time.Since(began), d.busy())
 		d.marking = 0
 		select {
 		case r := <-d.results:

@@ -40,7 +40,7 @@ func (s *Service) FanOut(ctx context.Context) {
 			s.logger.Warn("the fan-out of webhooks failed and will try again", "error", err)
 		}
 		if found && err == nil {
-			pause(ctx, max(pauseAfterWork, outbox.Rest(time.Since(began))))
+			pause(ctx, max(pauseAfterWork, outbox.Rest(time.Since(began), s.busy())))
 			continue
 		}
 		pause(ctx, pauseAfterNone)

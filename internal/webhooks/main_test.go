@@ -87,6 +87,7 @@ func (b *bench) count(sql string, args ...any) (n int) {
 func (b *bench) service(changes ...func(*webhooks.Config)) *webhooks.Service {
 	b.t.Helper()
 	config := webhooks.Config{
+		Busy: func() bool { return false },
 		Pool: b.pools.General, Feed: outbox.NewFeed(b.pools.General), Committed: &b.committed,
 		Schedule: quick, AllowPrivateAddresses: true,
 		Logger: slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{

@@ -16,6 +16,7 @@ type Config struct {
 	Pool      *pgxpool.Pool
 	Feed      *outbox.Feed
 	Committed *outbox.Signal // something was committed by this instance
+	Busy      func() bool    // charges wait for the database
 	Schedule  Schedule
 	// AllowPrivateAddresses lets receivers be on this machine and in private networks.
 	AllowPrivateAddresses bool
@@ -47,6 +48,7 @@ type Service struct {
 	pool      *pgxpool.Pool
 	feed      *outbox.Feed
 	committed *outbox.Signal
+	busy      func() bool
 	schedule  Schedule
 	client    *http.Client
 	logger    *slog.Logger
@@ -58,7 +60,7 @@ type Service struct {
 // New makes the service. Its work is done by FanOut and Deliver.
 func New(c Config) *Service {
 	return &Service{
-		pool: c.Pool, feed: c.Feed, committed: c.Committed, schedule: c.Schedule,
+		pool: c.Pool, feed: c.Feed, committed: c.Committed, busy: c.Busy, schedule: c.Schedule,
 		client: newClient(c.Schedule.Timeout, c.AllowPrivateAddresses), logger: c.Logger,
 	}
 }
