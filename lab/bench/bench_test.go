@@ -91,7 +91,7 @@ func TestWholeRunWithPrices(t *testing.T) {
 	if err := json.Unmarshal(read("bench.json"), &report); err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Results) != 6 || len(report.Prices) != 10 || report.PeakMemoryBytes == 0 ||
+	if len(report.Results) != 6 || len(report.Prices) != 11 || report.PeakMemoryBytes == 0 ||
 		report.Books.Charges == 0 || report.Books.Charges != report.Books.Payments {
 		t.Errorf("the report is not whole: %+v", report)
 	}
@@ -101,7 +101,7 @@ func TestWholeRunWithPrices(t *testing.T) {
 		}
 	}
 	progress := regexp.MustCompile(`(?m)^\d+/\d+ `).FindAllString(run.Stderr.String(), -1)
-	if len(progress) != 18 { // the begin of both parts and 16 measurements
+	if len(progress) != 19 { // the begin of both parts and 17 measurements
 		t.Errorf("%d lines of progress:\n%s", len(progress), run.Stderr.String())
 	}
 }
