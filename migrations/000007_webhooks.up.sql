@@ -1,4 +1,4 @@
--- Webhooks: where a merchant wants to be told of events, and what became of each telling.
+-- Webhooks: a merchant's endpoints, their deliveries, and each attempt.
 -- No charge touches these tables.
 
 CREATE TABLE webhook_endpoints (

@@ -69,8 +69,8 @@ func shorten(message *nats.Msg, maxPayload int) {
 }
 
 // answerID is the same for the same answer to the same message, so that the broker
-// keeps only one of them if the message comes again. A refusal may become a charge
-// until then: that is another answer.
+// keeps only one of them if the message comes again. If the first delivery was refused
+// and the second one charges, the answers differ and both are kept.
 func answerID(request jetstream.Msg, status int, body []byte) string {
 	hash := sha256.New()
 	if about, err := request.Metadata(); err == nil {

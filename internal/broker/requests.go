@@ -80,8 +80,8 @@ func (b *Broker) take(ctx context.Context) error {
 const readyInterval = 100 * time.Millisecond
 
 // giveBack ends the subscription. Requests that have arrived and not begun are for
-// another instance, at once. One that the broker sends at this very moment is lost on
-// its way, and comes again after the AckWait.
+// another instance, at once. One that the broker sends at this very moment is not
+// received here. The broker delivers it again after AckWait.
 func (b *Broker) giveBack(requests jetstream.MessagesContext, notBegun []jetstream.Msg) {
 	if !b.js.Conn().IsConnected() {
 		requests.Stop()
@@ -149,11 +149,11 @@ const keyHeader = "Idempotency-Key"
 // resultOf reads an answer as an HTTP client would. Retry-After and 5xx say that the
 // same request may come to something else later.
 //
-// What remains was read or was not. A request that was read has an outcome for its
-// publisher, whose member "retry" says what to do about the key: 402 is new_key, a
-// key or reference that is taken is never, and the other refusals are same_key,
-// corrected. A message that was not read, with 400, 404, 413 or 415, is parked. It
-// may lack a key by which a publisher would know it again.
+// Every other status says whether the request could be read. A request that was read
+// has an outcome for its publisher, whose member "retry" says what to do about the key:
+// 402 is new_key, a key or reference that is taken is never, and the other refusals are
+// same_key, corrected. A message that was not read, with 400, 404, 413 or 415, is
+// parked. It may lack a key by which a publisher would know it again.
 func resultOf(status int, header http.Header) Result {
 	switch {
 	case status >= http.StatusInternalServerError, header.Get("Retry-After") != "":

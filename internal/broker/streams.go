@@ -91,8 +91,8 @@ func (b *Broker) makeStreams(ctx context.Context) (requests string, err error) {
 const consumerName = "paymentsvc"
 
 const (
-	// inFlightMax is how many requests an instance works on at once. They use the group
-	// commit as well as that many HTTP connections do, and take no more of it.
+	// inFlightMax is how many requests an instance works on at once. They load the
+	// group commit like that many HTTP connections.
 	inFlightMax = 64
 	// ackPendingMax limits the requests that wait for an acknowledgement, of all
 	// instances together, including those that were put off.

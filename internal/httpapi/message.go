@@ -19,8 +19,8 @@ const messageRoute = "payments.requests.*"
 // that id. The answer is the one that the same request would get by HTTP: the same
 // operation under the same key, the same problems, the same bytes.
 //
-// The message broker has authenticated the request. There is no rate limit: the broker
-// keeps what the service does not take yet.
+// The message broker has authenticated the request. There is no rate limit: requests
+// that the service has not taken wait in the broker.
 func ByMessage(config Config) func(
 	ctx context.Context, merchant string, header http.Header, body []byte,
 ) (status int, answered http.Header, answer []byte) {

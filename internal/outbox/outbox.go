@@ -1,10 +1,10 @@
-// Package outbox writes down what happened, in the transaction that makes it happen, and
-// reads it back as a feed.
+// Package outbox writes down what happened, in the transaction that makes it happen,
+// and reads it back as a feed.
 //
 // It is the transactional outbox pattern. An event is a row beside the change that it
 // reports, so one cannot exist without the other, whatever dies when. Telling the world
-// is a later step, which may be repeated: whoever tells it reads the feed (feed.go), and
-// keeps a cursor, the last event that it has handled (cursor.go).
+// is a later step, which may be repeated. A consumer reads the feed (feed.go) and keeps
+// a cursor: the last event that it has handled (cursor.go).
 package outbox
 
 import (

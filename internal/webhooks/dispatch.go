@@ -13,17 +13,19 @@ const (
 	failingSendsMax  = 64   // of these, to endpoints that fail; the others get the rest
 	leasedMax        = 2048 // of all; a few for each receiver that hangs
 
-	// What is sent or soon to be sent, of one endpoint: a few, and twice as many each time
-	// that the receiver has taken all of them within quickTime.
+	// The limit of leased deliveries for one endpoint. It starts at leasedAtFirst and
+	// doubles each time that the queue empties within quickTime.
 	leasedAtFirst     = 16
 	leasedPerEndpoint = 256
 
-	// gatherTime is how long results wait for others. One transaction marks all of them.
+	// gatherTime is how long results wait for others. One transaction marks all of
+	// them.
 	gatherTime = 25 * time.Millisecond
 
 	quickTime = time.Second
 
-	// failureMemory is how long an idle endpoint is known to fail. Endpoints come and go.
+	// failureMemory is how long an idle endpoint is known to fail. Endpoints come and
+	// go.
 	failureMemory = 10 * time.Minute
 
 	// drainTimeout is how long sends may go on when the instance ends.
@@ -60,7 +62,7 @@ type dispatcher struct {
 	sending int
 	results chan result
 	marking time.Duration // the last results took so long to mark
-	rest    time.Duration // of the database, before the next results are marked
+	rest    time.Duration // before the next results are marked, for the sake of charges
 
 	sends  context.Context // of all sends
 	cancel context.CancelFunc
@@ -87,7 +89,8 @@ func (l *lane) forgotten() bool {
 	return l.idle() && time.Since(l.settled) > memory
 }
 
-// sendsMax is how many sends may be under way. A receiver that fails is asked by one.
+// sendsMax is how many sends may be under way. A failing receiver gets one send at a
+// time.
 func (l *lane) sendsMax() int {
 	if l.failing {
 		return 1

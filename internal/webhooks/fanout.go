@@ -30,8 +30,8 @@ const notDurable = `SELECT set_config('synchronous_commit', 'off', true)`
 // FanOut makes deliveries of the events of all merchants that have endpoints, until ctx
 // ends. Every instance does so.
 //
-// A cursor that is lost is an error in the log and goes on from the oldest event that
-// is kept: the receivers drop repetitions.
+// If the cursor is lost, the fan-out logs an error and goes on from the oldest kept
+// event: the receivers drop repetitions.
 func (s *Service) FanOut(ctx context.Context) {
 	for ctx.Err() == nil {
 		began, committed := time.Now(), s.committed.Changed()
@@ -59,8 +59,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// FanOutOnce makes the deliveries of one page of events of each merchant that has any. It
-// tells whether there were any.
+// FanOutOnce makes the deliveries of one page of events of each merchant that has any.
+// It tells whether there were any.
 func (s *Service) FanOutOnce(ctx context.Context) (found bool, err error) {
 	cursors, err := outbox.Lease(ctx, s.pool, outbox.Webhooks, fanOutLease, fanOutCursors)
 	if err != nil {
@@ -105,8 +105,8 @@ func (s *Service) fanOut(ctx context.Context, cursor *outbox.Cursor) error {
 	return nil
 }
 
-// errMoved rolls back the work of an instance whose lease has ended. Another instance has
-// done it.
+// errMoved rolls back the work of an instance whose lease has ended. Another instance
+// has done it.
 var errMoved = errors.New("another instance has moved the cursor")
 
 // insertDeliveries inserts a delivery for each endpoint that subscribes to an event. A

@@ -131,8 +131,9 @@ func (r *result) status() string {
 
 const statusGone = 410
 
-// mark writes down what came of deliveries, after they were sent. A delivery whose lease
-// is not the last one is left alone: another worker has it, or it was sent again by hand.
+// mark writes down what came of deliveries, after they were sent. A delivery whose
+// lease is not the last one is left alone: another worker has it, or it was sent again
+// by hand.
 func (s *Service) mark(ctx context.Context, results []result) error {
 	q := &pgx.Batch{}
 	q.Queue(notDurable)
@@ -140,7 +141,8 @@ func (s *Service) mark(ctx context.Context, results []result) error {
 	queueAttempts(q, results)
 	for i := range results {
 		if r := &results[i]; r.statusCode == statusGone {
-			// A version that has changed may have another URL, which gets the event.
+			// If the version has changed, the URL may be new. Then the endpoint stays
+			// enabled and gets the event.
 			q.Queue(`
 				WITH disabled AS (
 					UPDATE webhook_endpoints
@@ -187,7 +189,7 @@ func (s *Service) queueMarks(q *pgx.Batch, results []result) {
 					AND d.lease = r.lease
 				FOR UPDATE) AS locked) AS r
 		WHERE d.ctid = r.row
-		RETURNING d.status`,
+		RETURNING d.status, r.unsent`,
 		unnest.Column(results, func(r result) int64 { return r.merchantID }),
 		unnest.Column(results, func(r result) [16]byte { return r.uid }),
 		unnest.Column(results, func(r result) uint64 { return r.at.TransactionID }),
@@ -199,8 +201,11 @@ func (s *Service) queueMarks(q *pgx.Batch, results []result) {
 		s.schedule.GiveUp,
 	).Query(func(rows pgx.Rows) error {
 		var status string
-		_, err := pgx.ForEachRow(rows, []any{&status}, func() error {
-			s.count(status)
+		var unsent bool
+		_, err := pgx.ForEachRow(rows, []any{&status, &unsent}, func() error {
+			if !unsent || status == "failed" {
+				s.count(status)
+			}
 			return nil
 		})
 		return err

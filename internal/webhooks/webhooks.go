@@ -27,7 +27,7 @@ type Config struct {
 type Schedule struct {
 	First   time.Duration // ceiling of the wait after the first failure; it doubles
 	Longest time.Duration // ceiling of every wait
-	GiveUp  time.Duration // no try begins later than this after the first
+	GiveUp  time.Duration // a failed delivery whose next try would be later has failed
 	Timeout time.Duration // of one try, with its answer
 	Lease   time.Duration // of a delivery; longer than Timeout
 	Poll    time.Duration // how often an instance looks for work of others
