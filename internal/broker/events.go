@@ -47,7 +47,11 @@ func (b *Broker) publish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if wait(ctx, max(gatherTime, outbox.Rest(time.Since(began), b.Busy()))) != nil || more {
+		rest := max(gatherTime, outbox.Rest(time.Since(began), b.Busy()))
+		if err := wait(ctx, rest); err != nil {
+			return err
+		}
+		if more {
 			continue
 		}
 		select {
@@ -88,7 +92,7 @@ func (b *Broker) publishDue(ctx context.Context) (more bool, err error) {
 		full, err := b.publishPage(limited, &cursors[i])
 		if err != nil {
 			left := cursors[i:]
-			if ctx.Err() == nil && b.js.Conn().IsConnected() {
+			if limited.Err() == nil && b.js.Conn().IsConnected() {
 				// This merchant's events may be refused for ever. Its lease stays, so that
 				// the other merchants' events come first.
 				left = left[1:]

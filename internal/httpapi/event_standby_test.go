@@ -13,10 +13,9 @@ import (
 // eventReadsAtOnce is how many connections pages of the feed and single events may take.
 const eventReadsAtOnce = 2
 
-// A COMMIT whose wait for the synchronous standby was cancelled is visible here, and a
-// failover may lose it. A reader must not be told.
-func TestEventLeavesOnlyWhenTheStandbyHasIt(t *testing.T) {
-	t.Parallel()
+// onDurable is a merchant on a server of its own, which may get a standby.
+func onDurable(t *testing.T, s settings) (_ *merchant, adminURL string) {
+	t.Helper()
 	cluster := pgtest.Durable(t, nil)
 	pool, err := pgxpool.New(t.Context(), cluster.URL())
 	if err != nil {
@@ -24,20 +23,33 @@ func TestEventLeavesOnlyWhenTheStandbyHasIt(t *testing.T) {
 	}
 	t.Cleanup(pool.Close)
 	db := &pgtest.DB{URL: cluster.URL(), AdminURL: cluster.AdminURL(), Pool: pool}
-	in := newInstanceWith(t, db.URL, settings{requestTimeout: 2 * time.Second})
-	m := newMerchant(t, db, in, in)
-	known := m.awaitEvents(2)[0].ID
-	_, end := m.follow("/events?limit=10", "")
-	s := m.stream("/events", "")
-	s.want(2)
+	in := newInstanceWith(t, db.URL, s)
+	return newMerchant(t, db, in, in), cluster.AdminURL()
+}
 
-	standby := pgtest.NewStandby(t, cluster.AdminURL())
-	comeBack := standby.Leave(t)
+// chargeUnconfirmed makes a payment that is visible here, and on no standby.
+func (m *merchant) chargeUnconfirmed(t *testing.T, standby *pgtest.Standby) {
+	t.Helper()
 	m.charge("k", aliceToShop(1)).wantProblem("outcome_unknown")
 	await.Until(t, patience, "the payment is visible, and on no standby", func() bool {
 		standby.CancelWaits(t)
 		return len(m.paymentsStored("idempotency_key = 'k'")) == 1
 	})
+}
+
+// A COMMIT whose wait for the synchronous standby was cancelled is visible here, and a
+// failover may lose it. A reader must not be told.
+func TestEventLeavesOnlyWhenTheStandbyHasIt(t *testing.T) {
+	t.Parallel()
+	m, adminURL := onDurable(t, settings{requestTimeout: 2 * time.Second})
+	known := m.awaitEvents(2)[0].ID
+	_, end := m.follow("/events?limit=10", "")
+	s := m.stream("/events", "")
+	s.want(2)
+
+	standby := pgtest.NewStandby(t, adminURL)
+	comeBack := standby.Leave(t)
+	m.chargeUnconfirmed(t, standby)
 	streamed := make(chan block, 1)
 	go func() {
 		b, err := s.nextEvent()
@@ -69,18 +81,10 @@ func TestEventLeavesOnlyWhenTheStandbyHasIt(t *testing.T) {
 // Each reader of the feed would keep a connection until the standby comes back.
 func TestReadersOfTheFeedLeaveConnectionsToOthers(t *testing.T) {
 	t.Parallel()
-	cluster := pgtest.Durable(t, nil)
-	pool, err := pgxpool.New(t.Context(), cluster.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
-	db := &pgtest.DB{URL: cluster.URL(), AdminURL: cluster.AdminURL(), Pool: pool}
-	in := newInstance(t, db.URL)
-	m := newMerchant(t, db, in, in)
+	m, adminURL := onDurable(t, settings{})
 	known := m.awaitEvents(2)[0].ID
-	general := in.Pools.General.Stat
-	comeBack := pgtest.NewStandby(t, cluster.AdminURL()).Leave(t)
+	general := m.first.Pools.General.Stat
+	comeBack := pgtest.NewStandby(t, adminURL).Leave(t)
 	read := make(chan []*answer)
 	go func() {
 		read <- atOnce(3*int(general().MaxConns()), func(i int) *answer {

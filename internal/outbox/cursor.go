@@ -39,7 +39,7 @@ func Lease(
 	ctx context.Context, pool *pgxpool.Pool, consumer Consumer, lease time.Duration, limit int,
 ) (cursors []Cursor, err error) {
 	q := &pgx.Batch{}
-	q.Queue(notDurable)
+	q.Queue(postgres.NotDurable)
 	q.Queue(`
 		UPDATE feed_cursors c
 		SET leased_until = clock_timestamp() + $2::interval
@@ -80,17 +80,14 @@ func (c *Cursor) Read(ctx context.Context, feed *Feed, limit int) (Page, error) 
 	return feed.Read(ctx, c.MerchantID, &c.At, Filter{}, limit)
 }
 
-// notDurable goes before a statement in one transaction. Its COMMIT does not wait for the
-// disk. A crash may move a cursor back, and its consumer then handles events again.
-const notDurable = `SELECT set_config('synchronous_commit', 'off', true)`
-
 // Advance moves the cursor on to a later event and ends its lease. It reports false if the
 // cursor is no longer where it was: another instance has moved it. db may be the
-// transaction in which the events were handled.
+// transaction in which the events were handled. The COMMIT does not wait for the disk: a
+// crash may move a cursor back, and its consumer then handles events again.
 func (c *Cursor) Advance(ctx context.Context, db postgres.Querier, to Position) (bool, error) {
 	var tag pgconn.CommandTag
 	q := &pgx.Batch{}
-	q.Queue(notDurable)
+	q.Queue(postgres.NotDurable)
 	q.Queue(`
 		UPDATE feed_cursors
 		SET transaction_id = $5, event_id = $6, leased_until = '-infinity'

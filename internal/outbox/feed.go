@@ -94,14 +94,15 @@ var Types = []string{
 	"payment.canceled", "refund.processing", "refund.succeeded", "refund.declined",
 }
 
-const timeFormat = "2006-01-02T15:04:05.000000Z"
+// TimeFormat is RFC 3339 with microseconds, which is what Postgres keeps. Times are UTC.
+const TimeFormat = "2006-01-02T15:04:05.000000Z"
 
 // JSON writes the event as the world sees it. Every reader gets these bytes: webhooks
 // sign them.
 func (e *Event) JSON() []byte {
 	return fmt.Appendf(nil, `{"id":"%s","type":"%s","created_at":"%s","payment_id":"pay_%s",`+
 		`"payment_version":%d,"data":%s}`,
-		e.Position().EventID(), e.Type, e.CreatedAt.UTC().Format(timeFormat),
+		e.Position().EventID(), e.Type, e.CreatedAt.UTC().Format(TimeFormat),
 		hex.EncodeToString(e.PaymentID[:]), e.PaymentVersion, e.Data)
 }
 

@@ -120,7 +120,7 @@ func (b *busyRows) removeFree(ctx context.Context, rows map[row]bool) error {
 	}
 	q := &pgx.Batch{}
 	// a look changes nothing, so its COMMIT need not wait for the disk
-	q.Queue(`SELECT set_config('synchronous_commit', 'off', true)`)
+	q.Queue(postgres.NotDurable)
 	freeAccounts := ledger.QueueLock(q, accounts, ledger.SkipLocked)
 	freePayments := queueLockPayments(q, payments, ledger.SkipLocked)
 	existingAccounts := ledger.QueueExisting(q, accounts)

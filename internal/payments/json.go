@@ -2,6 +2,8 @@ package payments
 
 import (
 	"github.com/go-json-experiment/json"
+
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
 )
 
 // paymentJSON is a payment as the world sees it: in answers, in events and in lists.
@@ -24,9 +26,8 @@ type paymentJSON struct {
 	Version            int64             `json:"version"`
 }
 
-// TimeFormat is RFC 3339 with microseconds, which is what Postgres keeps. Times are
-// UTC.
-const TimeFormat = "2006-01-02T15:04:05.000000Z"
+// TimeFormat is how callers see times.
+const TimeFormat = outbox.TimeFormat
 
 // JSON writes the payment as callers see it. Members of metadata are sorted, so equal
 // payments are equal bytes.

@@ -42,6 +42,10 @@ func Confirm(ctx context.Context, pool *pgxpool.Pool, work func(*pgx.Conn) error
 // makes the COMMIT of a transaction that changes no row wait for the disk and the standby.
 const WaitForStandby = `SELECT pg_logical_emit_message(true, 'paymentsvc.confirm', '')`
 
+// NotDurable is a statement for transactions that a crash may lose. Their COMMIT does not
+// wait for the disk, nor for a standby.
+const NotDurable = `SELECT set_config('synchronous_commit', 'off', true)`
+
 // commitSafely commits the statements in a transaction, and returns nil only if the
 // COMMIT is believed, also of a standby.
 func commitSafely(ctx context.Context, conn *pgx.Conn, statements ...string) error {

@@ -336,3 +336,38 @@ func TestAnswer410OfAnOldURLLosesNoEvent(t *testing.T) {
 	close(moved)
 	after.await(t, ids)
 }
+
+// A receiver that hangs keeps deliveries from being sent in time. They are given back, and
+// count no try.
+func TestDeliveryThatWasNotSentCountsNoTry(t *testing.T) {
+	b := newBench(t)
+	hanging := make(chan struct{})
+	r := newReceiver(t, func(_ http.ResponseWriter, request *http.Request) {
+		select {
+		case <-hanging:
+		case <-request.Context().Done():
+		}
+	})
+	s := b.service(func(c *webhooks.Config) {
+		c.Schedule.Timeout, c.Schedule.Lease = 200*time.Millisecond, 500*time.Millisecond
+	})
+	b.put(s, "erp", webhooks.Terms{URL: r.URL})
+	ids := b.insert(12, "payment.succeeded")
+	b.run(s)
+	await.Until(t, patience, "some tries have failed", func() bool {
+		return len(b.attempts(s, "erp")) >= 8
+	})
+	close(hanging)
+	r.turn(nil)
+	await.Until(t, patience, "all events are delivered", func() bool {
+		return b.count(`SELECT count(*) FROM webhook_deliveries WHERE status = 'delivered'`) ==
+			len(ids)
+	})
+	if n := b.count(`
+		SELECT count(*) FROM webhook_deliveries d
+		WHERE d.attempts <> (
+			SELECT count(*) FROM webhook_attempts a
+			WHERE a.transaction_id = d.transaction_id AND a.event_id = d.event_id)`); n > 0 {
+		t.Errorf("%d deliveries count tries that were not made", n)
+	}
+}

@@ -61,6 +61,7 @@ type dispatcher struct {
 	lanes   map[endpointKey]*lane
 	sending int
 	results chan result
+	unsent  []result      // leased deliveries to be given back
 	marking time.Duration // the last results took so long to mark
 	rest    time.Duration // before the next results are marked, for the sake of charges
 
@@ -89,9 +90,9 @@ func (l *lane) forgotten() bool {
 	return l.idle() && time.Since(l.settled) > memory
 }
 
-// sendsMax is how many sends may be under way. A failing receiver gets one send at a
+// sendsAllowed is how many sends may be under way. A failing receiver gets one send at a
 // time.
-func (l *lane) sendsMax() int {
+func (l *lane) sendsAllowed() int {
 	if l.failing {
 		return 1
 	}
@@ -148,10 +149,9 @@ func (d *dispatcher) fill(ctx context.Context) {
 		}
 		return
 	}
-	var gone []result
 	for _, one := range leased {
-		if one.gone {
-			gone = append(gone, result{delivery: one, unsent: true})
+		if one.eventDeleted {
+			d.giveBack(one)
 			continue
 		}
 		to := d.lanes[one.endpointKey]
@@ -162,8 +162,16 @@ func (d *dispatcher) fill(ctx context.Context) {
 		to.leased = one.leasedAt
 		to.queue = append(to.queue, one)
 	}
-	d.write(gone)
 	d.start()
+	d.write(nil)
+}
+
+// giveBack ends the leases of deliveries that are not sent, when the next results are
+// marked.
+func (d *dispatcher) giveBack(deliveries ...delivery) {
+	for _, one := range deliveries {
+		d.unsent = append(d.unsent, result{delivery: one, unsent: true})
+	}
 }
 
 // start starts sends for which there is room.
@@ -175,7 +183,7 @@ func (d *dispatcher) start() {
 		}
 	}
 	for _, lane := range d.lanes {
-		for len(lane.queue) > 0 && lane.sending < lane.sendsMax() && d.sending < sendsMax {
+		for len(lane.queue) > 0 && lane.sending < lane.sendsAllowed() && d.sending < sendsMax {
 			if lane.failing && failing >= failingSendsMax {
 				break
 			}
@@ -183,6 +191,7 @@ func (d *dispatcher) start() {
 			lane.queue = lane.queue[1:]
 			// A send that could outlive its lease is left to the next lease.
 			if time.Since(next.leasedAt) > d.schedule.Lease-d.schedule.Timeout {
+				d.giveBack(next)
 				continue
 			}
 			if lane.failing {
@@ -233,15 +242,17 @@ func (d *dispatcher) settle(r *result) {
 	lane := d.lanes[r.endpointKey]
 	lane.sending--
 	lane.failing, lane.settled = !r.ok(), time.Now()
-	if r.statusCode == statusGone {
-		lane.queue = nil // their leases end; the endpoint is disabled then
-		d.logger.Warn("a webhook endpoint answered 410 and is disabled",
-			"merchant_id", r.merchantID, "endpoint_id", r.endpointID)
+	if lane.failing { // others may have room for what is sent one at a time from now on
+		d.giveBack(lane.queue...)
+		lane.queue = nil
 	}
 }
 
-// write marks the results. If it fails they are sent again when their leases end.
+// write marks the results, and gives back what was not sent. If it fails, all of them are
+// sent again when their leases end.
 func (d *dispatcher) write(results []result) {
+	results = append(results, d.unsent...)
+	d.unsent = nil
 	if len(results) == 0 {
 		return
 	}
@@ -256,14 +267,11 @@ func (d *dispatcher) write(results []result) {
 // drain waits a little for sends under way, ends them, and frees what was not sent.
 func (d *dispatcher) drain() {
 	defer d.cancel()
-	var unsent []result
 	for _, lane := range d.lanes {
-		for _, one := range lane.queue {
-			unsent = append(unsent, result{delivery: one, unsent: true})
-		}
+		d.giveBack(lane.queue...)
 		lane.queue = nil
 	}
-	d.write(unsent)
+	d.write(nil)
 	patience := time.AfterFunc(drainTimeout, d.cancel)
 	defer patience.Stop()
 	for d.sending > 0 {

