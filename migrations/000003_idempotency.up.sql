@@ -12,9 +12,9 @@ CREATE TABLE idempotency_keys (
     payment_id          uuid             NOT NULL,
     created_at          timestamptz      NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (merchant_id, scope, key),
-    CONSTRAINT idempotency_keys_scope_known CHECK (scope IN ('client', 'service')),
+    CONSTRAINT idempotency_keys_scope_known CHECK (scope IN ('client', 'service', 'processor:stripe')),
     CONSTRAINT idempotency_keys_operation_known
-        CHECK (operation IN ('charge', 'capture', 'cancel', 'expire', 'refund')),
+        CHECK (operation IN ('charge', 'capture', 'cancel', 'expire', 'refund', 'settle')),
     CONSTRAINT idempotency_keys_key_length CHECK (octet_length(key) BETWEEN 1 AND 255),
     CONSTRAINT idempotency_keys_fingerprint_is_sha256 CHECK (octet_length(fingerprint) = 32)
 );
@@ -24,7 +24,7 @@ rival transaction waits for that one to end, and then finds the row. A key is ke
 deleted with its answer, a very late retry would charge a second time.
 $$;
 COMMENT ON COLUMN idempotency_keys.scope IS
-    'Separates key spaces: client is for callers, service for operations of the service itself.';
+    'Separates key spaces: client is for callers, service for operations of the service itself, processor:stripe for the ids of that processor''s events.';
 COMMENT ON COLUMN idempotency_keys.fingerprint IS 'SHA-256 of the request in a canonical encoding.';
 COMMENT ON COLUMN idempotency_keys.fingerprint_version IS
     'The version of that encoding. A later release can change it and still recognise older requests.';
@@ -70,6 +70,19 @@ transaction of its operation and deleted after the retention. Only final answers
 $$;
 COMMENT ON COLUMN idempotency_answers.body IS 'Bytes, because jsonb would not keep them as they were.';
 GRANT SELECT, INSERT, DELETE ON idempotency_answers TO paymentsvc_app;
+
+CREATE TABLE idempotency_pending (
+    merchant_id bigint      NOT NULL,
+    request_id  uuid        NOT NULL,
+    created_at  timestamptz NOT NULL,
+    CONSTRAINT idempotency_pending_pkey PRIMARY KEY (merchant_id, request_id)
+);
+COMMENT ON TABLE idempotency_pending IS $$
+The request is still at a card processor. It is written with the claim of the key, and deleted by the
+transaction that stores the answer. A missing answer alone would not tell a request that is still worked
+on from one whose answer was deleted after its retention.
+$$;
+GRANT SELECT, INSERT, DELETE ON idempotency_pending TO paymentsvc_app;
 
 CREATE TABLE idempotency_reaper (
     only_row       boolean     NOT NULL DEFAULT true,

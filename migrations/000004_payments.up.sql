@@ -7,9 +7,12 @@ CREATE TABLE payments (
     amount              bigint           NOT NULL,
     currency            text COLLATE "C" NOT NULL,
     source_account      text COLLATE "C" NOT NULL,
+    payment_method      text COLLATE "C",
     destination_account text COLLATE "C" NOT NULL,
     amount_captured     bigint           NOT NULL,
     amount_refunded     bigint           NOT NULL DEFAULT 0,
+    amount_refunding    bigint           NOT NULL DEFAULT 0,
+    pending_operation   text COLLATE "C",
     decline_code        text COLLATE "C",
     cancellation_reason text COLLATE "C",
     authorized_until    timestamptz,
@@ -24,7 +27,9 @@ CREATE TABLE payments (
         CHECK (status IN ('authorized', 'processing', 'succeeded', 'declined', 'canceled')),
     CONSTRAINT payments_amount_range CHECK (amount BETWEEN 1 AND 9007199254740991),
     CONSTRAINT payments_captured_within_amount CHECK (amount_captured BETWEEN 0 AND amount),
-    CONSTRAINT payments_refunded_within_captured CHECK (amount_refunded BETWEEN 0 AND amount_captured),
+    CONSTRAINT payments_refunded_within_captured
+        CHECK (amount_refunded >= 0 AND amount_refunding >= 0
+            AND amount_refunded + amount_refunding <= amount_captured),
     CONSTRAINT payments_captured_when_succeeded CHECK ((status = 'succeeded') = (amount_captured > 0)),
     CONSTRAINT payments_decline_has_a_code CHECK ((status = 'declined') = (decline_code IS NOT NULL)),
     CONSTRAINT payments_cancellation_has_a_reason
@@ -32,6 +37,17 @@ CREATE TABLE payments (
     CONSTRAINT payments_cancellation_reason_known CHECK (cancellation_reason IN ('requested', 'expired')),
     CONSTRAINT payments_authorized_has_an_end
         CHECK (status <> 'authorized' OR authorized_until IS NOT NULL),
+    CONSTRAINT payments_decline_code_known CHECK (decline_code IN ('insufficient_funds', 'card_declined',
+        'expired_card', 'authentication_required', 'incorrect_cvc', 'fraud_suspected', 'processing_error')),
+    CONSTRAINT payments_card_has_a_clearing_account
+        CHECK ((payment_method IS NOT NULL) = (source_account LIKE 'processor:%')),
+    CONSTRAINT payments_payment_method_form CHECK (payment_method ~ '^[A-Za-z0-9_]{1,255}$'),
+    CONSTRAINT payments_only_cards_wait
+        CHECK (payment_method IS NOT NULL
+            OR status <> 'processing' AND pending_operation IS NULL AND amount_refunding = 0),
+    CONSTRAINT payments_pending_operation_known CHECK (pending_operation IN ('capture', 'cancel', 'expire')),
+    CONSTRAINT payments_pending_while_authorized
+        CHECK (pending_operation IS NULL OR status = 'authorized'),
     CONSTRAINT payments_accounts_differ CHECK (source_account <> destination_account),
     CONSTRAINT payments_reference_length CHECK (char_length(reference) BETWEEN 1 AND 128),
     CONSTRAINT payments_description_length CHECK (char_length(description) <= 500)
@@ -43,6 +59,12 @@ refunded, whose caps are checked here.
 $$;
 COMMENT ON COLUMN payments.id IS 'UUID version 7: sorts by time. Also the id of the journal of the charge or capture.';
 COMMENT ON COLUMN payments.amount IS 'In minor units of the currency.';
+COMMENT ON COLUMN payments.source_account IS
+    'The account that pays. For a card, the clearing account of its processor.';
+COMMENT ON COLUMN payments.payment_method IS 'The processor''s token of the card. NULL: an account pays.';
+COMMENT ON COLUMN payments.amount_refunding IS 'What refunds will give back that are still at the processor.';
+COMMENT ON COLUMN payments.pending_operation IS
+    'What the processor is asked to do with the authorization. Until it has answered, nothing else can be asked.';
 COMMENT ON COLUMN payments.cancellation_reason IS 'Whether the merchant or the end of the authorization has canceled it.';
 COMMENT ON COLUMN payments.authorized_until IS 'When an authorization ends by itself, by the database''s clock.';
 COMMENT ON COLUMN payments.idempotency_key IS 'The key, in scope client, that made the payment.';
@@ -50,11 +72,13 @@ COMMENT ON COLUMN payments.created_at IS
     'The transaction''s timestamp: the database''s clock after the locks, or a later last entry of an account.';
 
 -- Finds the authorizations that have come to their end. It holds authorized payments only.
-CREATE INDEX payments_authorized_until ON payments (authorized_until) WHERE status = 'authorized';
+CREATE INDEX payments_authorized_until ON payments (authorized_until)
+    WHERE status = 'authorized' AND pending_operation IS NULL;
 
 -- The subject of a payment never changes: no right to update amount, accounts or reference.
 GRANT SELECT, INSERT ON payments TO paymentsvc_app;
-GRANT UPDATE (status, amount_captured, amount_refunded, cancellation_reason, description, metadata, version)
+GRANT UPDATE (status, amount_captured, amount_refunded, amount_refunding, pending_operation, decline_code,
+        cancellation_reason, authorized_until, description, metadata, version)
     ON payments TO paymentsvc_app;
 
 -- A payment cannot be written without the claim that names it, and the primary key of
@@ -98,6 +122,8 @@ LANGUAGE sql IMMUTABLE AS $$
            ('authorized', 'capture', 'succeeded'),
            ('authorized', 'cancel', 'canceled'),
            ('authorized', 'expire', 'canceled'),
+           ('authorized', 'settle', 'succeeded'),
+           ('authorized', 'settle', 'canceled'),
            ('processing', 'settle', 'authorized'),
            ('processing', 'settle', 'succeeded'),
            ('processing', 'settle', 'declined')
@@ -167,6 +193,19 @@ COMMENT ON COLUMN refunds.id IS 'UUID version 7: sorts by time. Also the id of t
 COMMENT ON COLUMN refunds.amount IS 'In minor units of the payment''s currency.';
 COMMENT ON COLUMN refunds.idempotency_key IS 'The key, in scope client, that made the refund.';
 GRANT SELECT, INSERT ON refunds TO paymentsvc_app;
+GRANT UPDATE (status, decline_code) ON refunds TO paymentsvc_app;
+
+-- A refund ends once.
+CREATE FUNCTION refuse_reviving_a_refund() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE integrity_constraint_violation USING
+        CONSTRAINT = TG_NAME,
+        MESSAGE = format('refund %s is %s: it cannot become %s', OLD.id, OLD.status, NEW.status);
+END
+$$;
+
+CREATE TRIGGER refunds_end_once BEFORE UPDATE ON refunds
+    FOR EACH ROW WHEN (OLD.status <> 'processing') EXECUTE FUNCTION refuse_reviving_a_refund();
 
 -- The guard of payments_claimed_by_key, for refunds.
 CREATE FUNCTION refuse_refund_without_its_key() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -140,16 +140,23 @@ FROM idempotency_keys k
 LEFT JOIN payments p ON p.merchant_id = k.merchant_id AND p.id = k.payment_id
 LEFT JOIN refunds r ON r.merchant_id = k.merchant_id AND r.idempotency_key = k.key AND k.scope = 'client'
 LEFT JOIN idempotency_answers a ON a.merchant_id = k.merchant_id AND a.request_id = k.request_id
+LEFT JOIN idempotency_pending q ON q.merchant_id = k.merchant_id AND q.request_id = k.request_id
 WHERE p.id IS NULL
+   OR q.request_id IS NOT NULL AND a.request_id IS NOT NULL
    OR a.status NOT BETWEEN 200 AND 299 AND a.status <> 402
-   OR k.operation NOT IN ('charge', 'capture', 'cancel', 'expire', 'refund')
+   OR k.operation NOT IN ('charge', 'capture', 'cancel', 'expire', 'refund', 'settle')
    OR k.operation = 'charge' AND (
         a.status = 402 AND p.status <> 'declined'
         OR a.status = 201 AND p.status = 'declined'
         OR a.status = 201 AND a.location <> '/payments/pay_' || replace(p.id::text, '-', ''))
-   OR k.operation IN ('capture', 'cancel', 'expire') AND (
+   OR k.operation = 'capture' AND q.request_id IS NULL AND NOT (
+        coalesce(a.status, 200) = 200 AND p.status = 'succeeded'
+        -- the processor had ended the authorization
+        OR coalesce(a.status, 402) = 402 AND p.status = 'canceled' AND p.payment_method IS NOT NULL
+            AND p.cancellation_reason = 'expired')
+   OR k.operation IN ('cancel', 'expire') AND q.request_id IS NULL AND (
         a.status <> 200
-        OR p.status <> CASE k.operation WHEN 'capture' THEN 'succeeded' ELSE 'canceled' END
+        OR p.status <> 'canceled'
         OR p.cancellation_reason <> CASE k.operation WHEN 'cancel' THEN 'requested' ELSE 'expired' END)
    OR k.operation = 'refund' AND (
         r.id IS NULL
@@ -176,25 +183,36 @@ UNION ALL
 SELECT merchant_id, 'payment ' || id,
        format('%s of %s captured, %s refunded', amount_captured, amount, amount_refunded)
 FROM payments
-WHERE amount_captured > amount OR amount_refunded > amount_captured
+WHERE amount_captured > amount OR amount_refunded + amount_refunding > amount_captured
 UNION ALL
-SELECT p.merchant_id, 'payment ' || p.id, format('%s refunded, but its refunds sum to %s', p.amount_refunded, coalesce(r.total, 0))
+SELECT p.merchant_id, 'payment ' || p.id,
+       format('%s refunded and %s being refunded, but its refunds sum to %s and %s', p.amount_refunded, p.amount_refunding,
+              coalesce(r.done, 0), coalesce(r.pending, 0))
 FROM payments p
-LEFT JOIN (SELECT merchant_id, payment_id, sum(amount) AS total FROM refunds
-           WHERE status <> 'declined' GROUP BY merchant_id, payment_id) r
+LEFT JOIN (SELECT merchant_id, payment_id, sum(amount) FILTER (WHERE status = 'succeeded') AS done,
+                  sum(amount) FILTER (WHERE status = 'processing') AS pending
+           FROM refunds GROUP BY merchant_id, payment_id) r
     ON r.merchant_id = p.merchant_id AND r.payment_id = p.id
-WHERE p.amount_refunded <> coalesce(r.total, 0)
+WHERE p.amount_refunded <> coalesce(r.done, 0) OR p.amount_refunding <> coalesce(r.pending, 0)
 UNION ALL
+-- An authorization holds the money of its source account; that of a card is held at the processor. A
+-- refund that is at the processor holds the money of the payment's destination.
 SELECT a.merchant_id, 'account ' || a.id,
-       format('held %s with %s open payments, but its authorized payments hold %s and %s are open',
+       format('held %s with %s open payments, but its payments and refunds hold %s and %s are open',
               a.held, a.open_payments, coalesce(h.total, 0), coalesce(h.count, 0))
 FROM accounts a
-LEFT JOIN (SELECT p.merchant_id, side.account_id, count(*) AS count,
-                  coalesce(sum(p.amount) FILTER (WHERE side.account_id = p.source_account), 0) AS total
-           FROM payments p
-           CROSS JOIN LATERAL (VALUES (p.source_account), (p.destination_account)) AS side (account_id)
-           WHERE p.status = 'authorized'
-           GROUP BY p.merchant_id, side.account_id) h
+LEFT JOIN (SELECT o.merchant_id, side.account_id, count(*) AS count,
+                  coalesce(sum(o.held) FILTER (WHERE side.account_id = o.holder), 0) AS total
+           FROM (SELECT merchant_id, source_account, destination_account, source_account AS holder,
+                        CASE WHEN payment_method IS NULL THEN amount ELSE 0 END AS held
+                 FROM payments WHERE status IN ('authorized', 'processing')
+                 UNION ALL
+                 SELECT p.merchant_id, p.source_account, p.destination_account, p.destination_account, r.amount
+                 FROM refunds r
+                 JOIN payments p ON p.merchant_id = r.merchant_id AND p.id = r.payment_id
+                 WHERE r.status = 'processing') o
+           CROSS JOIN LATERAL (VALUES (o.source_account), (o.destination_account)) AS side (account_id)
+           GROUP BY o.merchant_id, side.account_id) h
     ON h.merchant_id = a.merchant_id AND h.account_id = a.id
 WHERE a.held <> coalesce(h.total, 0) OR a.open_payments <> coalesce(h.count, 0);
 COMMENT ON VIEW audit.i7_caps_and_floors IS
@@ -230,16 +248,16 @@ CREATE VIEW audit.i9_nothing_is_stuck AS
 SELECT k.merchant_id, 'request ' || k.request_id AS subject,
        format('claimed its key at %s and was never answered', k.created_at) AS detail
 FROM idempotency_keys k
-LEFT JOIN payments p ON p.merchant_id = k.merchant_id AND p.id = k.payment_id
-WHERE p.status IS DISTINCT FROM 'processing'
-  AND k.created_at >= (SELECT answers_before FROM idempotency_reaper)
+WHERE k.created_at >= (SELECT answers_before FROM idempotency_reaper)
+  AND NOT EXISTS (SELECT FROM idempotency_pending q WHERE q.merchant_id = k.merchant_id AND q.request_id = k.request_id)
   AND NOT EXISTS (SELECT FROM idempotency_answers a WHERE a.merchant_id = k.merchant_id AND a.request_id = k.request_id)
 UNION ALL
 SELECT merchant_id, 'payment ' || id, format('was to be captured or canceled by %s', authorized_until)
 FROM payments
-WHERE status = 'authorized' AND authorized_until < clock_timestamp() - interval '1 day'; -- an instance does it within seconds
+WHERE status = 'authorized' AND pending_operation IS NULL
+    AND authorized_until < clock_timestamp() - interval '1 day'; -- an instance does it within seconds
 COMMENT ON VIEW audit.i9_nothing_is_stuck IS
-    'every claimed key has its answer, until the retention deletes it, and no authorization outlives its end';
+    'every claimed key has its answer, until the retention deletes it, or is still at the processor, and no authorization outlives its end';
 
 CREATE VIEW audit.i12_transitions_are_legal AS
 SELECT merchant_id, 'payment ' || payment_id AS subject,

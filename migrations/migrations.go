@@ -28,8 +28,8 @@ var FS embed.FS
 // Schema versions that this build works with, from Oldest. A schema newer than Latest
 // tells in schema_versions.breaks_older_builds whether it works too (see Checker).
 const (
-	Oldest uint = 7
-	Latest uint = 7
+	Oldest uint = 8
+	Latest uint = 8
 )
 
 // ErrUnreachable means that there was no connection to the database. Nothing was done.

@@ -16,6 +16,8 @@ const (
 	// ScopeService is the key space of the service's own operations, such as ending an
 	// authorization.
 	ScopeService Scope = "service"
+	// ScopeStripe is the key space of that processor's events: their ids are the keys.
+	ScopeStripe Scope = "processor:stripe"
 )
 
 // KeyLengthMax is the longest key in bytes, as Stripe has it; the draft leaves the

@@ -26,13 +26,15 @@ type Answer struct {
 // Record is what a taken key stands for: the claim that took it, and its answer.
 type Record struct {
 	Claim
-	Answer     *Answer // nil: deleted after its retention
+	Answer     *Answer // nil: not there yet (see Pending), or deleted after its retention
 	AnsweredAt time.Time
+	Pending    bool // the request is still at a card processor
 }
 
 // Reasons for which a record does not answer a request.
 var (
 	ErrKeyReused          = errors.New("the key belongs to another request")
+	ErrInProgress         = errors.New("the key's request is still being worked on")
 	ErrKeyExpired         = errors.New("the key was used, and its answer is no longer kept")
 	ErrFingerprintVersion = errors.New(
 		"the key was taken by a release with another encoding of requests",
@@ -50,6 +52,8 @@ func (r *Record) AnswerTo(
 		return nil, ErrFingerprintVersion
 	case r.Fingerprint.Sum != request.Sum:
 		return nil, ErrKeyReused
+	case r.Pending:
+		return nil, ErrInProgress
 	case r.Answer == nil || !clock.Before(r.AnsweredAt.Add(retention)):
 		return nil, ErrKeyExpired
 	default:

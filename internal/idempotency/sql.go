@@ -106,7 +106,8 @@ func QueueRecords(q *pgx.Batch, keys []Key) map[Key]*Record {
 
 const recordsSQL = `
 	SELECT k.merchant_id, k.scope, k.key, k.operation, k.fingerprint, k.fingerprint_version,
-		k.request_id, k.payment_id, a.status, a.location, a.body, a.created_at
+		k.request_id, k.payment_id, a.status, a.location, a.body, a.created_at,
+		q.request_id IS NOT NULL
 	FROM unnest($1::bigint[], $2::text[], $3::text[]) AS wanted (merchant_id, scope, key)
 	CROSS JOIN LATERAL (
 		SELECT k.merchant_id, k.scope, k.key, k.operation, k.fingerprint, k.fingerprint_version,
@@ -119,18 +120,23 @@ const recordsSQL = `
 		SELECT a.status, a.location, a.body, a.created_at
 		FROM idempotency_answers a
 		WHERE a.merchant_id = k.merchant_id AND a.request_id = k.request_id
-		OFFSET 0) AS a ON true`
+		OFFSET 0) AS a ON true
+	LEFT JOIN LATERAL (
+		SELECT q.request_id
+		FROM idempotency_pending q
+		WHERE q.merchant_id = k.merchant_id AND q.request_id = k.request_id
+		OFFSET 0) AS q ON true`
 
 func collectRecords(rows pgx.Rows, into map[Key]*Record) error {
 	_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
 		var r Record
 		var sum, body []byte
-		var status *int // these are NULL once the answer is reaped
+		var status *int // these are NULL while there is no answer
 		var location *string
 		var answeredAt *time.Time
 		if err := row.Scan(&r.MerchantID, &r.Scope, &r.Value, &r.Operation, &sum,
 			&r.Fingerprint.Version, &r.RequestID, &r.PaymentID,
-			&status, &location, &body, &answeredAt); err != nil {
+			&status, &location, &body, &answeredAt, &r.Pending); err != nil {
 			return struct{}{}, err
 		}
 		copy(r.Fingerprint.Sum[:], sum)
@@ -164,6 +170,39 @@ func QueueAnswers(q *pgx.Batch, records []*Record, at time.Time) {
 		unnest.Column(records, func(r *Record) string { return r.Answer.Location }),
 		unnest.Column(records, func(r *Record) []byte { return r.Answer.Body }),
 		at)
+}
+
+// QueuePending marks claims of this transaction: their requests go to a card processor,
+// and are answered by a later transaction. at is the transaction's timestamp.
+func QueuePending(q *pgx.Batch, claims []*Claim, at time.Time) {
+	if len(claims) == 0 {
+		return
+	}
+	q.Queue(`
+		INSERT INTO idempotency_pending (merchant_id, request_id, created_at)
+		SELECT p.merchant_id, p.request_id, $3
+		FROM unnest($1::bigint[], $2::uuid[]) AS p (merchant_id, request_id)`,
+		unnest.Column(claims, func(c *Claim) int64 { return c.MerchantID }),
+		unnest.Column(claims, func(c *Claim) [16]byte { return c.RequestID }),
+		at)
+}
+
+// QueueNoLongerPending takes the marks away again, in the transaction that stores the
+// answers.
+func QueueNoLongerPending(q *pgx.Batch, records []*Record) {
+	if len(records) == 0 {
+		return
+	}
+	q.Queue(`
+		DELETE FROM idempotency_pending p
+		USING unnest($1::bigint[], $2::uuid[]) AS done (merchant_id, request_id)
+		CROSS JOIN LATERAL (
+			SELECT l.ctid FROM idempotency_pending l
+			WHERE l.merchant_id = done.merchant_id AND l.request_id = done.request_id
+			OFFSET 0) AS own
+		WHERE p.ctid = own.ctid`,
+		unnest.Column(records, func(r *Record) int64 { return r.MerchantID }),
+		unnest.Column(records, func(r *Record) [16]byte { return r.RequestID }))
 }
 
 // Find reads what one key stands for, and the database's clock. The record is nil if

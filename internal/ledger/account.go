@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math"
 	"regexp"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -41,10 +40,6 @@ var (
 	ErrNoVersion = errors.New("there is no such account, so If-Match cannot match")
 	ErrNotYet    = errors.New("the moment has not come yet")
 )
-
-// serviceAccountPrefix marks the accounts that the service itself keeps, such as a
-// processor's clearing account.
-const serviceAccountPrefix = "processor:"
 
 // nameLengthMax is the longest name of an account, in characters.
 const nameLengthMax = 200
@@ -117,7 +112,7 @@ func checkOwner(ref Ref) error {
 	switch {
 	case !ValidAccountID(ref.AccountID):
 		return ErrInvalidID
-	case strings.HasPrefix(ref.AccountID, serviceAccountPrefix):
+	case IsServiceAccount(ref.AccountID):
 		return ErrServiceAccount
 	}
 	return nil

@@ -29,6 +29,14 @@ func (st *state) cancel(claim *idempotency.Claim, reason string) decision {
 	if refusal != nil {
 		return decision{refusal: refusal}
 	}
+	if payment.byCard() {
+		return st.ask(claim, payment, payment.Amount.Minor)
+	}
+	return st.end(payment, reason)
+}
+
+// end cancels the payment.
+func (st *state) end(payment *Payment, reason string) decision {
 	st.book.Release(payment.hold())
 	st.references.free(payment)
 	payment.Status = StatusCanceled

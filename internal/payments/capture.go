@@ -59,6 +59,9 @@ func decideCapture(st *state, claim *idempotency.Claim, amount *int64) decision 
 	case minor > payment.Amount.Minor:
 		return decision{refusal: refuseTooLarge("more than the authorized", payment.Amount.Minor)}
 	}
+	if payment.byCard() {
+		return st.ask(claim, payment, minor)
+	}
 	st.book.Release(payment.hold())
 	if err := st.book.Post(payment.journal(minor)); err != nil {
 		if !errors.Is(err, ledger.ErrBalanceTooLarge) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -18,7 +19,8 @@ const (
 	referenceLengthMax   = 128
 )
 
-// Charge is a request to move money between two accounts of one merchant.
+// Charge is a request to move money between two accounts of one merchant, or from a card
+// to an account.
 type Charge struct {
 	Amount             ledger.Money
 	SourceAccount      string
@@ -39,6 +41,9 @@ func (s *Service) Charge(ctx context.Context, caller Caller, charge Charge) (Rep
 	if err := charge.check(); err != nil {
 		return s.replayOrRefuse(ctx, op, err)
 	}
+	if charge.PaymentMethod != "" {
+		return s.chargeCard(ctx, op, charge.Amount)
+	}
 	return s.do(ctx, op)
 }
 
@@ -53,8 +58,12 @@ func (c *Charge) check() error {
 	fields.RequireText("/description", c.Description, descriptionLengthMax)
 	fields.RequireNoCardNumber("/payment_method", c.PaymentMethod) // where a token belongs
 	fields.RequireMetadata(c.Metadata)
-	fields.Require(c.PaymentMethod == "", "/payment_method",
-		"is not available in this release: charge a source_account")
+	fields.Require(c.PaymentMethod == "" || paymentMethodForm.MatchString(c.PaymentMethod),
+		"/payment_method", "must be the processor's token: 1 to 255 letters, digits and _")
+	fields.Require(!ledger.IsServiceAccount(c.SourceAccount), "/source_account",
+		ledger.ErrServiceAccount.Error())
+	fields.Require(!ledger.IsServiceAccount(c.DestinationAccount), "/destination_account",
+		ledger.ErrServiceAccount.Error())
 	return fields.Err()
 }
 
@@ -95,7 +104,7 @@ func newCharge(caller Caller, charge Charge) *operation {
 		},
 		reference: charge.Reference,
 		accounts: []ledger.Ref{
-			{MerchantID: caller.Key.MerchantID, AccountID: charge.SourceAccount},
+			{MerchantID: caller.Key.MerchantID, AccountID: charge.source()},
 			{MerchantID: caller.Key.MerchantID, AccountID: charge.DestinationAccount},
 		},
 		decide: func(st *state, claim *idempotency.Claim) decision {
@@ -118,7 +127,8 @@ func decideCharge(st *state, claim *idempotency.Claim, charge *Charge) decision 
 		MerchantID:         claim.MerchantID,
 		ID:                 claim.PaymentID,
 		Amount:             charge.Amount,
-		SourceAccount:      charge.SourceAccount,
+		SourceAccount:      charge.source(),
+		PaymentMethod:      charge.PaymentMethod,
 		DestinationAccount: charge.DestinationAccount,
 		Reference:          charge.Reference,
 		Description:        charge.Description,
@@ -138,12 +148,22 @@ func decideCharge(st *state, claim *idempotency.Claim, charge *Charge) decision 
 		panic(err) // a bug: groupcommit splits the batch until this charge fails alone
 	}
 	st.references.take(charge.Reference, payment)
+	if payment.Status == StatusProcessing {
+		return decision{
+			payment: payment, event: "payment.processing",
+			begun: st.begin(claim, charge.operation(), payment, payment.Amount.Minor),
+		}
+	}
 	return decision{payment: payment, event: "payment." + string(payment.Status)}
 }
 
-// pay moves the money of a new payment, or holds it to be captured later. On an error
-// it has done neither.
+// pay moves the money of a new payment, or holds it to be captured later. That of a card
+// is the processor's to move. On an error nothing was done.
 func (st *state) pay(payment *Payment, authorizeOnly bool) error {
+	if payment.byCard() {
+		payment.Status = StatusProcessing
+		return st.book.Place(payment.hold())
+	}
 	if authorizeOnly {
 		if err := st.book.Place(payment.hold()); err != nil {
 			return err
@@ -163,12 +183,17 @@ func (st *state) pay(payment *Payment, authorizeOnly bool) error {
 // refuseCharge looks for what forbids the charge, before any money is looked at.
 func refuseCharge(st *state, merchantID int64, charge *Charge) *Refusal {
 	sides := []struct{ pointer, id string }{
-		{"/source_account", charge.SourceAccount},
+		{"/source_account", charge.source()},
 		{"/destination_account", charge.DestinationAccount},
+	}
+	if charge.PaymentMethod != "" {
+		slices.Reverse(sides) // only a charge that is possible opens a clearing account
 	}
 	for _, side := range sides {
 		account, found := st.book.Account(ledger.Ref{MerchantID: merchantID, AccountID: side.id})
 		switch {
+		case !found && ledger.IsServiceAccount(side.id):
+			return errNoClearing
 		case !found:
 			return refuseField(CodeAccountNotFound, side.pointer, "there is no such account")
 		case account.Status != ledger.StatusOpen:

@@ -20,7 +20,7 @@ func TestInstanceThatDiesBeforeItsCommitLeavesNothing(t *testing.T) {
 	healthy := newService(t, db.URL)
 	for _, c := range []operationCase{chargeCase, operationCases[len(operationCases)-1]} {
 		for n := range statementsOf(t, db, healthy, c) {
-			a := newAttempt(t, healthy, c)
+			a := newTrial(t, healthy, c)
 			dieBefore(t, db, a, n+1)
 			violations, err := audit.Run(t.Context(), db.Pool, 10)
 			if err != nil || len(violations) > 0 {
@@ -38,7 +38,7 @@ func TestInstanceThatDiesBeforeItsCommitLeavesNothing(t *testing.T) {
 func statementsOf(t *testing.T, db *pgtest.DB, healthy *Service, c operationCase) (n int) {
 	t.Helper()
 	proxy := wire.Start(t, db.URL)
-	a, s := newAttempt(t, healthy, c), newLoneWorker(t, proxy.URL(), hasty)
+	a, s := newTrial(t, healthy, c), newLoneWorker(t, proxy.URL(), hasty)
 	caller := a.caller()
 	reply, err := a.request.send(t.Context(), s, caller)
 	a.wantDone(caller, reply, err)
@@ -51,7 +51,7 @@ func statementsOf(t *testing.T, db *pgtest.DB, healthy *Service, c operationCase
 }
 
 // dieBefore sends the operation to an instance that dies before its n-th statement.
-func dieBefore(t *testing.T, db *pgtest.DB, a *attempt, n int) {
+func dieBefore(t *testing.T, db *pgtest.DB, a *trial, n int) {
 	t.Helper()
 	proxy := wire.Start(t, db.URL)
 	s := newLoneWorker(t, proxy.URL(), func(c *Config) { c.Timeout = 3 * time.Second })

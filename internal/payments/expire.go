@@ -32,6 +32,9 @@ func (s *Service) ExpireAuthorizations(ctx context.Context, limit int) (int, err
 			if _, refused := errors.AsType[*Refusal](err); refused {
 				return nil // captured or canceled meanwhile
 			}
+			if _, asked := errors.AsType[*InProgress](err); asked {
+				return nil // a card's: an instance asks the processor to end it
+			}
 			if err == nil && reply.RequestID == op.claim.RequestID { // no other instance's
 				s.logger.InfoContext(ctx, "authorization expired",
 					"request_id", FormatRequestID(reply.RequestID),
@@ -77,7 +80,8 @@ func decideExpire(st *state, claim *idempotency.Claim) decision {
 const expiredSQL = `
 	SELECT merchant_id, id
 	FROM payments
-	WHERE status = 'authorized' AND authorized_until <= (SELECT clock_timestamp())
+	WHERE status = 'authorized' AND pending_operation IS NULL
+		AND authorized_until <= (SELECT clock_timestamp())
 	ORDER BY authorized_until
 	LIMIT $1`
 

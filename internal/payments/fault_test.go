@@ -71,7 +71,7 @@ func TestCommitFaultsLeaveOneOperation(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
 			for _, c := range operationCases {
-				a := newAttempt(t, b.healthy, c)
+				a := newTrial(t, b.healthy, c)
 				b.proxy.Forget()
 				b.strike(a, wire.Commit(), test.effect)
 				// Only a complete acknowledgement may be believed.
@@ -84,7 +84,7 @@ func TestCommitFaultsLeaveOneOperation(t *testing.T) {
 }
 
 // strike tries the operation through a fault at a statement of its transaction.
-func (b *bench) strike(a *attempt, at wire.Match, effect wire.Effect) *wire.Fault {
+func (b *bench) strike(a *trial, at wire.Match, effect wire.Effect) *wire.Fault {
 	b.t.Helper()
 	fault := b.proxy.On(committers(at), effect)
 	caller := a.caller()
@@ -111,7 +111,7 @@ func TestStatementFaultsLeaveOneOperation(t *testing.T) {
 	clean := newBench(t)
 	steps := map[string]int{}
 	for _, c := range operationCases {
-		a := newAttempt(t, clean.healthy, c)
+		a := newTrial(t, clean.healthy, c)
 		caller := a.caller()
 		reply, err := a.request.send(t.Context(), clean.faulty, caller)
 		a.wantDone(caller, reply, err)
@@ -141,7 +141,7 @@ func TestStatementFaultsLeaveOneOperation(t *testing.T) {
 			b := newBench(t)
 			for _, c := range test.cases {
 				for step := range steps[c.name] {
-					b.strike(newAttempt(t, b.healthy, c), wire.Step(step), test.effect)
+					b.strike(newTrial(t, b.healthy, c), wire.Step(step), test.effect)
 				}
 			}
 		})
@@ -195,7 +195,7 @@ func TestUnknownOutcomeIsFoundOutByRetry(t *testing.T) {
 			t.Run(name+", "+c.name, func(t *testing.T) {
 				t.Parallel()
 				b := newBench(t)
-				a := newAttempt(t, b.healthy, c)
+				a := newTrial(t, b.healthy, c)
 				impatient := newLoneWorker(t, b.proxy.URL(), hasty)
 				fault := b.proxy.On(committers(wire.Commit()).Every(), test.effect)
 				if _, err := a.request.send(t.Context(), impatient, a.caller()); !errors.Is(err,
@@ -223,7 +223,7 @@ func TestAnUnreachableDatabaseIsUnavailableAndNotUnknown(t *testing.T) {
 	b := newBench(t)
 	impatient := newLoneWorker(t, b.proxy.URL(), hasty)
 	b.proxy.Refuse()
-	a := newAttempt(t, b.healthy, chargeCase)
+	a := newTrial(t, b.healthy, chargeCase)
 	caller := a.caller()
 	if _, err := a.request.send(t.Context(), impatient, caller); !errors.Is(err, ErrUnavailable) {
 		t.Fatalf("charging: %v, want %v", err, ErrUnavailable)
@@ -270,7 +270,7 @@ func TestASilentConnectionIsGivenUpWhileThereIsTimeToFindOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
-			a := newAttempt(t, b.healthy, chargeCase)
+			a := newTrial(t, b.healthy, chargeCase)
 			start := time.Now()
 			silent := b.strike(a, test.match, test.effect)
 			if waited := time.Since(start); waited > 9*time.Second {
@@ -286,7 +286,7 @@ func TestAnOperationWhoseCallerLeavesDuringCommitIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	for _, c := range operationCases {
-		a := newAttempt(t, b.healthy, c)
+		a := newTrial(t, b.healthy, c)
 		held := b.proxy.On(committers(wire.Commit()), wire.HoldBefore)
 		ctx, leave := context.WithCancel(t.Context())
 		left := make(chan error)

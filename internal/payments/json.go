@@ -12,7 +12,8 @@ type paymentJSON struct {
 	Status             Status            `json:"status"`
 	Amount             int64             `json:"amount"`
 	Currency           string            `json:"currency"`
-	SourceAccount      string            `json:"source_account"`
+	SourceAccount      string            `json:"source_account,omitzero"`
+	PaymentMethod      string            `json:"payment_method,omitzero"`
 	DestinationAccount string            `json:"destination_account"`
 	AmountCaptured     int64             `json:"amount_captured"`
 	AmountRefunded     int64             `json:"amount_refunded"`
@@ -37,7 +38,7 @@ func (p *Payment) JSON() []byte {
 		Status:             p.Status,
 		Amount:             p.Amount.Minor,
 		Currency:           string(p.Amount.Currency),
-		SourceAccount:      p.SourceAccount,
+		PaymentMethod:      p.PaymentMethod,
 		DestinationAccount: p.DestinationAccount,
 		AmountCaptured:     p.AmountCaptured,
 		AmountRefunded:     p.AmountRefunded,
@@ -47,6 +48,9 @@ func (p *Payment) JSON() []byte {
 		CancellationReason: p.CancellationReason,
 		CreatedAt:          p.CreatedAt.UTC().Format(TimeFormat),
 		Version:            p.Version,
+	}
+	if !p.byCard() {
+		view.SourceAccount = p.SourceAccount
 	}
 	if p.Reference != "" {
 		view.Reference = &p.Reference

@@ -22,6 +22,7 @@ type operation struct {
 	// existing: the claim's payment is there already. Its row is locked, and then the
 	// two accounts that the row names.
 	existing bool
+	attempt  attemptRef // to lock, of the settlement of a card; zero: none
 	decide   func(*state, *idempotency.Claim) decision
 
 	trace context.Context // of the caller's request; it governs nothing
@@ -80,9 +81,15 @@ func fingerprintOn(operationName string, paymentID uuid.UUID) *idempotency.Finge
 // event that announces it, or a refusal that leaves no trace.
 type decision struct {
 	payment *Payment
-	refund  *Refund // that was made; nil: none
-	event   string
+	refund  *Refund // that was made, or settled; nil: none
+	event   string  // "" for a change that is not announced
 	refusal *Refusal
+
+	// Of a card. The request goes to the processor and is answered later, or the
+	// processor's answer has come.
+	begun   *attempt
+	settled *attempt
+	eventID string // of the processor's event that has brought the answer; "" for none
 }
 
 // state is the rows that one transaction holds locked, as its decisions so far have
@@ -93,6 +100,8 @@ type state struct {
 	payments   map[paymentRef]*Payment
 	saved      map[paymentRef]*Payment // those that a decision has changed
 	references references
+	attempts   map[attemptRef]*attempt
+	refunds    map[uuid.UUID]*Refund // of the attempts that are refunds
 	// clock is the database's, read after the locks. It ends authorizations and
 	// retentions.
 	clock time.Time
@@ -101,6 +110,7 @@ type state struct {
 	// is set back.
 	now           time.Time
 	authorizedFor time.Duration // how long an authorization that is made now holds money
+	attemptLease  time.Duration // how long a new attempt is left to the instance that began it
 }
 
 // payment is a copy of the claim's payment, to be changed, if its status allows the
@@ -112,6 +122,9 @@ func (st *state) payment(claim *idempotency.Claim) (*Payment, *Refusal) {
 		return nil, &Refusal{Code: CodeNotFound, Detail: ErrNotFound.Error()}
 	case locked.Status != requiredStatus[claim.Operation]:
 		return nil, refuseState("the payment is " + string(locked.Status))
+	case locked.PendingOperation != "":
+		return nil, refuseState("the processor is asked for another change of the payment (" +
+			locked.PendingOperation + ")")
 	}
 	payment := *locked
 	return &payment, nil

@@ -65,18 +65,18 @@ var operationCases = []operationCase{
 	},
 }
 
-// attempt is the operation of a case, with a merchant of its own.
-type attempt struct {
+// trial is the operation of a case, with a merchant of its own.
+type trial struct {
 	operationCase
 	merchant int64
 	healthy  *Service // an instance without faults
 	t        *testing.T
 }
 
-func newAttempt(t *testing.T, healthy *Service, c operationCase) *attempt {
+func newTrial(t *testing.T, healthy *Service, c operationCase) *trial {
 	t.Helper()
 	merchant := newMerchant(t, healthy, map[string]int64{"a": 1000, "b": 0})
-	a := &attempt{operationCase: c, merchant: merchant, healthy: healthy, t: t}
+	a := &trial{operationCase: c, merchant: merchant, healthy: healthy, t: t}
 	if c.to != nil {
 		a.request.payment = charge(t, healthy, a.merchant, "before", *c.to).PaymentID
 	}
@@ -84,11 +84,11 @@ func newAttempt(t *testing.T, healthy *Service, c operationCase) *attempt {
 }
 
 // caller is a new request under the same key.
-func (a *attempt) caller() Caller { return callerWith(a.merchant, "k") }
+func (a *trial) caller() Caller { return callerWith(a.merchant, "k") }
 
 // wantDone checks that this request executed the operation, once, and that the same key
 // replays its answer.
-func (a *attempt) wantDone(own Caller, reply Reply, err error) {
+func (a *trial) wantDone(own Caller, reply Reply, err error) {
 	a.t.Helper()
 	if got, want := result(reply, err, own), fmt.Sprint(a.status); got != want {
 		a.t.Fatalf("%s: came to %s, want %s", a.name, got, want)
@@ -98,7 +98,7 @@ func (a *attempt) wantDone(own Caller, reply Reply, err error) {
 
 // wantReplayOf checks that another instance replays the reply byte for byte, and that
 // the state is that after one operation.
-func (a *attempt) wantReplayOf(reply Reply) {
+func (a *trial) wantReplayOf(reply Reply) {
 	a.t.Helper()
 	retry := a.caller()
 	replay, err := a.request.send(context.Background(), a.healthy, retry)
@@ -114,7 +114,7 @@ func (a *attempt) wantReplayOf(reply Reply) {
 }
 
 // state describes the payment and the two accounts.
-func (a *attempt) state(id uuid.UUID) string {
+func (a *trial) state(id uuid.UUID) string {
 	a.t.Helper()
 	payment, err := a.healthy.Get(context.Background(), a.merchant, id)
 	if err != nil {

@@ -15,29 +15,25 @@ import (
 // Status of a payment.
 type Status string
 
-// The statuses of a payment between accounts; states.go has the ways between them.
+// The statuses of a payment; states.go has the ways between them.
 const (
+	StatusProcessing Status = "processing" // a card processor has not said yet what it came to
 	StatusAuthorized Status = "authorized" // the money is held, until AuthorizedUntil at most
 	StatusSucceeded  Status = "succeeded"  // the money has moved
 	StatusDeclined   Status = "declined"   // it has not and will not; DeclineCode says why
 	StatusCanceled   Status = "canceled"   // it was held and is free again
 )
 
-// statusProcessing is that of a payment that waits for a processor. The schema knows
-// it, and no payment has it yet.
-const statusProcessing Status = "processing"
-
 // statuses are all that the schema knows (payments_status_known).
 var statuses = []Status{
-	StatusAuthorized, statusProcessing, StatusSucceeded, StatusDeclined,
-	StatusCanceled,
+	StatusProcessing, StatusAuthorized, StatusSucceeded, StatusDeclined, StatusCanceled,
 }
 
 // live tells whether a payment of the status has moved money, or may yet do so. A live
 // payment keeps its reference.
 func (s Status) live() bool {
 	switch s {
-	case StatusAuthorized, statusProcessing, StatusSucceeded:
+	case StatusProcessing, StatusAuthorized, StatusSucceeded:
 		return true
 	case StatusDeclined, StatusCanceled:
 		return false
@@ -48,8 +44,12 @@ func (s Status) live() bool {
 // Known tells whether a payment can have the status.
 func (s Status) Known() bool { return slices.Contains(statuses, s) }
 
-// DeclineInsufficientFunds is the decline code of a source account that cannot pay.
-const DeclineInsufficientFunds = "insufficient_funds"
+// Two of the decline codes (payments_decline_code_known). A card processor may give
+// others.
+const (
+	DeclineInsufficientFunds = "insufficient_funds" // also of a source account
+	DeclineProcessingError   = "processing_error"   // not the card's fault
+)
 
 // Why a payment was canceled.
 const (
@@ -63,10 +63,14 @@ type Payment struct {
 	ID                 uuid.UUID
 	Status             Status
 	Amount             ledger.Money
-	SourceAccount      string
+	SourceAccount      string // of a card payment: the processor's clearing account
+	PaymentMethod      string // the processor's token of the card; "": an account pays
 	DestinationAccount string
 	AmountCaptured     int64 // minor units
 	AmountRefunded     int64 // minor units
+	// AmountRefunding is the total of the refunds that are at the processor.
+	AmountRefunding    int64
+	PendingOperation   string // that the processor is asked for, on an authorization; "": none
 	DeclineCode        string
 	CancellationReason string
 	Reference          string
@@ -106,16 +110,26 @@ func (p *Payment) journal(minor int64) ledger.Journal {
 	}
 }
 
-// hold is what the payment sets aside while it is authorized.
+// hold is what the payment sets aside while it is open. The money of a card is held at
+// the processor, so here it only keeps the accounts from being closed.
 func (p *Payment) hold() ledger.Hold {
+	minor := p.Amount.Minor
+	if p.byCard() {
+		minor = 0
+	}
 	return ledger.Hold{
-		MerchantID: p.MerchantID, Currency: p.Amount.Currency, Minor: p.Amount.Minor,
+		MerchantID: p.MerchantID, Currency: p.Amount.Currency, Minor: minor,
 		Source: p.SourceAccount, Destination: p.DestinationAccount,
 	}
 }
 
+// byCard tells whether a card pays, and so a processor has to be asked.
+func (p *Payment) byCard() bool { return p.PaymentMethod != "" }
+
 // Refundable is what can still be refunded, in minor units.
-func (p *Payment) Refundable() int64 { return p.AmountCaptured - p.AmountRefunded }
+func (p *Payment) Refundable() int64 {
+	return p.AmountCaptured - p.AmountRefunded - p.AmountRefunding
+}
 
 const (
 	paymentIDPrefix = "pay_"

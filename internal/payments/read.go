@@ -19,7 +19,8 @@ var (
 )
 
 const paymentColumns = `p.merchant_id, p.id, p.status, p.amount, p.currency, p.source_account,
-	p.destination_account, p.amount_captured, p.amount_refunded,
+	coalesce(p.payment_method, '') AS payment_method, p.destination_account, p.amount_captured,
+	p.amount_refunded, p.amount_refunding, coalesce(p.pending_operation, '') AS pending_operation,
 	coalesce(p.decline_code, '') AS decline_code,
 	coalesce(p.cancellation_reason, '') AS cancellation_reason,
 	coalesce(p.reference, '') AS reference, p.description, p.metadata,
@@ -29,9 +30,10 @@ func scanPayment(row pgx.CollectableRow) (*Payment, error) {
 	var p Payment
 	var until *time.Time
 	err := row.Scan(&p.MerchantID, &p.ID, &p.Status, &p.Amount.Minor, &p.Amount.Currency,
-		&p.SourceAccount, &p.DestinationAccount, &p.AmountCaptured, &p.AmountRefunded,
-		&p.DeclineCode, &p.CancellationReason, &p.Reference, &p.Description, &p.Metadata,
-		&until, &p.key, &p.Version, &p.CreatedAt)
+		&p.SourceAccount, &p.PaymentMethod, &p.DestinationAccount, &p.AmountCaptured,
+		&p.AmountRefunded, &p.AmountRefunding, &p.PendingOperation, &p.DeclineCode,
+		&p.CancellationReason, &p.Reference, &p.Description, &p.Metadata, &until, &p.key,
+		&p.Version, &p.CreatedAt)
 	if until != nil {
 		p.AuthorizedUntil = *until
 	}
@@ -100,17 +102,19 @@ func (s *Service) GetRefund(
 const refundColumns = `r.merchant_id, r.id, r.payment_id, r.amount, p.currency, r.status,
 	coalesce(r.decline_code, ''), r.reason, r.created_at`
 
+func scanRefund(row pgx.CollectableRow) (*Refund, error) {
+	var r Refund
+	err := row.Scan(&r.MerchantID, &r.ID, &r.PaymentID, &r.Amount.Minor, &r.Amount.Currency,
+		&r.Status, &r.DeclineCode, &r.Reason, &r.CreatedAt)
+	return &r, err
+}
+
 func (s *Service) refunds(ctx context.Context, sql string, args ...any) ([]*Refund, error) {
 	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading refunds: %w", err)
 	}
-	refunds, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Refund, error) {
-		var r Refund
-		err := row.Scan(&r.MerchantID, &r.ID, &r.PaymentID, &r.Amount.Minor, &r.Amount.Currency,
-			&r.Status, &r.DeclineCode, &r.Reason, &r.CreatedAt)
-		return &r, err
-	})
+	refunds, err := pgx.CollectRows(rows, scanRefund)
 	if err != nil {
 		return nil, fmt.Errorf("reading refunds: %w", err)
 	}

@@ -25,10 +25,11 @@ type RefundRequest struct {
 // RefundStatus of a refund.
 type RefundStatus string
 
-// The statuses that a refund between accounts can have.
+// The statuses of a refund.
 const (
-	RefundSucceeded RefundStatus = "succeeded" // the money is back
-	// the destination could not pay; DeclineCode says why
+	RefundProcessing RefundStatus = "processing" // a card processor has not confirmed it yet
+	RefundSucceeded  RefundStatus = "succeeded"  // the money is back
+	// the destination could not pay, or the processor refused; DeclineCode says why
 	RefundDeclined RefundStatus = "declined"
 )
 
@@ -103,7 +104,7 @@ func decideRefund(
 		CreatedAt:  st.now,
 		key:        claim.Value,
 	}
-	switch err := st.book.Post(refund.journal(payment)); {
+	switch err := st.giveBack(payment, refund); {
 	case errors.Is(err, ledger.ErrInsufficientFunds):
 		refund.Status = RefundDeclined
 		refund.DeclineCode = DeclineInsufficientFunds
@@ -113,9 +114,39 @@ func decideRefund(
 	case err != nil:
 		panic(err) // a bug: see decideCharge
 	}
-	payment.AmountRefunded += minor
 	st.save(payment)
+	if refund.Status == RefundProcessing {
+		begun := st.begin(claim, operationRefund, payment, minor)
+		begun.refundID = refund.ID
+		return decision{payment: payment, refund: refund, event: "refund.processing", begun: begun}
+	}
 	return decision{payment: payment, refund: refund, event: "refund.succeeded"}
+}
+
+// giveBack moves the money of a refund. That of a card is held on the destination until
+// the processor has given it back. On an error nothing was done.
+func (st *state) giveBack(payment *Payment, refund *Refund) error {
+	if payment.byCard() {
+		if err := st.book.Place(refund.hold(payment)); err != nil {
+			return err
+		}
+		refund.Status = RefundProcessing
+		payment.AmountRefunding += refund.Amount.Minor
+		return nil
+	}
+	if err := st.book.Post(refund.journal(payment)); err != nil {
+		return err
+	}
+	payment.AmountRefunded += refund.Amount.Minor
+	return nil
+}
+
+// hold is what the refund of a card sets aside until the processor has given it back.
+func (r *Refund) hold(p *Payment) ledger.Hold {
+	return ledger.Hold{
+		MerchantID: p.MerchantID, Currency: p.Amount.Currency, Minor: r.Amount.Minor,
+		Source: p.DestinationAccount, Destination: p.SourceAccount,
+	}
 }
 
 // journal is the payment's journal the other way round.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
@@ -34,6 +35,9 @@ type Config struct {
 	// AuthorizationLifetime is how long an authorization holds money before it is
 	// canceled, by the database's clock.
 	AuthorizationLifetime time.Duration
+	// AttemptLease is how long a request that goes to a card processor is left to the
+	// instance that began it.
+	AttemptLease time.Duration
 
 	// money transactions in flight; at most the connections of Pools.Money
 	Workers      int
@@ -47,6 +51,10 @@ type Config struct {
 
 	Observer groupcommit.Observer // watches the queue and the transactions
 	Trace    Trace                // nil: no tracing
+
+	// CheckCard refuses an amount that the card processor cannot take; nil: there is no
+	// processor.
+	CheckCard func(ledger.Money) error
 }
 
 // Service makes payments and changes them. Its methods may be called from any
@@ -57,6 +65,8 @@ type Service struct {
 	group         *groupcommit.Group[idempotency.Key, *operation]
 	retention     time.Duration
 	authorizedFor time.Duration
+	attemptLease  time.Duration
+	checkCard     func(ledger.Money) error
 	queueMax      int
 	timeout       time.Duration
 	busy          *busyRows
@@ -70,6 +80,8 @@ func New(c Config) *Service {
 		committer:     postgres.NewCommitter(c.Pools.Money, c.Logger),
 		retention:     c.Retention,
 		authorizedFor: c.AuthorizationLifetime,
+		attemptLease:  c.AttemptLease,
+		checkCard:     c.CheckCard,
 		queueMax:      c.QueueSizeMax,
 		timeout:       c.Timeout,
 		busy:          newBusyRows(c.Pools.General, c.QueueSizeMax),
@@ -162,6 +174,11 @@ func (s *Service) replyTo(
 		return Reply{}, &Refusal{
 			Code: CodeKeyReused, PaymentID: record.PaymentID,
 			Detail: "this key was used for another request; a new request takes a new key",
+		}
+	case errors.Is(err, idempotency.ErrInProgress):
+		return Reply{}, &InProgress{
+			MerchantID: record.MerchantID, AttemptID: attemptID(record.Key),
+			PaymentID: record.PaymentID, Begun: record.RequestID == op.claim.RequestID,
 		}
 	case errors.Is(err, idempotency.ErrKeyExpired):
 		return Reply{}, &Refusal{

@@ -88,16 +88,16 @@ func queuePayments(q *pgx.Batch, created []*Payment, at time.Time) {
 	q.Queue(`
 		INSERT INTO payments (merchant_id, id, status, amount, currency, source_account,
 			destination_account, amount_captured, decline_code, reference, description, metadata,
-			authorized_until, idempotency_key, created_at)
+			authorized_until, idempotency_key, payment_method, created_at)
 		SELECT p.merchant_id, p.id, p.status, p.amount, p.currency, p.source_account,
 			p.destination_account, p.amount_captured, p.decline_code, p.reference, p.description,
-			p.metadata::jsonb, p.authorized_until, p.idempotency_key, $15
+			p.metadata::jsonb, p.authorized_until, p.idempotency_key, p.payment_method, $16
 		FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[],
 				$7::text[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[],
-				$13::timestamptz[], $14::text[])
+				$13::timestamptz[], $14::text[], $15::text[])
 			AS p (merchant_id, id, status, amount, currency, source_account, destination_account,
 				amount_captured, decline_code, reference, description, metadata, authorized_until,
-				idempotency_key)`,
+				idempotency_key, payment_method)`,
 		unnest.Column(created, func(p *Payment) int64 { return p.MerchantID }),
 		unnest.Column(created, func(p *Payment) [16]byte { return p.ID }),
 		unnest.Column(created, func(p *Payment) string { return string(p.Status) }),
@@ -114,6 +114,9 @@ func queuePayments(q *pgx.Batch, created []*Payment, at time.Time) {
 			return unnest.Nullable(p.AuthorizedUntil)
 		}),
 		unnest.Column(created, func(p *Payment) string { return p.key }),
+		unnest.Column(created, func(p *Payment) *string {
+			return unnest.Nullable(p.PaymentMethod)
+		}),
 		at)
 }
 
@@ -127,12 +130,16 @@ func queueSavedPayments(q *pgx.Batch, saved map[paymentRef]*Payment) {
 	q.Queue(`
 		UPDATE payments p
 		SET status = saved.status, amount_captured = saved.amount_captured,
-			amount_refunded = saved.amount_refunded,
-			cancellation_reason = saved.cancellation_reason, version = saved.version
-		FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::text[],
-				$7::bigint[])
+			amount_refunded = saved.amount_refunded, amount_refunding = saved.amount_refunding,
+			pending_operation = saved.pending_operation, decline_code = saved.decline_code,
+			cancellation_reason = saved.cancellation_reason,
+			authorized_until = saved.authorized_until, version = saved.version
+		FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[],
+				$6::bigint[], $7::text[], $8::text[], $9::text[], $10::timestamptz[],
+				$11::bigint[])
 			AS saved (merchant_id, id, status, amount_captured, amount_refunded,
-				cancellation_reason, version)
+				amount_refunding, pending_operation, decline_code, cancellation_reason,
+				authorized_until, version)
 		CROSS JOIN LATERAL (
 			SELECT l.ctid FROM payments l
 			WHERE l.merchant_id = saved.merchant_id AND l.id = saved.id
@@ -143,8 +150,16 @@ func queueSavedPayments(q *pgx.Batch, saved map[paymentRef]*Payment) {
 		unnest.Column(payments, func(p *Payment) string { return string(p.Status) }),
 		unnest.Column(payments, func(p *Payment) int64 { return p.AmountCaptured }),
 		unnest.Column(payments, func(p *Payment) int64 { return p.AmountRefunded }),
+		unnest.Column(payments, func(p *Payment) int64 { return p.AmountRefunding }),
+		unnest.Column(payments, func(p *Payment) *string {
+			return unnest.Nullable(p.PendingOperation)
+		}),
+		unnest.Column(payments, func(p *Payment) *string { return unnest.Nullable(p.DeclineCode) }),
 		unnest.Column(payments, func(p *Payment) *string {
 			return unnest.Nullable(p.CancellationReason)
+		}),
+		unnest.Column(payments, func(p *Payment) *time.Time {
+			return unnest.Nullable(p.AuthorizedUntil)
 		}),
 		unnest.Column(payments, func(p *Payment) int64 { return p.Version }))
 }

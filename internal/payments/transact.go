@@ -62,6 +62,7 @@ type batch struct {
 	events   []outbox.Event
 	answered []*idempotency.Record
 	released []*idempotency.Claim // of operations that are refused, or blocked
+	cards    cards
 }
 
 func (s *Service) newBatch(operations []*operation, locking ledger.Locking) *batch {
@@ -72,13 +73,14 @@ func (s *Service) newBatch(operations []*operation, locking ledger.Locking) *bat
 			saved:         map[paymentRef]*Payment{},
 			references:    newReferences(),
 			authorizedFor: s.authorizedFor,
+			attemptLease:  s.attemptLease,
 		},
 	}
 }
 
 // claim queues the claims of step 1.
 //
-// Locks are taken in one order: keys, references, payments, accounts, and each kind
+// Locks are taken in one order: keys, references, attempts, payments, accounts, and each kind
 // ascending. So transactions queue up, and never wait for each other in a circle. Step
 // 4 changes only rows that are locked or claimed by then, and the references of locked
 // payments. It adds rows under new ids.
@@ -95,6 +97,7 @@ func (b *batch) claim(q *pgx.Batch) {
 // batch with operations on existing payments, the accounts are locked in the next round
 // trip.
 func (b *batch) lock(q *pgx.Batch) {
+	b.state.attempts = queueLockAttempts(q, b.operations)
 	b.rows.queueLimit(q)
 	wanted := map[paymentRef]bool{}
 	for _, op := range b.operations {
@@ -154,6 +157,7 @@ func (b *batch) lookUp(ctx context.Context, tx *postgres.Tx) error {
 		tx.Statements().Queue(postgres.WaitForStandby) // a replay is an acknowledgement, too
 	}
 	b.state.references.lookUp(tx.Statements(), names)
+	b.state.refunds = queueAttemptedRefunds(tx.Statements(), b.state.attempts)
 	if !accountsLocked {
 		b.lockAccounts(tx.Statements())
 	}
@@ -220,12 +224,20 @@ func (b *batch) keep(op *operation, decided decision) *idempotency.Record {
 	if !op.existing {
 		b.created = append(b.created, decided.payment)
 	}
-	if decided.refund != nil {
+	if decided.refund != nil && decided.settled == nil {
 		b.refunds = append(b.refunds, decided.refund)
 	}
 	event := decided.announce()
-	b.events = append(b.events, event)
-	answer := decided.answer(op, event.Data)
+	if decided.event != "" {
+		b.events = append(b.events, event)
+	}
+	if decided.begun != nil {
+		return b.cards.begin(op, decided.begun)
+	}
+	if decided.settled != nil {
+		b.answered = append(b.answered, b.cards.settle(&decided, event.Data, b.state.now))
+	}
+	answer := decided.answer(op.claim.Operation, op.claim.RequestID, event.Data)
 	record := &idempotency.Record{Claim: op.claim, Answer: &answer, AnsweredAt: b.state.now}
 	b.answered = append(b.answered, record)
 	return record
@@ -240,5 +252,6 @@ func (b *batch) write(q *pgx.Batch) {
 	outbox.QueueInsert(q, b.events, b.state.now)
 	idempotency.QueueAnswers(q, b.answered, b.state.now)
 	idempotency.QueueRelease(q, b.released)
+	b.cards.write(q, b.state.now)
 	b.state.references.settle(q)
 }

@@ -1,0 +1,90 @@
+package payments
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/validate"
+)
+
+// A payment by card has two operations. The first one begins it: it claims the key, makes
+// the payment as processing, and an attempt. The processor is asked between them, by
+// package cards. The second one settles it (settle.go). Captures, cancellations and
+// refunds of card payments are begun and settled in the same way.
+
+// processorName is in the id of the clearing accounts.
+const processorName = "stripe"
+
+// paymentMethodForm is the form of a processor's token. The schema checks the same
+// (payments_payment_method_form).
+var paymentMethodForm = regexp.MustCompile(`^[A-Za-z0-9_]{1,255}$`)
+
+// InProgress means that the request is still at the card processor. Its key is taken, and
+// will have an answer.
+type InProgress struct {
+	MerchantID int64
+	AttemptID  uuid.UUID
+	PaymentID  uuid.UUID
+	// Begun: this very request took the key, so its instance has to ask the processor.
+	Begun bool
+}
+
+func (p *InProgress) Error() string { return "the request is still at the card processor" }
+
+// errNoClearing is the refusal of the first charge by card in a currency.
+var errNoClearing = &Refusal{
+	Code: CodeAccountNotFound, Detail: "there is no clearing account yet", Pointer: "/payment_method",
+}
+
+// chargeCard begins a charge by card. The first one of a merchant in a currency opens the
+// clearing account.
+func (s *Service) chargeCard(
+	ctx context.Context, op *operation, amount ledger.Money,
+) (Reply, error) {
+	if err := s.checkPossible(amount); err != nil {
+		return s.replayOrRefuse(ctx, op, err)
+	}
+	reply, err := s.do(ctx, op)
+	if err != errNoClearing { //nolint:errorlint // never wrapped
+		return reply, err
+	}
+	err = ledger.OpenClearing(ctx, s.pool, op.claim.MerchantID, processorName, amount.Currency)
+	if err != nil {
+		return Reply{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	again := *op
+	return s.do(ctx, &again)
+}
+
+// checkPossible refuses what no processor can be asked for.
+func (s *Service) checkPossible(amount ledger.Money) error {
+	var fields validate.Fields
+	fields.Require(s.checkCard != nil, "/payment_method",
+		"is not available: this service has no card processor (STRIPE_SECRET_KEY)")
+	if s.checkCard != nil {
+		if err := s.checkCard(amount); err != nil {
+			fields.Require(false, "/amount", err.Error())
+		}
+	}
+	return fields.Err()
+}
+
+// source is the account that the money comes from.
+func (c *Charge) source() string {
+	if c.PaymentMethod != "" {
+		return ledger.ClearingAccount(processorName, c.Amount.Currency)
+	}
+	return c.SourceAccount
+}
+
+// operation is what the processor is asked for.
+func (c *Charge) operation() string {
+	if c.AuthorizeOnly {
+		return operationAuthorize
+	}
+	return operationCharge
+}
