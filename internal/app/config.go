@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/broker"
+	"github.com/paymentsvc/paymentsvc/internal/cards"
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 	"github.com/paymentsvc/paymentsvc/internal/tracing"
 )
@@ -36,7 +37,8 @@ type Config struct {
 	// networks.
 	WebhookAllowPrivate bool
 
-	NATS broker.Settings // no URL: no message broker
+	NATS      broker.Settings // no URL: no message broker
+	Processor cards.Settings  // no secret key: no card processor
 
 	LogLevel      slog.Level
 	AllowDataLoss bool // run on a database that may lose what it has committed
@@ -71,6 +73,9 @@ func (c *Config) attributes() []any {
 		"rate_limit_burst", c.RateLimit.Burst,
 		"webhook_allow_private_addresses", c.WebhookAllowPrivate,
 		"nats", c.NATS.URL != "",
+		"card_processor", c.Processor.SecretKey != "",
+		"processor_timeout", c.Processor.Timeout.String(),
+		"processor_resend_window", c.Processor.ResendWindow.String(),
 		"log_level", c.LogLevel.String(),
 		"allow_data_loss", c.AllowDataLoss,
 	}

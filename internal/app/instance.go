@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/broker"
+	"github.com/paymentsvc/paymentsvc/internal/cards"
 	"github.com/paymentsvc/paymentsvc/internal/groupcommit"
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
@@ -46,7 +47,8 @@ type Instance struct {
 	Payments *payments.Service
 	Feed     *outbox.Feed
 	Webhooks *webhooks.Service
-	Handler  http.Handler // the public API
+	Cards    *cards.Service // nil: there is no card processor
+	Handler  http.Handler   // the public API
 
 	config   Config
 	logger   *slog.Logger
@@ -101,6 +103,9 @@ func New(
 		Logger:                in.logger,
 	})
 	in.health.payments = in.Payments
+	if err := in.openCards(ctx); err != nil {
+		return nil, err
+	}
 	api := in.apiConfig()
 	in.Handler = httpapi.New(api)
 	in.chargeByMessage = httpapi.ByMessage(api)
@@ -138,6 +143,7 @@ func (in *Instance) newPayments() *payments.Service {
 	if in.tracing != nil {
 		config.Trace = in.tracing.Batch
 	}
+	in.addCards(&config)
 	return payments.New(config)
 }
 
@@ -160,6 +166,7 @@ func (in *Instance) apiConfig() httpapi.Config {
 		Payments: in.Payments,
 		Accounts: in.Accounts,
 		Webhooks: in.Webhooks,
+		Cards:    in.Cards,
 		Feed:     in.Feed,
 		Streams: httpapi.Streams{
 			Max: in.config.EventStreamsMax, Changed: in.changed.Changed, Stopping: in.stopping,
@@ -201,6 +208,9 @@ func (in *Instance) database() string {
 // Close closes everything in reverse order. The engine first commits its queue. Serve
 // calls Close itself.
 func (in *Instance) Close() {
+	if in.Cards != nil {
+		in.Cards.Close()
+	}
 	if in.Payments != nil {
 		in.Payments.Close()
 	}

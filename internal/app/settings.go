@@ -48,6 +48,13 @@ type Settings struct {
 	NatsCredsFile string `help:"${creds}" env:"NATS_CREDS_FILE" placeholder:"FILE"`
 	NatsCAFile    string `help:"${natsca}" env:"NATS_CA_FILE" placeholder:"FILE"`
 
+	StripeSecretKey      string `help:"${stripe}" env:"STRIPE_SECRET_KEY" placeholder:"KEY"`
+	StripeURL            string `help:"${stripeurl}" env:"STRIPE_URL" placeholder:"URL"`
+	StripeWebhookSecrets string `help:"${stripehooks}" env:"STRIPE_WEBHOOK_SECRETS" placeholder:"LIST"`
+	ProcessorTimeout     string `help:"${calltime}" env:"PROCESSOR_TIMEOUT" default:"10s"`
+	ProcessorResend      string `name:"processor-resend-window" help:"${resend}" env:"PROCESSOR_RESEND_WINDOW" default:"12h"`
+	ProcessorKeys        string `name:"processor-key-window" help:"${keywindow}" env:"PROCESSOR_KEY_WINDOW" default:"24h"`
+
 	LogLevel      string `help:"debug, info, warn or error." env:"LOG_LEVEL" default:"info"`
 	AllowDataLoss bool   `help:"${dataloss}" env:"ALLOW_DATA_LOSS"`
 }
@@ -58,6 +65,16 @@ var Help = map[string]string{
 	"admin": "Address of health, metrics and profiles, without authentication: keep it private. " +
 		"Port 0 picks a free port and logs it; off turns the listener off.",
 	"cert": "Certificate chain of the API, in PEM. The file is read again when it changes.",
+
+	"stripe": "Secret key of the Stripe account that charges cards. Without it, only accounts " +
+		"can be charged.",
+	"stripeurl":   "Another processor with Stripe's wire format. (default: Stripe's own)",
+	"stripehooks": "Secrets of the processor's events, separated by commas: whsec_…",
+	"calltime":    "Longest time of one call to the processor. Its outcome is unknown then.",
+	"resend": "How long an unanswered refund is asked for again under its key. Later a person " +
+		"has to look.",
+	"keywindow": "How long the processor remembers keys. PROCESSOR_RESEND_WINDOW must be " +
+		"shorter.",
 
 	"retention": "How long an answer is replayed to retries. Its key is kept for ever.",
 	"events":    "How long events are kept for their readers.",
@@ -118,6 +135,7 @@ func (f Settings) Parse() (Config, error) {
 		ReadConnections: p.number("READ_CONNECTIONS", f.ReadConnections, 1000),
 		RateLimit:       p.rateLimit(f.RateLimitPerSecond, f.RateLimitBurst),
 		NATS:            p.nats(f.NatsURL, f.NatsCredsFile, f.NatsCAFile),
+		Processor:       p.processor(&f),
 		AllowDataLoss:   f.AllowDataLoss,
 
 		WebhookAllowPrivate: f.WebhookAllowPrivateAddresses,

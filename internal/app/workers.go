@@ -14,6 +14,8 @@ const (
 	expireBatchSize = 500
 	expireInterval  = time.Second
 
+	recoverInterval = 500 * time.Millisecond
+
 	reapBatchSize   = 5000
 	reapIntervalMax = time.Minute
 
@@ -55,6 +57,7 @@ func (in *Instance) workers() []worker {
 		{"watching transaction ids", idsInterval, in.health.checkIDs},
 		{"measuring the feed's lag", lagInterval, in.sampleLag},
 		{"expiring authorizations", expireInterval, in.expireAuthorizations},
+		{"recovering card payments", recoverInterval, in.recoverCards},
 		{"reaping answers", min(in.config.Retention, reapIntervalMax), in.reapAnswers},
 		{"deleting events", min(in.config.EventRetention, reapIntervalMax), in.deleteEvents},
 		{"reaping webhooks", min(in.config.EventRetention, reapIntervalMax), in.reapWebhooks},
@@ -68,6 +71,15 @@ func (in *Instance) expireAuthorizations(ctx context.Context) error {
 	return untilShort(expireBatchSize, func() (int, error) {
 		return in.Payments.ExpireAuthorizations(ctx, expireBatchSize)
 	})
+}
+
+// recoverCards takes over what a dead instance, or a processor that did not answer, has
+// left open.
+func (in *Instance) recoverCards(ctx context.Context) error {
+	if in.Cards == nil {
+		return nil
+	}
+	return in.Cards.Recover(ctx)
 }
 
 // reapAnswers frees the space of expired answers. It may be late: a replay compares the

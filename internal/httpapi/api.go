@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/paymentsvc/paymentsvc/internal/cards"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
@@ -33,6 +34,7 @@ type Config struct {
 	Feed           *outbox.Feed
 	Streams        Streams
 	Webhooks       *webhooks.Service
+	Cards          *cards.Service // nil: there is no card processor
 	Authenticator  *merchants.Authenticator
 	Ready          func() error  // nil while the instance can charge
 	RateLimit      RateLimit     // of each merchant; zero: none

@@ -66,7 +66,7 @@ func (a *api) change(
 	if err := decodeOptional(w, r, body); err != nil {
 		return err
 	}
-	reply, err := do(caller, id)
+	reply, err := a.execute(r, func() (payments.Reply, error) { return do(caller, id) })
 	if err != nil {
 		return err
 	}

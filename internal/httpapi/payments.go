@@ -39,7 +39,12 @@ func (a *api) postPayment(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	reply, err := a.Payments.Charge(r.Context(), caller, charge)
+	if err := a.admitCard(r, &charge); err != nil {
+		return err
+	}
+	reply, err := a.execute(r, func() (payments.Reply, error) {
+		return a.Payments.Charge(r.Context(), caller, charge)
+	})
 	if err != nil {
 		return err
 	}

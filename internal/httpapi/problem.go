@@ -176,6 +176,10 @@ func (a *api) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 		header.Set("WWW-Authenticate", "Bearer")
 	case http.StatusServiceUnavailable:
 		header.Set("Retry-After", "1")
+	case http.StatusConflict:
+		if p.Code == string(payments.CodeKeyInProgress) {
+			header.Set("Retry-After", "1")
+		}
 	case http.StatusRequestEntityTooLarge:
 		header.Set("Connection", "close") // the rest of the body is not read
 	}

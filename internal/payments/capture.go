@@ -60,6 +60,9 @@ func decideCapture(st *state, claim *idempotency.Claim, amount *int64) decision 
 		return decision{refusal: refuseTooLarge("more than the authorized", payment.Amount.Minor)}
 	}
 	if payment.byCard() {
+		if refusal := st.refuseAmount(minor, payment); refusal != nil {
+			return decision{refusal: refusal}
+		}
 		return st.ask(claim, payment, minor)
 	}
 	st.book.Release(payment.hold())

@@ -33,6 +33,14 @@ type InProgress struct {
 	Begun bool
 }
 
+// Refusal is what a caller is told who does not wait any longer.
+func (p *InProgress) Refusal() *Refusal {
+	return &Refusal{
+		Code: CodeKeyInProgress, PaymentID: p.PaymentID,
+		Detail: "the card processor has not answered yet; the same key gets the answer later",
+	}
+}
+
 func (p *InProgress) Error() string { return "the request is still at the card processor" }
 
 // errNoClearing is the refusal of the first charge by card in a currency.
@@ -87,4 +95,16 @@ func (c *Charge) operation() string {
 		return operationAuthorize
 	}
 	return operationCharge
+}
+
+// refuseAmount refuses a part of a card payment that the processor cannot be asked for.
+func (st *state) refuseAmount(minor int64, payment *Payment) *Refusal {
+	if !payment.byCard() || st.checkCard == nil {
+		return nil
+	}
+	amount := ledger.Money{Minor: minor, Currency: payment.Amount.Currency}
+	if err := st.checkCard(amount); err != nil {
+		return refuseField(CodeUnprocessable, "/amount", err.Error())
+	}
+	return nil
 }

@@ -111,6 +111,7 @@ type state struct {
 	now           time.Time
 	authorizedFor time.Duration // how long an authorization that is made now holds money
 	attemptLease  time.Duration // how long a new attempt is left to the instance that began it
+	checkCard     func(ledger.Money) error
 }
 
 // payment is a copy of the claim's payment, to be changed, if its status allows the

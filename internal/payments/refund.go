@@ -94,6 +94,9 @@ func decideRefund(
 		return decision{refusal: refuseTooLarge("more than what is left to refund,",
 			payment.Refundable())}
 	}
+	if refusal := st.refuseAmount(minor, payment); refusal != nil {
+		return decision{refusal: refusal}
+	}
 	refund := &Refund{
 		MerchantID: payment.MerchantID,
 		ID:         refundID,

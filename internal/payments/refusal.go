@@ -20,6 +20,7 @@ const (
 	CodeInvalidState       Code = "invalid_state"
 	CodeAmountTooLarge     Code = "amount_too_large"
 	CodeKeyReused          Code = "idempotency_key_reused"
+	CodeKeyInProgress      Code = "idempotency_key_in_progress"
 	CodeKeyExpired         Code = "idempotency_key_expired"
 )
 

@@ -74,6 +74,7 @@ func (s *Service) newBatch(operations []*operation, locking ledger.Locking) *bat
 			references:    newReferences(),
 			authorizedFor: s.authorizedFor,
 			attemptLease:  s.attemptLease,
+			checkCard:     s.checkCard,
 		},
 	}
 }

@@ -63,6 +63,22 @@ var Kinds = map[string]Kind{
 		"Make sure that the account can pay. The next attempt is a new intent, so use a new " +
 			"key. It may have the same reference.",
 	},
+	"card_declined": {
+		http.StatusPaymentRequired, NewKey, "The card was declined",
+		"The card processor has declined the payment or the refund, or has ended the " +
+			"authorization. The payment's decline_code says more. The decline is final. Every " +
+			"retry with this key gets the same answer.",
+		"Ask for another card, or try later. The next attempt is a new intent, so use a new " +
+			"key. It may have the same reference.",
+	},
+	"idempotency_key_in_progress": {
+		http.StatusConflict, SameKey, "The request is still at the card processor",
+		"A request with this key was begun, and the card processor has not answered yet. The " +
+			"payment is processing. The service goes on asking the processor by itself.",
+		"Wait for the seconds in Retry-After and a random time more. Then send the same " +
+			"request with the same key: it gets the final answer. Or read the payment, or wait " +
+			"for its event.",
+	},
 	"invalid_state": {
 		http.StatusConflict, SameKey, "The payment's status does not allow that",
 		"Only an authorized payment can be captured or canceled: once, and before its " +

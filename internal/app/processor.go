@@ -1,0 +1,75 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/cards"
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
+)
+
+// processor reads the settings of the card processor. Without a secret key there is none.
+// No message shows a secret.
+func (p *problems) processor(f *Settings) cards.Settings {
+	settings := cards.Settings{
+		SecretKey: f.StripeSecretKey,
+		URL:       f.StripeURL,
+		Timeout:   p.duration("PROCESSOR_TIMEOUT", f.ProcessorTimeout, time.Second),
+		ResendWindow: p.duration("PROCESSOR_RESEND_WINDOW", f.ProcessorResend,
+			time.Second),
+	}
+	if f.StripeWebhookSecrets != "" {
+		settings.WebhookSecrets = strings.Split(f.StripeWebhookSecrets, ",")
+	}
+	if settings.SecretKey == "" && (f.StripeURL != "" || f.StripeWebhookSecrets != "") {
+		*p = append(*p, errors.New("STRIPE_URL and STRIPE_WEBHOOK_SECRETS mean nothing without "+
+			"STRIPE_SECRET_KEY"))
+	}
+	if f.StripeURL != "" {
+		parsed, err := url.Parse(f.StripeURL)
+		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
+			*p = append(*p, errors.New("STRIPE_URL: it is not an address such as "+
+				"http://127.0.0.1:12111"))
+		}
+	}
+	remembered := p.duration("PROCESSOR_KEY_WINDOW", f.ProcessorKeys, time.Second)
+	if settings.ResendWindow+2*cards.LeaseTime(settings.Timeout) > remembered {
+		p.add("PROCESSOR_RESEND_WINDOW", f.ProcessorResend, "does not fit into "+
+			"PROCESSOR_KEY_WINDOW: the processor could forget a key and refund twice")
+	}
+	return settings
+}
+
+// openCards makes the part that charges cards, if there is a processor.
+func (in *Instance) openCards(ctx context.Context) (err error) {
+	settings := in.config.Processor
+	if settings.SecretKey == "" {
+		in.logger.Info("cards cannot be charged, because STRIPE_SECRET_KEY is not set")
+		return nil
+	}
+	in.Cards, err = cards.New(ctx, cards.Config{
+		Pool:     in.Pools.General,
+		Payments: in.Payments,
+		Processor: stripe.New(stripe.Config{
+			SecretKey: settings.SecretKey, BaseURL: settings.URL, Timeout: settings.Timeout,
+			WebhookSecrets: settings.WebhookSecrets, Logger: in.logger,
+		}),
+		Settings: settings,
+		Logger:   in.logger,
+	})
+	return err
+}
+
+// addCards lets the engine begin card payments.
+func (in *Instance) addCards(config *payments.Config) {
+	if in.config.Processor.SecretKey == "" {
+		return
+	}
+	config.AttemptLease = cards.LeaseTime(in.config.Processor.Timeout)
+	config.CheckCard = func(amount ledger.Money) error { return stripe.CheckAmount(amount) }
+}

@@ -1,0 +1,203 @@
+package cards
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+)
+
+// State of an attempt.
+type State string
+
+// The states of an attempt.
+const (
+	StateOpen    State = "open"    // an instance works on it, or will
+	StateReview  State = "review"  // a person has to decide
+	StateSettled State = "settled" // the processor's word is in our books
+)
+
+// Attempt is one keyed request whose effect is at the processor. Package payments begins
+// and settles it. All that lies between is written here, under a lease.
+type Attempt struct {
+	MerchantID    int64
+	ID            uuid.UUID
+	Operation     string
+	PaymentID     uuid.UUID
+	RefundID      uuid.UUID // zero: it is no refund
+	Amount        ledger.Money
+	PaymentMethod string
+	State         State
+	IntentID      string // "" until the intent is known
+	Generation    int
+	DeclineCode   string // noted before a failed intent is canceled
+	Token         int64  // of the latest lease
+	DueAt         time.Time
+	Tries         int
+	Problem       string // why the last try did not end it
+	CreatedAt     time.Time
+
+	leased time.Time // by this process's clock: when its lease began or was renewed
+}
+
+// attemptRef names one attempt of one merchant.
+type attemptRef struct {
+	merchantID int64
+	id         uuid.UUID
+}
+
+// kept notes that the lease is fresh. The note only spares writes: what counts is the
+// database's clock, and the token.
+func (a *Attempt) kept() { a.leased = time.Now() } //nolint:forbidigo // see above
+
+func (a *Attempt) ref() attemptRef { return attemptRef{a.MerchantID, a.ID} }
+
+// attemptColumns reads an attempt a of a payment p. The intent of a capture, cancellation
+// or refund is that of the payment's charge.
+const attemptColumns = `a.merchant_id, a.id, a.operation, a.payment_id, a.refund_id, a.amount,
+	p.currency, p.payment_method, a.state,
+	coalesce(a.intent_id, (
+		SELECT c.intent_id FROM processor_attempts c
+		WHERE c.merchant_id = a.merchant_id AND c.payment_id = a.payment_id
+			AND c.operation IN ('charge', 'authorize')), ''),
+	a.generation, coalesce(a.decline_code, ''), a.token, a.due_at, a.tries, a.problem, a.created_at`
+
+func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
+	var a Attempt
+	var refundID *uuid.UUID
+	a.kept()
+	err := row.Scan(&a.MerchantID, &a.ID, &a.Operation, &a.PaymentID, &refundID, &a.Amount.Minor,
+		&a.Amount.Currency, &a.PaymentMethod, &a.State, &a.IntentID, &a.Generation, &a.DeclineCode,
+		&a.Token, &a.DueAt, &a.Tries, &a.Problem, &a.CreatedAt)
+	if refundID != nil {
+		a.RefundID = *refundID
+	}
+	return &a, err
+}
+
+// ErrNoAttempt means that there is no such attempt.
+var ErrNoAttempt = errors.New("there is no such attempt")
+
+// find reads an attempt as it is now, or returns ErrNoAttempt.
+func (s *Service) find(ctx context.Context, ref attemptRef) (*Attempt, error) {
+	attempts, err := collectAttempts(ctx, s.pool, `
+		SELECT `+attemptColumns+`
+		FROM processor_attempts a
+		JOIN payments p ON p.merchant_id = a.merchant_id AND p.id = a.payment_id
+		WHERE a.merchant_id = $1 AND a.id = $2`, ref.merchantID, ref.id)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(attempts) == 0:
+		return nil, ErrNoAttempt
+	}
+	return attempts[0], nil
+}
+
+// lease takes up to limit due attempts, the oldest first, until the lease ends by the
+// database's clock. Attempts that another instance takes at this moment are left out.
+func (s *Service) lease(ctx context.Context, limit int) ([]*Attempt, error) {
+	return collectAttempts(ctx, s.pool, `
+		UPDATE processor_attempts a
+		SET token = a.token + 1, due_at = clock_timestamp() + $2
+		FROM (
+			SELECT d.ctid AS row, d.merchant_id, d.payment_id
+			FROM processor_attempts d
+			WHERE d.state = 'open' AND d.due_at <= (SELECT clock_timestamp())
+			ORDER BY d.due_at
+			LIMIT $1
+			FOR NO KEY UPDATE SKIP LOCKED) AS due
+		CROSS JOIN LATERAL (
+			SELECT p.currency, p.payment_method FROM payments p
+			WHERE p.merchant_id = due.merchant_id AND p.id = due.payment_id
+			OFFSET 0) AS p
+		WHERE a.ctid = due.row
+		RETURNING `+attemptColumns, limit, s.leaseTime)
+}
+
+func collectAttempts(
+	ctx context.Context, db postgres.Querier, sql string, args ...any,
+) ([]*Attempt, error) {
+	rows, err := db.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading attempts: %w", err)
+	}
+	attempts, err := pgx.CollectRows(rows, scanAttempt)
+	if err != nil {
+		return nil, fmt.Errorf("reading attempts: %w", err)
+	}
+	return attempts, nil
+}
+
+// The writes below are under the lease's token. They return payments.ErrFenced when the
+// attempt is another instance's by now, or ended.
+
+// keep commits what the attempt knows, and renews its lease. It comes before the call
+// that depends on it.
+func (s *Service) keep(ctx context.Context, a *Attempt) error {
+	err := s.write(ctx, a, `
+		UPDATE processor_attempts
+		SET due_at = clock_timestamp() + $4, generation = $5, decline_code = nullif($6, ''),
+			intent_id = CASE
+				WHEN operation IN ('charge', 'authorize') THEN nullif($7, '') ELSE intent_id END
+		WHERE merchant_id = $1 AND id = $2 AND token = $3 AND state = 'open'`,
+		s.leaseTime, a.Generation, a.DeclineCode, a.IntentID)
+	if err == nil {
+		a.kept()
+	}
+	return err
+}
+
+// retry ends the lease. The attempt is due again after the delay.
+func (s *Service) retry(
+	ctx context.Context, a *Attempt, delay time.Duration, problem string,
+) error {
+	return s.write(ctx, a, `
+		UPDATE processor_attempts
+		SET due_at = clock_timestamp() + $4, tries = tries + 1, problem = $5
+		WHERE merchant_id = $1 AND id = $2 AND token = $3 AND state = 'open'`,
+		delay, short(problem))
+}
+
+// review leaves the attempt to a person.
+func (s *Service) review(ctx context.Context, a *Attempt, problem string) error {
+	return s.write(ctx, a, `
+		UPDATE processor_attempts
+		SET state = 'review', tries = tries + 1, problem = $4
+		WHERE merchant_id = $1 AND id = $2 AND token = $3 AND state = 'open'`, short(problem))
+}
+
+func (s *Service) write(ctx context.Context, a *Attempt, sql string, args ...any) error {
+	tag, err := s.pool.Exec(ctx, sql, append([]any{a.MerchantID, a.ID, a.Token}, args...)...)
+	switch {
+	case err != nil:
+		return fmt.Errorf("writing an attempt: %w", err)
+	case tag.RowsAffected() == 0:
+		return payments.ErrFenced
+	}
+	return nil
+}
+
+// short is a text that fits the column.
+func short(text string) string {
+	const lengthMax = 1000
+	if runes := []rune(text); len(runes) > lengthMax {
+		return string(runes[:lengthMax])
+	}
+	return text
+}
+
+// attributes name the attempt in a log line.
+func (a *Attempt) attributes(more ...any) []any {
+	return append([]any{
+		"merchant_id", a.MerchantID, "attempt_id", a.ID, "operation", a.Operation,
+		"payment_id", payments.FormatID(a.PaymentID), "intent_id", a.IntentID, "tries", a.Tries,
+	}, more...)
+}

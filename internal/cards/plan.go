@@ -1,0 +1,131 @@
+package cards
+
+import (
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
+)
+
+// The operations of attempts.
+const (
+	operationCharge    = "charge"
+	operationAuthorize = "authorize"
+	operationCapture   = "capture"
+	operationCancel    = "cancel"
+	operationExpire    = "expire"
+	operationRefund    = "refund"
+)
+
+// The steps that change something at the processor, by the names that its keys have.
+const (
+	stepPrepare = "prepare"
+	stepConfirm = "confirm"
+	stepCapture = "capture"
+	stepCancel  = "cancel"
+	stepRefund  = "refund"
+)
+
+// action is what follows from the state of an intent: one of these.
+type action struct {
+	step    string          // ask the processor for this
+	settle  payments.Status // our books follow
+	decline string          // the decline code, of a step or of a settlement
+	review  string          // a person has to decide, for this reason
+	wait    string          // ask again later, for this reason
+}
+
+// plan is pure: what follows for an attempt from its intent.
+func plan(a *Attempt, intent *stripe.Intent) action {
+	switch a.Operation {
+	case operationCharge, operationAuthorize:
+		return planCharge(a, intent)
+	case operationCapture:
+		return planCapture(a, intent)
+	default:
+		return planCancel(intent)
+	}
+}
+
+func planCharge(a *Attempt, intent *stripe.Intent) action {
+	switch intent.Status {
+	case stripe.RequiresConfirmation:
+		if a.DeclineCode != "" { // it was refused before it was confirmed
+			return action{step: stepCancel, decline: a.DeclineCode}
+		}
+		return action{step: stepConfirm}
+	case stripe.RequiresPaymentMethod:
+		return action{step: stepCancel, decline: declineCode(a, intent)}
+	case stripe.RequiresAction: // there is no customer to ask
+		return action{step: stepCancel, decline: "authentication_required"}
+	case stripe.Canceled:
+		return action{settle: payments.StatusDeclined, decline: declineCode(a, intent)}
+	case stripe.RequiresCapture:
+		if a.Operation == operationAuthorize && intent.AmountCapturable == a.Amount {
+			return action{settle: payments.StatusAuthorized}
+		}
+		return action{review: "the processor holds money that was to be charged, or another amount"}
+	case stripe.Succeeded:
+		if a.Operation == operationCharge && intent.AmountReceived == a.Amount {
+			return action{settle: payments.StatusSucceeded}
+		}
+		return action{review: "the processor has charged what was to be held, or another amount"}
+	case stripe.Processing:
+	}
+	return action{wait: "the intent is " + string(intent.Status)}
+}
+
+func planCapture(a *Attempt, intent *stripe.Intent) action {
+	switch intent.Status {
+	case stripe.RequiresCapture:
+		return action{step: stepCapture}
+	case stripe.Succeeded:
+		if intent.AmountReceived == a.Amount {
+			return action{settle: payments.StatusSucceeded}
+		}
+		return action{review: "the processor has captured another amount"}
+	case stripe.Canceled:
+		return action{settle: payments.StatusCanceled}
+	case stripe.RequiresPaymentMethod, stripe.RequiresConfirmation, stripe.RequiresAction:
+		return action{review: "the intent of an authorized payment is " + string(intent.Status)}
+	case stripe.Processing:
+	}
+	return action{wait: "the intent is " + string(intent.Status)}
+}
+
+func planCancel(intent *stripe.Intent) action {
+	switch intent.Status {
+	case stripe.Canceled:
+		return action{settle: payments.StatusCanceled}
+	case stripe.Succeeded:
+		return action{review: "the processor has captured what was to be canceled"}
+	case stripe.RequiresPaymentMethod, stripe.RequiresConfirmation, stripe.RequiresAction,
+		stripe.RequiresCapture, stripe.Processing:
+	}
+	return action{step: stepCancel}
+}
+
+// planRefund is what follows from a refund at the processor.
+func planRefund(a *Attempt, refund *stripe.Refund) action {
+	switch refund.Status {
+	case stripe.RefundSucceeded:
+		if refund.Amount == a.Amount {
+			return action{settle: payments.StatusSucceeded}
+		}
+		return action{review: "the processor has refunded another amount"}
+	case stripe.RefundFailed, stripe.RefundCanceled:
+		return action{settle: payments.StatusDeclined, decline: payments.DeclineProcessingError}
+	case stripe.RefundPending, stripe.RefundRequiresAction:
+	}
+	return action{wait: "the refund is " + string(refund.Status)}
+}
+
+// declineCode is why the intent failed. A code that was noted before the intent was
+// canceled comes first.
+func declineCode(a *Attempt, intent *stripe.Intent) string {
+	switch {
+	case a.DeclineCode != "":
+		return a.DeclineCode
+	case intent.DeclineCode != "":
+		return intent.DeclineCode
+	}
+	return payments.DeclineProcessingError
+}

@@ -1,0 +1,60 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+)
+
+// cardWaitMax is how long a request waits for the card processor, unless its caller wants
+// to wait for less.
+const cardWaitMax = 10 * time.Second
+
+// execute runs a keyed operation. One that is at the card processor is waited for.
+func (a *api) execute(
+	r *http.Request, do func() (payments.Reply, error),
+) (payments.Reply, error) {
+	reply, err := do()
+	pending, ok := errors.AsType[*payments.InProgress](err)
+	if !ok {
+		return reply, err
+	}
+	requestOf(r).paymentID = pending.PaymentID
+	if a.Cards == nil {
+		return payments.Reply{}, pending.Refusal()
+	}
+	return a.Cards.Await(r.Context(), pending, a.cardWait(r.Header["Prefer"]), do)
+}
+
+// cardWait is how long the request waits: the preference wait of RFC 7240, in seconds, up
+// to a maximum. A preference that cannot be read is ignored, as that RFC says.
+func (a *api) cardWait(prefer []string) time.Duration {
+	longest := min(cardWaitMax, a.RequestTimeout*2/3)
+	for _, list := range prefer {
+		for preference := range strings.SplitSeq(list, ",") {
+			name, value, _ := strings.Cut(strings.TrimSpace(preference), "=")
+			if !strings.EqualFold(strings.TrimSpace(name), "wait") {
+				continue
+			}
+			value, _, _ = strings.Cut(value, ";")
+			seconds, err := strconv.ParseUint(strings.Trim(value, ` "`), 10, 31)
+			if err == nil {
+				return min(longest, time.Duration(seconds)*time.Second) //nolint:gosec // 31 bits
+			}
+		}
+	}
+	return longest
+}
+
+// admitCard refuses a charge by card while too many are at the processor.
+func (a *api) admitCard(r *http.Request, charge *payments.Charge) error {
+	if charge.PaymentMethod != "" && a.Cards != nil &&
+		a.Cards.Full(requestOf(r).identity.MerchantID) {
+		return payments.ErrOverloaded
+	}
+	return nil
+}
