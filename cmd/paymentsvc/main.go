@@ -17,6 +17,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/client"
 	"github.com/paymentsvc/paymentsvc/internal/app"
+	"github.com/paymentsvc/paymentsvc/lab/simulator"
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
@@ -36,6 +37,8 @@ type commands struct {
 	Audit       auditCommand       `cmd:"" help:"${audit}"`
 	Bench       benchCommand       `cmd:"" help:"${bench}"`
 	Healthcheck healthcheckCommand `cmd:"" help:"${healthcheck}"`
+
+	SimulateProcessor simulateCommand `cmd:"" help:"${simulate}"`
 }
 
 // help are the texts that are too long for a struct tag.
@@ -76,6 +79,20 @@ var help = kong.Vars{
 
 	"pub_merchant": "Id of the merchant, as in the subject of its messages.",
 	"pub_url":      "Address of the NATS server.",
+
+	"simulate":    "Run a card processor for dev and tests. It speaks Stripe's wire format.",
+	"sim_listen":  "Address to listen on.",
+	"sim_at":      simulator.DefaultListen,
+	"sim_books":   "File of its books. It is made if it is missing.",
+	"sim_caller":  "API key that callers must send.",
+	"sim_key":     simulator.DefaultSecret,
+	"sim_webhook": "Address that events are sent to. Without it they wait.",
+	"sim_sign":    "Secret that signs the events.",
+	"sim_whsec":   simulator.DefaultWebhookSecret,
+	"sim_api":     "API version of the events. An SDK refuses those of another release.",
+	"sim_version": simulator.DefaultAPIVersion,
+	"sim_window":  "How long an idempotency key and its answer are kept.",
+	"sim_log":     "debug, info, warn or error.",
 
 	"probed": "Address where the instance listens. " +
 		"A wildcard address is asked through the loopback interface.",
