@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -15,24 +16,27 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/app"
+	"github.com/paymentsvc/paymentsvc/internal/cards"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/lab/natsserver"
 	"github.com/paymentsvc/paymentsvc/lab/pgserver"
+	"github.com/paymentsvc/paymentsvc/lab/simulator"
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
 const (
 	serverStopTimeout = 20 * time.Second
-	natsPort          = 4222 // the usual one, if it is free
+	natsPort          = 4222  // the usual one, if it is free
+	processorPort     = 12111 // that of stripe-mock, if it is free
 )
 
 // devCommand is paymentsvc dev: the service and its database on one machine, for
-// trials and development. The database is a durable Postgres. With it comes a NATS
-// server, if this machine has the program. Both stop with this process and keep their
-// data.
+// trials and development. The database is a durable Postgres. With it come a card
+// processor that moves no money, and a NATS server, if this machine has the program. They
+// stop with this process and keep their data.
 type devCommand struct {
 	DatabaseURL string `help:"${dev_url}" env:"DATABASE_URL" placeholder:"URL"`
 	DataDir     string `help:"${dev_dir}" env:"PAYMENTSVC_DATA_DIR" placeholder:"DIR"`
@@ -57,16 +61,15 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (errRun error) {
 	}
 	logger := newDevLogger(term, config.LogLevel)
 	url, keyFile := c.DatabaseURL, ""
+	started := &servers{}
 	if url == "" {
-		servers, err := startServers(ctx, databaseOptions(c.DataDir, logger), config.NATS.URL)
+		servers, err := startServers(ctx, databaseOptions(c.DataDir, logger), &config)
 		if err != nil {
 			return err
 		}
 		defer func() { errRun = errors.Join(errRun, servers.stop()) }()
 		url, keyFile = servers.database.URL(), filepath.Join(servers.database.DataDir(), "api-key")
-		if servers.broker != nil {
-			config.NATS.URL = servers.broker.URL()
-		}
+		started = servers
 	}
 	if err := migrations.Up(ctx, url); err != nil {
 		return err
@@ -76,11 +79,15 @@ func (c *devCommand) Run(ctx context.Context, term terminal) (errRun error) {
 		return err
 	}
 	merchantID, apiKey, err := furnish(ctx, in, keyFile)
+	if err == nil {
+		err = started.sendEventsTo(ctx, in.URL())
+	}
 	if err != nil {
 		in.Close()
 		return fmt.Errorf("preparing the demo merchant: %w", err)
 	}
 	greet(term, in.URL(), merchantID, apiKey)
+	greetCards(term, config.Processor)
 	greetMessages(term, config.NATS.URL, merchantID)
 	return in.Serve(ctx)
 }
@@ -110,40 +117,94 @@ func startDatabase(ctx context.Context, o pgserver.Options) (*pgserver.Server, e
 
 // servers are those that dev starts for itself.
 type servers struct {
-	database *pgserver.Server
-	broker   *natsserver.Server // nil: this machine has none, or another is to be used
+	database  *pgserver.Server
+	broker    *natsserver.Server // nil: this machine has none, or another is to be used
+	processor *simulator.Process // nil: another is to be used
 }
 
-// startServers starts a database and, unless natsURL names a broker, a NATS server
-// beside it.
-func startServers(ctx context.Context, o pgserver.Options, natsURL string) (*servers, error) {
+// startServers starts a database. Beside it, it starts a NATS server and a card processor,
+// unless the configuration names others. Then it names them in the configuration.
+func startServers(
+	ctx context.Context, o pgserver.Options, config *app.Config,
+) (*servers, error) {
 	database, err := startDatabase(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	started := &servers{database: database}
-	if natsURL != "" {
-		return started, nil
+	if config.NATS.URL == "" {
+		err = started.startBroker(ctx, o.Logger, config)
 	}
-	started.broker, err = natsserver.Start(ctx, natsserver.Options{
-		Dir: filepath.Join(database.DataDir(), "nats"), PreferredPort: natsPort, Logger: o.Logger,
-	})
-	if err != nil && !errors.Is(err, natsserver.ErrNoProgram) {
-		return nil, errors.Join(fmt.Errorf("starting a NATS server for dev (set NATS_URL to use "+
-			"another): %w", err), started.stop())
+	if err == nil && config.Processor.SecretKey == "" {
+		err = started.startProcessor(ctx, o.Logger, config)
+	}
+	if err != nil {
+		return nil, errors.Join(err, started.stop())
 	}
 	return started, nil
+}
+
+// startBroker starts a NATS server, if this machine has one.
+func (s *servers) startBroker(
+	ctx context.Context, logger *slog.Logger, config *app.Config,
+) (err error) {
+	s.broker, err = natsserver.Start(ctx, natsserver.Options{
+		Dir: filepath.Join(s.database.DataDir(), "nats"), PreferredPort: natsPort, Logger: logger,
+	})
+	switch {
+	case errors.Is(err, natsserver.ErrNoProgram):
+		s.broker = nil
+		return nil
+	case err != nil:
+		return fmt.Errorf("starting a NATS server for dev (set NATS_URL to use another): %w", err)
+	}
+	config.NATS.URL = s.broker.URL()
+	return nil
+}
+
+// startProcessor starts a card processor. Its books lie beside the database, because they
+// belong together.
+func (s *servers) startProcessor(
+	ctx context.Context, logger *slog.Logger, config *app.Config,
+) error {
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
+	s.processor, err = simulator.Launch(ctx, simulator.LaunchOptions{
+		Program: program, Dir: filepath.Join(s.database.DataDir(), "processor"),
+		PreferredPort: processorPort, Logger: logger,
+	})
+	if err != nil {
+		return fmt.Errorf("starting a card processor for dev (set STRIPE_SECRET_KEY to use "+
+			"another): %w", err)
+	}
+	config.Processor.SecretKey = simulator.DefaultSecret
+	config.Processor.URL = s.processor.URL()
+	config.Processor.WebhookSecrets = []string{simulator.DefaultWebhookSecret}
+	return nil
+}
+
+// sendEventsTo has the processor send its events to the service at url.
+func (s *servers) sendEventsTo(ctx context.Context, url string) error {
+	if s.processor == nil {
+		return nil
+	}
+	return s.processor.SetWebhookURL(ctx, url+"/processor-events/stripe")
 }
 
 // stop ends the servers in reverse order.
 func (s *servers) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), serverStopTimeout)
 	defer cancel()
-	var err error
-	if s.broker != nil {
-		err = s.broker.Stop(ctx)
+	var errs []error
+	if s.processor != nil {
+		errs = append(errs, s.processor.Stop(ctx))
 	}
-	return errors.Join(err, s.database.Stop(ctx))
+	if s.broker != nil {
+		errs = append(errs, s.broker.Stop(ctx))
+	}
+	return errors.Join(append(errs, s.database.Stop(ctx))...)
 }
 
 // printDatabaseURL prints the URL of the running dev's database, for psql.
@@ -274,6 +335,18 @@ Charge once, then send the very same line again: the same payment, and Idempoten
 }
 
 func newDemoKey() string { return "order-" + strings.ToLower(rand.Text()[:8]) }
+
+// greetCards says how to charge a card.
+func greetCards(term terminal, processor cards.Settings) {
+	if processor.SecretKey == "" {
+		_, _ = fmt.Fprint(term.out, "Cards cannot be charged: STRIPE_SECRET_KEY is not set\n\n")
+		return
+	}
+	_, _ = fmt.Fprintf(term.out, `Cards: %s. In the line above, write
+"payment_method":"pm_card_visa" for "source_account":"alice", and another key.
+
+`, cmp.Or(processor.URL, "Stripe"))
+}
 
 // greetMessages says how to charge by message, or why that is not possible.
 func greetMessages(term terminal, natsURL string, merchantID int64) {
