@@ -31,6 +31,9 @@ const (
 	serverStopTimeout = 20 * time.Second
 	natsPort          = 4222  // the usual one, if it is free
 	processorPort     = 12111 // that of stripe-mock, if it is free
+	// processorTimeout is short, because the processor is on this machine, and fails on
+	// demand.
+	processorTimeout = 3 * time.Second
 )
 
 // devCommand is paymentsvc dev: the service and its database on one machine, for
@@ -182,6 +185,7 @@ func (s *servers) startProcessor(
 	config.Processor.SecretKey = simulator.DefaultSecret
 	config.Processor.URL = s.processor.URL()
 	config.Processor.WebhookSecrets = []string{simulator.DefaultWebhookSecret}
+	config.Processor.Timeout = processorTimeout
 	return nil
 }
 

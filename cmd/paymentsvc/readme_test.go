@@ -19,7 +19,13 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/transcript"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+// TestMain also is the card processor that dev starts from its own program.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "simulate-processor" {
+		main()
+	}
+	pgtest.Main(m)
+}
 
 // output collects what a command prints, and may be read while it runs.
 type output = service.Output
@@ -28,8 +34,15 @@ type output = service.Output
 // address and API key.
 func startDev(t *testing.T) (address, apiKey string) {
 	t.Helper()
-	address, apiKey, _ = startDevOn(t, newDataDir(t))
-	return address, apiKey
+	dev := startDevOn(t, newDataDir(t))
+	return dev.address, dev.apiKey
+}
+
+// dev is a running dev.
+type dev struct {
+	address, apiKey string
+	processor       string // the address of its card processor
+	stop            func() // ends it before the test does
 }
 
 // newDataDir is a directory of the test. When root runs it, another user runs its
@@ -45,9 +58,9 @@ func newDataDir(t *testing.T) string {
 	return dir
 }
 
-// startDevOn is startDev on this data. stop ends dev before the test does. For commands
-// that talk to its broker, it sets what they read.
-func startDevOn(t *testing.T, dataDir string) (address, apiKey string, stop func()) {
+// startDevOn is startDev on this data. For commands that talk to its broker, it sets what
+// they read.
+func startDevOn(t *testing.T, dataDir string) dev {
 	t.Helper()
 	var out, log output
 	ctx, cancel := context.WithCancel(t.Context())
@@ -61,7 +74,7 @@ func startDevOn(t *testing.T, dataDir string) (address, apiKey string, stop func
 		}
 		ended <- run(ctx, args, terminal{out: &out, err: &log})
 	}()
-	stop = sync.OnceFunc(func() {
+	stop := sync.OnceFunc(func() {
 		cancel()
 		if code := <-ended; code != 0 {
 			t.Errorf("dev ended with %d:\n%s", code, log.String())
@@ -69,7 +82,8 @@ func startDevOn(t *testing.T, dataDir string) (address, apiKey string, stop func
 	})
 	t.Cleanup(stop)
 	printed := regexp.MustCompile(
-		`(?s)serving at http://(\S+)\nAPI key: (\S+)\nMerchant: (\d+)\n.*Messages: (\S+)`)
+		`(?s)serving at http://(\S+)\nAPI key: (\S+)\nMerchant: (\d+)\n` +
+			`.*Cards: http://(\S+)\. .*Messages: (\S+)`)
 	var match []string
 	await.Until(t, time.Minute, "dev serves", func() bool {
 		select {
@@ -82,28 +96,29 @@ func startDevOn(t *testing.T, dataDir string) (address, apiKey string, stop func
 		return match != nil
 	})
 	t.Setenv("MERCHANT_ID", match[3])
-	t.Setenv("NATS_URL", match[4])
-	return match[1], match[2], stop
+	t.Setenv("NATS_URL", match[5])
+	return dev{address: match[1], apiKey: match[2], processor: match[4], stop: stop}
 }
 
 // Shells, scripts and the browser keep working after a restart.
 func TestDevKeepsItsAPIKey(t *testing.T) {
 	dir := newDataDir(t)
-	_, first, stop := startDevOn(t, dir)
-	stop()
-	_, second, stop := startDevOn(t, dir)
+	first := startDevOn(t, dir)
+	first.stop()
+	second := startDevOn(t, dir)
 	said := complaint(t, "dev", "--data-dir", dir)
 	if !strings.Contains(said, fmt.Sprintf("in use: process %d runs a Postgres in %s: end that "+
 		"process, or choose another directory (--data-dir)", os.Getpid(), dir)) {
 		t.Errorf("a second dev on the same data: %s", said)
 	}
-	stop()
+	second.stop()
 	if err := os.WriteFile(filepath.Join(dir, "api-key"), []byte("sk_other"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, third, _ := startDevOn(t, dir)
-	if first != second || third == first {
-		t.Errorf("the keys are %s, %s and, after the file was spoiled, %s", first, second, third)
+	third := startDevOn(t, dir)
+	if first.apiKey != second.apiKey || third.apiKey == first.apiKey {
+		t.Errorf("the keys are %s, %s and, after the file was spoiled, %s", first.apiKey,
+			second.apiKey, third.apiKey)
 	}
 }
 
@@ -129,9 +144,9 @@ func TestReadmeCommandsPrintWhatItShows(t *testing.T) {
 	if len(shown) < 4 {
 		t.Fatalf("the README shows %d commands", len(shown))
 	}
-	address, apiKey := startDev(t)
-	here := strings.NewReplacer("127.0.0.1:8080", address, "127.0.0.1:9000", freeAddress(t),
-		"bin/paymentsvc", service.Binary(t))
+	dev := startDevOn(t, newDataDir(t))
+	here := strings.NewReplacer("127.0.0.1:8080", dev.address, "127.0.0.1:9000", freeAddress(t),
+		"127.0.0.1:12111", dev.processor, "bin/paymentsvc", service.Binary(t))
 	// each command has a shell of its own; what an earlier one assigned is assigned
 	// again, and being idempotent is the same
 	assigned := ""
@@ -141,7 +156,7 @@ func TestReadmeCommandsPrintWhatItShows(t *testing.T) {
 		if assignment.MatchString(command) {
 			assigned += command
 		}
-		shell.Env = append(os.Environ(), "API_KEY="+apiKey)
+		shell.Env = append(os.Environ(), "API_KEY="+dev.apiKey)
 		shell.Dir = "../.."
 		printed, err := shell.CombinedOutput()
 		if err != nil {
