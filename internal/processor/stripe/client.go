@@ -236,7 +236,7 @@ func once[T any](
 		slog.String("intent_id", call.intentID),
 		slog.Int("status_code", seen.statusCode),
 		slog.String("processor_request_id", printable(seen.header.Get("Request-Id"))),
-		slog.Duration("took", time.Since(began)),
+		slog.Float64("duration_seconds", time.Since(began).Seconds()),
 	}
 	if err == nil {
 		c.logger.LogAttrs(ctx, slog.LevelDebug, "processor called", attributes...)

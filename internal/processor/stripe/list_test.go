@@ -170,6 +170,11 @@ func TestRefundsAreThoseOfTheIntent(t *testing.T) {
 	if asked := p.got()[0].form.Get("payment_intent"); asked != "pi_1" {
 		t.Errorf("asked for the refunds of %q", asked)
 	}
+	_, err = p.client().Refunds(t.Context(), "")
+	wantUnknown(t, err, "no_intent")
+	if n := len(p.got()); n != 1 {
+		t.Errorf("refunds of no intent were asked for: %d requests", n)
+	}
 	_, err = p.client().Refunds(t.Context(), "pi_2")
 	wantUnknown(t, err, stripe.CodeContradiction)
 }
