@@ -122,11 +122,23 @@ func TestProcessingEndsLater(t *testing.T) {
 	await.Until(t, 10*time.Second, "success", func() bool {
 		return get(t, s.URL(), path).Status == "succeeded"
 	})
-	slow := start(t, simulator.Options{Delays: simulator.Delays{Processing: time.Hour}})
-	path = create(t, slow, "pm_sim_processing")
-	post(t, slow.URL(), path+"/confirm", "", "")
-	if r := post(t, slow.URL(), path+"/cancel", "", ""); r.Status != "canceled" {
-		t.Errorf("canceled: %d %s", r.status, r.body)
+}
+
+func TestPaymentCanceledInProcessingStaysCanceled(t *testing.T) {
+	t.Parallel()
+	s := start(t, simulator.Options{Delays: simulator.Delays{Processing: time.Second}})
+	path := create(t, s, "pm_sim_processing")
+	post(t, s.URL(), path+"/confirm", "", "")
+	if r := post(t, s.URL(), path+"/cancel", "", ""); r.Status != "canceled" {
+		t.Fatalf("canceled: %d %s", r.status, r.body)
+	}
+	later := create(t, s, "pm_sim_processing")
+	post(t, s.URL(), later+"/confirm", "", "")
+	await.Until(t, 10*time.Second, "the end of a later payment", func() bool {
+		return find(t, s, later).Status == "succeeded"
+	})
+	if i := find(t, s, path); i.Status != "canceled" || i.TimesTaken != 0 {
+		t.Errorf("the books: %+v", i)
 	}
 }
 
