@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strconv"
@@ -83,8 +84,13 @@ func (p params) integer(name string) (int64, error) {
 	return number, nil
 }
 
-// amountMax is eight digits, as documented.
-const amountMax = 99_999_999
+// digitsMax is how many digits an amount may have, as documented. A few currencies have
+// more.
+const digitsMax = 8
+
+var digitsMaxOf = map[string]int{
+	"inr": 9, "cop": 10, "huf": 10, "jpy": 10, "lbp": 11, "idr": 12,
+}
 
 // amountSteps divide the amounts of their currencies: those of three-decimal currencies
 // end in 0, and those of two that have lost their decimals end in 00.
@@ -106,9 +112,11 @@ func (p params) amount() (int64, string, error) {
 			"Missing required param: currency.")
 	case len(currency) != 3 || strings.Trim(currency, "abcdefghijklmnopqrstuvwxyz") != "":
 		return 0, "", invalid("currency", "", "Invalid currency: %s.", currency)
-	case amount > amountMax:
+	}
+	digits := cmp.Or(digitsMaxOf[currency], digitsMax)
+	if len(strconv.FormatInt(amount, 10)) > digits {
 		return 0, "", invalid("amount", "amount_too_large",
-			"Amount must be no more than %d.", amountMax)
+			"Amounts in %s have at most %d digits.", currency, digits)
 	}
 	if step, special := amountSteps[currency]; special && amount%step != 0 {
 		return 0, "", invalid("amount", "", "Amounts in %s must be divisible by %d.", currency,

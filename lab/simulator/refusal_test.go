@@ -118,6 +118,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{intents, "amount=x&currency=usd", 400, "parameter_invalid_integer", "amount"},
 		{intents, "amount=0&currency=usd", 400, "parameter_invalid_integer", "amount"},
 		{intents, "amount=100000000&currency=usd", 400, "amount_too_large", "amount"},
+		{intents, "amount=10000000000&currency=jpy", 400, "amount_too_large", "amount"},
 		{intents, "amount=1001&currency=kwd", 400, "", "amount"},
 		{intents, "amount=1&currency=dollars", 400, "", "currency"},
 		{intents, form("pm_nobody"), 400, "resource_missing", "payment_method"},
@@ -149,6 +150,9 @@ func TestRequestsThatAreRefused(t *testing.T) {
 			r.Error.Type != "invalid_request_error" {
 			t.Errorf("%s %s: %d %s", row.path, row.form, r.status, r.body)
 		}
+	}
+	if r := post(t, s.URL(), intents, "", "amount=9999999999&currency=JPY"); r.status != 200 {
+		t.Errorf("ten digits of yen: %d %s", r.status, r.body)
 	}
 	if r := get(t, s.URL(), intents+"/pi_no"); r.status != 404 || r.Error.Param != "intent" {
 		t.Errorf("an unknown intent: %d %s", r.status, r.body)
