@@ -108,11 +108,15 @@ type books struct {
 	apiVersion string
 }
 
+// batchDelay is how long a transaction waits for others to share it.
+const batchDelay = time.Millisecond
+
 func openBooks(file, apiVersion string) (*books, error) {
 	db, err := bbolt.Open(file, 0o600, &bbolt.Options{Timeout: 5 * time.Second})
 	if err != nil {
 		return nil, fmt.Errorf("opening the books %s: %w", file, err)
 	}
+	db.MaxBatchDelay = batchDelay
 	err = db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range buckets {
 			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
@@ -137,8 +141,11 @@ type entry struct {
 	apiVersion string // of the events
 }
 
+// update runs do in a transaction. Requests of the same moment share one, because each
+// commit waits for the disk. If one of them fails, the others run again without it, so do
+// may be called more than once: only its last call counts.
 func (b *books) update(do func(*entry) error) (committed entry, err error) {
-	err = b.db.Update(func(tx *bbolt.Tx) error {
+	err = b.db.Batch(func(tx *bbolt.Tx) error {
 		committed = entry{tx: tx, now: time.Now(), apiVersion: b.apiVersion}
 		return do(&committed)
 	})
