@@ -80,7 +80,7 @@ GRANT UPDATE (state, intent_id, generation, decline_code, token, due_at, tries, 
 CREATE FUNCTION refuse_going_back() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.state = 'settled' OR NEW.token < OLD.token OR NEW.generation < OLD.generation
-        OR OLD.intent_id <> NEW.intent_id
+        OR OLD.intent_id IS NOT NULL AND OLD.intent_id IS DISTINCT FROM NEW.intent_id
     THEN
         RAISE integrity_constraint_violation USING
             CONSTRAINT = TG_NAME,

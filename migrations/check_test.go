@@ -147,6 +147,8 @@ func TestSchemaWithoutOneGuardIsRefused(t *testing.T) {
 				strings.TrimSuffix(name, "()") + `'`
 		case strings.Contains(definition, "EXECUTE FUNCTION"):
 			remove = `DROP TRIGGER ` + object + ` ON ` + table
+		case strings.HasPrefix(definition, "UNIQUE") && strings.Contains(definition, " WHERE "):
+			remove = `DROP INDEX ` + object // a constraint cannot have a condition
 		}
 		t.Run(name, func(t *testing.T) {
 			rolledBack(t, connect(t, db.AdminURL), func(tx pgx.Tx) {

@@ -208,11 +208,11 @@ func TestAMigrationDoesNotWaitLongForATable(t *testing.T) {
 	execute(t, dump, `BEGIN; LOCK TABLE events IN ACCESS SHARE MODE`) // as pg_dump does
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	err := migrations.Down(ctx, db.URL+"&lock_timeout=50ms", 3)
+	err := migrations.Down(ctx, db.URL+"&lock_timeout=50ms", 4)
 	if err == nil || !strings.Contains(err.Error(), "lock timeout") {
 		t.Errorf("migrating down: %v, want a lock timeout", err)
 	}
-	wantVersion(t, db, migrations.Latest-2)
+	wantVersion(t, db, migrations.Latest-3)
 	execute(t, dump, `COMMIT`)
 	down(t, db, 1)
 	up(t, db)

@@ -106,6 +106,25 @@ var promises = []promise{
 		"Only final answers are stored.",
 		"idempotency_answers_status_final", "i6_answers_tell_the_truth", "",
 	},
+	{
+		"A key whose request is at a card processor is never taken for one whose answer has " +
+			"expired.",
+		"idempotency_pending_pkey", "i9_no_attempt_is_abandoned", "",
+	},
+	{
+		"What is at a card processor has an attempt that an instance or a person works on.",
+		"", "i9_no_attempt_is_abandoned", "",
+	},
+	{
+		"An attempt at a card processor is settled once, and goes forward only.",
+		"processor_attempts_go_forward refunds_end_once", "i10_an_event_has_one_effect", "",
+	},
+	{
+		"One request at a time asks the processor to end an authorization.",
+		"processor_attempts_one_at_a_time", "", "",
+	},
+	{"An event of the processor has one effect.", "idempotency_keys_pkey",
+		"i10_an_event_has_one_effect", ""},
 	{"A stored answer says what its payment says.", "", "i6_answers_tell_the_truth", ""},
 	{"A change of state has exactly one event.", "", "i8_one_event_per_change", ""},
 	{

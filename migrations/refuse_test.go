@@ -145,6 +145,35 @@ func attempt(document string) string {
 		"latency_ms": 1, "response": "", "at": "2026-11-01"}`, document)
 }
 
+// byCard makes payment a002 under key k2, whose card the processor is asked for.
+func byCard(document string) string { return claim(`{}`) + payByCard(document) }
+
+func payByCard(document string) string {
+	return insert("payments", `model.idempotency_key = 'k1'`, `{"idempotency_key": "k2",
+		"reference": null, "id": "00000000-0000-7000-8000-00000000a002",
+		"source_account": "processor:stripe:USD", "payment_method": "pm_card_visa",
+		"status": "processing", "amount_captured": 0}`, document)
+}
+
+// ask is the attempt of payment a001 at the processor.
+func ask(document string) string {
+	return insert("processor_attempts", `false`, `{"merchant_id": 1,
+		"id": "00000000-0000-8000-8000-00000000d001", "operation": "capture",
+		"payment_id": "00000000-0000-7000-8000-00000000a001",
+		"request_id": "00000000-0000-7000-8000-00000000e001", "amount": 5, "state": "open",
+		"generation": 1, "token": 1, "due_at": "2026-11-01", "tries": 0, "problem": "",
+		"created_at": "2026-11-01"}`, document)
+}
+
+func processorEvent(document string) string {
+	return insert("processor_events", `false`, `{"merchant_id": 1, "id": "evt_1",
+		"attempt_id": "00000000-0000-8000-8000-00000000d001", "body": "\\x7b7d",
+		"received_at": "2026-11-01"}`, document)
+}
+
+const markPending = `INSERT INTO idempotency_pending
+	VALUES (1, '00000000-0000-7000-8000-00000000e002', '2026-11-01');`
+
 func twice(statement string) string { return statement + statement }
 
 func reference(merchant int, name string) string {
@@ -263,17 +292,22 @@ var refusals = []refusal{
 	}},
 	{"idempotency_answers_pkey", []string{answer(201) + answer(201)}},
 	{"payments_amount_range", []string{
-		payment(`{"amount": 0, "amount_captured": 0, "status": "processing"}`), // nothing to pay
-		payment(`{"amount": 9007199254740992}`),                                // beyond JSON
+		payment(`{"amount": 0, "amount_captured": 0, "status": "declined",
+			"decline_code": "insufficient_funds"}`), // nothing to pay
+		payment(`{"amount": 9007199254740992}`), // beyond JSON
 	}},
 	{"payments_captured_within_amount", []string{
 		// more captured than authorized
 		payment(`{"amount_captured": 6}`),
-		payment(`{"amount_captured": -1, "status": "processing"}`), // less than nothing captured
+		byCard(`{"amount_captured": -1}`), // less than nothing captured
 	}},
 	{"payments_refunded_within_captured", []string{
 		payment(`{"amount_refunded": 6}`),  // more refunded than captured
 		payment(`{"amount_refunded": -1}`), // less than nothing refunded
+		// Refunds at the processor that are too much, or less than nothing.
+		byCard(`{"status": "succeeded", "amount_captured": 5, "amount_refunded": 3,
+			"amount_refunding": 3}`),
+		byCard(`{"status": "succeeded", "amount_captured": 5, "amount_refunding": -1}`),
 		// Refunds that are too much together.
 		`UPDATE payments SET amount_refunded = 3;
 			UPDATE payments SET amount_refunded = amount_refunded + 3`,
@@ -299,6 +333,29 @@ var refusals = []refusal{
 	{"payments_cancellation_reason_known", []string{
 		payment(`{"status": "canceled", "amount_captured": 0, "cancellation_reason": "lost"}`),
 	}},
+	{"payments_decline_code_known", []string{
+		byCard(`{"status": "declined", "decline_code": "do_not_honor"}`),
+	}},
+	{"payments_card_has_a_clearing_account", []string{
+		byCard(`{"source_account": "world"}`),                 // a card and an account
+		payment(`{"source_account": "processor:stripe:USD"}`), // no card
+	}},
+	{"payments_payment_method_form", []string{
+		byCard(`{"payment_method": "4242 4242"}`), byCard(`{"payment_method": ""}`),
+	}},
+	{"payments_only_cards_wait", []string{
+		payment(`{"status": "processing", "amount_captured": 0}`),
+		payment(`{"status": "authorized", "amount_captured": 0, "authorized_until": "2026-11-08",
+			"pending_operation": "capture"}`),
+		payment(`{"amount_refunding": 1}`),
+	}},
+	{"payments_pending_operation_known", []string{
+		byCard(`{"status": "authorized", "authorized_until": "2026-11-08",
+			"pending_operation": "refund"}`),
+	}},
+	{"payments_pending_while_authorized", []string{
+		byCard(`{"pending_operation": "capture"}`),
+	}},
 	{"payments_status_known", []string{payment(`{"status": "failed", "amount_captured": 0}`)}},
 	{"payments_accounts_differ", []string{payment(`{"destination_account": "world"}`)}},
 	{"payments_reference_length", []string{payment(`{"reference": ` + long(129) + `}`)}},
@@ -310,6 +367,10 @@ var refusals = []refusal{
 		`UPDATE payments SET version = version - 1`, // a version that comes again
 		// A success that is canceled.
 		`UPDATE payments SET status = 'canceled', cancellation_reason = 'requested'`,
+		// A decline that succeeds after all.
+		byCard(`{"status": "declined", "decline_code": "card_declined"}`) +
+			`UPDATE payments SET status = 'succeeded', amount_captured = 5, decline_code = NULL
+			WHERE idempotency_key = 'k2'`,
 	}},
 	{"payments_pkey", []string{
 		claim(`{"payment_id": "00000000-0000-7000-8000-00000000a001"}`) +
@@ -336,6 +397,48 @@ var refusals = []refusal{
 	{"refunds_status_known", []string{refund(`{"status": "failed"}`)}},
 	{"refunds_reason_length", []string{refund(`{"reason": ` + long(501) + `}`)}},
 	{"refunds_payment_exists", []string{refund(`{"merchant_id": 2}`)}},
+	{"refunds_end_once", []string{
+		refund(`{}`) + `UPDATE refunds SET status = 'declined', decline_code = 'card_declined'`,
+		refund(`{"status": "declined", "decline_code": "card_declined"}`) +
+			`UPDATE refunds SET status = 'succeeded', decline_code = NULL`,
+	}},
+	{"idempotency_pending_pkey", []string{twice(markPending)}},
+	{"processor_attempts_pkey", []string{twice(ask(`{"operation": "charge"}`))}},
+	{"processor_attempts_payment_exists", []string{ask(`{"merchant_id": 2}`)}},
+	{"processor_attempts_operation_known", []string{ask(`{"operation": "void"}`)}},
+	{"processor_attempts_refund_is_named", []string{
+		ask(`{"operation": "refund"}`),
+		ask(`{"refund_id": "00000000-0000-7000-8000-00000000c001"}`),
+	}},
+	{"processor_attempts_state_known", []string{ask(`{"state": "lost"}`)}},
+	{"processor_attempts_settled_has_a_time", []string{
+		ask(`{"state": "settled"}`), ask(`{"settled_at": "2026-11-01"}`),
+	}},
+	{"processor_attempts_amount_range", []string{
+		ask(`{"amount": 0}`), ask(`{"amount": 9007199254740992}`),
+	}},
+	{"processor_attempts_generation_from_one", []string{ask(`{"generation": 0}`)}},
+	{"processor_attempts_problem_length", []string{ask(`{"problem": ` + long(1001) + `}`)}},
+	{"processor_attempts_one_at_a_time", []string{
+		// A capture beside a cancellation that waits for a person.
+		ask(`{"state": "review"}`) +
+			ask(`{"id": "00000000-0000-8000-8000-00000000d002", "operation": "cancel"}`),
+	}},
+	{"processor_attempts_go_forward", []string{
+		ask(`{"state": "settled", "settled_at": "2026-11-01"}`) +
+			`UPDATE processor_attempts SET state = 'open', settled_at = NULL`,
+		// A second settlement.
+		ask(`{"state": "settled", "settled_at": "2026-11-01"}`) +
+			`UPDATE processor_attempts SET settled_at = '2026-11-02'`,
+		ask(`{"token": 2}`) + `UPDATE processor_attempts SET token = 1`,
+		ask(`{"generation": 2}`) + `UPDATE processor_attempts SET generation = 1`,
+		ask(`{"intent_id": "pi_1"}`) + `UPDATE processor_attempts SET intent_id = 'pi_2'`,
+		ask(`{"intent_id": "pi_1"}`) + `UPDATE processor_attempts SET intent_id = NULL`,
+	}},
+	{"processor_events_pkey", []string{twice(processorEvent(`{}`))}},
+	{"processor_events_id_length", []string{
+		processorEvent(`{"id": ""}`), processorEvent(`{"id": ` + long(128) + `}`),
+	}},
 	{"refunds_one_per_key", []string{
 		// Two refunds of one key.
 		refund(`{}`) + refundOnly(`{"id": "00000000-0000-7000-8000-00000000c002"}`),
@@ -438,7 +541,15 @@ var taken = []string{
 	payment(`{"amount_refunded": 5}`), // refunded whole
 	// Declined.
 	payment(`{"status": "declined", "amount_captured": 0, "decline_code": "insufficient_funds"}`),
-	payment(`{"status": "processing", "amount_captured": 0}`), // processing
+	byCard(`{}`), // at the processor, and what it may come to
+	byCard(`{}`) + `UPDATE payments SET status = 'succeeded', amount_captured = 5
+		WHERE idempotency_key = 'k2'`,
+	byCard(`{}`) + `UPDATE payments SET status = 'declined', decline_code = 'expired_card'
+		WHERE idempotency_key = 'k2'`,
+	byCard(`{}`) + `UPDATE payments SET status = 'authorized', authorized_until = '2026-11-08',
+		pending_operation = 'expire' WHERE idempotency_key = 'k2'`,
+	byCard(`{"status": "succeeded", "amount_captured": 5, "amount_refunded": 2,
+		"amount_refunding": 3}`),
 	// Authorized.
 	payment(`{"status": "authorized", "amount_captured": 0, "authorized_until": "2026-11-08"}`),
 	// Canceled.
@@ -449,7 +560,20 @@ var taken = []string{
 	reference(2, "order 1"), // a reference of another merchant
 	reference(1, "Order 1"), // a reference in capitals
 	refund(`{}`),            // a refund
-	event(`{}`),             // an event
+	// A refund that the processor has confirmed.
+	refund(`{"status": "processing"}`) + `UPDATE refunds SET status = 'succeeded'`,
+	markPending + `DELETE FROM idempotency_pending`,
+	// An attempt from its beginning to its end, and the next one.
+	ask(`{}`) + `UPDATE processor_attempts SET token = 2, generation = 2, intent_id = 'pi_1';
+		UPDATE processor_attempts SET state = 'review', problem = 'unknown', tries = 9;
+		UPDATE processor_attempts SET state = 'settled', settled_at = '2026-11-02';` +
+		ask(`{"id": "00000000-0000-8000-8000-00000000d002", "operation": "cancel"}`),
+	// Two refunds at the same time.
+	ask(`{"operation": "refund", "refund_id": "00000000-0000-7000-8000-00000000c001"}`) +
+		ask(`{"operation": "refund", "refund_id": "00000000-0000-7000-8000-00000000c002",
+			"id": "00000000-0000-8000-8000-00000000d002"}`),
+	processorEvent(`{}`) + `DELETE FROM processor_events`,
+	event(`{}`), // an event
 	// Webhook endpoints: for all events, and disabled for some.
 	endpoint(`{}`),
 	endpoint(`{"status": "disabled", "disabled_reason": "gone", "event_types": ["a"]}`),
@@ -480,6 +604,10 @@ var ownerRefusals = []refusal{
 	{"readiness_probe_pkey", []string{
 		`INSERT INTO readiness_probe VALUES (true, now()), (true, now())`,
 	}},
+	{"processor_installation_only_row", []string{
+		`INSERT INTO processor_installation VALUES (false)`,
+	}},
+	{"processor_installation_pkey", []string{`INSERT INTO processor_installation VALUES (true)`}},
 	{"schema_versions_version_positive", []string{
 		`INSERT INTO schema_versions (version) VALUES (0)`, // version 0
 	}},

@@ -19,24 +19,28 @@ func TestAppRoleMayDoThisAndNoMore(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	want := map[string]string{
-		"accounts":            "SELECT INSERT", // and UPDATE of some columns
-		"api_keys":            "SELECT INSERT",
-		"entries":             "SELECT INSERT",
-		"events":              "SELECT INSERT DELETE",
-		"event_horizons":      "SELECT INSERT UPDATE",
-		"feed_cursors":        "SELECT INSERT UPDATE DELETE",
-		"idempotency_answers": "SELECT INSERT DELETE",
-		"idempotency_keys":    "SELECT INSERT DELETE", // a trigger keeps committed claims
-		"idempotency_reaper":  "SELECT UPDATE",
-		"readiness_probe":     "INSERT TRUNCATE",
-		"merchants":           "SELECT INSERT",
-		"payment_references":  "SELECT INSERT UPDATE DELETE",
-		"payments":            "SELECT INSERT", // and UPDATE of some columns
-		"refunds":             "SELECT INSERT",
-		"schema_versions":     "SELECT",
-		"webhook_attempts":    "SELECT INSERT DELETE",
-		"webhook_deliveries":  "SELECT INSERT UPDATE DELETE",
-		"webhook_endpoints":   "SELECT INSERT UPDATE DELETE",
+		"accounts":               "SELECT INSERT", // and UPDATE of some columns
+		"api_keys":               "SELECT INSERT",
+		"entries":                "SELECT INSERT",
+		"events":                 "SELECT INSERT DELETE",
+		"event_horizons":         "SELECT INSERT UPDATE",
+		"feed_cursors":           "SELECT INSERT UPDATE DELETE",
+		"idempotency_answers":    "SELECT INSERT DELETE",
+		"idempotency_keys":       "SELECT INSERT DELETE", // a trigger keeps committed claims
+		"idempotency_pending":    "SELECT INSERT DELETE",
+		"idempotency_reaper":     "SELECT UPDATE",
+		"readiness_probe":        "INSERT TRUNCATE",
+		"merchants":              "SELECT INSERT",
+		"payment_references":     "SELECT INSERT UPDATE DELETE",
+		"payments":               "SELECT INSERT", // and UPDATE of some columns
+		"processor_attempts":     "SELECT INSERT", // and UPDATE of some columns
+		"processor_events":       "SELECT INSERT DELETE",
+		"processor_installation": "SELECT",
+		"refunds":                "SELECT INSERT", // and UPDATE of some columns
+		"schema_versions":        "SELECT",
+		"webhook_attempts":       "SELECT INSERT DELETE",
+		"webhook_deliveries":     "SELECT INSERT UPDATE DELETE",
+		"webhook_endpoints":      "SELECT INSERT UPDATE DELETE",
 	}
 	for _, view := range auditViews(t, db) {
 		want["audit."+view.name] = "SELECT"
@@ -78,9 +82,16 @@ func TestAppRoleMayDoThisAndNoMore(t *testing.T) {
 		"accounts.metadata", "accounts.name",
 		"accounts.open_payments", "accounts.overdraft_limit", "accounts.status",
 		"accounts.version",
-		"api_keys.revoked_at", "payments.amount_captured", "payments.amount_refunded",
-		"payments.cancellation_reason", "payments.description", "payments.metadata",
+		"api_keys.revoked_at",
+		"payments.amount_captured", "payments.amount_refunded", "payments.amount_refunding",
+		"payments.authorized_until", "payments.cancellation_reason", "payments.decline_code",
+		"payments.description", "payments.metadata", "payments.pending_operation",
 		"payments.status", "payments.version",
+		"processor_attempts.decline_code", "processor_attempts.due_at",
+		"processor_attempts.generation", "processor_attempts.intent_id",
+		"processor_attempts.problem", "processor_attempts.settled_at",
+		"processor_attempts.state", "processor_attempts.token", "processor_attempts.tries",
+		"refunds.decline_code", "refunds.status",
 	}) {
 		t.Errorf("it may change the single columns %v", columns)
 	}
