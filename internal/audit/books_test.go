@@ -95,6 +95,42 @@ RETURNS void LANGUAGE sql AS $$
 $$;
 `
 
+// atProcessor are more books in order, of cards: payment 71 is at the processor, so is the
+// capture of 72, and so is refund 7f of 73. Each attempt and its request end in the same
+// digit as in "71", with an "a" or an "e" before it.
+const atProcessor = `
+INSERT INTO accounts (merchant_id, id, currency, overdraft_limit)
+VALUES (1, 'processor:stripe:USD', 'USD', NULL);
+SELECT claim('card 71', '71', 'e71'), claim('card 72', '72', 'ea2'), claim('card 73', '73', 'ea3'),
+	claim('capture 72', '72', 'e72', 'capture'), claim('refund 73', '73', 'e73', 'refund'),
+	answer('ea2', 201, '72'), answer('ea3', 201, '73');
+INSERT INTO payments (merchant_id, id, status, amount, currency, source_account, payment_method,
+	destination_account, amount_captured, amount_refunding, pending_operation, authorized_until,
+	description, metadata, idempotency_key, created_at)
+SELECT 1, named(p.id), p.status, 30, 'USD', 'processor:stripe:USD', 'pm_card_visa', 'idle',
+	captured, captured / 3, pending, CASE status WHEN 'authorized' THEN timestamptz 'infinity' END,
+	'', '{}', 'card ' || p.id, '2026-11-01 10:00Z'
+FROM (VALUES ('71', 'processing', 0, NULL), ('72', 'authorized', 0, 'capture'),
+	('73', 'succeeded', 30, NULL)) AS p (id, status, captured, pending);
+SELECT tell('b71', 'processing', '71'), tell('b72', 'processing', '72'),
+	tell('b73', 'processing', '73'), refund('7f', '73', 'refund 73', 'processing', 10);
+SELECT tell('ba2', 'authorized', '72'), tell('ba3', 'succeeded', '73');
+SELECT tell_refund('b7f', 'processing', '73', '7f'),
+	post('73', '73', 'processor:stripe:USD', 'idle', 30);
+UPDATE accounts SET open_payments = 3 WHERE id IN ('processor:stripe:USD', 'idle');
+UPDATE accounts SET held = 10 WHERE id = 'idle';
+INSERT INTO processor_attempts (merchant_id, id, operation, payment_id, refund_id, request_id,
+	amount, due_at, created_at)
+SELECT 1, named('a' || id), operation, named(id), named(refund), named('e' || id), 10,
+	clock_timestamp(), '2026-11-01 10:00Z'
+FROM (VALUES ('71', 'charge', NULL), ('72', 'capture', NULL), ('73', 'refund', '7f'))
+	AS a (id, operation, refund);
+INSERT INTO idempotency_pending (merchant_id, request_id, created_at)
+SELECT 1, named('e' || id), '2026-11-01 10:00Z' FROM (VALUES ('71'), ('72'), ('73')) AS q (id);
+INSERT INTO processor_events (merchant_id, id, attempt_id, body)
+VALUES (1, 'evt_1', named('a99'), '{}');
+`
+
 // books are in order: payment f1 funds alice, c1 is a charge for order 7, d1 was
 // declined and a1 is authorized. Of 5a a part was captured. Refund 5b gave some of it
 // back, and 5c was declined.

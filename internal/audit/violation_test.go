@@ -57,7 +57,7 @@ var breaches = []struct{ name, breaks, want string }{
 	{"a refund moved nothing", `
 		UPDATE payments SET amount_refunded = 1 WHERE id = named('c1')`, `
 		i3 payment c1: succeeded, captured 400, refunded 1, but its entries sum to -400 on alice
-		i7 payment c1: 1 refunded, but its refunds sum to 0`},
+		i7 payment c1: 1 refunded and 0 being refunded, but its refunds sum to 0 and 0`},
 	{"a refund has the journal of another", `
 		UPDATE entries SET journal_id = named('59') WHERE journal_id = named('5b')`, `
 		i3 refund 5b: succeeded, of 50, but the entries of its journal bring the source 0`},
@@ -65,7 +65,7 @@ var breaches = []struct{ name, breaks, want string }{
 		SELECT post('5c', '5a', 'seller', 'bank', 60);
 		UPDATE payments SET amount_refunded = 110 WHERE id = named('5a')`, `
 		i3 refund 5c: declined, of 60, but the entries of its journal bring the source 60
-		i7 payment 5a: 110 refunded, but its refunds sum to 50`},
+		i7 payment 5a: 110 refunded and 0 being refunded, but its refunds sum to 50 and 0`},
 	{"a decline moved its money there and back", `
 		SELECT post('d1', 'd1', 'alice', 'shop', 7);
 		SELECT post('d9', 'd1', 'shop', 'alice', 7)`, `
@@ -196,13 +196,13 @@ var breaches = []struct{ name, breaks, want string }{
 		UPDATE payments SET amount_refunded = 401 WHERE id = named('c1');
 		SELECT post('c9', 'c1', 'shop', 'alice', 401)`, `
 		i7 payment c1: 400 of 400 captured, 401 refunded
-		i7 payment c1: 401 refunded, but its refunds sum to 0`},
+		i7 payment c1: 401 refunded and 0 being refunded, but its refunds sum to 0 and 0`},
 	{"an open payment is not counted", `
 		UPDATE accounts SET open_payments = 0 WHERE id = 'shop'`, `
-		i7 account shop: held 0 with 0 open payments, but its authorized payments hold 0 and 1`},
+		i7 account shop: held 0 with 0 open payments, but its payments and refunds hold 0 and 1`},
 	{"an authorization is not held", `
 		UPDATE accounts SET held = 0 WHERE id = 'alice'`, `
-		i7 account alice: held 0 with 1 open payments, but its authorized payments hold 100`},
+		i7 account alice: held 0 with 1 open payments, but its payments and refunds hold 100 and 1`},
 
 	{"a success has no event", `
 		DELETE FROM events WHERE payment_id = named('c1')`, `
@@ -234,6 +234,48 @@ var breaches = []struct{ name, breaks, want string }{
 	{"an answer was reaped, which breaks nothing", `
 		UPDATE idempotency_reaper SET answers_before = '2026-11-01 10:00:01Z';
 		DELETE FROM idempotency_answers WHERE request_id = named('ec1')`, ``},
+
+	{"payments are at the processor, which breaks nothing", atProcessor, ``},
+	{"what is at the processor is not held", atProcessor + `
+		UPDATE accounts SET held = 0 WHERE id = 'idle'`, `
+		i7 account idle: held 0 with 3 open payments, but its payments and refunds hold 10 and 3`},
+	{"a refund at the processor is not counted", atProcessor + `
+		UPDATE payments SET amount_refunding = 0 WHERE id = named('73')`, `
+		i7 payment 73: 0 refunded and 0 being refunded, but its refunds sum to 0 and 10`},
+	{"refunds at the processor are more than was captured", atProcessor + `
+		ALTER TABLE payments DROP CONSTRAINT payments_refunded_within_captured;
+		UPDATE payments SET amount_refunding = 31 WHERE id = named('73');
+		UPDATE refunds SET amount = 31 WHERE id = named('7f');
+		UPDATE accounts SET held = 31, overdraft_limit = 1 WHERE id = 'idle'`, `
+		i7 payment 73: 30 of 30 captured, 0 refunded`},
+	{"attempts at the processor are gone", atProcessor + `
+		DELETE FROM processor_attempts`, `
+		i9 payment 71: is processing, but no attempt is under way
+		i9 payment 72: is authorized, capture, but no attempt is under way
+		i9 refund 7f: is processing, but no attempt is under way
+		i9 request e71: is still at the processor, but no attempt is under way
+		i9 request e72: is still at the processor, but no attempt is under way
+		i9 request e73: is still at the processor, but no attempt is under way`},
+	{"the attempt on an authorization asks for something else", atProcessor + `
+		UPDATE processor_attempts SET operation = 'cancel' WHERE id = named('a72')`, `
+		i9 payment 72: is authorized, capture, but no attempt is under way`},
+	{"a key is not marked as being at the processor", atProcessor + `
+		DELETE FROM idempotency_pending WHERE request_id = named('e71')`, `
+		i9 request e71: attempt a71 is open, but its key is not marked
+		i9 request e71: claimed its key at 2026-11-01 10:00:00+00 and was never answered`},
+	{"no instance works on an attempt", atProcessor + `
+		UPDATE processor_attempts SET due_at = '2026-11-02 10:00Z'
+		WHERE id IN (named('a71'), named('a72'));
+		UPDATE processor_attempts SET state = 'review' WHERE id = named('a72')`, `
+		i9 attempt a71: was to be worked on at 2026-11-02 10:00:00+00`},
+	{"an event of the processor was applied, and is still kept", atProcessor + `
+		SELECT claim('evt_1', '71', 'ee1', 'settle'), answer('ee1', 200, '71');
+		UPDATE idempotency_keys SET scope = 'processor:stripe' WHERE key = 'evt_1'`, `
+		i10 event evt_1: was applied and is still kept`},
+	{"a request was answered before its attempt was settled", atProcessor + `
+		SELECT answer('e71', 201, '71')`, `
+		i6 request e71: answered 201 at '/payments/pay_71', payment 71 is processing
+		i10 attempt a71: is open, but its request has an answer`},
 
 	{"an event has no payment", `
 		SELECT tell('be1', 'succeeded', 'bad')`, `
