@@ -136,6 +136,17 @@ FROM (SELECT merchant_id, id, request_id, state FROM processor_attempts WHERE st
 FULL JOIN idempotency_pending q ON q.merchant_id = a.merchant_id AND q.request_id = a.request_id
 WHERE a.id IS NULL OR q.request_id IS NULL
 UNION ALL
+SELECT a.merchant_id, 'attempt ' || a.id, format('is %s, but its %s is not waited for', a.state, a.operation)
+FROM processor_attempts a
+LEFT JOIN payments p ON p.merchant_id = a.merchant_id AND p.id = a.payment_id
+LEFT JOIN refunds r ON r.merchant_id = a.merchant_id AND r.payment_id = a.payment_id AND r.id = a.refund_id
+WHERE a.state <> 'settled'
+  AND CASE a.operation
+        WHEN 'charge' THEN p.status = 'processing'
+        WHEN 'authorize' THEN p.status = 'processing'
+        WHEN 'refund' THEN r.status = 'processing'
+        ELSE p.pending_operation = a.operation END IS NOT TRUE
+UNION ALL
 SELECT merchant_id, 'attempt ' || id, format('was to be worked on at %s', due_at)
 FROM processor_attempts
 WHERE state = 'open' AND due_at < clock_timestamp() - interval '1 day'; -- an instance does it within seconds

@@ -258,11 +258,25 @@ var breaches = []struct{ name, breaks, want string }{
 		i9 request e73: is still at the processor, but no attempt is under way`},
 	{"the attempt on an authorization asks for something else", atProcessor + `
 		UPDATE processor_attempts SET operation = 'cancel' WHERE id = named('a72')`, `
+		i9 attempt a72: is open, but its cancel is not waited for
 		i9 payment 72: is authorized, capture, but no attempt is under way`},
 	{"a key is not marked as being at the processor", atProcessor + `
 		DELETE FROM idempotency_pending WHERE request_id = named('e71')`, `
 		i9 request e71: attempt a71 is open, but its key is not marked
 		i9 request e71: claimed its key at 2026-11-01 10:00:00+00 and was never answered`},
+	{"payments went on without the end of their attempts", atProcessor + `
+		UPDATE payments SET status = 'declined', decline_code = 'card_declined'
+		WHERE id = named('71');
+		UPDATE payments SET pending_operation = NULL WHERE id = named('72');
+		UPDATE refunds SET status = 'declined', decline_code = 'card_declined'
+		WHERE id = named('7f');
+		UPDATE payments SET amount_refunding = 0 WHERE id = named('73');
+		UPDATE accounts SET open_payments = 1 WHERE id IN ('processor:stripe:USD', 'idle');
+		UPDATE accounts SET held = 0 WHERE id = 'idle';
+		SELECT tell('b74', 'declined', '71'), tell_refund('b75', 'declined', '73', '7f')`, `
+		i9 attempt a71: is open, but its charge is not waited for
+		i9 attempt a72: is open, but its capture is not waited for
+		i9 attempt a73: is open, but its refund is not waited for`},
 	{"no instance works on an attempt", atProcessor + `
 		UPDATE processor_attempts SET due_at = '2026-11-02 10:00Z'
 		WHERE id IN (named('a71'), named('a72'));
