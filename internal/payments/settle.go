@@ -49,8 +49,8 @@ func (s *Service) Settle(ctx context.Context, settlement Settlement) error {
 		return nil
 	case refused && refusal == refusalFenced:
 		return ErrFenced
-	case refused && refusal == refusalSettled:
-		return ErrSettled
+	case refused && (refusal == refusalSettled || refusal.Code == CodeKeyExpired):
+		return ErrSettled // an expired key is that of an earlier settlement
 	case refused:
 		return fmt.Errorf("%w: %w", ErrNotSettled, err)
 	}
@@ -62,13 +62,15 @@ var (
 	refusalSettled = refuseState(ErrSettled.Error())
 )
 
-// newSettle is the service's own operation. Its key is the attempt, or the event that
-// has the processor's word: an event that comes twice has one effect.
+// newSettle is the service's own operation. Its key is the attempt's lease, or the event
+// that has the processor's word: an event that comes twice has one effect. Two leases have
+// two keys, so that a fenced settlement never answers for another that shares its slot.
 func newSettle(settlement Settlement) *operation {
 	key := idempotency.Key{
 		MerchantID: settlement.MerchantID,
 		Scope:      idempotency.ScopeService,
-		Value:      operationSettle + ":" + settlement.AttemptID.String(),
+		Value: fmt.Sprintf("%s:%s:%d", operationSettle, settlement.AttemptID,
+			settlement.Token),
 	}
 	if settlement.EventID != "" {
 		key.Scope, key.Value = idempotency.ScopeStripe, settlement.EventID
