@@ -139,7 +139,7 @@ func (b *Book) LastEntryAt() time.Time {
 
 // Post applies a journal: either all of its lines, or none and the reason.
 func (b *Book) Post(journal Journal) error {
-	if err := b.check(journal); err != nil {
+	if err := b.Check(journal); err != nil {
 		return err
 	}
 	for _, line := range journal.Lines {
@@ -210,8 +210,8 @@ func (b *Book) move(source, destination *Balance, held, open int64) {
 	}
 }
 
-// check refuses what Post must not apply. It changes nothing.
-func (b *Book) check(journal Journal) error {
+// Check refuses what Post must not apply. It changes nothing.
+func (b *Book) Check(journal Journal) error {
 	var total int64
 	seen := make(map[string]bool, len(journal.Lines))
 	for _, line := range journal.Lines {

@@ -60,10 +60,7 @@ func decideCapture(st *state, claim *idempotency.Claim, amount *int64) decision 
 		return decision{refusal: refuseTooLarge("more than the authorized", payment.Amount.Minor)}
 	}
 	if payment.byCard() {
-		if refusal := st.refuseAmount(minor, payment); refusal != nil {
-			return decision{refusal: refusal}
-		}
-		return st.ask(claim, payment, minor)
+		return st.captureByCard(claim, payment, minor)
 	}
 	st.book.Release(payment.hold())
 	if err := st.book.Post(payment.journal(minor)); err != nil {

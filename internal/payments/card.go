@@ -2,11 +2,13 @@ package payments
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 
 	"github.com/google/uuid"
 
+	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/validate"
 )
@@ -97,9 +99,37 @@ func (c *Charge) operation() string {
 	return operationCharge
 }
 
+// payByCard makes a new payment wait for the processor. Money that would not fit the
+// books is not asked for.
+func (st *state) payByCard(payment *Payment, authorizeOnly bool) error {
+	if !authorizeOnly {
+		if err := st.book.Check(payment.journal(payment.Amount.Minor)); err != nil {
+			return err
+		}
+	}
+	payment.Status = StatusProcessing
+	return st.book.Place(payment.hold())
+}
+
+// captureByCard asks for a capture, if it could be settled.
+func (st *state) captureByCard(
+	claim *idempotency.Claim, payment *Payment, minor int64,
+) decision {
+	if refusal := st.refuseAmount(minor, payment); refusal != nil {
+		return decision{refusal: refusal}
+	}
+	switch err := st.book.Check(payment.journal(minor)); {
+	case errors.Is(err, ledger.ErrBalanceTooLarge):
+		return decision{refusal: refuseBalance()}
+	case err != nil:
+		panic(err) // a bug: clearing accounts have no floor
+	}
+	return st.ask(claim, payment, minor)
+}
+
 // refuseAmount refuses a part of a card payment that the processor cannot be asked for.
 func (st *state) refuseAmount(minor int64, payment *Payment) *Refusal {
-	if !payment.byCard() || st.checkCard == nil {
+	if st.checkCard == nil {
 		return nil
 	}
 	amount := ledger.Money{Minor: minor, Currency: payment.Amount.Currency}
@@ -107,4 +137,17 @@ func (st *state) refuseAmount(minor int64, payment *Payment) *Refusal {
 		return refuseField(CodeUnprocessable, "/amount", err.Error())
 	}
 	return nil
+}
+
+// refuseCardRefund refuses a refund that cannot be asked for, or that cannot be held: a
+// closed account with an overdraft could pay it, and may have nothing open.
+func (st *state) refuseCardRefund(minor int64, payment *Payment) *Refusal {
+	if !payment.byCard() {
+		return nil
+	}
+	destination := ledger.Ref{MerchantID: payment.MerchantID, AccountID: payment.DestinationAccount}
+	if account, _ := st.book.Account(destination); account.Status != ledger.StatusOpen {
+		return refuseState("the account that was paid is closed")
+	}
+	return st.refuseAmount(minor, payment)
 }

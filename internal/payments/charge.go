@@ -161,8 +161,7 @@ func decideCharge(st *state, claim *idempotency.Claim, charge *Charge) decision 
 // is the processor's to move. On an error nothing was done.
 func (st *state) pay(payment *Payment, authorizeOnly bool) error {
 	if payment.byCard() {
-		payment.Status = StatusProcessing
-		return st.book.Place(payment.hold())
+		return st.payByCard(payment, authorizeOnly)
 	}
 	if authorizeOnly {
 		if err := st.book.Place(payment.hold()); err != nil {

@@ -94,7 +94,7 @@ func decideRefund(
 		return decision{refusal: refuseTooLarge("more than what is left to refund,",
 			payment.Refundable())}
 	}
-	if refusal := st.refuseAmount(minor, payment); refusal != nil {
+	if refusal := st.refuseCardRefund(minor, payment); refusal != nil {
 		return decision{refusal: refusal}
 	}
 	refund := &Refund{
