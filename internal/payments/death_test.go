@@ -18,7 +18,7 @@ func TestInstanceThatDiesBeforeItsCommitLeavesNothing(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	healthy := newService(t, db.URL)
-	for _, c := range []operationCase{chargeCase, operationCases[len(operationCases)-1]} {
+	for _, c := range []operationCase{chargeCase, refundCase, beginCase, settleRefundCase} {
 		for n := range statementsOf(t, db, healthy, c) {
 			a := newTrial(t, healthy, c)
 			dieBefore(t, db, a, n+1)

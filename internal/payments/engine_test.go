@@ -41,6 +41,7 @@ func newServiceWithPool(
 		Pools: pools, Retention: time.Hour, AuthorizationLifetime: time.Hour,
 		Workers: options.MoneySize, BatchSizeMax: 512, QueueSizeMax: 10_000,
 		Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
+		AttemptLease: time.Minute, CheckCard: func(ledger.Money) error { return nil },
 	}
 	for _, edit := range edits {
 		edit(&config)
@@ -132,17 +133,46 @@ func balanceOf(t testing.TB, s *Service, merchantID int64, id string) int64 {
 func result(reply Reply, err error, own Caller) string {
 	var refusal *Refusal
 	var broken *validate.Error
+	var pending *InProgress
 	switch {
+	case errors.As(err, &pending) && pending.Begun:
+		return begun
+	case errors.As(err, &pending):
+		return inProgress
+	case errors.Is(err, ErrFenced), errors.Is(err, ErrSettled):
+		return err.Error()
+	case errors.Is(err, ErrNotSettled):
+		return ErrNotSettled.Error()
 	case errors.As(err, &refusal):
 		return "refused: " + string(refusal.Code)
 	case errors.As(err, &broken):
 		return "refused: " + string(CodeUnprocessable)
 	case err != nil:
 		return "error: " + err.Error()
+	case reply.Answer.Status == 0:
+		return settled
 	case reply.RequestID == own.RequestID:
 		return fmt.Sprintf("%d", reply.Status)
 	}
 	return fmt.Sprintf("%d replayed", reply.Status)
+}
+
+// Results of card payments.
+const (
+	begun      = "begun"       // this request is at the processor now
+	inProgress = "in progress" // an earlier request under its key is there
+	settled    = "settled"     // the processor's word is in the books, by this call or before
+)
+
+// again is the result of the same operation under the same key.
+func again(first string) string {
+	switch first {
+	case begun:
+		return inProgress
+	case settled:
+		return settled
+	}
+	return first + " replayed"
 }
 
 func drawKey(t *rapid.T) string {
@@ -151,14 +181,19 @@ func drawKey(t *rapid.T) string {
 }
 
 func drawCharge(t *rapid.T) Charge {
-	return Charge{
+	const card = "card"
+	c := Charge{
 		Amount: usd(rapid.Int64Range(0, 12).Draw(t, "amount")),
-		SourceAccount: rapid.SampledFrom([]string{"world", "a", "b", "nobody"}).
+		SourceAccount: rapid.SampledFrom([]string{"world", "a", "b", "nobody", card, card}).
 			Draw(t, "source"),
 		DestinationAccount: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "destination"),
 		Reference:          rapid.SampledFrom([]string{"", "", "r1", "r2"}).Draw(t, "reference"),
 		AuthorizeOnly:      rapid.Bool().Draw(t, "authorize only"),
 	}
+	if c.SourceAccount == card {
+		c.SourceAccount, c.PaymentMethod = "", "pm_card_visa"
+	}
+	return c
 }
 
 // A run sends any operations in any order, under keys that are used again, to either of

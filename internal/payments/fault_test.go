@@ -208,9 +208,12 @@ func TestUnknownOutcomeIsFoundOutByRetry(t *testing.T) {
 				b.proxy.WaitBackendsGone(t)
 				retry := a.caller()
 				reply, err := a.request.send(t.Context(), impatient, retry)
-				if err != nil || test.replayed != (reply.RequestID != retry.RequestID) {
-					t.Errorf("the retry came to %s; want a replay: %t", result(reply, err, retry),
-						test.replayed)
+				want := c.comesTo
+				if test.replayed {
+					want = again(want)
+				}
+				if got := result(reply, err, retry); got != want {
+					t.Errorf("the retry came to %s; want %s", got, want)
 				}
 				a.wantReplayOf(reply)
 			})
@@ -302,7 +305,7 @@ func TestAnOperationWhoseCallerLeavesDuringCommitIsDoneOnce(t *testing.T) {
 		held.Release()
 		retry := a.caller()
 		reply, err := a.request.send(t.Context(), b.healthy, retry)
-		if got, want := result(reply, err, retry), fmt.Sprint(c.status, " replayed"); got != want {
+		if got, want := result(reply, err, retry), again(c.comesTo); got != want {
 			t.Fatalf("%s: the retry got %s, want %s, of what went on", c.name, got, want)
 		}
 		a.wantReplayOf(reply)

@@ -36,7 +36,7 @@ func race(
 			reply, err := request(i).send(context.Background(), instances[i%2], caller)
 			mu.Lock()
 			defer mu.Unlock()
-			got[result(reply, err, caller)]++
+			got[done(want, result(reply, err, caller))]++
 		})
 	}
 	close(start)
@@ -44,6 +44,14 @@ func race(
 	if !maps.Equal(got, want) {
 		t.Errorf("came to %v, want %v", got, want)
 	}
+}
+
+// done is one name for all successes, if that is how they are counted.
+func done(want map[string]int, got string) string {
+	if _, together := want["done"]; together && (got == "201" || got == begun) {
+		return "done"
+	}
+	return got
 }
 
 // authorizeOrCharge makes a payment from a to b.

@@ -18,51 +18,93 @@ func aToB(cents int64) Charge {
 	return Charge{Amount: usd(cents), SourceAccount: "a", DestinationAccount: "b"}
 }
 
+// cardToB charges a card for account b.
+func cardToB(cents int64) Charge {
+	return Charge{Amount: usd(cents), PaymentMethod: "pm_card_visa", DestinationAccount: "b"}
+}
+
 func held(c Charge) Charge {
 	c.AuthorizeOnly = true
 	return c
 }
 
-// operationCase is one operation of a caller, the payment that it needs first, and the
-// state after it was done exactly once.
+// operationCase is one operation, what it needs first, and the state after it was done
+// exactly once.
 type operationCase struct {
 	name    string
-	to      *Charge // makes the payment that it changes; nil: it makes one itself
+	before  []request // the first makes the payment; their keys are "before 0", "before 1", …
 	request request
-	status  int    // of its answer
-	leaves  string // see attempt.state
+	comesTo string // see result
+	leaves  string // see trial.state
 }
 
 var chargeCase = operationCase{
-	name: operationCharge, request: request{operation: operationCharge, charge: sevenCents},
-	status: 201,
-	leaves: "succeeded, 7 captured, 0 refunded; a has 993 with 0 held, b has 7",
+	name: operationCharge, request: charging(sevenCents),
+	comesTo: "201",
+	leaves:  "succeeded, 7 captured, 0 refunded; a has 993 with 0 held, b has 7 with 0 held",
 }
 
-// operationCases are all operations of callers. Account a of the merchant has 1000, and
-// b has nothing.
+var refundCase = operationCase{
+	name: operationRefund, before: []request{charging(sevenCents)},
+	request: request{operation: operationRefund, amount: new(int64(3))}, comesTo: "201",
+	leaves: "succeeded, 7 captured, 3 refunded; a has 996 with 0 held, b has 4 with 0 held",
+}
+
+// operationCases are all operations of callers, and settlements. Account a of the merchant
+// has 1000, and b has nothing.
 var operationCases = []operationCase{
 	chargeCase,
 	{
 		name: "authorize", request: request{operation: operationCharge, charge: sevenCentsHeld},
-		status: 201,
-		leaves: "authorized, 0 captured, 0 refunded; a has 1000 with 7 held, b has 0",
+		comesTo: "201",
+		leaves:  "authorized, 0 captured, 0 refunded; a has 1000 with 7 held, b has 0 with 0 held",
 	},
 	{
-		name: operationCapture, to: &sevenCentsHeld,
-		request: request{operation: operationCapture, amount: new(int64(5))}, status: 200,
-		leaves: "succeeded, 5 captured, 0 refunded; a has 995 with 0 held, b has 5",
+		name: operationCapture, before: []request{charging(sevenCentsHeld)},
+		request: request{operation: operationCapture, amount: new(int64(5))}, comesTo: "200",
+		leaves: "succeeded, 5 captured, 0 refunded; a has 995 with 0 held, b has 5 with 0 held",
 	},
 	{
-		name: operationCancel, to: &sevenCentsHeld, request: request{operation: operationCancel},
-		status: 200,
-		leaves: "canceled, 0 captured, 0 refunded; a has 1000 with 0 held, b has 0",
+		name: operationCancel, before: []request{charging(sevenCentsHeld)},
+		request: request{operation: operationCancel}, comesTo: "200",
+		leaves: "canceled, 0 captured, 0 refunded; a has 1000 with 0 held, b has 0 with 0 held",
+	},
+	refundCase,
+	beginCase,
+	{
+		name: "begin a refund",
+		before: []request{
+			charging(cardToB(7)), settling("before 0", StatusSucceeded),
+		},
+		request: request{operation: operationRefund, amount: new(int64(3))}, comesTo: begun,
+		leaves: "succeeded, 7 captured, 0 refunded; a has 1000 with 0 held, b has 7 with 3 held; " +
+			"charge settled, refund open",
 	},
 	{
-		name: operationRefund, to: &sevenCents,
-		request: request{operation: operationRefund, amount: new(int64(3))}, status: 201,
-		leaves: "succeeded, 7 captured, 3 refunded; a has 996 with 0 held, b has 4",
+		name: "settle a charge", before: []request{charging(cardToB(7))},
+		request: settling("before 0", StatusSucceeded), comesTo: settled,
+		leaves: "succeeded, 7 captured, 0 refunded; a has 1000 with 0 held, b has 7 with 0 held; " +
+			"charge settled",
 	},
+	settleRefundCase,
+}
+
+// beginCase and settleRefundCase have a statement of every kind that card payments add.
+var beginCase = operationCase{
+	name: "begin a charge", request: charging(cardToB(7)), comesTo: begun,
+	leaves: "processing, 0 captured, 0 refunded; a has 1000 with 0 held, b has 0 with 0 held; " +
+		"charge open",
+}
+
+var settleRefundCase = operationCase{
+	name: "settle a refund",
+	before: []request{
+		charging(cardToB(7)), settling("before 0", StatusSucceeded),
+		{operation: operationRefund, amount: new(int64(3))},
+	},
+	request: settling("before 2", StatusSucceeded), comesTo: settled,
+	leaves: "succeeded, 7 captured, 3 refunded; a has 1000 with 0 held, b has 4 with 0 held; " +
+		"charge settled, refund settled",
 }
 
 // trial is the operation of a case, with a merchant of its own.
@@ -76,9 +118,16 @@ type trial struct {
 func newTrial(t *testing.T, healthy *Service, c operationCase) *trial {
 	t.Helper()
 	merchant := newMerchant(t, healthy, map[string]int64{"a": 1000, "b": 0})
+	openClearing(t, healthy, merchant)
 	a := &trial{operationCase: c, merchant: merchant, healthy: healthy, t: t}
-	if c.to != nil {
-		a.request.payment = charge(t, healthy, a.merchant, "before", *c.to).PaymentID
+	for i, before := range c.before {
+		before.payment = a.request.payment
+		caller := callerWith(merchant, fmt.Sprint("before ", i))
+		reply, err := before.send(context.Background(), healthy, caller)
+		if got := result(reply, err, caller); got != begun && got != settled && got != "201" {
+			t.Fatalf("%s: %s came to %s", c.name, before, got)
+		}
+		a.request.payment = reply.PaymentID
 	}
 	return a
 }
@@ -90,8 +139,8 @@ func (a *trial) caller() Caller { return callerWith(a.merchant, "k") }
 // replays its answer.
 func (a *trial) wantDone(own Caller, reply Reply, err error) {
 	a.t.Helper()
-	if got, want := result(reply, err, own), fmt.Sprint(a.status); got != want {
-		a.t.Fatalf("%s: came to %s, want %s", a.name, got, want)
+	if got := result(reply, err, own); got != a.comesTo {
+		a.t.Fatalf("%s: came to %s, want %s", a.name, got, a.comesTo)
 	}
 	a.wantReplayOf(reply)
 }
@@ -102,7 +151,7 @@ func (a *trial) wantReplayOf(reply Reply) {
 	a.t.Helper()
 	retry := a.caller()
 	replay, err := a.request.send(context.Background(), a.healthy, retry)
-	if got, want := result(replay, err, retry), fmt.Sprint(a.status, " replayed"); got != want {
+	if got, want := result(replay, err, retry), again(a.comesTo); got != want {
 		a.t.Errorf("%s: the same key came to %s, want %s", a.name, got, want)
 	}
 	if string(replay.Body) != string(reply.Body) {
@@ -113,15 +162,15 @@ func (a *trial) wantReplayOf(reply Reply) {
 	}
 }
 
-// state describes the payment and the two accounts.
+// state describes the payment, the two accounts, and the attempts at the processor.
 func (a *trial) state(id uuid.UUID) string {
 	a.t.Helper()
 	payment, err := a.healthy.Get(context.Background(), a.merchant, id)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	from := account(a.t, a.healthy, a.merchant, "a")
-	return fmt.Sprintf("%s, %d captured, %d refunded; a has %d with %d held, b has %d",
-		payment.Status, payment.AmountCaptured, payment.AmountRefunded, from.Posted, from.Held,
-		balanceOf(a.t, a.healthy, a.merchant, "b"))
+	return fmt.Sprintf("%s, %d captured, %d refunded; a has %s, b has %s%s",
+		payment.Status, payment.AmountCaptured, payment.AmountRefunded,
+		fundsOf(a.t, a.healthy, a.merchant, "a"), fundsOf(a.t, a.healthy, a.merchant, "b"),
+		attemptsOf(a.t, a.healthy, a.merchant, id))
 }

@@ -16,7 +16,7 @@ var storedPayment = uuid.MustParse("01890a5d-ac96-774b-bcce-b302099a8057")
 
 type sendFunc func(*Service, Caller) (Reply, error)
 
-func charging(edit func(*Charge)) sendFunc {
+func storedCharge(edit func(*Charge)) sendFunc {
 	c := Charge{Amount: usd(4999), SourceAccount: "alice", DestinationAccount: "shop"}
 	edit(&c)
 	return func(s *Service, caller Caller) (Reply, error) {
@@ -53,40 +53,40 @@ var storedRequests = []struct {
 }{
 	{
 		"a charge", "charge", "8fc06bd72d7e58c918dcd18bda04061da2fac6050c01b15b28c699b062982e3d",
-		charging(func(*Charge) {}),
+		storedCharge(func(*Charge) {}),
 	},
 	{
 		"an authorization", "charge",
 		"62309b39455b9d3270f0c72ce03d734090b952ab5e6ffa31475fd71dbb84b9af",
-		charging(func(c *Charge) { c.AuthorizeOnly = true }),
+		storedCharge(func(c *Charge) { c.AuthorizeOnly = true }),
 	},
 	{
 		// No release accepts one yet.
 		"a charge of a payment method", "charge",
 		"65cc66bbee8a1b572c60345043c07f707b0af25fc76b7da4947255f052373315",
-		charging(func(c *Charge) { c.SourceAccount, c.PaymentMethod = "", "tok_visa" }),
+		storedCharge(func(c *Charge) { c.SourceAccount, c.PaymentMethod = "", "tok_visa" }),
 	},
 	{
 		"a charge with a reference", "charge",
 		"e35b1dc2aa57ca82ff36a3501d31dc0b6196c369dbca4ae087424fac34adcfb1",
-		charging(func(c *Charge) { c.Reference = "order-1017" }),
+		storedCharge(func(c *Charge) { c.Reference = "order-1017" }),
 	},
 	{
 		"a charge with a description", "charge",
 		"237e4a710b2c0d8122be5faab2008b92df89a4e5892d770ffb47550dd7d47630",
-		charging(func(c *Charge) { c.Description = "Größe M" }),
+		storedCharge(func(c *Charge) { c.Description = "Größe M" }),
 	},
 	{
 		"a charge with metadata", "charge",
 		"5dc893c830e81d7f4d46dc203ae6f2e543bd81d632d0eba45f692807f94f5d1b",
-		charging(func(c *Charge) {
+		storedCharge(func(c *Charge) {
 			c.Metadata = map[string]string{"size": "M", "colour": "red", "empty": ""}
 		}),
 	},
 	{
 		"an authorization with every field", "charge",
 		"23cc772d9428bbd1eb6a717a26ab860ed8ada81b88b1dd0466a2962626d1ae48",
-		charging(func(c *Charge) {
+		storedCharge(func(c *Charge) {
 			c.Reference, c.Description, c.AuthorizeOnly = "order-1017", "Größe M", true
 			c.Metadata = map[string]string{"size": "M", "colour": "red", "empty": ""}
 		}),
