@@ -1,7 +1,10 @@
 package payments
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +26,12 @@ const (
 		INSERT INTO payment_references (merchant_id, reference, payment_id)
 		VALUES ($1, 'KEY', gen_random_uuid())`
 	lockAccount = `SELECT FROM accounts WHERE merchant_id = $1 AND id = 'KEY' FOR UPDATE`
+	lockAttempt = `
+		SELECT FROM processor_attempts
+		WHERE merchant_id = $1 AND id = (
+			SELECT id FROM processor_attempts WHERE merchant_id = $1
+			ORDER BY id OFFSET KEY LIMIT 1)
+		FOR UPDATE`
 	lockPayment = `
 		SELECT FROM payments
 		WHERE merchant_id = $1 AND id = (
@@ -69,6 +78,18 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			},
 		},
 		{
+			name:     "attempts",
+			hold:     strings.Replace(lockAttempt, "KEY", "0", 1),
+			wantFree: strings.Replace(lockAttempt, "KEY", "1", 1),
+			batch:    settlementsInDescendingOrder,
+		},
+		{
+			name:     "attempts before payments",
+			hold:     strings.Replace(lockAttempt, "KEY", "0", 1),
+			wantFree: strings.Replace(lockPayment, "KEY", "0", 1),
+			batch:    settlementsInDescendingOrder,
+		},
+		{
 			name:     "payments",
 			hold:     strings.Replace(lockPayment, "KEY", "1", 1),
 			wantFree: strings.Replace(lockPayment, "KEY", "0", 1),
@@ -113,6 +134,29 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			}
 		})
 	}
+}
+
+// settlementsInDescendingOrder settles two attempts, the second one first.
+func settlementsInDescendingOrder(s *Service, merchant int64) []*operation {
+	ctx := context.Background()
+	var attempts []Settlement
+	c := cardToB(1)
+	c.DestinationAccount = "a"
+	for _, key := range []string{"one", "two"} {
+		_, err := s.Charge(ctx, callerWith(merchant, key), c)
+		pending, ok := errors.AsType[*InProgress](err)
+		if !ok {
+			panic(err)
+		}
+		attempts = append(attempts, Settlement{
+			MerchantID: merchant, AttemptID: pending.AttemptID, PaymentID: pending.PaymentID,
+			Token: 1, Status: StatusSucceeded,
+		})
+	}
+	slices.SortFunc(attempts, func(a, b Settlement) int {
+		return bytes.Compare(b.AttemptID[:], a.AttemptID[:])
+	})
+	return []*operation{newSettle(attempts[0]), newSettle(attempts[1])}
 }
 
 // hold locks rows until release.

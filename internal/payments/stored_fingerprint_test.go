@@ -61,7 +61,6 @@ var storedRequests = []struct {
 		storedCharge(func(c *Charge) { c.AuthorizeOnly = true }),
 	},
 	{
-		// No release accepts one yet.
 		"a charge of a payment method", "charge",
 		"65cc66bbee8a1b572c60345043c07f707b0af25fc76b7da4947255f052373315",
 		storedCharge(func(c *Charge) { c.SourceAccount, c.PaymentMethod = "", "tok_visa" }),
@@ -87,6 +86,15 @@ var storedRequests = []struct {
 		"an authorization with every field", "charge",
 		"23cc772d9428bbd1eb6a717a26ab860ed8ada81b88b1dd0466a2962626d1ae48",
 		storedCharge(func(c *Charge) {
+			c.Reference, c.Description, c.AuthorizeOnly = "order-1017", "Größe M", true
+			c.Metadata = map[string]string{"size": "M", "colour": "red", "empty": ""}
+		}),
+	},
+	{
+		"an authorization of a payment method with every field", "charge",
+		"62ed297fddf0272b8f44aaf584172dedca2150419e223ad2d5e618689a0669b2",
+		storedCharge(func(c *Charge) {
+			c.SourceAccount, c.PaymentMethod = "", "tok_visa"
 			c.Reference, c.Description, c.AuthorizeOnly = "order-1017", "Größe M", true
 			c.Metadata = map[string]string{"size": "M", "colour": "red", "empty": ""}
 		}),
@@ -190,5 +198,45 @@ func TestStoredFingerprintOfAnExpiryStaysTheSame(t *testing.T) {
 	if claim.Key != key || claim.Operation != "expire" || claim.Fingerprint.Version != 1 ||
 		hex.EncodeToString(claim.Fingerprint.Sum[:]) != sum {
 		t.Errorf("claims %+v", claim)
+	}
+}
+
+// The processor recognises a retry by the attempt's id, also after a backup was restored.
+func TestAttemptOfAKeyStaysTheSame(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[idempotency.Key]string{
+		{MerchantID: 1, Scope: "client", Value: "order-1017"}: storedAttempt,
+		{
+			MerchantID: 1, Scope: "service",
+			Value: "expire:pay_01890a5dac96774bbcceb302099a8057",
+		}: "bf3f3cc9-00f5-8740-9c80-df39bc0c13e5",
+	} {
+		if got := attemptID(value).String(); got != want {
+			t.Errorf("the attempt of %v is %s, want %s", value, got, want)
+		}
+	}
+}
+
+const storedAttempt = "bee10d42-d115-881e-8259-1590ed319e65"
+
+// The processor may send an event again after a deploy.
+func TestStoredFingerprintOfASettlementStaysTheSame(t *testing.T) {
+	t.Parallel()
+	const sum = "2e4f554831813fa2f0940ad446bdd3b2ceacf3d344bfdd60cbbc3530ce876cd7"
+	settlement := Settlement{
+		MerchantID: 1, AttemptID: uuid.MustParse(storedAttempt), PaymentID: storedPayment,
+		Token: 3, Status: StatusSucceeded,
+	}
+	event := settlement
+	event.Token, event.EventID, event.Status = 0, "evt_1", StatusDeclined
+	for key, claim := range map[idempotency.Key]idempotency.Claim{
+		{MerchantID: 1, Scope: "service", Value: "settle:" + storedAttempt + ":3"}: newSettle(
+			settlement).claim,
+		{MerchantID: 1, Scope: "processor:stripe", Value: "evt_1"}: newSettle(event).claim,
+	} {
+		if claim.Key != key || claim.Operation != "settle" || claim.Fingerprint.Version != 1 ||
+			hex.EncodeToString(claim.Fingerprint.Sum[:]) != sum {
+			t.Errorf("claims %+v, want key %v", claim, key)
+		}
 	}
 }
