@@ -429,8 +429,17 @@ func TestSettlementOfALostLeaseIsFenced(t *testing.T) {
 	second.exec(`UPDATE processor_attempts SET token = 2`)
 	event := settling("first", StatusSucceeded)
 	event.by = "event"
+	second.exec(`
+		INSERT INTO processor_events (merchant_id, id, attempt_id, body)
+		VALUES ($1, 'event of first', $2, '{}')`, second.merchant,
+		attemptID(callerWith(second.merchant, "first").Key))
 	second.want(settled, "", event)
 	second.wantState(stateCharged)
+	var kept bool
+	if err := second.Pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM processor_events)`).
+		Scan(&kept); err != nil || kept {
+		t.Errorf("the event that was applied is kept for later: %t, %v", kept, err)
+	}
 }
 
 func TestWordThatTheBooksCannotFollowChangesNothing(t *testing.T) {
@@ -482,6 +491,41 @@ func TestCaptureThatCannotBeSettledIsNotAskedFor(t *testing.T) {
 	f.want("refused: unprocessable", "all", request{operation: operationCapture})
 	f.want(begun, "part", request{operation: operationCapture, amount: new(int64(20))})
 	f.want(settled, "", settling("part", StatusSucceeded))
+}
+
+func TestRacingRequestsAskTheProcessorWithinTheAmount(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name       string
+		first      request
+		word       Status
+		operations []string // in turn
+		want       map[string]int
+	}{
+		{
+			"refunds of a third", charging(cardToB(300)), StatusSucceeded,
+			[]string{operationRefund},
+			map[string]int{begun: 3, "refused: amount_too_large": 97},
+		},
+		{
+			"captures and cancels", charging(held(cardToB(300))), StatusAuthorized,
+			[]string{operationCapture, operationCancel},
+			map[string]int{begun: 1, "refused: invalid_state": 99},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := newCardFixture(t, test.first)
+			f.want(settled, "", settling("first", test.word))
+			race(t, f.DB, f.merchant, test.want, func(i int) request {
+				r := request{operation: test.operations[i/2%len(test.operations)]}
+				if r.operation != operationCancel {
+					r.amount = new(int64(100))
+				}
+				return f.on(r)
+			})
+		})
+	}
 }
 
 // A refund's money could be spent by a charge at the same moment.
