@@ -129,8 +129,8 @@ LANGUAGE sql IMMUTABLE AS $$
            ('processing', 'settle', 'declined')
 $$;
 
--- A payment is captured once, a refund is not taken back, and a version does not come again. The
--- trigger costs a charge nothing, because a charge only inserts.
+-- A payment is captured once, a refund is not taken back, a version does not come again, and a status
+-- keeps its decline code and its end. The trigger costs a charge nothing, because a charge only inserts.
 CREATE FUNCTION refuse_illegal_transition() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.status <> NEW.status
@@ -138,6 +138,8 @@ BEGIN
         OR OLD.amount_captured > 0 AND NEW.amount_captured <> OLD.amount_captured
         OR NEW.amount_refunded < OLD.amount_refunded
         OR NEW.version < OLD.version
+        OR OLD.status = NEW.status
+            AND (OLD.decline_code, OLD.authorized_until) IS DISTINCT FROM (NEW.decline_code, NEW.authorized_until)
     THEN
         RAISE integrity_constraint_violation USING
             CONSTRAINT = TG_NAME,
@@ -183,6 +185,8 @@ CREATE TABLE refunds (
     CONSTRAINT refunds_status_known CHECK (status IN ('processing', 'succeeded', 'declined')),
     CONSTRAINT refunds_amount_range CHECK (amount BETWEEN 1 AND 9007199254740991),
     CONSTRAINT refunds_decline_has_a_code CHECK ((status = 'declined') = (decline_code IS NOT NULL)),
+    CONSTRAINT refunds_decline_code_known CHECK (decline_code IN ('insufficient_funds', 'card_declined',
+        'expired_card', 'authentication_required', 'incorrect_cvc', 'fraud_suspected', 'processing_error')),
     CONSTRAINT refunds_reason_length CHECK (char_length(reason) <= 500)
 );
 COMMENT ON TABLE refunds IS $$

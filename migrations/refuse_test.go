@@ -367,6 +367,11 @@ var refusals = []refusal{
 		`UPDATE payments SET version = version - 1`, // a version that comes again
 		// A success that is canceled.
 		`UPDATE payments SET status = 'canceled', cancellation_reason = 'requested'`,
+		// A decline with another code, and an authorization with another end.
+		byCard(`{"status": "declined", "decline_code": "card_declined"}`) +
+			`UPDATE payments SET decline_code = 'expired_card' WHERE idempotency_key = 'k2'`,
+		byCard(`{"status": "authorized", "authorized_until": "2026-11-08"}`) +
+			`UPDATE payments SET authorized_until = '2026-11-09' WHERE idempotency_key = 'k2'`,
 		// A decline that succeeds after all.
 		byCard(`{"status": "declined", "decline_code": "card_declined"}`) +
 			`UPDATE payments SET status = 'succeeded', amount_captured = 5, decline_code = NULL
@@ -394,6 +399,9 @@ var refusals = []refusal{
 	{"payment_references_pkey", []string{reference(1, "order 1")}},
 	{"refunds_amount_range", []string{refund(`{"amount": 0}`)}}, // a refund of nothing
 	{"refunds_decline_has_a_code", []string{refund(`{"status": "declined"}`)}},
+	{"refunds_decline_code_known", []string{
+		refund(`{"status": "declined", "decline_code": "do_not_honor"}`),
+	}},
 	{"refunds_status_known", []string{refund(`{"status": "failed"}`)}},
 	{"refunds_reason_length", []string{refund(`{"reason": ` + long(501) + `}`)}},
 	{"refunds_payment_exists", []string{refund(`{"merchant_id": 2}`)}},
