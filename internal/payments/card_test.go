@@ -531,8 +531,10 @@ func TestRacingRequestsAskTheProcessorWithinTheAmount(t *testing.T) {
 // A refund's money could be spent by a charge at the same moment.
 func TestMoneyOfARefundCannotBeSpentMeanwhile(t *testing.T) {
 	t.Parallel()
-	f := newCardFixture(t, charging(cardToB(300)))
+	f := newCardFixture(t, charging(cardToB(10_000))) // all refunds are within it
 	f.want(settled, "", settling("first", StatusSucceeded))
+	charge(t, f.s, f.merchant, "spend",
+		Charge{Amount: usd(9700), SourceAccount: "b", DestinationAccount: "a"})
 	race(t, f.DB, f.merchant, map[string]int{"done": 3, "402": 97}, func(i int) request {
 		if i/2%2 == 0 {
 			return request{
