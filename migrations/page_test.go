@@ -123,8 +123,10 @@ var promises = []promise{
 		"One request at a time asks the processor to end an authorization.",
 		"processor_attempts_one_at_a_time", "", "",
 	},
-	{"An event of the processor has one effect.", "idempotency_keys_pkey",
-		"i10_an_event_has_one_effect", ""},
+	{
+		"An event of the processor has one effect.", "idempotency_keys_pkey",
+		"i10_an_event_has_one_effect", "",
+	},
 	{"A stored answer says what its payment says.", "", "i6_answers_tell_the_truth", ""},
 	{"A change of state has exactly one event.", "", "i8_one_event_per_change", ""},
 	{

@@ -59,7 +59,7 @@ func (st *state) begin(
 		minor:      minor,
 		dueAt:      st.clock,
 	}
-	if claim.Scope == idempotency.ScopeClient { // its caller waits, and its instance goes on at once
+	if claim.Scope == idempotency.ScopeClient { // its instance goes on at once
 		begun.dueAt = st.clock.Add(st.attemptLease)
 	}
 	return begun

@@ -47,7 +47,8 @@ func (p *InProgress) Error() string { return "the request is still at the card p
 
 // errNoClearing is the refusal of the first charge by card in a currency.
 var errNoClearing = &Refusal{
-	Code: CodeAccountNotFound, Detail: "there is no clearing account yet", Pointer: "/payment_method",
+	Code: CodeAccountNotFound, Pointer: "/payment_method",
+	Detail: "there is no clearing account yet",
 }
 
 // chargeCard begins a charge by card. The first one of a merchant in a currency opens the
@@ -145,8 +146,8 @@ func (st *state) refuseCardRefund(minor int64, payment *Payment) *Refusal {
 	if !payment.byCard() {
 		return nil
 	}
-	destination := ledger.Ref{MerchantID: payment.MerchantID, AccountID: payment.DestinationAccount}
-	if account, _ := st.book.Account(destination); account.Status != ledger.StatusOpen {
+	paid := ledger.Ref{MerchantID: payment.MerchantID, AccountID: payment.DestinationAccount}
+	if account, _ := st.book.Account(paid); account.Status != ledger.StatusOpen {
 		return refuseState("the account that was paid is closed")
 	}
 	return st.refuseAmount(minor, payment)

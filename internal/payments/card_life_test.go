@@ -117,7 +117,8 @@ func TestCardPaymentBecomesWhatTheProcessorSays(t *testing.T) {
 				retry(request{operation: operationCancel}, "step 1", "200 replayed"),
 				ask(operationCapture, 0, wrong), retry(charging(order), "other", begun),
 			),
-			state:  "canceled, 0 captured, 0 refunded, version 4; authorize settled, cancel settled",
+			state: "canceled, 0 captured, 0 refunded, version 4; " +
+				"authorize settled, cancel settled",
 			events: "payment.processing 0, payment.authorized 0, payment.canceled 0",
 			funds:  "0 with 0 held",
 		},

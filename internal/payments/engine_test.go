@@ -149,7 +149,7 @@ func result(reply Reply, err error, own Caller) string {
 		return "refused: " + string(CodeUnprocessable)
 	case err != nil:
 		return "error: " + err.Error()
-	case reply.Answer.Status == 0:
+	case reply.Status == 0:
 		return settled
 	case reply.RequestID == own.RequestID:
 		return fmt.Sprintf("%d", reply.Status)

@@ -278,8 +278,8 @@ func drawStep(t *rapid.T) step {
 		s.payment = openingAtProcessor
 		s.request = settling(fmt.Sprint("opening ", s.payment),
 			rapid.SampledFrom([]Status{StatusSucceeded, StatusDeclined}).Draw(t, "word"))
-		s.request.by = rapid.SampledFrom([]string{"lease 1", "lease 2", "event"}).Draw(t, "by")
-		s.key = s.request.by
+		s.by = rapid.SampledFrom([]string{"lease 1", "lease 2", "event"}).Draw(t, "by")
+		s.key = s.by
 	case operationExpire:
 		s.payment = len(opening) - 1
 		s.key = operationExpire

@@ -77,14 +77,14 @@ var operationCases = []operationCase{
 			charging(cardToB(7)), settling("before 0", StatusSucceeded),
 		},
 		request: request{operation: operationRefund, amount: new(int64(3))}, comesTo: begun,
-		leaves: "succeeded, 7 captured, 0 refunded; a has 1000 with 0 held, b has 7 with 3 held; " +
-			"charge settled, refund open",
+		leaves: "succeeded, 7 captured, 0 refunded; a has 1000 with 0 held, b has 7 with 3 held" +
+			"; charge settled, refund open",
 	},
 	{
 		name: "settle a charge", before: []request{charging(cardToB(7))},
 		request: settling("before 0", StatusSucceeded), comesTo: settled,
-		leaves: "succeeded, 7 captured, 0 refunded; a has 1000 with 0 held, b has 7 with 0 held; " +
-			"charge settled",
+		leaves: "succeeded, 7 captured, 0 refunded; a has 1000 with 0 held, b has 7 with 0 held" +
+			"; charge settled",
 	},
 	settleRefundCase,
 }

@@ -130,7 +130,8 @@ func TestSettlementOfALostLeaseIsFenced(t *testing.T) {
 	f.exec(`UPDATE processor_attempts SET token = 2`)
 	f.want(ErrFenced.Error(), "", settling("first", StatusDeclined))
 	f.wantState(stateProcessing)
-	stale, latest := f.on(settling("first", StatusDeclined)), f.on(settling("first", StatusSucceeded))
+	stale := f.on(settling("first", StatusDeclined))
+	latest := f.on(settling("first", StatusSucceeded))
 	latest.by = "lease 2"
 	batch := []*operation{
 		newSettle(stale.settlement(f.merchant)), newSettle(latest.settlement(f.merchant)),

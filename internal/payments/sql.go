@@ -154,7 +154,9 @@ func queueSavedPayments(q *pgx.Batch, saved map[paymentRef]*Payment) {
 		unnest.Column(payments, func(p *Payment) *string {
 			return unnest.Nullable(p.PendingOperation)
 		}),
-		unnest.Column(payments, func(p *Payment) *string { return unnest.Nullable(p.DeclineCode) }),
+		unnest.Column(payments, func(p *Payment) *string {
+			return unnest.Nullable(p.DeclineCode)
+		}),
 		unnest.Column(payments, func(p *Payment) *string {
 			return unnest.Nullable(p.CancellationReason)
 		}),

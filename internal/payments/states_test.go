@@ -39,7 +39,8 @@ func picture(transitions []transition) string {
 		"schema](../migrations/000004_payments.up.sql), " +
 		"which refuses every other change of status, and from\n" +
 		"[states.go](../internal/payments/states.go). " +
-		"A test keeps this page true. `begin` and `settle` are those of card payments.\n\n```mermaid\nstateDiagram-v2\n")
+		"A test keeps this page true. `begin` and `settle` are those of card payments.\n\n" +
+		"```mermaid\nstateDiagram-v2\n")
 	for _, t := range transitions {
 		from := t.From
 		if from == "" {
