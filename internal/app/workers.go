@@ -15,6 +15,7 @@ const (
 	expireInterval  = time.Second
 
 	recoverInterval = 500 * time.Millisecond
+	earlyInterval   = 5 * time.Second
 
 	reapBatchSize   = 5000
 	reapIntervalMax = time.Minute
@@ -58,6 +59,9 @@ func (in *Instance) workers() []worker {
 		{"measuring the feed's lag", lagInterval, in.sampleLag},
 		{"expiring authorizations", expireInterval, in.expireAuthorizations},
 		{"recovering card payments", recoverInterval, in.recoverCards},
+		{"applying early events", earlyInterval, in.applyEarlyEvents},
+		{"deleting early events", min(in.config.EventRetention, reapIntervalMax),
+			in.deleteEarlyEvents},
 		{"reaping answers", min(in.config.Retention, reapIntervalMax), in.reapAnswers},
 		{"deleting events", min(in.config.EventRetention, reapIntervalMax), in.deleteEvents},
 		{"reaping webhooks", min(in.config.EventRetention, reapIntervalMax), in.reapWebhooks},
@@ -80,6 +84,22 @@ func (in *Instance) recoverCards(ctx context.Context) error {
 		return nil
 	}
 	return in.Cards.Recover(ctx)
+}
+
+// applyEarlyEvents applies events of the processor that came before their payments.
+func (in *Instance) applyEarlyEvents(ctx context.Context) error {
+	if in.Cards == nil {
+		return nil
+	}
+	return in.Cards.ApplyEarly(ctx)
+}
+
+// deleteEarlyEvents gives up events whose payments never came.
+func (in *Instance) deleteEarlyEvents(ctx context.Context) error {
+	if in.Cards == nil {
+		return nil
+	}
+	return in.Cards.DeleteEarly(ctx, in.config.EventRetention)
 }
 
 // reapAnswers frees the space of expired answers. It may be late: a replay compares the

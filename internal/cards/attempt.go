@@ -146,7 +146,8 @@ func (s *Service) keep(ctx context.Context, a *Attempt) error {
 		UPDATE processor_attempts
 		SET due_at = clock_timestamp() + $4, generation = $5, decline_code = nullif($6, ''),
 			intent_id = CASE
-				WHEN operation IN ('charge', 'authorize') THEN nullif($7, '') ELSE intent_id END
+				WHEN operation IN ('charge', 'authorize') THEN coalesce(nullif($7, ''), intent_id)
+			END
 		WHERE merchant_id = $1 AND id = $2 AND token = $3 AND state = 'open'`,
 		s.leaseTime, a.Generation, a.DeclineCode, a.IntentID)
 	if err == nil {

@@ -22,10 +22,14 @@ const (
 // leased. fresh: it was begun a moment ago, and the processor has never been asked.
 func (s *Service) work(ctx context.Context, a *Attempt, fresh bool) {
 	var next action
-	var err error
-	if a.Operation == operationRefund {
+	settled, err := s.applyEarlyTo(ctx, a)
+	switch {
+	case settled:
+		return
+	case err != nil:
+	case a.Operation == operationRefund:
 		next, err = s.workRefund(ctx, a, fresh)
-	} else {
+	default:
 		next, err = s.workIntent(ctx, a, fresh)
 	}
 	if err == nil {

@@ -70,6 +70,8 @@ func New(config Config) http.Handler {
 	r.Get("/readyz", a.readyz)
 	a.routeDocs(r)
 	a.routeConsole(r)
+	r.With(a.refuseCrossOrigin, a.refuseQuery).
+		Post("/processor-events/{processor}", a.handle(a.postProcessorEvent))
 	r.Group(func(r chi.Router) {
 		r.Use(a.refuseCrossOrigin, a.authenticate)
 		if a.RateLimit != (RateLimit{}) {

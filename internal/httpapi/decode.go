@@ -57,10 +57,7 @@ func decodeAs(w http.ResponseWriter, r *http.Request, value any, types ...string
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 			return errBodyTooLarge
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return &invalidRequest{detail: "the body did not arrive in time"}
-		}
-		return &invalidRequest{detail: "the body ended early"}
+		return unreadBody(err)
 	}
 	if err := json.Unmarshal(body, value, json.RejectUnknownMembers(true)); err != nil {
 		return explain(err, body)
@@ -69,6 +66,14 @@ func decodeAs(w http.ResponseWriter, r *http.Request, value any, types ...string
 		return &invalidRequest{detail: "the body must be a JSON object"}
 	}
 	return nil
+}
+
+// unreadBody translates an error of reading a body.
+func unreadBody(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &invalidRequest{detail: "the body did not arrive in time"}
+	}
+	return &invalidRequest{detail: "the body ended early"}
 }
 
 // explain translates a decoding error of a body for the API's caller.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/paymentsvc/paymentsvc/internal/cards"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
@@ -28,8 +29,9 @@ var (
 	errCrossOrigin      = errors.New(
 		"the request is from a browser page of another origin, and such a page may only read",
 	)
-	errBodyTooLarge = fmt.Errorf("the body may have at most %d bytes", bodySizeMax)
-	errMediaType    = errors.New(
+	errBodyTooLarge  = fmt.Errorf("the body may have at most %d bytes", bodySizeMax)
+	errEventTooLarge = fmt.Errorf("the event may have at most %d bytes", processorEventSizeMax)
+	errMediaType     = errors.New(
 		"the body must be application/json (in a PATCH also application/merge-patch+json), " +
 			"not compressed",
 	)
@@ -103,6 +105,8 @@ var translations = []struct {
 	{err: idempotency.ErrKeyInvalid, code: "idempotency_key_invalid"},
 	{err: idempotency.ErrKeyHasComma, code: "idempotency_key_invalid"},
 	{err: merchants.ErrUnauthorized, code: "unauthorized"},
+	{err: cards.ErrSignature, code: "unauthorized"},
+	{err: cards.ErrNoEvent, code: "invalid_request"},
 	{err: merchants.ErrNoMerchant, code: "not_found"},
 	{err: errReadOnlyKey, code: "forbidden"},
 	{err: errCrossOrigin, code: "forbidden"},
@@ -134,6 +138,7 @@ var translations = []struct {
 	{err: webhooks.ErrNoVersion, code: "precondition_failed"},
 	{err: webhooks.ErrVersionRequired, code: "precondition_required"},
 	{err: errBodyTooLarge, code: "payload_too_large"},
+	{err: errEventTooLarge, code: "payload_too_large"},
 	{err: errMediaType, code: "unsupported_media_type"},
 	{err: errRateLimited, code: "rate_limited"},
 	{err: payments.ErrOverloaded, code: "overloaded"},
@@ -173,7 +178,7 @@ func (a *api) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	header := w.Header()
 	switch p.Status {
 	case http.StatusUnauthorized:
-		header.Set("WWW-Authenticate", "Bearer")
+		header.Set("WWW-Authenticate", challengeOf(err))
 	case http.StatusServiceUnavailable:
 		header.Set("Retry-After", "1")
 	case http.StatusConflict:
@@ -193,4 +198,13 @@ func (a *api) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 		}
 	}
 	writeBody(w, p.Status, problem.ContentType, p.JSON())
+}
+
+// challengeOf names the credential that a request lacks (RFC 9110, section 11.6.1). An
+// event of the processor has no API key, and none would help.
+func challengeOf(err error) string {
+	if errors.Is(err, cards.ErrSignature) {
+		return "Stripe-Signature"
+	}
+	return "Bearer"
 }

@@ -50,9 +50,11 @@ var Kinds = map[string]Kind{
 	"unauthorized": {
 		http.StatusUnauthorized, SameKey, "A valid API key is required",
 		"The Authorization header has no API key, or a key that is malformed, unknown or " +
-			"revoked. The service did not read the request, and did not look for a stored answer.",
+			"revoked. The service did not read the request, and did not look for a stored answer. " +
+			"Or an event of the card processor has a signature that does not fit, or is too old.",
 		"Send “Authorization: Bearer sk_…” with a valid API key of the same merchant, and " +
-			"the same idempotency key.",
+			"the same idempotency key. For an event, set the signing secret of the processor's " +
+			"endpoint in STRIPE_WEBHOOK_SECRETS, and check the clocks.",
 	},
 	"insufficient_funds": {
 		http.StatusPaymentRequired, NewKey, "The account cannot pay",
@@ -175,8 +177,8 @@ var Kinds = map[string]Kind{
 	},
 	"payload_too_large": {
 		http.StatusRequestEntityTooLarge, SameKey, "The body is too large",
-		"The body has more than 65,536 bytes. The service did not read the rest. Nothing was " +
-			"done.",
+		"The body has more than 65,536 bytes, or an event of the card processor more than " +
+			"262,144. The service did not read the rest. Nothing was done.",
 		"Send a smaller body with the same key. Keep long texts in your own system, under the " +
 			"payment's reference.",
 	},

@@ -42,6 +42,11 @@ func (c *Client) ReadEvent(body []byte, signature string, now time.Time) (Event,
 	if !c.signed(body, signature, now) {
 		return Event{}, ErrSignature
 	}
+	return ParseEvent(body)
+}
+
+// ParseEvent reads an event whose signature was verified when it came.
+func ParseEvent(body []byte) (Event, error) {
 	var sent stripe.Event
 	if err := json.Unmarshal(body, &sent); err != nil {
 		return Event{}, errors.New("the event cannot be read") // the error may show the body

@@ -1,0 +1,141 @@
+package cards
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
+)
+
+// An event comes early if its attempt is not in our books: a backup was restored, or a
+// server took over without the last commits. The event is kept. It is applied when a retry
+// has begun the attempt again: before the processor is asked, which may have forgotten the
+// key and would charge twice.
+
+// earlyBatchSize is how many kept events are looked at in one statement.
+const earlyBatchSize = 100
+
+// keepEvent keeps an event until there is an attempt.
+func (s *Service) keepEvent(ctx context.Context, id string, w word, body []byte) error {
+	return postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `
+			INSERT INTO processor_events (merchant_id, id, attempt_id, body)
+			VALUES ($1, $2, $3, $4)
+			ON CONFLICT (merchant_id, id) DO NOTHING`, w.MerchantID, id, w.AttemptID, body)
+		if err != nil {
+			return fmt.Errorf("keeping an event: %w", err)
+		}
+		return nil
+	})
+}
+
+// keptEvent is an event that came early.
+type keptEvent struct {
+	merchantID int64
+	id         string
+	attemptID  uuid.UUID
+	body       []byte
+}
+
+const keptColumns = `e.merchant_id, e.id, e.attempt_id, e.body`
+
+func scanKept(row pgx.CollectableRow) (e keptEvent, err error) {
+	err = row.Scan(&e.merchantID, &e.id, &e.attemptID, &e.body)
+	return e, err
+}
+
+// ApplyEarly applies the kept events whose attempts have begun. Every instance may call it
+// at any time: the event's id is claimed once.
+func (s *Service) ApplyEarly(ctx context.Context) error {
+	_, err := s.applyKept(ctx, `
+		SELECT `+keptColumns+`
+		FROM processor_events e
+		CROSS JOIN LATERAL (
+			SELECT FROM processor_attempts a
+			WHERE a.merchant_id = e.merchant_id AND a.id = e.attempt_id
+			OFFSET 0) AS begun
+		LIMIT $1`, earlyBatchSize)
+	return err
+}
+
+// applyEarlyTo applies the kept events of one attempt, before the processor is asked. It
+// tells whether that has settled the attempt.
+func (s *Service) applyEarlyTo(ctx context.Context, a *Attempt) (settled bool, err error) {
+	return s.applyKept(ctx, `
+		SELECT `+keptColumns+`
+		FROM processor_events e
+		WHERE e.merchant_id = $1 AND e.attempt_id = $2
+		LIMIT $3`, a.MerchantID, a.ID, earlyBatchSize)
+}
+
+func (s *Service) applyKept(
+	ctx context.Context, sql string, args ...any,
+) (settled bool, err error) {
+	rows, err := s.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return false, fmt.Errorf("reading kept events: %w", err)
+	}
+	events, err := pgx.CollectRows(rows, scanKept)
+	if err != nil {
+		return false, fmt.Errorf("reading kept events: %w", err)
+	}
+	var errs []error
+	for _, e := range events {
+		result, err := s.applyOne(ctx, e)
+		settled = settled || result == applied || result == late
+		errs = append(errs, err)
+	}
+	return settled, errors.Join(errs...)
+}
+
+// applyOne applies a kept event. The settlement deletes it in its transaction. An event
+// without an effect is deleted afterwards.
+func (s *Service) applyOne(ctx context.Context, e keptEvent) (reception, error) {
+	event, err := stripe.ParseEvent(e.body)
+	if err != nil {
+		return "", fmt.Errorf("reading a kept event: %w", err)
+	}
+	w := wordOf(&event)
+	a, err := s.addressee(ctx, w)
+	if err != nil {
+		return "", err
+	}
+	result, err := s.apply(ctx, e.id, w, a)
+	s.logEvent(ctx, &event, result, a, err)
+	if err != nil || result == applied {
+		return result, err
+	}
+	_, err = s.pool.Exec(ctx, `DELETE FROM processor_events WHERE merchant_id = $1 AND id = $2`,
+		e.merchantID, e.id)
+	if err != nil {
+		return result, fmt.Errorf("deleting a kept event: %w", err)
+	}
+	return result, nil
+}
+
+// DeleteEarly gives up the events that were kept for longer than the retention. Their
+// payments are at the processor and not in our books: reconciliation shows them.
+func (s *Service) DeleteEarly(ctx context.Context, retention time.Duration) error {
+	rows, err := s.pool.Query(ctx, `
+		DELETE FROM processor_events e
+		WHERE e.received_at < clock_timestamp() - $1
+		RETURNING `+keptColumns, retention)
+	if err != nil {
+		return fmt.Errorf("deleting old events: %w", err)
+	}
+	deleted, err := pgx.CollectRows(rows, scanKept)
+	if err != nil {
+		return fmt.Errorf("deleting old events: %w", err)
+	}
+	for _, e := range deleted {
+		s.logger.WarnContext(ctx, "an event's payment never came: see paymentsvc reconcile",
+			"event_id", e.id, "merchant_id", e.merchantID, "attempt_id", e.attemptID)
+	}
+	return nil
+}

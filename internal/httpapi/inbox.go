@@ -1,0 +1,38 @@
+package httpapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// processorEventSizeMax is the largest event of a processor, in bytes. An event holds a
+// whole object of the processor, with up to 50 pairs of metadata of 540 characters, which
+// JSON may write in six bytes each: 162,000 bytes. Nobody knows the sender before the
+// signature over all of it is checked, so it may not be much more.
+const processorEventSizeMax = 256 << 10
+
+// postProcessorEvent takes an event of the card processor. Its signature, over the bytes
+// as they came, is its credential.
+func (a *api) postProcessorEvent(w http.ResponseWriter, r *http.Request) error {
+	if a.Cards == nil || pathParameter(r, "processor") != "stripe" {
+		return errNotFound
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, processorEventSizeMax))
+	if err != nil {
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+			return errEventTooLarge
+		}
+		return unreadBody(err)
+	}
+	signature := ""
+	if values := r.Header["Stripe-Signature"]; len(values) == 1 {
+		signature = values[0]
+	}
+	if err := a.Cards.Receive(r.Context(), body, signature, time.Now()); err != nil {
+		return err
+	}
+	writeBody(w, http.StatusOK, jsonType, []byte(`{"received":true}`))
+	return nil
+}
