@@ -69,6 +69,7 @@ type problem struct {
 // "same_key".
 var retryOf = map[string]string{
 	"insufficient_funds":      "new_key",
+	"card_declined":           "new_key",
 	"idempotency_key_reused":  "never",
 	"idempotency_key_expired": "never",
 	"duplicate_reference":     "never",
@@ -112,7 +113,8 @@ func (a *answer) checkProblem() {
 	for member, ok := range map[string]bool{
 		"type": p.Type == "/docs/errors/"+p.Code, "status": p.Status == a.status,
 		"retry": p.Retry == retry, "request_id": p.RequestID == executed,
-		"payment_id": (p.PaymentID != "") == (retry != "same_key"),
+		"payment_id": (p.PaymentID != "") ==
+			(retry != "same_key" || p.Code == "idempotency_key_in_progress"),
 	} {
 		if !ok {
 			a.fail("is a problem whose %s is wrong", member)

@@ -17,7 +17,7 @@ import (
 // and times. The example of a request is sent for the answer of its name. The example of
 // a problem has the words of its code.
 func TestTheExamplesOfTheContractAreTrue(t *testing.T) {
-	m := onOneInstance(t)
+	m, _ := onCards(t)
 	paths := contract.Published().Document.Paths
 	provoke := exampleChanges(paths)
 	for name, request := range requestExamples(paths.Value("/payments").Post) {

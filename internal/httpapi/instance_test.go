@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/app"
+	"github.com/paymentsvc/paymentsvc/internal/cards"
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 	"github.com/paymentsvc/paymentsvc/internal/merchants"
 	"github.com/paymentsvc/paymentsvc/lab/contract"
@@ -47,6 +48,7 @@ type settings struct {
 	rateLimit       httpapi.RateLimit
 	// privateReceivers lets webhooks be sent to this machine.
 	privateReceivers bool
+	processor        cards.Settings                             // zero: cards cannot be charged
 	api              func(*inprocess.Instance, *httpapi.Config) // replaces a part of the API
 	// writeBufferSize of the connections, in bytes; 0: what the kernel likes.
 	writeBufferSize int
@@ -62,6 +64,7 @@ func (s settings) config(c *app.Config) {
 	c.RateLimit = s.rateLimit
 	c.EventStreamsMax = cmp.Or(s.eventStreamsMax, c.EventStreamsMax)
 	c.WebhookAllowPrivate = s.privateReceivers
+	c.Processor = s.processor
 }
 
 func newInstance(t *testing.T, url string) *instance {

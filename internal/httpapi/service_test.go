@@ -89,6 +89,7 @@ func TestWrongMethodNamesTheAllowedOnes(t *testing.T) {
 		{"GET", "/webhook-endpoints/-/test", "POST"},
 		{"PUT", "/webhook-endpoints/-/attempts", "GET, HEAD"},
 		{"GET", "/events/-/redeliver", "POST"},
+		{"GET", "/processor-events/stripe", "POST"},
 	} {
 		a := m.send(m.first, call{method: test.method, path: test.path})
 		if got := a.wantProblem("method_not_allowed").header.Get("Allow"); got != test.allow {
