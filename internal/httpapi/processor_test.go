@@ -122,8 +122,9 @@ func (g *gate) arrive(path string) (opened chan struct{}) {
 	return g.release
 }
 
-// shut holds the requests whose path ends so.
+// shut holds the requests whose path ends so, and lets all others through.
 func (g *gate) shut(suffix string) {
+	g.open()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.suffix, g.held, g.release = suffix, 0, make(chan struct{})
