@@ -124,7 +124,7 @@ func (s *Service) applyOne(ctx context.Context, e keptEvent) (reception, error) 
 func (s *Service) DeleteEarly(ctx context.Context, retention time.Duration) error {
 	rows, err := s.pool.Query(ctx, `
 		DELETE FROM processor_events e
-		WHERE e.received_at < clock_timestamp() - $1
+		WHERE e.received_at < clock_timestamp() - $1::interval
 		RETURNING `+keptColumns, retention)
 	if err != nil {
 		return fmt.Errorf("deleting old events: %w", err)
