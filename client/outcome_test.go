@@ -120,6 +120,15 @@ func TestEveryAttemptHasTheSameKeyAndTheSameBytes(t *testing.T) {
 			},
 		},
 		{
+			"charge by card", "/payments",
+			`{"amount":1,"currency":"USD","payment_method":"pm_1","destination_account":"shop"}`,
+			func(t *testing.T, c *client.Client) client.Reply {
+				return must[*client.PaymentReply](t)(c.Charge(t.Context(), key, client.Charge{
+					Amount: 1, Currency: "USD", PaymentMethod: "pm_1", DestinationAccount: "shop",
+				})).Reply
+			},
+		},
+		{
 			"authorize", "/payments", `{` + order + `,"capture":false}`,
 			func(t *testing.T, c *client.Client) client.Reply {
 				return must[*client.PaymentReply](t)(c.Authorize(t.Context(), key, charge)).Reply

@@ -8,12 +8,14 @@ import (
 	"time"
 )
 
-// Charge is an intent to move money from one account to another. Its JSON is the
-// request's body, so it can be stored with its key.
+// Charge is an intent to move money to an account, from another account or from a card:
+// exactly one of SourceAccount and PaymentMethod is set. Its JSON is the request's body,
+// so it can be stored with its key.
 type Charge struct {
 	Amount             int64             `json:"amount"` // in minor units: 4999 is 49.99 USD
 	Currency           string            `json:"currency"`
-	SourceAccount      string            `json:"source_account"`
+	SourceAccount      string            `json:"source_account,omitempty"`
+	PaymentMethod      string            `json:"payment_method,omitempty"` // a processor's token
 	DestinationAccount string            `json:"destination_account"`
 	Reference          string            `json:"reference,omitempty"` // unique; "": none
 	Description        string            `json:"description,omitempty"`
@@ -38,7 +40,8 @@ type Payment struct {
 	Status             PaymentStatus     `json:"status"`
 	Amount             int64             `json:"amount"`
 	Currency           string            `json:"currency"`
-	SourceAccount      string            `json:"source_account"`
+	SourceAccount      string            `json:"source_account"` // "": a card pays
+	PaymentMethod      string            `json:"payment_method"` // "": an account pays
 	DestinationAccount string            `json:"destination_account"`
 	AmountCaptured     int64             `json:"amount_captured"`
 	AmountRefunded     int64             `json:"amount_refunded"`
@@ -61,8 +64,9 @@ type PaymentReply struct {
 	Reply
 }
 
-// Charge moves the money, once per key. If the source account cannot pay, the error is a
-// Declined *Error.
+// Charge moves the money, once per key. If the source account cannot pay, or the card is
+// declined, the error is a Declined *Error. While the card processor does not answer, the
+// call goes on with its key. If that takes longer than the call may, the outcome is unknown.
 func (c *Client) Charge(ctx context.Context, key Key, charge Charge) (*PaymentReply, error) {
 	r, err := newKeyed("charging", key, charge, "payments")
 	return c.payment(ctx, r, err)

@@ -2,6 +2,7 @@
 // either of them while requests come in and events go out.
 //
 //	requests_test.go  requests by message: redelivered, repeated, refused, parked
+//	cards_test.go     a charge by card, which takes longer than its request waits
 //	outage_test.go    the broker is away, and comes back
 //	tls_test.go       the connection to the broker
 //	events_test.go    events go out while the broker is killed
