@@ -60,8 +60,10 @@ func (in *Instance) workers() []worker {
 		{"expiring authorizations", expireInterval, in.expireAuthorizations},
 		{"recovering card payments", recoverInterval, in.recoverCards},
 		{"applying early events", earlyInterval, in.applyEarlyEvents},
-		{"deleting early events", min(in.config.EventRetention, reapIntervalMax),
-			in.deleteEarlyEvents},
+		{
+			"deleting early events", min(in.config.EventRetention, reapIntervalMax),
+			in.deleteEarlyEvents,
+		},
 		{"reaping answers", min(in.config.Retention, reapIntervalMax), in.reapAnswers},
 		{"deleting events", min(in.config.EventRetention, reapIntervalMax), in.deleteEvents},
 		{"reaping webhooks", min(in.config.EventRetention, reapIntervalMax), in.reapWebhooks},

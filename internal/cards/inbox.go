@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"regexp"
 	"time"
 
@@ -245,23 +244,28 @@ func (s *Service) logEvent(
 		attributes = append(attributes, "merchant_id", a.MerchantID, "attempt_id", a.ID,
 			"operation", a.Operation, "payment_id", payments.FormatID(a.PaymentID))
 	}
-	level, message := slog.LevelInfo, "processor event"
 	switch {
 	case err != nil:
-		level, message = slog.LevelWarn, "processor event not taken; it will be sent again"
-		attributes = append(attributes, "error", err)
+		s.logger.WarnContext(ctx, "processor event not taken; it will be sent again",
+			append(attributes, "error", err)...)
 	case result == reported && event.Dispute != nil:
-		level, message = slog.LevelWarn, "a cardholder disputes a payment: see paymentsvc reconcile"
-		attributes = append(attributes, "dispute_id", event.Dispute.ID,
-			"status", event.Dispute.Status, "reason", event.Dispute.Reason)
+		s.logger.WarnContext(ctx, "a payment is disputed: see paymentsvc reconcile",
+			append(attributes, "dispute_id", event.Dispute.ID, "status", event.Dispute.Status,
+				"reason", event.Dispute.Reason)...)
 	case result == reported:
-		level = slog.LevelWarn
-		message = "a refund was made at the processor: see paymentsvc reconcile"
-		attributes = append(attributes, "refund_id", event.Refund.ID)
-	case result == late && event.Refund != nil && wordOf(event).final &&
-		event.Refund.Status != stripe.RefundSucceeded:
-		level, message = slog.LevelWarn, "a refund failed: see paymentsvc reconcile"
-		attributes = append(attributes, "refund_id", event.Refund.ID)
+		s.logger.WarnContext(ctx, "a refund was made at the processor: see paymentsvc reconcile",
+			append(attributes, "refund_id", event.Refund.ID)...)
+	case result == late && failedRefund(event):
+		s.logger.WarnContext(ctx, "a refund failed: see paymentsvc reconcile",
+			append(attributes, "refund_id", event.Refund.ID)...)
+	default:
+		s.logger.InfoContext(ctx, "processor event", attributes...)
 	}
-	s.logger.Log(ctx, level, message, attributes...)
+}
+
+// failedRefund tells whether the event is about a refund that failed, perhaps after it had
+// succeeded. Then the money is back at the processor.
+func failedRefund(event *stripe.Event) bool {
+	return event.Refund != nil && (event.Refund.Status == stripe.RefundFailed ||
+		event.Refund.Status == stripe.RefundCanceled)
 }

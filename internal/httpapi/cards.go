@@ -43,7 +43,7 @@ func (a *api) cardWait(prefer []string) time.Duration {
 			value, _, _ = strings.Cut(value, ";")
 			seconds, err := strconv.ParseUint(strings.Trim(value, ` "`), 10, 31)
 			if err == nil {
-				return min(longest, time.Duration(seconds)*time.Second) //nolint:gosec // 31 bits
+				return min(longest, time.Duration(seconds)*time.Second)
 			}
 		}
 	}

@@ -105,8 +105,13 @@ func TestPreferenceShortensTheWait(t *testing.T) {
 		})
 	}
 	for i, prefer := range [][]string{
-		{"wait=0"}, {"WAIT = 0"}, {`wait="0"`}, {"respond-async, wait=0"}, {"wait=0; x=y"},
-		{"return=minimal", "wait=0"}, {"wait=soon, wait=0"},
+		{"wait=0"},
+		{"WAIT = 0"},
+		{`wait="0"`},
+		{"respond-async, wait=0"},
+		{"wait=0; x=y"},
+		{"return=minimal", "wait=0"},
+		{"wait=soon, wait=0"},
 	} {
 		send(fmt.Sprint(i), prefer...).wantProblem("idempotency_key_in_progress")
 	}
@@ -236,9 +241,13 @@ func TestCardChargeIsRefusedWithoutATrace(t *testing.T) {
 			cardToShop(1, "4242424242424242"), cardToShop(1, "pm card"), cardToShop(1, "pm-1"),
 			cardToShop(1, strings.Repeat("p", 256)),
 		},
-		"/amount":              {cardToShop(0, "pm_card_visa"), cardToShop(100_000_000, "pm_card_visa")},
-		"/source_account":      {aliceToShop(1).with("source_account", clearing)},
-		"/destination_account": {cardToShop(1, "pm_card_visa").with("destination_account", clearing)},
+		"/amount": {
+			cardToShop(0, "pm_card_visa"), cardToShop(100_000_000, "pm_card_visa"),
+		},
+		"/source_account": {aliceToShop(1).with("source_account", clearing)},
+		"/destination_account": {
+			cardToShop(1, "pm_card_visa").with("destination_account", clearing),
+		},
 	} {
 		for _, charge := range charges {
 			m.charge("k", charge).wantProblem(refused).wantErrorAt(pointer)

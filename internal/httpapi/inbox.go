@@ -8,9 +8,9 @@ import (
 )
 
 // processorEventSizeMax is the largest event of a processor, in bytes. An event holds a
-// whole object of the processor, with up to 50 pairs of metadata of 540 characters, which
-// JSON may write in six bytes each: 162,000 bytes. Nobody knows the sender before the
-// signature over all of it is checked, so it may not be much more.
+// whole object of the processor with up to 50 pairs of metadata. A pair has up to 540
+// characters, and JSON may write each in six bytes: 162,000 bytes. The limit is not much
+// higher, because the signature covers the whole body and is checked after it is read.
 const processorEventSizeMax = 256 << 10
 
 // postProcessorEvent takes an event of the card processor. Its signature, over the bytes

@@ -36,7 +36,7 @@ func newEvent(kind string, object map[string]any) string {
 	}.String()
 }
 
-// with is the object with another value of a member.
+// changed is the object with another value of a member.
 func changed(object map[string]any, member string, value any) map[string]any {
 	return body(object).with(member, value)
 }
@@ -226,7 +226,8 @@ func TestEventSettlesTheOpenAttemptOfItsPayment(t *testing.T) {
 	p.gate.awaitHeld()
 	var attemptID uuid.UUID
 	if err := m.db.Pool.QueryRow(t.Context(),
-		`SELECT id FROM processor_attempts WHERE operation = 'refund'`).Scan(&attemptID); err != nil {
+		`SELECT id FROM processor_attempts WHERE operation = 'refund'`,
+	).Scan(&attemptID); err != nil {
 		t.Fatal(err)
 	}
 	metadata := p.intent(intentID)["metadata"].(map[string]any)
@@ -281,7 +282,7 @@ func TestDisputesAndRefundsOfTheDashboardAreLogged(t *testing.T) {
 		m.deliver(m.first, newEvent("charge.dispute.created", dispute)).want(200)
 		m.deliver(m.first, newEvent("refund.created", refund)).want(200)
 	}
-	for _, texts := range [][]string{{"disputes", "fraudulent"}, {"a refund was made"}} {
+	for _, texts := range [][]string{{"is disputed", "fraudulent"}, {"a refund was made"}} {
 		if m.first.logged(append(texts, "level=WARN", "payment_id="+id)...) == "" {
 			t.Errorf("the log does not tell of %v", texts)
 		}
@@ -308,8 +309,24 @@ func TestEventThatIsNotFinalMakesItsAttemptDue(t *testing.T) {
 	p.wantTaken(1)
 }
 
+// The processor's last word is better than a person's.
+func TestEventSettlesAnAttemptThatWaitsForAPerson(t *testing.T) {
+	m, p := onCards(t)
+	path, event := m.heldAndPaid(p)
+	m.forge(1, `UPDATE processor_attempts SET state = 'review', tries = tries + 1`)
+	notFinal := changed(p.intent(p.onlyIntent().ID), "status", "processing")
+	m.deliver(m.first, newEvent("payment_intent.processing", notFinal)).want(200)
+	m.wantCount(1, `SELECT count(*) FROM processor_attempts WHERE state = 'review'`)
+	m.deliver(m.first, event).want(200)
+	if got := m.get(path).payment(); got.Status != "succeeded" {
+		t.Errorf("it is %+v", got)
+	}
+}
+
 func TestEventMayBeLongAndComeOften(t *testing.T) {
-	m, _ := onCards(t, func(s *settings) { s.rateLimit = httpapi.RateLimit{PerSecond: 1, Burst: 10} })
+	m, _ := onCards(t, func(s *settings) {
+		s.rateLimit = httpapi.RateLimit{PerSecond: 1, Burst: 10}
+	})
 	of := func(size int) string {
 		return newEvent("customer.created", map[string]any{
 			"id": "cus_1", "object": "customer", "description": strings.Repeat("x", size),
