@@ -368,6 +368,8 @@ func (r *request) breakParameter(p *openapi3.Parameter, add func(what string, do
 		return
 	case p.Name == "If-Match": // a version that cannot be is one that does not match
 		return
+	case p.Name == "Prefer": // one that cannot be read is ignored
+		return
 	case p.In == openapi3.ParameterInQuery:
 		add(p.Name+" twice", func() { r.query[p.Name] = []string{"1", "1"} })
 		add(p.Name+" is empty", set(""))
