@@ -27,6 +27,13 @@
 // declined only when its intent can no longer succeed: it is canceled first, and read
 // back as canceled. If it reads as succeeded, then that is settled.
 //
+// # Events of the processor
+//
+// The processor tells about changes by events, which come twice, late, early and out of
+// order (inbox.go). An event never makes a call. One about a final state settles the
+// attempt, under the event's id, as an answer of the processor would. Any other one makes
+// the attempt due. So an event that is lost costs time, and nothing else.
+//
 // # Why nothing stays open
 //
 // An instance works on an attempt under a lease. The lease ends by the database's clock,
