@@ -44,7 +44,7 @@ type Attempt struct {
 	Problem       string // why the last try did not end it
 	CreatedAt     time.Time
 
-	leased time.Time // by this process's clock: when its lease began or was renewed
+	leaseEnd time.Time // by this process's clock, and never later than by the database's
 }
 
 // attemptRef names one attempt of one merchant.
@@ -52,10 +52,6 @@ type attemptRef struct {
 	merchantID int64
 	id         uuid.UUID
 }
-
-// kept notes that the lease is fresh. The note only spares writes: what counts is the
-// database's clock, and the token.
-func (a *Attempt) kept() { a.leased = time.Now() } //nolint:forbidigo // see above
 
 func (a *Attempt) ref() attemptRef { return attemptRef{a.MerchantID, a.ID} }
 
@@ -67,15 +63,18 @@ const attemptColumns = `a.merchant_id, a.id, a.operation, a.payment_id, a.refund
 		SELECT c.intent_id FROM processor_attempts c
 		WHERE c.merchant_id = a.merchant_id AND c.payment_id = a.payment_id
 			AND c.operation IN ('charge', 'authorize')), ''),
-	a.generation, coalesce(a.decline_code, ''), a.token, a.due_at, a.tries, a.problem, a.created_at`
+	a.generation, coalesce(a.decline_code, ''), a.token, a.due_at, a.due_at - clock_timestamp(),
+	a.tries, a.problem, a.created_at`
 
-func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
+// scanAttempt reads an attempt, and the rest of its lease.
+func scanAttempt(row pgx.CollectableRow, asked time.Time) (*Attempt, error) {
 	var a Attempt
 	var refundID *uuid.UUID
-	a.kept()
+	var left time.Duration
 	err := row.Scan(&a.MerchantID, &a.ID, &a.Operation, &a.PaymentID, &refundID, &a.Amount.Minor,
 		&a.Amount.Currency, &a.PaymentMethod, &a.State, &a.IntentID, &a.Generation, &a.DeclineCode,
-		&a.Token, &a.DueAt, &a.Tries, &a.Problem, &a.CreatedAt)
+		&a.Token, &a.DueAt, &left, &a.Tries, &a.Problem, &a.CreatedAt)
+	a.leaseEnd = asked.Add(left)
 	if refundID != nil {
 		a.RefundID = *refundID
 	}
@@ -125,11 +124,14 @@ func (s *Service) lease(ctx context.Context, limit int) ([]*Attempt, error) {
 func collectAttempts(
 	ctx context.Context, db postgres.Querier, sql string, args ...any,
 ) ([]*Attempt, error) {
+	asked := time.Now() //nolint:forbidigo // it spares renewals. The database's clock decides
 	rows, err := db.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading attempts: %w", err)
 	}
-	attempts, err := pgx.CollectRows(rows, scanAttempt)
+	attempts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Attempt, error) {
+		return scanAttempt(row, asked)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("reading attempts: %w", err)
 	}
@@ -142,6 +144,7 @@ func collectAttempts(
 // keep commits what the attempt knows, and renews its lease. It comes before the call
 // that depends on it.
 func (s *Service) keep(ctx context.Context, a *Attempt) error {
+	began := time.Now() //nolint:forbidigo // as in collectAttempts
 	err := s.write(ctx, a, `
 		UPDATE processor_attempts
 		SET due_at = clock_timestamp() + $4, generation = $5, decline_code = nullif($6, ''),
@@ -151,7 +154,7 @@ func (s *Service) keep(ctx context.Context, a *Attempt) error {
 		WHERE merchant_id = $1 AND id = $2 AND token = $3 AND state = 'open'`,
 		s.leaseTime, a.Generation, a.DeclineCode, a.IntentID)
 	if err == nil {
-		a.kept()
+		a.leaseEnd = began.Add(s.leaseTime)
 	}
 	return err
 }
@@ -176,6 +179,8 @@ func (s *Service) review(ctx context.Context, a *Attempt, problem string) error 
 }
 
 func (s *Service) write(ctx context.Context, a *Attempt, sql string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
 	tag, err := s.pool.Exec(ctx, sql, append([]any{a.MerchantID, a.ID, a.Token}, args...)...)
 	switch {
 	case err != nil:

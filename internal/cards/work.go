@@ -255,7 +255,7 @@ func (s *Service) renewKey(
 
 // renew makes sure that the lease outlasts the next call.
 func (s *Service) renew(ctx context.Context, a *Attempt) error {
-	if time.Since(a.leased) < s.leaseTime-s.timeout-writeTimeout {
+	if time.Until(a.leaseEnd) >= s.timeout+writeTimeout {
 		return nil
 	}
 	return s.keep(ctx, a)
