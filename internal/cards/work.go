@@ -44,12 +44,12 @@ func (s *Service) work(ctx context.Context, a *Attempt, fresh bool) {
 	}
 }
 
-// end is what follows once the processor need not be asked any more.
+// end is what follows once the processor need not be asked any more. A shutdown does not
+// stop it.
 func (s *Service) end(ctx context.Context, a *Attempt, next action) error {
-	ctx = context.WithoutCancel(ctx) // a shutdown does not stop a settlement
 	switch {
 	case next.settle != "":
-		err := s.settle(ctx, a, next)
+		err := s.settle(context.WithoutCancel(ctx), a, next)
 		if errors.Is(err, payments.ErrNotSettled) {
 			return s.toReview(ctx, a, err.Error())
 		}
@@ -76,9 +76,12 @@ func (s *Service) settle(ctx context.Context, a *Attempt, next action) error {
 }
 
 func (s *Service) toReview(ctx context.Context, a *Attempt, reason string) error {
-	s.logger.ErrorContext(ctx, "attempt needs a person: see paymentsvc attempts",
-		a.attributes("reason", reason)...)
-	return s.review(ctx, a, reason)
+	err := s.review(context.WithoutCancel(ctx), a, reason)
+	if err == nil {
+		s.logger.ErrorContext(ctx, "attempt needs a person: see paymentsvc attempts",
+			a.attributes("reason", reason)...)
+	}
+	return err
 }
 
 // later ends the lease, so that any instance asks again after a while. At a shutdown that
@@ -90,9 +93,8 @@ func (s *Service) later(ctx context.Context, a *Attempt, problem string) {
 		delay = 0
 	}
 	s.logger.WarnContext(ctx, "attempt waits", a.attributes("problem", problem, "delay", delay)...)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
-	if err := s.retry(ctx, a, delay, problem); err != nil && !errors.Is(err, payments.ErrFenced) {
+	err := s.retry(context.WithoutCancel(ctx), a, delay, problem)
+	if err != nil && !errors.Is(err, payments.ErrFenced) {
 		s.logger.WarnContext(ctx, "attempt stays leased", a.attributes("error", err)...)
 	}
 }
