@@ -168,6 +168,8 @@ func (w *waits) settled(refs []attemptRef) ([]attemptRef, error) {
 }
 
 func (w *waits) close() {
+	w.mu.Lock() // so that join starts no worker afterwards
 	w.stop()
+	w.mu.Unlock()
 	w.worker.Wait()
 }
