@@ -101,8 +101,9 @@ func (s *Service) find(ctx context.Context, ref attemptRef) (*Attempt, error) {
 }
 
 // lease takes up to limit due attempts, the oldest first, until the lease ends by the
-// database's clock. Attempts that another instance takes at this moment are left out.
-func (s *Service) lease(ctx context.Context, limit int) ([]*Attempt, error) {
+// database's clock. Attempts that another instance takes at this moment are left out, and
+// those of some merchants.
+func (s *Service) lease(ctx context.Context, limit int, without []int64) ([]*Attempt, error) {
 	return collectAttempts(ctx, s.pool, `
 		UPDATE processor_attempts a
 		SET token = a.token + 1, due_at = clock_timestamp() + $2
@@ -110,6 +111,7 @@ func (s *Service) lease(ctx context.Context, limit int) ([]*Attempt, error) {
 			SELECT d.ctid AS row, d.merchant_id, d.payment_id
 			FROM processor_attempts d
 			WHERE d.state = 'open' AND d.due_at <= (SELECT clock_timestamp())
+				AND d.merchant_id <> ALL ($3)
 			ORDER BY d.due_at
 			LIMIT $1
 			FOR NO KEY UPDATE SKIP LOCKED) AS due
@@ -118,7 +120,7 @@ func (s *Service) lease(ctx context.Context, limit int) ([]*Attempt, error) {
 			WHERE p.merchant_id = due.merchant_id AND p.id = due.payment_id
 			OFFSET 0) AS p
 		WHERE a.ctid = due.row
-		RETURNING `+attemptColumns, limit, s.leaseTime)
+		RETURNING `+attemptColumns, limit, s.leaseTime, without)
 }
 
 func collectAttempts(

@@ -10,15 +10,17 @@ import (
 // Full tells whether the instance has no room for another call of the merchant.
 func (s *Service) Full(merchantID int64) bool { return s.slots.full(merchantID) }
 
-// Recover takes over due attempts, of any merchant. It returns when none is left that it
-// has room for; the work goes on in the background. Every instance may call it at any time.
+// Recover takes over due attempts, of any merchant that it has room for. It returns when
+// none is left; the work goes on in the background. Every instance may call it at any
+// time.
 func (s *Service) Recover(ctx context.Context) error {
 	for {
-		limit := min(leaseBatchSize, s.slots.free())
+		free, full := s.slots.room()
+		limit := min(leaseBatchSize, free)
 		if limit == 0 {
 			return nil
 		}
-		leased, err := s.lease(ctx, limit)
+		leased, err := s.lease(ctx, limit, full)
 		if err != nil {
 			return err
 		}
@@ -31,19 +33,24 @@ func (s *Service) Recover(ctx context.Context) error {
 	}
 }
 
-// start works on a leased attempt in the background. If there is no room, the attempt is
-// left to its lease's end.
+// start works on a leased attempt in the background. If there is no room, it gives the
+// lease back.
 func (s *Service) start(a *Attempt, fresh bool) {
-	if s.slots.take(a.MerchantID) {
-		go func() {
-			defer s.slots.give(a.MerchantID)
-			s.work(s.running, a, fresh)
-		}()
+	if !s.slots.take(a.MerchantID) {
+		s.later(s.running, a, "the instance works on too many attempts")
+		return
 	}
+	go func() {
+		defer s.slots.give(a.MerchantID)
+		s.work(s.running, a, fresh)
+	}()
 }
 
-// startFresh works on an attempt that a request of this instance has begun.
+// startFresh works on an attempt that a request of this instance has begun, whether its
+// caller waits or not.
 func (s *Service) startFresh(ctx context.Context, pending *payments.InProgress) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
 	a, err := s.find(ctx, attemptRef{pending.MerchantID, pending.AttemptID})
 	if err != nil {
 		return err
@@ -99,10 +106,17 @@ func (s *slots) fullLocked(merchantID int64) bool {
 	return s.total >= callsMax || s.ofMerchant[merchantID] >= callsMaxOfMerchant
 }
 
-func (s *slots) free() int {
+// room is how many attempts may be taken at most, and the merchants of which none may.
+func (s *slots) room() (free int, full []int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return callsMax - s.total
+	full = []int64{}
+	for merchantID := range s.ofMerchant {
+		if s.fullLocked(merchantID) {
+			full = append(full, merchantID)
+		}
+	}
+	return callsMax - s.total, full
 }
 
 func (s *slots) close() {
