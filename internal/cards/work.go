@@ -28,7 +28,7 @@ func (s *Service) work(ctx context.Context, a *Attempt, fresh bool) {
 		return
 	case err != nil:
 	case a.Operation == operationRefund:
-		next, err = s.workRefund(ctx, a, fresh)
+		next, err = s.workRefund(ctx, a)
 	default:
 		next, err = s.workIntent(ctx, a, fresh)
 	}
