@@ -126,7 +126,7 @@ func (s *Service) lease(ctx context.Context, limit int, without []int64) ([]*Att
 func collectAttempts(
 	ctx context.Context, db postgres.Querier, sql string, args ...any,
 ) ([]*Attempt, error) {
-	asked := time.Now() //nolint:forbidigo // it spares renewals. The database's clock decides
+	asked := time.Now()
 	rows, err := db.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading attempts: %w", err)
@@ -146,7 +146,7 @@ func collectAttempts(
 // keep commits what the attempt knows, and renews its lease. It comes before the call
 // that depends on it.
 func (s *Service) keep(ctx context.Context, a *Attempt) error {
-	began := time.Now() //nolint:forbidigo // as in collectAttempts
+	began := time.Now()
 	err := s.write(ctx, a, `
 		UPDATE processor_attempts
 		SET due_at = clock_timestamp() + $4, generation = $5, decline_code = nullif($6, ''),

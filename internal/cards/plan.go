@@ -62,7 +62,9 @@ func planCharge(a *Attempt, intent *stripe.Intent) action {
 		if a.Operation == operationAuthorize && intent.AmountCapturable == a.Amount {
 			return action{settle: payments.StatusAuthorized}
 		}
-		return action{review: "the processor holds money that was to be charged, or another amount"}
+		return action{
+			review: "the processor holds money that was to be charged, or another amount",
+		}
 	case stripe.Succeeded:
 		if a.Operation == operationCharge && intent.AmountReceived == a.Amount {
 			return action{settle: payments.StatusSucceeded}

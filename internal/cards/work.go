@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	retryDelayMin = 250 * time.Millisecond
-	retryDelayMax = 10 * time.Second
+	retryDelayFirst   = 250 * time.Millisecond
+	retryDelayLongest = 10 * time.Second
 	// stepsMax is far above what an attempt needs: a charge that is declined has five.
 	stepsMax = 20
 )
@@ -38,7 +38,8 @@ func (s *Service) work(ctx context.Context, a *Attempt, fresh bool) {
 	switch {
 	case err == nil:
 	case errors.Is(err, payments.ErrFenced), errors.Is(err, payments.ErrSettled):
-		s.logger.InfoContext(ctx, "attempt left to another instance", a.attributes("error", err)...)
+		s.logger.InfoContext(ctx, "attempt left to another instance",
+			a.attributes("error", err)...)
 	default:
 		s.later(ctx, a, err.Error())
 	}
@@ -87,7 +88,7 @@ func (s *Service) toReview(ctx context.Context, a *Attempt, reason string) error
 // later ends the lease, so that any instance asks again after a while. At a shutdown that
 // is at once.
 func (s *Service) later(ctx context.Context, a *Attempt, problem string) {
-	delay := min(retryDelayMin<<min(a.Tries, 10), retryDelayMax)
+	delay := min(retryDelayFirst<<min(a.Tries, 10), retryDelayLongest)
 	delay = delay/2 + rand.N(delay/2+1) //nolint:gosec // no secret
 	if ctx.Err() != nil {
 		delay = 0
@@ -156,7 +157,8 @@ func (s *Service) begin(
 		// There is no intent, and this attempt never confirms an intent that it does not know.
 		return nil, action{settle: payments.StatusDeclined, decline: codeOf(failed)}, nil
 	case replayedFault(failed):
-		a.Generation++ // an intent that is not confirmed moves no money, so a second one is harmless
+		// an intent that is not confirmed moves no money, so a second one is harmless
+		a.Generation++
 		if err := s.keep(ctx, a); err != nil {
 			return nil, action{}, err
 		}
