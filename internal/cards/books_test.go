@@ -97,7 +97,8 @@ func (tn *town) wantSameBooks() {
 			tn.t.Errorf("attempt %s: received %d and refunded %d, but our books have %+v", attempt,
 				received, refunded, payment)
 		}
-		over := payment.status == payments.StatusDeclined || payment.status == payments.StatusCanceled
+		over := payment.status == payments.StatusDeclined ||
+			payment.status == payments.StatusCanceled
 		if over && live {
 			tn.t.Errorf("attempt %s is %s, but can still succeed: %+v", attempt, payment.status,
 				intents)

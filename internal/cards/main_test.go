@@ -2,7 +2,6 @@ package cards
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -11,8 +10,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
-	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
@@ -41,6 +40,7 @@ type town struct {
 	db        *pgtest.DB
 	processor *simulator.Server
 	log       service.Output
+	dashboard bool // somebody has refunded there, so the books differ
 }
 
 func newTown(t *testing.T, edits ...func(*simulator.Options)) *town {
@@ -59,13 +59,18 @@ func (tn *town) settleIn() {
 	for _, id := range []int64{1, 2} {
 		if _, _, err := ledger.NewAccounts(tn.db.Pool).Put(tn.t.Context(),
 			ledger.Ref{MerchantID: id, AccountID: "shop"},
-			ledger.Terms{Currency: "USD", Metadata: map[string]string{}, OverdraftLimit: new(int64)},
+			ledger.Terms{
+				Currency: "USD", Metadata: map[string]string{},
+				OverdraftLimit: new(int64),
+			},
 			ledger.Unconditional); err != nil {
 			tn.t.Fatal(err)
 		}
 	}
 	tn.t.Cleanup(func() {
-		tn.wantSameBooks()
+		if !tn.dashboard {
+			tn.wantSameBooks()
+		}
 		if tn.t.Failed() {
 			tn.t.Log(tn.log.String())
 		}
@@ -79,7 +84,7 @@ func startProcessor(t *testing.T, edits ...func(*simulator.Options)) *simulator.
 		BooksFile: filepath.Join(t.TempDir(), "books"),
 		Delays: simulator.Delays{
 			Slow: 100 * time.Millisecond, Drip: 50 * time.Millisecond,
-			Hang: 2 * callTimeout, Processing: 300 * time.Millisecond,
+			Hang: callTimeout * 3 / 2, Processing: 300 * time.Millisecond,
 		},
 	}
 	for _, edit := range edits {
@@ -98,7 +103,7 @@ func startProcessor(t *testing.T, edits ...func(*simulator.Options)) *simulator.
 }
 
 // callTimeout limits a call of an instance. It leaves a busy machine time to answer.
-const callTimeout = 700 * time.Millisecond
+const callTimeout = 500 * time.Millisecond
 
 // instance is one of the service. It recovers nothing by itself: see recovering.
 type instance struct {
@@ -110,9 +115,10 @@ type instance struct {
 // config is what tests change of an instance.
 type config struct {
 	Settings
-	url          string // of the database
-	generalSize  int    // connections
-	authorizedMS int    // how long an authorization lasts
+	generalSize  int // connections
+	moneySize    int
+	authorizedMS int // how long an authorization lasts
+	tracer       pgx.QueryTracer
 }
 
 func (tn *town) instance(edits ...func(*config)) *instance {
@@ -122,13 +128,13 @@ func (tn *town) instance(edits ...func(*config)) *instance {
 			SecretKey: simulator.DefaultSecret, URL: tn.processor.URL(), Timeout: callTimeout,
 			ResendWindow: time.Hour,
 		},
-		url: tn.db.URL, generalSize: 4, authorizedMS: 3_600_000,
+		generalSize: 4, moneySize: 2, authorizedMS: 3_600_000,
 	}
 	for _, edit := range edits {
 		edit(&c)
 	}
 	pools, err := postgres.Open(tn.t.Context(), postgres.Options{
-		URL: c.url, GeneralSize: c.generalSize, MoneySize: 2,
+		URL: tn.db.URL, GeneralSize: c.generalSize, MoneySize: c.moneySize, Tracer: c.tracer,
 	})
 	if err != nil {
 		tn.t.Fatal(err)
@@ -138,9 +144,10 @@ func (tn *town) instance(edits ...func(*config)) *instance {
 		Pools: pools, Retention: time.Hour,
 		AuthorizationLifetime: time.Duration(c.authorizedMS) * time.Millisecond,
 		AttemptLease:          LeaseTime(c.Timeout),
-		Workers:               2, BatchSizeMax: 512, QueueSizeMax: 10_000, Timeout: 10 * time.Second,
+		Workers:               c.moneySize, BatchSizeMax: 512, QueueSizeMax: 10_000,
+		Timeout:   10 * time.Second,
 		Logger:    logger,
-		CheckCard: func(m ledger.Money) error { return stripe.CheckAmount(m) },
+		CheckCard: stripe.CheckAmount,
 	})
 	s, err := New(tn.t.Context(), Config{
 		Pool: pools.General, Payments: engine, Settings: c.Settings, Logger: logger,
@@ -176,7 +183,8 @@ func (in *instance) recovering() *instance {
 			if err := in.Recover(ctx); err != nil && ctx.Err() == nil {
 				in.logger.Warn("recovering", "error", err)
 			}
-			if _, err := in.payments.ExpireAuthorizations(ctx, 100); err != nil && ctx.Err() == nil {
+			if _, err := in.payments.ExpireAuthorizations(ctx, 100); err != nil &&
+				ctx.Err() == nil {
 				in.logger.Warn("expiring", "error", err)
 			}
 		}
@@ -186,112 +194,6 @@ func (in *instance) recovering() *instance {
 		running.Wait()
 	})
 	return in
-}
-
-// request is one keyed request, which may be sent again.
-type request func(*instance, payments.Caller) (payments.Reply, error)
-
-func usd(minor int64) ledger.Money { return ledger.Money{Minor: minor, Currency: "USD"} }
-
-// byCard is a charge of 10.00 by the payment method.
-func byCard(method string) payments.Charge {
-	return payments.Charge{Amount: usd(1000), PaymentMethod: method, DestinationAccount: "shop"}
-}
-
-func charging(c payments.Charge) request {
-	return func(in *instance, caller payments.Caller) (payments.Reply, error) {
-		return in.payments.Charge(in.t.Context(), caller, c)
-	}
-}
-
-func authorizing(method string) request {
-	c := byCard(method)
-	c.AuthorizeOnly = true
-	return charging(c)
-}
-
-func capturing(paymentID uuid.UUID, minor int64) request {
-	return func(in *instance, caller payments.Caller) (payments.Reply, error) {
-		return in.payments.Capture(in.t.Context(), caller,
-			payments.Capture{PaymentID: paymentID, Amount: &minor})
-	}
-}
-
-func canceling(paymentID uuid.UUID) request {
-	return func(in *instance, caller payments.Caller) (payments.Reply, error) {
-		return in.payments.Cancel(in.t.Context(), caller, paymentID)
-	}
-}
-
-func refunding(paymentID uuid.UUID, minor int64) request {
-	return func(in *instance, caller payments.Caller) (payments.Reply, error) {
-		return in.payments.Refund(in.t.Context(), caller,
-			payments.RefundRequest{PaymentID: paymentID, Amount: &minor})
-	}
-}
-
-func callerWith(key string) payments.Caller {
-	return payments.Caller{
-		Key: idempotency.Key{
-			MerchantID: merchantID, Scope: idempotency.ScopeClient, Value: key,
-		},
-		RequestID: uuid.Must(uuid.NewV7()),
-	}
-}
-
-// send does what the API does with a request: it waits for the processor, up to a limit.
-func (in *instance) send(key string, r request, limit time.Duration) (payments.Reply, error) {
-	caller := callerWith(key)
-	do := func() (payments.Reply, error) { return r(in, caller) }
-	reply, err := do()
-	if pending, ok := errors.AsType[*payments.InProgress](err); ok {
-		return in.Await(in.t.Context(), pending, limit, do)
-	}
-	return reply, err
-}
-
-// begin sends a request that dies with its instance before the processor is asked.
-func (in *instance) begin(key string, r request) *payments.InProgress {
-	in.t.Helper()
-	_, err := r(in, callerWith(key))
-	pending, ok := errors.AsType[*payments.InProgress](err)
-	if !ok {
-		in.t.Fatalf("%s is not in progress: %v", key, err)
-	}
-	return pending
-}
-
-// finish repeats a request until it has its answer.
-func (in *instance) finish(key string, r request) payments.Reply {
-	in.t.Helper()
-	var reply payments.Reply
-	await.Until(in.t, patience, "the answer to "+key, func() bool {
-		var err error
-		reply, err = in.send(key, r, time.Second)
-		if inProgress(err) || errors.Is(err, payments.ErrOutcomeUnknown) {
-			return false
-		}
-		if err != nil {
-			in.t.Fatalf("%s: %v", key, err)
-		}
-		return true
-	})
-	return reply
-}
-
-// want sends a request until it has its answer, and compares its status.
-func (in *instance) want(status int, key string, r request) payments.Reply {
-	in.t.Helper()
-	reply := in.finish(key, r)
-	if reply.Status != status {
-		in.t.Errorf("%s: %d %s, want %d", key, reply.Status, reply.Body, status)
-	}
-	return reply
-}
-
-func inProgress(err error) bool {
-	refusal, ok := errors.AsType[*payments.Refusal](err)
-	return ok && refusal.Code == payments.CodeKeyInProgress
 }
 
 func (tn *town) execute(sql string, args ...any) {
@@ -338,7 +240,7 @@ func (tn *town) awaitState(in *instance, key string, state State) *Attempt {
 func (tn *town) setFaults(steps map[simulator.Step]simulator.StepFaults) {
 	tn.t.Helper()
 	faults := simulator.Faults{
-		Seed: 1, Steps: steps, HangMS: (2 * callTimeout).Milliseconds(),
+		Seed: 1, Steps: steps, HangMS: (callTimeout * 3 / 2).Milliseconds(),
 	}
 	if err := tn.processor.SetFaults(faults); err != nil {
 		tn.t.Fatal(err)

@@ -72,7 +72,8 @@ func outcomeOf(tn *town, in *instance, reply payments.Reply) string {
 		payments.StatusSucceeded: 201, payments.StatusDeclined: 402,
 	}[payment.Status]
 	if reply.Status != status || !strings.Contains(string(reply.Body), payment.DeclineCode) {
-		return fmt.Sprintf("%s, but the answer was %d %s", payment.Status, reply.Status, reply.Body)
+		return fmt.Sprintf("%s, but the answer was %d %s", payment.Status, reply.Status,
+			reply.Body)
 	}
 	if payment.Status == payments.StatusDeclined {
 		return payment.DeclineCode
