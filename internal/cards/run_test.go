@@ -1,0 +1,109 @@
+package cards
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// fill takes all places of a merchant at an instance, as calls that hang do.
+func (in *instance) fill(merchantID int64) (taken int) {
+	for in.slots.take(merchantID) {
+		taken++
+		in.t.Cleanup(func() { in.slots.give(merchantID) })
+	}
+	return taken
+}
+
+// The calls of one merchant hang. The instance has room for others.
+func TestOneMerchantCannotTakeAllPlaces(t *testing.T) {
+	tn := newTown(t)
+	in := tn.instance()
+	if taken := in.fill(1); taken != callsMaxOfMerchant || !in.Full(1) || in.Full(2) {
+		t.Errorf("merchant 1 took %d places; full: %t, merchant 2: %t", taken, in.Full(1),
+			in.Full(2))
+	}
+	in.fill(2)
+	if free, _ := in.slots.room(); free != 0 || !in.Full(3) {
+		t.Errorf("%d places are free", free)
+	}
+}
+
+// An attempt that its own instance has no room for is soon another's.
+func TestAttemptWithoutPlaceIsGivenBack(t *testing.T) {
+	tn := newTown(t)
+	full, other := tn.instance(), tn.instance()
+	full.fill(merchantID)
+	if _, err := full.send("k", charging(byCard("pm_card_visa")), 0); !inProgress(err) {
+		t.Fatal(err)
+	}
+	a := tn.attempt(full, "k")
+	if left := time.Until(a.leaseEnd); a.Tries != 1 || left > retryDelayLongest {
+		t.Errorf("it has %d tries, and is due in %v", a.Tries, left)
+	}
+	other.recovering()
+	other.want(201, "k", charging(byCard("pm_card_visa")))
+}
+
+// The due attempts of a merchant without places stay due, and nobody waits behind them.
+func TestRecoveryPassesOverFullMerchants(t *testing.T) {
+	tn := newTown(t)
+	in := tn.instance()
+	charge := charging(byCard("pm_card_visa"))
+	for i := range leaseBatchSize + 1 {
+		_ = in.begin(fmt.Sprint("k", i), charge)
+	}
+	second := callerWith("second")
+	second.Key.MerchantID = 2
+	if _, err := charge(in, second); err == nil {
+		t.Fatal("it did not begin")
+	}
+	tn.makeDue()
+	in.fill(merchantID)
+	if err := in.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if a := tn.attempt(in, "k0"); a.Token != firstToken {
+		t.Errorf("it was leased: %+v", a)
+	}
+	if reply, err := in.sendAs(second, charge, patience); err != nil || reply.Status != 201 {
+		t.Errorf("merchant 2: %d %v", reply.Status, err)
+	}
+	tn.instance().recovering()
+	for i := range leaseBatchSize + 1 {
+		in.want(201, fmt.Sprint("k", i), charge)
+	}
+}
+
+// An instance shuts down during a call. It ends at once, and the attempt is due at once.
+func TestCloseHandsAttemptsOver(t *testing.T) {
+	for _, point := range []string{"create asked", "confirm asked", "confirm answered"} {
+		t.Run(point, func(t *testing.T) {
+			tn := newTown(t)
+			g := newGate(t, tn.processor)
+			closing, other := tn.instance(through(g)), tn.instance()
+			reached, release := g.hold(point)
+			defer release()
+			charge := charging(byCard("pm_card_visa"))
+			if _, err := closing.send("k", charge, 0); !inProgress(err) {
+				t.Fatal(err)
+			}
+			<-reached
+			began := time.Now()
+			closing.Close()
+			if took := time.Since(began); took > patience/2 {
+				t.Errorf("closing took %v", took)
+			}
+			if left := time.Until(tn.attempt(other, "k").leaseEnd); left > 0 {
+				t.Errorf("the attempt is due in %v", left)
+			}
+			if err := other.Recover(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			other.want(201, "k", charge)
+			if _, err := closing.send("k", charge, 0); err != nil {
+				t.Errorf("a replay after Close: %v", err)
+			}
+		})
+	}
+}
