@@ -27,6 +27,10 @@
 // declined only when its intent can no longer succeed: it is canceled first, and read
 // back as canceled. If it reads as succeeded, then that is settled.
 //
+// A refund has no id that could be committed before the call. So it is looked for among the
+// refunds of its intent before each call, and every call has the same key. When the
+// processor may have forgotten that key, a person has to look.
+//
 // # Events of the processor
 //
 // The processor tells about changes by events, which come twice, late, early and out of

@@ -36,9 +36,7 @@ func (s *Service) workRefund(ctx context.Context, a *Attempt) (action, error) {
 	case err == nil:
 		return planRefund(a, &refund), nil
 	case stripe.OutcomeOf(err) == stripe.NotDone:
-		missing = action{
-			settle: payments.StatusDeclined, decline: payments.DeclineProcessingError,
-		}
+		missing = refundDeclined
 	case replayedFault(failed): // another key could refund twice, if the first is only late
 		missing.review = "the processor repeats a stored fault, and has no such refund"
 	default:
@@ -49,6 +47,10 @@ func (s *Service) workRefund(ctx context.Context, a *Attempt) (action, error) {
 		return next, err
 	}
 	return missing, nil
+}
+
+var refundDeclined = action{
+	settle: payments.StatusDeclined, decline: payments.DeclineProcessingError,
 }
 
 // findRefund looks for the attempt's refund in the list of its intent, and returns what

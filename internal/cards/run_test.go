@@ -38,7 +38,7 @@ func TestAttemptWithoutPlaceIsGivenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := tn.attempt(full, "k")
-	if left := time.Until(a.leaseEnd); a.Tries != 1 || left > retryDelayLongest {
+	if left := time.Until(a.leaseEnd); a.Tries != 1 || left > retryDelayMax {
 		t.Errorf("it has %d tries, and is due in %v", a.Tries, left)
 	}
 	other.recovering()

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	retryDelayFirst   = 250 * time.Millisecond
-	retryDelayLongest = 10 * time.Second
+	retryDelayFirst = 250 * time.Millisecond
+	retryDelayMax   = 10 * time.Second
 	// stepsMax is far above what an attempt needs: a charge that is declined has five.
 	stepsMax = 20
 )
@@ -88,7 +88,7 @@ func (s *Service) toReview(ctx context.Context, a *Attempt, reason string) error
 // later ends the lease, so that any instance asks again after a while. At a shutdown that
 // is at once.
 func (s *Service) later(ctx context.Context, a *Attempt, problem string) {
-	delay := min(retryDelayFirst<<min(a.Tries, 10), retryDelayLongest)
+	delay := min(retryDelayFirst<<min(a.Tries, 10), retryDelayMax)
 	delay = delay/2 + rand.N(delay/2+1) //nolint:gosec // no secret
 	if ctx.Err() != nil {
 		delay = 0
