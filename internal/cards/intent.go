@@ -1,0 +1,175 @@
+package cards
+
+import (
+	"context"
+	"errors"
+
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
+)
+
+// stepsMax is far above what an attempt needs: a charge that is declined has five.
+const stepsMax = 20
+
+// workIntent handles all operations but refunds. It returns what follows for our books.
+func (s *Service) workIntent(ctx context.Context, a *Attempt, fresh bool) (action, error) {
+	intent, next, err := s.begin(ctx, a, fresh)
+	for range stepsMax {
+		if err != nil || next != (action{}) {
+			return next, err
+		}
+		if intent == nil {
+			if intent, next, err = s.retrieve(ctx, a); intent == nil {
+				continue
+			}
+		}
+		planned := plan(a, intent)
+		if planned.step == "" {
+			return planned, nil
+		}
+		intent, next, err = s.take(ctx, a, planned)
+	}
+	return action{review: "the processor's answers lead nowhere"}, nil
+}
+
+// begin finds the intent to go on with. The intent that it returns is nil if it has to be
+// retrieved: after an interruption nothing is assumed.
+func (s *Service) begin(
+	ctx context.Context, a *Attempt, fresh bool,
+) (*stripe.Intent, action, error) {
+	makesIntent := a.Operation == operationCharge || a.Operation == operationAuthorize
+	switch {
+	case a.IntentID == "" && makesIntent:
+		return s.prepare(ctx, a, fresh)
+	case a.IntentID == "":
+		return nil, action{review: "the payment has no intent"}, nil
+	case fresh && !makesIntent: // the payment is authorized, as its charge was told
+		return &stripe.Intent{ID: a.IntentID, Status: stripe.RequiresCapture}, action{}, nil
+	}
+	return nil, action{}, nil
+}
+
+// prepare makes the intent.
+func (s *Service) prepare(
+	ctx context.Context, a *Attempt, fresh bool,
+) (*stripe.Intent, action, error) {
+	if err := s.renew(ctx, a); err != nil {
+		return nil, action{}, err
+	}
+	intent, err := s.processor.CreateIntent(ctx, s.key(a, stepPrepare), stripe.NewIntent{
+		Owner: s.owner(a), Amount: a.Amount, PaymentMethod: a.PaymentMethod,
+		Manual: a.Operation == operationAuthorize,
+	})
+	failed, _ := errors.AsType[*stripe.Error](err)
+	switch {
+	case err == nil:
+		a.IntentID = intent.ID
+		if err := s.keep(ctx, a); err != nil {
+			return nil, action{}, err
+		}
+		if !fresh {
+			return nil, action{}, nil // it may be the stored answer of an earlier call
+		}
+		return &intent, action{}, nil
+	case stripe.OutcomeOf(err) == stripe.NotDone:
+		// There is no intent, and this attempt never confirms an intent that it does not know.
+		return nil, action{settle: payments.StatusDeclined, decline: codeOf(failed)}, nil
+	case replayedFault(failed):
+		a.Generation++ // an unconfirmed intent moves no money: a second one is harmless
+		if err := s.keep(ctx, a); err != nil {
+			return nil, action{}, err
+		}
+		return nil, action{wait: err.Error()}, nil
+	}
+	return nil, waitOrReview(err), nil
+}
+
+func (s *Service) retrieve(ctx context.Context, a *Attempt) (*stripe.Intent, action, error) {
+	if err := s.renew(ctx, a); err != nil {
+		return nil, action{}, err
+	}
+	intent, err := s.processor.Retrieve(ctx, a.IntentID)
+	switch {
+	case err == nil:
+		return &intent, action{}, nil
+	case stripe.OutcomeOf(err) == stripe.NotDone:
+		return nil, action{review: "the processor does not know the intent: " + err.Error()}, nil
+	}
+	return nil, waitOrReview(err), nil
+}
+
+// take takes one step. The intent that it returns is nil if it has to be retrieved.
+func (s *Service) take(
+	ctx context.Context, a *Attempt, planned action,
+) (*stripe.Intent, action, error) {
+	if planned.step == stepCancel && planned.decline != a.DeclineCode {
+		a.DeclineCode = planned.decline // committed, because the next instance cannot see it
+		if err := s.keep(ctx, a); err != nil {
+			return nil, action{}, err
+		}
+	}
+	if err := s.renew(ctx, a); err != nil {
+		return nil, action{}, err
+	}
+	intent, err := s.call(ctx, a, planned.step)
+	failed, _ := errors.AsType[*stripe.Error](err)
+	switch {
+	case err == nil && planned.step == stepCancel:
+		return nil, action{}, nil // only what is read back as canceled is declined
+	case err == nil:
+		return &intent, action{}, nil
+	case stripe.OutcomeOf(err) == stripe.NotDone:
+		return s.refused(ctx, a, planned.step, failed)
+	case replayedFault(failed):
+		return s.renewKey(ctx, a, planned)
+	}
+	return nil, waitOrReview(err), nil
+}
+
+func (s *Service) call(ctx context.Context, a *Attempt, step string) (stripe.Intent, error) {
+	key := s.key(a, step)
+	switch step {
+	case stepConfirm:
+		return s.processor.Confirm(ctx, key, a.IntentID)
+	case stepCapture:
+		return s.processor.Capture(ctx, key, a.IntentID, a.Amount)
+	default:
+		return s.processor.Cancel(ctx, key, a.IntentID)
+	}
+}
+
+// refused is what follows when the processor has refused a step. The intent tells: another
+// instance may have been first, or the card was declined.
+func (s *Service) refused(
+	ctx context.Context, a *Attempt, step string, failed *stripe.Error,
+) (*stripe.Intent, action, error) {
+	intent, next, err := s.retrieve(ctx, a)
+	if intent == nil {
+		return nil, next, err
+	}
+	again := plan(a, intent)
+	if again.step != step {
+		return intent, action{}, nil
+	}
+	if step != stepConfirm {
+		return nil, action{review: "the processor refuses to " + step + ": " + failed.Error()}, nil
+	}
+	a.DeclineCode = codeOf(failed) // so the intent is canceled next
+	return intent, action{}, s.keep(ctx, a)
+}
+
+// renewKey raises the generation after a stored 5xx was replayed, so that the step can be
+// taken again. The intent is retrieved first: it may have been the step that the 5xx hid.
+func (s *Service) renewKey(
+	ctx context.Context, a *Attempt, planned action,
+) (*stripe.Intent, action, error) {
+	intent, next, err := s.retrieve(ctx, a)
+	if intent == nil || plan(a, intent).step != planned.step {
+		return intent, next, err
+	}
+	a.Generation++
+	if err := s.keep(ctx, a); err != nil {
+		return nil, action{}, err
+	}
+	return nil, action{wait: "the processor repeats a stored fault"}, nil
+}
