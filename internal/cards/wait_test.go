@@ -25,22 +25,24 @@ func TestDuplicatesWaitForTheFirst(t *testing.T) {
 	defer release()
 	const callers = 20
 	answers := make(chan payments.Reply, callers)
-	var waiting sync.WaitGroup
 	for i := range callers {
-		waiting.Go(func() {
-			reply, err := instances[i%2].send("k", charging(byCard("pm_card_visa")), patience)
+		go func() {
+			in := instances[i%2]
+			reply, err := in.send("k", charging(byCard("pm_card_visa")), time.Hour)
 			if err != nil {
 				t.Error(err)
 			}
 			answers <- reply
-		})
+		}()
 	}
 	<-reached
 	await.Until(t, patience, "all callers wait", func() bool {
 		return instances[0].waits.count()+instances[1].waits.count() == callers
 	})
 	release()
-	waiting.Wait()
+	await.Until(t, patience, "all callers are answered", func() bool {
+		return len(answers) == callers
+	})
 	first := <-answers
 	for range callers - 1 {
 		if other := <-answers; string(other.Body) != string(first.Body) ||
