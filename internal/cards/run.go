@@ -15,12 +15,11 @@ func (s *Service) Full(merchantID int64) bool { return s.slots.full(merchantID) 
 // time.
 func (s *Service) Recover(ctx context.Context) error {
 	for {
-		free, full := s.slots.room()
-		limit := min(leaseBatchSize, free)
+		limit := min(leaseBatchSize, s.slots.free())
 		if limit == 0 {
 			return nil
 		}
-		leased, err := s.lease(ctx, limit, full)
+		leased, err := s.lease(ctx, limit, s.slots.fullMerchants())
 		if err != nil {
 			return err
 		}
@@ -106,17 +105,22 @@ func (s *slots) fullLocked(merchantID int64) bool {
 	return s.total >= callsMax || s.ofMerchant[merchantID] >= callsMaxOfMerchant
 }
 
-// room is how many attempts may be taken at most, and the merchants of which none may.
-func (s *slots) room() (free int, full []int64) {
+func (s *slots) free() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	full = []int64{}
+	return callsMax - s.total
+}
+
+func (s *slots) fullMerchants() []int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	full := []int64{} // not nil: that would be NULL in a statement
 	for merchantID := range s.ofMerchant {
 		if s.fullLocked(merchantID) {
 			full = append(full, merchantID)
 		}
 	}
-	return callsMax - s.total, full
+	return full
 }
 
 func (s *slots) close() {

@@ -24,7 +24,7 @@ func TestOneMerchantCannotTakeAllPlaces(t *testing.T) {
 			in.Full(2))
 	}
 	in.fill(2)
-	if free, _ := in.slots.room(); free != 0 || !in.Full(3) {
+	if free := in.slots.free(); free != 0 || !in.Full(3) {
 		t.Errorf("%d places are free", free)
 	}
 }
