@@ -10,15 +10,15 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/simulator"
 )
 
-// booked is a card payment as our books have it, with the attempt that charged it.
-type booked struct {
+// ourPayment is a card payment as our books have it, with the attempt that charged it.
+type ourPayment struct {
 	status             payments.Status
 	captured, refunded int64
 	open               bool // an attempt is, or waits for a person
 }
 
 // ours reads the card payments, by the attempt that charged or authorized them.
-func (tn *town) ours() map[string]booked {
+func (tn *town) ours() map[string]ourPayment {
 	tn.t.Helper()
 	rows, err := tn.db.Pool.Query(context.Background(), `
 		SELECT c.id, p.status, p.amount_captured, p.amount_refunded, EXISTS (
@@ -30,10 +30,10 @@ func (tn *town) ours() map[string]booked {
 	if err != nil {
 		tn.t.Fatal(err)
 	}
-	ours := map[string]booked{}
+	ours := map[string]ourPayment{}
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
 		var id uuid.UUID
-		var b booked
+		var b ourPayment
 		err := row.Scan(&id, &b.status, &b.captured, &b.refunded, &b.open)
 		ours[id.String()] = b
 		return struct{}{}, err

@@ -62,9 +62,9 @@ func TestPlanFollowsTheProcessor(t *testing.T) {
 		{"expire", canceled, 0, "", action{settle: payments.StatusCanceled}},
 		{"expire", succeeded, 1000, "", reviewing},
 	} {
-		attempt := &Attempt{Operation: row.operation, Amount: usd(1000), DeclineCode: row.noted}
+		attempt := &Attempt{Operation: row.operation, Amount: cents(1000), DeclineCode: row.noted}
 		got := plan(attempt, &stripe.Intent{
-			Status: row.status, AmountReceived: usd(row.minor), AmountCapturable: usd(row.minor),
+			Status: row.status, AmountReceived: cents(row.minor), AmountCapturable: cents(row.minor),
 			DeclineCode: "expired_card",
 		})
 		if !row.want.like(got) {
@@ -89,8 +89,8 @@ func TestPlanOfRefundFollowsTheProcessor(t *testing.T) {
 		{stripe.RefundCanceled, 1000, declinedFor("processing_error")},
 		{"of_next_year", 1000, waiting},
 	} {
-		got := planRefund(&Attempt{Amount: usd(1000)}, &stripe.Refund{
-			Status: row.status, Amount: usd(row.minor),
+		got := planRefund(&Attempt{Amount: cents(1000)}, &stripe.Refund{
+			Status: row.status, Amount: cents(row.minor),
 		})
 		if !row.want.like(got) {
 			t.Errorf("%s, %d: %+v, want %+v", row.status, row.minor, got, row.want)

@@ -16,11 +16,11 @@ import (
 // request is one keyed request, which may be sent again.
 type request func(*instance, payments.Caller) (payments.Reply, error)
 
-func usd(minor int64) ledger.Money { return ledger.Money{Minor: minor, Currency: "USD"} }
+func cents(minor int64) ledger.Money { return ledger.Money{Minor: minor, Currency: "USD"} }
 
 // byCard is a charge of 10.00 by the payment method.
 func byCard(method string) payments.Charge {
-	return payments.Charge{Amount: usd(1000), PaymentMethod: method, DestinationAccount: "shop"}
+	return payments.Charge{Amount: cents(1000), PaymentMethod: method, DestinationAccount: "shop"}
 }
 
 func charging(c payments.Charge) request {
