@@ -62,10 +62,13 @@ func TestPlanFollowsTheProcessor(t *testing.T) {
 		{"expire", canceled, 0, "", action{settle: payments.StatusCanceled}},
 		{"expire", succeeded, 1000, "", reviewing},
 	} {
-		attempt := &Attempt{Operation: row.operation, Amount: cents(1000), DeclineCode: row.noted}
+		attempt := &Attempt{
+			Operation: row.operation, Amount: cents(1000), DeclineCode: row.noted,
+		}
 		got := plan(attempt, &stripe.Intent{
-			Status: row.status, AmountReceived: cents(row.minor), AmountCapturable: cents(row.minor),
-			DeclineCode: "expired_card",
+			Status: row.status, AmountReceived: cents(row.minor),
+			AmountCapturable: cents(row.minor),
+			DeclineCode:      "expired_card",
 		})
 		if !row.want.like(got) {
 			t.Errorf("%s of an intent that is %s, %d, noted %q: %+v, want %+v", row.operation,
