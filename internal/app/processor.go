@@ -13,9 +13,27 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
 )
 
+// ProcessorSettings name the account at the card processor. Like Settings they stay texts
+// until they are parsed. Commands that ask the processor have them, too.
+type ProcessorSettings struct {
+	StripeSecretKey      string `help:"${stripe}" env:"STRIPE_SECRET_KEY" placeholder:"KEY"`
+	StripeURL            string `help:"${stripeurl}" env:"STRIPE_URL" placeholder:"URL"`
+	StripeWebhookSecrets string `help:"${stripehooks}" env:"STRIPE_WEBHOOK_SECRETS" placeholder:"LIST"`
+	ProcessorTimeout     string `help:"${calltime}" env:"PROCESSOR_TIMEOUT" default:"10s"`
+	ProcessorResend      string `name:"processor-resend-window" help:"${resend}" env:"PROCESSOR_RESEND_WINDOW" default:"12h"`
+	ProcessorKeys        string `name:"processor-key-window" help:"${keywindow}" env:"PROCESSOR_KEY_WINDOW" default:"24h"`
+}
+
+// Parse reads the settings. Its error names every problem.
+func (f ProcessorSettings) Parse() (cards.Settings, error) {
+	var p problems
+	settings := p.processor(&f)
+	return settings, errors.Join(p...)
+}
+
 // processor reads the settings of the card processor. Without a secret key there is none.
 // No message shows a secret.
-func (p *problems) processor(f *Settings) cards.Settings {
+func (p *problems) processor(f *ProcessorSettings) cards.Settings {
 	settings := cards.Settings{
 		SecretKey: f.StripeSecretKey,
 		URL:       f.StripeURL,

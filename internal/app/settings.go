@@ -48,12 +48,7 @@ type Settings struct {
 	NatsCredsFile string `help:"${creds}" env:"NATS_CREDS_FILE" placeholder:"FILE"`
 	NatsCAFile    string `help:"${natsca}" env:"NATS_CA_FILE" placeholder:"FILE"`
 
-	StripeSecretKey      string `help:"${stripe}" env:"STRIPE_SECRET_KEY" placeholder:"KEY"`
-	StripeURL            string `help:"${stripeurl}" env:"STRIPE_URL" placeholder:"URL"`
-	StripeWebhookSecrets string `help:"${stripehooks}" env:"STRIPE_WEBHOOK_SECRETS" placeholder:"LIST"`
-	ProcessorTimeout     string `help:"${calltime}" env:"PROCESSOR_TIMEOUT" default:"10s"`
-	ProcessorResend      string `name:"processor-resend-window" help:"${resend}" env:"PROCESSOR_RESEND_WINDOW" default:"12h"`
-	ProcessorKeys        string `name:"processor-key-window" help:"${keywindow}" env:"PROCESSOR_KEY_WINDOW" default:"24h"`
+	ProcessorSettings
 
 	LogLevel      string `help:"debug, info, warn or error." env:"LOG_LEVEL" default:"info"`
 	AllowDataLoss bool   `help:"${dataloss}" env:"ALLOW_DATA_LOSS"`
@@ -135,7 +130,7 @@ func (f Settings) Parse() (Config, error) {
 		ReadConnections: p.number("READ_CONNECTIONS", f.ReadConnections, 1000),
 		RateLimit:       p.rateLimit(f.RateLimitPerSecond, f.RateLimitBurst),
 		NATS:            p.nats(f.NatsURL, f.NatsCredsFile, f.NatsCAFile),
-		Processor:       p.processor(&f),
+		Processor:       p.processor(&f.ProcessorSettings),
 		AllowDataLoss:   f.AllowDataLoss,
 
 		WebhookAllowPrivate: f.WebhookAllowPrivateAddresses,
