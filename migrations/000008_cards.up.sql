@@ -1,8 +1,11 @@
 -- Charges by card: money that moves at a processor, over a network, outside of our transactions.
 
 CREATE TABLE processor_installation (
-    only_row boolean NOT NULL DEFAULT true,
-    id       uuid    NOT NULL DEFAULT gen_random_uuid(),
+    only_row              boolean     NOT NULL DEFAULT true,
+    id                    uuid        NOT NULL DEFAULT gen_random_uuid(),
+    reconcile_due_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    reconciled_until      timestamptz,
+    reconcile_differences bigint,
     CONSTRAINT processor_installation_pkey PRIMARY KEY (only_row),
     CONSTRAINT processor_installation_only_row CHECK (only_row)
 );
@@ -11,8 +14,14 @@ Names this database at the processor. It is part of every key and of all metadat
 databases that share a processor's account do not take each other's payments for their own. A restored
 backup has the same id and so sends the same keys.
 $$;
+COMMENT ON COLUMN processor_installation.reconcile_due_at IS
+    'When an instance may compare the processor''s books with ours. It moves this time first, so that only one does.';
+COMMENT ON COLUMN processor_installation.reconciled_until IS 'The end of the time that was last compared. NULL: none yet.';
+COMMENT ON COLUMN processor_installation.reconcile_differences IS 'How many differences that comparison has found.';
 INSERT INTO processor_installation DEFAULT VALUES;
 GRANT SELECT ON processor_installation TO paymentsvc_app;
+GRANT UPDATE (reconcile_due_at, reconciled_until, reconcile_differences)
+    ON processor_installation TO paymentsvc_app;
 
 CREATE TABLE processor_attempts (
     merchant_id  bigint           NOT NULL,
@@ -71,6 +80,8 @@ CREATE UNIQUE INDEX processor_attempts_one_at_a_time ON processor_attempts (merc
     WHERE state <> 'settled' AND operation IN ('capture', 'cancel', 'expire');
 CREATE INDEX processor_attempts_payment ON processor_attempts (merchant_id, payment_id);
 CREATE INDEX processor_attempts_due ON processor_attempts (due_at) WHERE state = 'open';
+-- Reconciliation reads the attempts of a time.
+CREATE INDEX processor_attempts_time ON processor_attempts (created_at, merchant_id, id);
 CREATE INDEX processor_attempts_review ON processor_attempts (merchant_id, created_at) WHERE state = 'review';
 GRANT SELECT, INSERT ON processor_attempts TO paymentsvc_app;
 GRANT UPDATE (state, intent_id, generation, decline_code, token, due_at, tries, problem, settled_at)

@@ -89,6 +89,7 @@ func New(
 		Payments: func() payments.Stats { return in.Payments.Stats() },
 		FeedLag:  in.lag.Held,
 		Webhooks: func() webhooks.Stats { return in.Webhooks.Stats() },
+		Cards:    func() cards.Stats { return in.Cards.Stats() },
 		Pools: map[string]*pgxpool.Pool{
 			"general": in.Pools.General, "money": in.Pools.Money, "probe": in.Pools.Probe,
 		},

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/cards"
-	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
 )
@@ -16,12 +15,14 @@ import (
 // ProcessorSettings name the account at the card processor. Like Settings they stay texts
 // until they are parsed. Commands that ask the processor have them, too.
 type ProcessorSettings struct {
-	StripeSecretKey      string `help:"${stripe}" env:"STRIPE_SECRET_KEY" placeholder:"KEY"`
-	StripeURL            string `help:"${stripeurl}" env:"STRIPE_URL" placeholder:"URL"`
-	StripeWebhookSecrets string `help:"${stripehooks}" env:"STRIPE_WEBHOOK_SECRETS" placeholder:"LIST"`
-	ProcessorTimeout     string `help:"${calltime}" env:"PROCESSOR_TIMEOUT" default:"10s"`
-	ProcessorResend      string `name:"processor-resend-window" help:"${resend}" env:"PROCESSOR_RESEND_WINDOW" default:"12h"`
-	ProcessorKeys        string `name:"processor-key-window" help:"${keywindow}" env:"PROCESSOR_KEY_WINDOW" default:"24h"`
+	StripeSecretKey string `help:"${stripe}" env:"STRIPE_SECRET_KEY" placeholder:"KEY"`
+	StripeURL       string `help:"${stripeurl}" env:"STRIPE_URL" placeholder:"URL"`
+
+	StripeWebhookSecrets string `help:"${hooks}" env:"STRIPE_WEBHOOK_SECRETS" placeholder:"LIST"`
+
+	ProcessorTimeout      string `help:"${calltime}" env:"PROCESSOR_TIMEOUT" default:"10s"`
+	ProcessorResendWindow string `help:"${resend}" env:"PROCESSOR_RESEND_WINDOW" default:"12h"`
+	ProcessorKeyWindow    string `help:"${keywindow}" env:"PROCESSOR_KEY_WINDOW" default:"24h"`
 }
 
 // Parse reads the settings. Its error names every problem.
@@ -38,7 +39,7 @@ func (p *problems) processor(f *ProcessorSettings) cards.Settings {
 		SecretKey: f.StripeSecretKey,
 		URL:       f.StripeURL,
 		Timeout:   p.duration("PROCESSOR_TIMEOUT", f.ProcessorTimeout, time.Second),
-		ResendWindow: p.duration("PROCESSOR_RESEND_WINDOW", f.ProcessorResend,
+		ResendWindow: p.duration("PROCESSOR_RESEND_WINDOW", f.ProcessorResendWindow,
 			time.Second),
 	}
 	if f.StripeWebhookSecrets != "" {
@@ -55,9 +56,9 @@ func (p *problems) processor(f *ProcessorSettings) cards.Settings {
 				"http://127.0.0.1:12111"))
 		}
 	}
-	remembered := p.duration("PROCESSOR_KEY_WINDOW", f.ProcessorKeys, time.Second)
+	remembered := p.duration("PROCESSOR_KEY_WINDOW", f.ProcessorKeyWindow, time.Second)
 	if settings.ResendWindow+2*cards.LeaseTime(settings.Timeout) > remembered {
-		p.add("PROCESSOR_RESEND_WINDOW", f.ProcessorResend, "does not fit into "+
+		p.add("PROCESSOR_RESEND_WINDOW", f.ProcessorResendWindow, "does not fit into "+
 			"PROCESSOR_KEY_WINDOW: the processor could forget a key and refund twice")
 	}
 	return settings
@@ -76,6 +77,7 @@ func (in *Instance) openCards(ctx context.Context) (err error) {
 		Processor: stripe.New(stripe.Config{
 			SecretKey: settings.SecretKey, BaseURL: settings.URL, Timeout: settings.Timeout,
 			WebhookSecrets: settings.WebhookSecrets, Logger: in.logger,
+			Called: in.metrics.ProcessorCalled,
 		}),
 		Settings: settings,
 		Logger:   in.logger,
@@ -89,5 +91,5 @@ func (in *Instance) addCards(config *payments.Config) {
 		return
 	}
 	config.AttemptLease = cards.LeaseTime(in.config.Processor.Timeout)
-	config.CheckCard = func(amount ledger.Money) error { return stripe.CheckAmount(amount) }
+	config.CheckCard = stripe.CheckAmount
 }

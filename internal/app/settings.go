@@ -63,9 +63,9 @@ var Help = map[string]string{
 
 	"stripe": "Secret key of the Stripe account that charges cards. Without it, only accounts " +
 		"can be charged.",
-	"stripeurl":   "Another processor with Stripe's wire format. (default: Stripe's own)",
-	"stripehooks": "Secrets of the processor's events, separated by commas: whsec_…",
-	"calltime":    "Longest time of one call to the processor. Its outcome is unknown then.",
+	"stripeurl": "Another processor with Stripe's wire format. (default: Stripe's own)",
+	"hooks":     "Secrets of the processor's events, separated by commas: whsec_…",
+	"calltime":  "Longest time of one call to the processor. Its outcome is unknown then.",
 	"resend": "How long an unanswered refund is asked for again under its key. Later a person " +
 		"has to look.",
 	"keywindow": "How long the processor remembers keys. PROCESSOR_RESEND_WINDOW must be " +

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/paymentsvc/paymentsvc/internal/cards"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
 	"github.com/paymentsvc/paymentsvc/internal/webhooks"
@@ -25,6 +26,8 @@ const (
 	lagInterval          = time.Second
 	idsInterval          = time.Minute
 	webhookWatchInterval = 10 * time.Second
+	cardsWatchInterval   = 10 * time.Second
+	reconcileInterval    = time.Minute // to see whether it is due
 )
 
 // worker repeats a job in the background until the instance ends. Every instance runs
@@ -58,8 +61,8 @@ func (in *Instance) workers() []worker {
 		{"watching transaction ids", idsInterval, in.health.checkIDs},
 		{"measuring the feed's lag", lagInterval, in.sampleLag},
 		{"expiring authorizations", expireInterval, in.expireAuthorizations},
-		{"recovering card payments", recoverInterval, in.recoverCards},
-		{"applying early events", earlyInterval, in.applyEarlyEvents},
+		{"recovering card payments", recoverInterval, in.withCards((*cards.Service).Recover)},
+		{"applying early events", earlyInterval, in.withCards((*cards.Service).ApplyEarly)},
 		{
 			"deleting early events", min(in.config.EventRetention, reapIntervalMax),
 			in.deleteEarlyEvents,
@@ -68,6 +71,11 @@ func (in *Instance) workers() []worker {
 		{"deleting events", min(in.config.EventRetention, reapIntervalMax), in.deleteEvents},
 		{"reaping webhooks", min(in.config.EventRetention, reapIntervalMax), in.reapWebhooks},
 		{"watching webhooks", webhookWatchInterval, in.Webhooks.Watch},
+		{"watching card payments", cardsWatchInterval, in.withCards((*cards.Service).Watch)},
+		{
+			"reconciling card payments", reconcileInterval,
+			in.withCards((*cards.Service).ReconcileDue),
+		},
 	}
 }
 
@@ -79,21 +87,16 @@ func (in *Instance) expireAuthorizations(ctx context.Context) error {
 	})
 }
 
-// recoverCards takes over what a dead instance, or a processor that did not answer, has
-// left open.
-func (in *Instance) recoverCards(ctx context.Context) error {
-	if in.Cards == nil {
-		return nil
+// withCards does the work if there is a card processor.
+func (in *Instance) withCards(
+	work func(*cards.Service, context.Context) error,
+) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if in.Cards == nil {
+			return nil
+		}
+		return work(in.Cards, ctx)
 	}
-	return in.Cards.Recover(ctx)
-}
-
-// applyEarlyEvents applies events of the processor that came before their payments.
-func (in *Instance) applyEarlyEvents(ctx context.Context) error {
-	if in.Cards == nil {
-		return nil
-	}
-	return in.Cards.ApplyEarly(ctx)
 }
 
 // deleteEarlyEvents gives up events whose payments never came.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -68,7 +69,8 @@ type Service struct {
 
 	waits   *waits
 	slots   slots
-	running context.Context // ends when the service does
+	watched atomic.Pointer[Stats] // nil: not yet
+	running context.Context       // ends when the service does
 	stop    context.CancelFunc
 }
 

@@ -1,7 +1,8 @@
 // Package metrics provides an instance's metrics for Prometheus.
 //
 // The engine and the API do not import it. They call functions that package app gives
-// them (http.go, queue.go, broker.go), or keep counts that are read at each scrape (state.go).
+// them (http.go, queue.go, broker.go,
+// cards.go), or keep counts that are read at each scrape (state.go).
 //
 // Every label has a small, fixed set of values, so callers cannot make the number of time
 // series grow. Labels hold a route's pattern and not a path, a problem's code, and never
@@ -19,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/paymentsvc/paymentsvc/internal/cards"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/internal/webhooks"
 )
@@ -31,6 +33,7 @@ type Sources struct {
 	Payments func() payments.Stats
 	FeedLag  func() time.Duration // since when a running transaction holds the feed back
 	Webhooks func() webhooks.Stats
+	Cards    func() cards.Stats
 	Pools    map[string]*pgxpool.Pool // by their name in the metrics
 }
 
@@ -40,6 +43,7 @@ type Metrics struct {
 	http     httpMetrics
 	queue    queueMetrics
 	broker   brokerMetrics
+	cards    cardMetrics
 }
 
 // New makes the metrics of an instance.
@@ -54,7 +58,7 @@ func New(s Sources) *Metrics {
 	registered := promauto.With(registry) // makes metrics and registers them
 	return &Metrics{
 		registry, newHTTPMetrics(registered), newQueueMetrics(registered),
-		newBrokerMetrics(registered),
+		newBrokerMetrics(registered), newCardMetrics(registered),
 	}
 }
 

@@ -12,10 +12,12 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/paymentsvc/paymentsvc/internal/cards"
 	"github.com/paymentsvc/paymentsvc/internal/httpapi"
 	"github.com/paymentsvc/paymentsvc/internal/metrics"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
 	"github.com/paymentsvc/paymentsvc/internal/webhooks"
 )
 
@@ -25,6 +27,7 @@ type source struct {
 	stats    payments.Stats
 	feedLag  time.Duration
 	webhooks webhooks.Stats
+	cards    cards.Stats
 }
 
 func newMetrics(t *testing.T) (*metrics.Metrics, *source) {
@@ -41,6 +44,7 @@ func newMetrics(t *testing.T) (*metrics.Metrics, *source) {
 		Payments: func() payments.Stats { return s.stats },
 		FeedLag:  func() time.Duration { return s.feedLag },
 		Webhooks: func() webhooks.Stats { return s.webhooks },
+		Cards:    func() cards.Stats { return s.cards },
 		Pools:    map[string]*pgxpool.Pool{"money": pool},
 	}), s
 }
@@ -99,6 +103,33 @@ func TestWebhooksAreCountedByResult(t *testing.T) {
 		`paymentsvc_webhook_cursors_lost_total 1`,
 		`paymentsvc_webhook_oldest_due_seconds 90`,
 	)
+}
+
+func TestCallsToTheProcessorAreTimedByStepAndOutcome(t *testing.T) {
+	t.Parallel()
+	m, s := newMetrics(t)
+	m.ProcessorCalled("confirm", stripe.Done, 300*time.Millisecond)
+	m.ProcessorCalled("list refunds", stripe.Unknown, time.Minute)
+	at := time.Unix(1_800_000_000, 0)
+	s.cards = cards.Stats{
+		Calls: 7, Open: 3, Review: 2, OldestOpen: 90 * time.Second, OldestReview: time.Hour,
+		Differences: 4, ReconciledAt: at,
+	}
+	wantLines(t, scrape(t, m),
+		`paymentsvc_card_call_duration_seconds_bucket{outcome="done",step="confirm",le="0.25"} 0`,
+		`paymentsvc_card_call_duration_seconds_bucket{outcome="done",step="confirm",le="0.5"} 1`,
+		`paymentsvc_card_call_duration_seconds_count{outcome="unknown",step="list_refunds"} 1`,
+		`paymentsvc_card_call_duration_seconds_count{outcome="unknown",step="confirm"} 0`,
+		`paymentsvc_card_calls 7`,
+		`paymentsvc_card_attempts{state="open"} 3`,
+		`paymentsvc_card_attempts{state="review"} 2`,
+		`paymentsvc_card_oldest_attempt_seconds{state="open"} 90`,
+		`paymentsvc_card_oldest_attempt_seconds{state="review"} 3600`,
+		`paymentsvc_card_reconcile_differences 4`,
+		`paymentsvc_card_reconciled_timestamp_seconds 1.8e+09`,
+	)
+	s.cards.ReconciledAt = time.Time{}
+	wantLines(t, scrape(t, m), `paymentsvc_card_reconciled_timestamp_seconds 0`)
 }
 
 func TestTransactionsAreMeasuredByResult(t *testing.T) {

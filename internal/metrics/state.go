@@ -38,6 +38,7 @@ func stateOf(s Sources) []prometheus.Collector {
 			func() float64 { return float64(count(s.Payments().Transactions)) }))
 	}
 	list = append(list, stateOfWebhooks(s)...)
+	list = append(list, stateOfCards(s)...)
 	for name, pool := range s.Pools {
 		list = append(list, stateOfPool(name, pool)...)
 	}

@@ -35,7 +35,11 @@ type Config struct {
 	Timeout        time.Duration // of one call, all in all; 0: DefaultTimeout
 	WebhookSecrets []string      // whsec_…; two while one is being replaced
 	Logger         *slog.Logger  // nil: no logs
+	Called         Called        // nil, or told of each call
 }
+
+// Called is told of a call after it: its step, its outcome and how long it took.
+type Called func(step string, outcome Outcome, took time.Duration)
 
 // Client makes calls. It is safe for concurrent use.
 type Client struct {
@@ -44,6 +48,7 @@ type Client struct {
 	key     string
 	secrets []string
 	logger  *slog.Logger
+	called  Called
 }
 
 // New makes a client of its own: it uses no state of the SDK's package.
@@ -51,6 +56,10 @@ func New(config Config) *Client {
 	logger := config.Logger
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
+	}
+	called := config.Called
+	if called == nil {
+		called = func(string, Outcome, time.Duration) {}
 	}
 	backends := stripe.NewBackendsWithConfig(&stripe.BackendConfig{
 		URL:               stripe.String(cmp.Or(config.BaseURL, stripe.APIURL)),
@@ -66,6 +75,7 @@ func New(config Config) *Client {
 		key:     config.SecretKey,
 		secrets: config.WebhookSecrets,
 		logger:  logger,
+		called:  called,
 	}
 }
 
@@ -231,18 +241,21 @@ func once[T any](
 	seen := &exchange{}
 	began := time.Now()
 	result, err := send(context.WithValue(ctx, exchangeKey{}, seen))
+	took := time.Since(began)
 	attributes := []slog.Attr{
 		slog.String("step", call.step),
 		slog.String("intent_id", call.intentID),
 		slog.Int("status_code", seen.statusCode),
 		slog.String("processor_request_id", printable(seen.header.Get("Request-Id"))),
-		slog.Float64("duration_seconds", time.Since(began).Seconds()),
+		slog.Float64("duration_seconds", took.Seconds()),
 	}
 	if err == nil {
+		c.called(call.step, Done, took)
 		c.logger.LogAttrs(ctx, slog.LevelDebug, "processor called", attributes...)
 		return result, nil
 	}
 	failure := c.classify(call, seen, err)
+	c.called(call.step, failure.Outcome, took)
 	level := slog.LevelWarn
 	if failure.Outcome == NotDone {
 		level = slog.LevelInfo

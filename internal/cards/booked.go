@@ -1,0 +1,138 @@
+package cards
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/paymentsvc/paymentsvc/internal/ledger"
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/internal/unnest"
+)
+
+// booked is what our books say of an attempt and of its payment.
+type booked struct {
+	ref       attemptRef
+	operation string
+	state     State
+	createdAt time.Time
+	minor     int64                 // of the attempt
+	refund    payments.RefundStatus // "": it is no refund
+
+	paymentID uuid.UUID
+	chargedAt time.Time // when the payment's charge began
+	intentID  string    // of that charge; "": not known
+	status    payments.Status
+	amount    ledger.Money
+	captured  ledger.Money
+	refunded  int64
+	// waitsSince is when the oldest attempt on the intent began that is not settled, without
+	// refunds; zero: all are.
+	waitsSince time.Time
+	inReview   bool
+}
+
+// charges tells whether the attempt is that of the payment's charge.
+func (b *booked) charges() bool {
+	return b.operation == operationCharge || b.operation == operationAuthorize
+}
+
+// bookedOf reads what belongs to attempts a.
+const bookedOf = `
+	CROSS JOIN LATERAL (
+		SELECT p.id, p.status, p.amount, p.currency, p.amount_captured, p.amount_refunded
+		FROM payments p
+		WHERE p.merchant_id = a.merchant_id AND p.id = a.payment_id
+		OFFSET 0) AS p
+	CROSS JOIN LATERAL (
+		SELECT max(c.intent_id) FILTER (WHERE c.operation IN ('charge', 'authorize')) AS intent_id,
+			min(c.created_at) AS charged_at,
+			min(c.created_at) FILTER (WHERE c.state <> 'settled' AND c.operation <> 'refund')
+				AS waits_since,
+			coalesce(bool_or(c.state = 'review' AND c.operation <> 'refund'), false) AS in_review
+		FROM processor_attempts c
+		WHERE c.merchant_id = a.merchant_id AND c.payment_id = a.payment_id) AS c
+	LEFT JOIN LATERAL (
+		SELECT r.status FROM refunds r
+		WHERE r.merchant_id = a.merchant_id AND r.payment_id = a.payment_id AND r.id = a.refund_id
+		OFFSET 0) AS r ON true`
+
+const bookedColumns = `a.merchant_id, a.id, a.operation, a.state, a.created_at, a.amount,
+	coalesce(r.status, ''), p.id, c.charged_at, coalesce(c.intent_id, ''), p.status, p.amount,
+	p.currency, p.amount_captured, p.amount_refunded, c.waits_since, c.in_review`
+
+const bookedAttempt = `a.merchant_id, a.id, a.operation, a.state, a.created_at, a.amount,
+	a.payment_id, a.refund_id`
+
+func scanBooked(row pgx.CollectableRow) (*booked, error) {
+	var b booked
+	var waitsSince *time.Time
+	err := row.Scan(&b.ref.merchantID, &b.ref.id, &b.operation, &b.state, &b.createdAt, &b.minor,
+		&b.refund, &b.paymentID, &b.chargedAt, &b.intentID, &b.status, &b.amount.Minor,
+		&b.amount.Currency,
+		&b.captured.Minor, &b.refunded, &waitsSince, &b.inReview)
+	b.captured.Currency = b.amount.Currency
+	if waitsSince != nil {
+		b.waitsSince = *waitsSince
+	}
+	return &b, err
+}
+
+// booked reads attempts by their ids. Those that do not exist are left out.
+func (s *Service) booked(
+	ctx context.Context, refs ...attemptRef,
+) (map[attemptRef]*booked, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+bookedColumns+`
+		FROM unnest($1::bigint[], $2::uuid[]) AS wanted (merchant_id, id)
+		CROSS JOIN LATERAL (
+			SELECT `+bookedAttempt+`
+			FROM processor_attempts a
+			WHERE a.merchant_id = wanted.merchant_id AND a.id = wanted.id
+			OFFSET 0) AS a`+bookedOf,
+		unnest.Column(refs, func(r attemptRef) int64 { return r.merchantID }),
+		unnest.Column(refs, func(r attemptRef) [16]byte { return r.id }))
+	if err != nil {
+		return nil, fmt.Errorf("reading our books: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, scanBooked)
+	if err != nil {
+		return nil, fmt.Errorf("reading our books: %w", err)
+	}
+	books := make(map[attemptRef]*booked, len(found))
+	for _, b := range found {
+		books[b.ref] = b
+	}
+	return books, nil
+}
+
+// bookedBefore reads the attempts that began in [since, until), the newest first, from
+// after the last one of the page before. refunds: only refunds, else all others.
+func (s *Service) bookedBefore(
+	ctx context.Context, since, until time.Time, last attemptRef, refunds bool, limit int,
+) (page []*booked, err error) {
+	batch := &pgx.Batch{}
+	batch.Queue(postgres.InIndexOrder)
+	batch.Queue(`
+		SELECT `+bookedColumns+`
+		FROM (
+			SELECT `+bookedAttempt+`
+			FROM processor_attempts a
+			WHERE a.created_at >= $1 AND (a.created_at, a.merchant_id, a.id) < ($2, $3, $4)
+				AND (a.operation = 'refund') = $5
+			ORDER BY a.created_at DESC, a.merchant_id DESC, a.id DESC
+			LIMIT $6) AS a`+bookedOf,
+		since, until, last.merchantID, last.id, refunds, limit,
+	).Query(func(rows pgx.Rows) error {
+		page, err = pgx.CollectRows(rows, scanBooked)
+		return err
+	})
+	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, fmt.Errorf("reading our books: %w", err)
+	}
+	return page, nil
+}

@@ -1,0 +1,144 @@
+package cards
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
+)
+
+// theirs is how to compare an object of the processor.
+type theirs[T any] struct {
+	created func(*T) time.Time
+	id      func(*T) string
+	owner   func(*T) stripe.Owner
+	compare func(*T, *booked) error // b is nil if we have no such attempt
+	foreign func(*T) error          // nil, or for objects without metadata
+}
+
+// merge reads both lists, the newest first.
+func merge[T any](
+	ctx context.Context, r *reconciliation, list iter.Seq2[T, error], t theirs[T], o ours,
+) error {
+	back := &backward{reconciliation: r, ours: o, before: r.Until}
+	page := make([]T, 0, comparePageSize)
+	compare := func() error {
+		if err := t.page(ctx, r, page); err != nil || len(page) == 0 {
+			return err
+		}
+		oldest := t.created(&page[len(page)-1])
+		page = page[:0]
+		return back.to(ctx, oldest.Add(clockSkew))
+	}
+	for one, err := range list {
+		if err != nil {
+			return err
+		}
+		if page = append(page, one); len(page) == cap(page) {
+			if err := compare(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := compare(); err != nil {
+		return err
+	}
+	return back.to(ctx, r.Since)
+}
+
+// page compares a page of the processor's list with our books.
+func (t theirs[T]) page(ctx context.Context, r *reconciliation, page []T) error {
+	refs := make([]attemptRef, 0, len(page))
+	for i := range page {
+		if owner := t.owner(&page[i]); owner.Installation == r.installation {
+			refs = append(refs, attemptRef{owner.MerchantID, owner.AttemptID})
+			r.listed[t.id(&page[i])] = t.created(&page[i])
+		}
+	}
+	books, err := r.booked(ctx, refs...)
+	if err != nil {
+		return err
+	}
+	for i := range page {
+		switch owner := t.owner(&page[i]); {
+		case owner.Installation == r.installation:
+			err = t.compare(&page[i], books[attemptRef{owner.MerchantID, owner.AttemptID}])
+		case owner == stripe.Owner{} && t.foreign != nil:
+			err = t.foreign(&page[i])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	r.progress(len(page))
+	return nil
+}
+
+func (r *reconciliation) progress(n int) {
+	r.compared += n
+	if r.Progress != nil {
+		r.Progress(r.compared)
+	}
+}
+
+// ours is how to compare an attempt of our books.
+type ours struct {
+	refunds  bool                  // only refunds, else all others
+	id       func(*booked) string  // the id of its object in the processor's list
+	unlisted func(b *booked) error // the processor has not listed it, or long ago
+}
+
+// backward goes through our attempts, the newest first.
+type backward struct {
+	*reconciliation
+	ours
+	before time.Time // the next page begins before this attempt
+	last   attemptRef
+	page   []*booked
+	ended  bool
+}
+
+// to compares the attempts that began at the time or later.
+func (b *backward) to(ctx context.Context, until time.Time) error {
+	defer b.forget(until)
+	for {
+		if len(b.page) == 0 {
+			if err := b.read(ctx); err != nil || len(b.page) == 0 {
+				return err
+			}
+		}
+		next := b.page[0]
+		if next.createdAt.Before(until) {
+			return nil
+		}
+		b.page = b.page[1:]
+		if _, listed := b.listed[b.id(next)]; listed {
+			continue
+		}
+		if err := b.unlisted(next); err != nil {
+			return err
+		}
+	}
+}
+
+func (b *backward) read(ctx context.Context) (err error) {
+	if b.ended {
+		return nil
+	}
+	b.page, err = b.bookedBefore(ctx, b.Since, b.before, b.last, b.ours.refunds, comparePageSize)
+	if n := len(b.page); err == nil && n > 0 {
+		b.before, b.last = b.page[n-1].createdAt, b.page[n-1].ref
+	}
+	b.ended = len(b.page) < comparePageSize
+	return err
+}
+
+// forget drops ids that are much newer than the attempts that are left.
+func (b *backward) forget(until time.Time) {
+	for id, at := range b.listed {
+		if at.After(until.Add(2 * clockSkew)) {
+			delete(b.listed, id)
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package cards
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	// DefaultReach is how far back a reconciliation looks. The processor knows a key for 24 h,
+	// and so long a retry finds the charge that a restored backup has lost. One hour more
+	// overlaps with a run that is made every day.
+	DefaultReach = 25 * time.Hour
+
+	// reconcileInterval is between two background runs, of all instances together.
+	reconcileInterval = time.Hour
+	// reconcileOverlap is compared twice, for what was unfinished at the last run.
+	reconcileOverlap = time.Hour
+)
+
+// Stats are the state of card payments. The fields after Calls are of all instances, as
+// Watch has last seen them.
+type Stats struct {
+	Calls int // attempts that this instance works on
+
+	Open         int64         // attempts that an instance works on, or will
+	Review       int64         // attempts that wait for a person
+	OldestOpen   time.Duration // how old the oldest open attempt is
+	OldestReview time.Duration
+	Differences  int64     // of the last background reconciliation
+	ReconciledAt time.Time // up to when it has compared; zero: never
+}
+
+// Stats are the state so far. A Service that is nil has none.
+func (s *Service) Stats() Stats {
+	if s == nil {
+		return Stats{}
+	}
+	stats := Stats{}
+	if seen := s.watched.Load(); seen != nil {
+		stats = *seen
+	}
+	stats.Calls = callsMax - s.slots.free()
+	return stats
+}
+
+// Watch looks at the state of all instances, for the metrics.
+func (s *Service) Watch(ctx context.Context) error {
+	var seen Stats
+	var until *time.Time
+	err := s.pool.QueryRow(ctx, `
+		SELECT open.n, open.age, review.n, review.age, coalesce(i.reconcile_differences, 0),
+			i.reconciled_until
+		FROM processor_installation i
+		CROSS JOIN (
+			SELECT count(*) AS n,
+				greatest(coalesce(clock_timestamp() - min(a.created_at), '0'), '0') AS age
+			FROM processor_attempts a WHERE a.state = 'open') AS open
+		CROSS JOIN (
+			SELECT count(*) AS n,
+				greatest(coalesce(clock_timestamp() - min(a.created_at), '0'), '0') AS age
+			FROM processor_attempts a WHERE a.state = 'review') AS review`,
+	).Scan(&seen.Open, &seen.OldestOpen, &seen.Review, &seen.OldestReview, &seen.Differences,
+		&until)
+	if err != nil {
+		return fmt.Errorf("counting attempts: %w", err)
+	}
+	if until != nil {
+		seen.ReconciledAt = *until
+	}
+	s.watched.Store(&seen)
+	return nil
+}
+
+// ReconcileDue compares the processor's books with ours, if that is due: one instance at a
+// time, and hourly. It looks at what was made since the last run, and an hour before it.
+// Each difference is logged, and their number is in Stats.
+func (s *Service) ReconcileDue(ctx context.Context) error {
+	var since, until time.Time
+	err := s.pool.QueryRow(ctx, `
+		UPDATE processor_installation
+		SET reconcile_due_at = clock_timestamp() + $1::interval
+		WHERE reconcile_due_at <= clock_timestamp()
+		RETURNING
+			coalesce(reconciled_until - $2::interval, clock_timestamp() - $3::interval),
+			clock_timestamp()`,
+		reconcileInterval, reconcileOverlap, DefaultReach).Scan(&since, &until)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("beginning a reconciliation: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, reconcileInterval) // then another one is due
+	defer cancel()
+	n, err := s.Reconcile(ctx, since, until, func(d Difference) { s.log(ctx, d) })
+	if err != nil {
+		return fmt.Errorf("reconciling with the processor: %w", err)
+	}
+	_, err = s.pool.Exec(ctx, `
+		UPDATE processor_installation SET reconciled_until = $1, reconcile_differences = $2`,
+		until, n)
+	if err != nil {
+		return fmt.Errorf("ending a reconciliation: %w", err)
+	}
+	return nil
+}
+
+// log names a difference. Notes are not worth a line each hour.
+func (s *Service) log(ctx context.Context, d Difference) {
+	if d.Note {
+		return
+	}
+	s.logger.ErrorContext(ctx, "the processor's books differ: see paymentsvc reconcile",
+		"kind", string(d.Kind), "merchant_id", d.MerchantID, "attempt_id", d.AttemptID,
+		"payment_id", d.payment(), "intent_id", d.IntentID, "detail", d.Detail)
+}
