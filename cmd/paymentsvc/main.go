@@ -17,6 +17,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/client"
 	"github.com/paymentsvc/paymentsvc/internal/app"
+	"github.com/paymentsvc/paymentsvc/internal/cards"
 	"github.com/paymentsvc/paymentsvc/lab/simulator"
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
@@ -35,6 +36,8 @@ type commands struct {
 	Charge      chargeCommand      `cmd:"" help:"Charge once through the API, with retries."`
 	Publish     publishCommand     `cmd:"" help:"${publish}"`
 	Audit       auditCommand       `cmd:"" help:"${audit}"`
+	Reconcile   reconcileCommand   `cmd:"" help:"${reconcile}"`
+	Attempts    attemptsCommand    `cmd:"" help:"${attempts}"`
 	Bench       benchCommand       `cmd:"" help:"${bench}"`
 	Healthcheck healthcheckCommand `cmd:"" help:"${healthcheck}"`
 
@@ -49,6 +52,22 @@ var help = kong.Vars{
 	"bench":   "Measure charges per second, beside pgbench doing the same writes.",
 	"healthcheck": "Ask the instance in this container whether it is ready; " +
 		"exit 1 if it is not.",
+
+	"reconcile": "Compare the card processor's books with ours, both ways; exit 1 if they differ.",
+	"since":     "From this time on: RFC 3339, or how long ago.",
+	"until":     "Up to this time.",
+	"reach":     cards.DefaultReach.String(),
+	"attempts":  "Look at unfinished calls to the card processor, and decide them.",
+
+	"attempts_list": "List attempts that are open or in review, oldest first.",
+	"attempts_show": "Print an attempt, and what the processor says of it.",
+	"attempts_resolve": "Decide an attempt that waits for a person. The processor has the last " +
+		"word.",
+	"resolve_retry": "Work on it again, at once.",
+	"resolve_declined": "Of a charge: cancel it at the processor, and decline it. If the " +
+		"processor has charged it, it is settled so.",
+	"resolve_refunded": "Of a refund: it was made at the processor, perhaps by a person.",
+	"resolve_not":      "Of a refund: the processor has not made it, and will not.",
 
 	"migrate_down": "Revert the last N migrations. " +
 		"Data that only their tables and columns hold is lost.",

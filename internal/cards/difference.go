@@ -22,12 +22,12 @@ const (
 	KindChargedTwice   Kind = "charged_twice"    // a second intent of one attempt has the money
 	KindNotPaidHere    Kind = "not_paid_here"    // money there; declined or canceled here
 	KindStillOpen      Kind = "still_open"       // over here; can still be confirmed there
-	KindOtherAmount    Kind = "other_amount"     //
+	KindOtherAmount    Kind = "other_amount"     // the amounts differ
 	KindCapturedThere  Kind = "captured_there"   // by a person at the dashboard
 	KindCanceledThere  Kind = "canceled_there"   // by a person, or at the end of its time
 	KindRefundedThere  Kind = "refunded_there"   // by a person at the dashboard
 	KindRefundNotHere  Kind = "refund_not_here"  // ours by its metadata
-	KindRefundNotThere Kind = "refund_not_there" //
+	KindRefundNotThere Kind = "refund_not_there" // booked here only
 	KindRefundStatus   Kind = "refund_status"    // the two ended differently
 	KindDisputed       Kind = "disputed"         // the cardholder has objected
 	KindUnfinished     Kind = "unfinished"       // an attempt is not settled

@@ -1,0 +1,81 @@
+package cards
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
+	"github.com/paymentsvc/paymentsvc/internal/unnest"
+)
+
+// Filter chooses attempts that are not settled. A zero field chooses all.
+type Filter struct {
+	MerchantID int64
+	PaymentID  uuid.UUID
+	State      State
+	Limit      int
+}
+
+// paymentOfAttempt looks up the payment of an attempt a.
+const paymentOfAttempt = `
+	CROSS JOIN LATERAL (
+		SELECT p.currency, p.payment_method FROM payments p
+		WHERE p.merchant_id = a.merchant_id AND p.id = a.payment_id
+		OFFSET 0) AS p`
+
+// Unsettled lists attempts that are not settled, the oldest first. It needs no processor.
+func Unsettled(ctx context.Context, db postgres.Querier, f Filter) ([]*Attempt, error) {
+	return collectAttempts(ctx, db, `
+		SELECT `+attemptColumns+`
+		FROM (
+			SELECT o.ctid FROM processor_attempts o WHERE o.state = 'open'
+			UNION ALL
+			SELECT r.ctid FROM processor_attempts r WHERE r.state = 'review') AS unsettled
+		JOIN processor_attempts a ON a.ctid = unsettled.ctid`+paymentOfAttempt+`
+		WHERE ($1 = 0 OR a.merchant_id = $1) AND ($2::uuid IS NULL OR a.payment_id = $2)
+			AND ($3 = '' OR a.state = $3)
+		ORDER BY a.created_at
+		LIMIT $4`, f.MerchantID, unnest.Nullable(f.PaymentID), string(f.State), f.Limit)
+}
+
+// Find reads the attempt of an id, whose merchant is not known; ErrNoAttempt if there is
+// none. It looks for it by the primary key, once for each merchant.
+func Find(ctx context.Context, db postgres.Querier, id uuid.UUID) (*Attempt, error) {
+	attempts, err := collectAttempts(ctx, db, `
+		SELECT `+attemptColumns+`
+		FROM merchants m
+		CROSS JOIN LATERAL (
+			SELECT f.ctid FROM processor_attempts f
+			WHERE f.merchant_id = m.id AND f.id = $1
+			OFFSET 0) AS found
+		JOIN processor_attempts a ON a.ctid = found.ctid`+paymentOfAttempt, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(attempts) == 0:
+		return nil, ErrNoAttempt
+	}
+	return attempts[0], nil
+}
+
+// Look asks the processor for the attempt's intent and refunds. The intent is nil if its
+// id is not known.
+func (s *Service) Look(
+	ctx context.Context, a *Attempt,
+) (*stripe.Intent, []stripe.Refund, error) {
+	if a.IntentID == "" {
+		return nil, nil, nil
+	}
+	intent, err := s.processor.Retrieve(ctx, a.IntentID)
+	if err != nil {
+		return nil, nil, err
+	}
+	refunds, err := s.processor.Refunds(ctx, a.IntentID)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the refunds: %w", err)
+	}
+	return &intent, refunds, nil
+}

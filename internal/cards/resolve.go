@@ -1,0 +1,202 @@
+package cards
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
+)
+
+// Decision is what a person has decided about an attempt.
+type Decision string
+
+// The decisions. The processor has the last word in each: an attempt is never settled as
+// something that the processor contradicts.
+const (
+	DecideRetry       Decision = "retry"        // work on it again
+	DecideDeclined    Decision = "declined"     // of a charge: end its intent
+	DecideRefunded    Decision = "refunded"     // of a refund: the processor has made it
+	DecideNotRefunded Decision = "not_refunded" // of a refund: it has not, and will not
+)
+
+// Reasons for which a decision has changed nothing.
+var (
+	// ErrLeased means that an instance works on the attempt, or will within seconds.
+	ErrLeased = errors.New("an instance works on the attempt, or is about to")
+	// ErrContradicted means that the processor's books do not allow the decision. The attempt
+	// waits for a person.
+	ErrContradicted = errors.New("the processor's books do not agree")
+	ErrWrongKind    = errors.New("this decision is not for an attempt of this operation")
+)
+
+// Resolve carries out a person's decision. It works under a lease, as a recovery does: an
+// instance that still works on the attempt under an older one writes nothing any more. It
+// returns the attempt as it is then. If its caller dies, any instance recovers it.
+func (s *Service) Resolve(
+	ctx context.Context, merchantID int64, id uuid.UUID, decision Decision,
+) (*Attempt, error) {
+	ref := attemptRef{merchantID, id}
+	a, err := s.find(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := decision.check(a); err != nil {
+		return a, err
+	}
+	if a, err = s.leaseForDecision(ctx, a); err != nil {
+		return a, err
+	}
+	s.logger.InfoContext(ctx, "a person decides about an attempt",
+		a.attributes("decision", string(decision), "problem", a.Problem)...)
+	if decision == DecideRetry {
+		err = s.retry(ctx, a, 0, a.Problem)
+	} else {
+		err = s.carryOut(ctx, a, decision)
+	}
+	now, errFind := s.find(ctx, ref)
+	return now, errors.Join(err, errFind)
+}
+
+func (d Decision) check(a *Attempt) error {
+	var fits bool
+	switch d {
+	case DecideRetry:
+		fits = true
+	case DecideDeclined:
+		fits = a.Operation == operationCharge || a.Operation == operationAuthorize
+	case DecideRefunded, DecideNotRefunded:
+		fits = a.Operation == operationRefund
+	}
+	switch {
+	case a.State == StateSettled:
+		return payments.ErrSettled
+	case !fits:
+		return fmt.Errorf("%w: it is a %s", ErrWrongKind, a.Operation)
+	}
+	return nil
+}
+
+// leaseForDecision takes the attempt, unless an instance has it. The state becomes open,
+// as all writes under a lease require.
+func (s *Service) leaseForDecision(ctx context.Context, a *Attempt) (*Attempt, error) {
+	leased, err := collectAttempts(ctx, s.pool, `
+		UPDATE processor_attempts a
+		SET state = 'open', token = a.token + 1, due_at = clock_timestamp() + $3
+		FROM payments p
+		WHERE a.merchant_id = $1 AND a.id = $2
+			AND (a.state = 'review' OR a.state = 'open' AND a.due_at <= clock_timestamp())
+			AND p.merchant_id = $1 AND p.id = $4
+		RETURNING `+attemptColumns, a.MerchantID, a.ID, s.leaseTime, a.PaymentID)
+	switch {
+	case err != nil:
+		return a, err
+	case len(leased) == 0:
+		return a, ErrLeased
+	}
+	return leased[0], nil
+}
+
+// carryOut asks the processor, and settles what it says. Else the attempt goes back to
+// review, with the reason, so that no instance goes on with a charge that was to end.
+func (s *Service) carryOut(ctx context.Context, a *Attempt, decision Decision) error {
+	var next action
+	var err error
+	if decision == DecideDeclined {
+		next, err = s.endIntent(ctx, a)
+	} else {
+		next, err = s.lookForRefund(ctx, a, decision)
+	}
+	if err == nil && next.settle != "" {
+		if err = s.settle(ctx, a, next); !errors.Is(err, payments.ErrNotSettled) {
+			return err
+		}
+	}
+	reason := next.review + next.wait
+	if err != nil {
+		reason = err.Error()
+	}
+	ctx = context.WithoutCancel(ctx)
+	var errBack error
+	if next.wait != "" && decision != DecideDeclined {
+		errBack = s.retry(ctx, a, retryDelayMax, reason) // a refund that is under way
+	} else {
+		errBack = s.review(ctx, a, reason)
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: %s", ErrContradicted, reason)
+	}
+	return errors.Join(err, errBack)
+}
+
+// endIntent cancels the intent of a charge, unless it is at an end, and reads it back. Only
+// what is read back as canceled is declined; money that was taken is settled as taken.
+func (s *Service) endIntent(ctx context.Context, a *Attempt) (action, error) {
+	if a.IntentID == "" {
+		// An intent that was never known was never confirmed, and under this lease none will be.
+		return action{settle: payments.StatusDeclined, decline: payments.DeclineProcessingError},
+			nil
+	}
+	intent, next, err := s.retrieve(ctx, a)
+	if intent == nil {
+		return next, err
+	}
+	if intent.Status != stripe.Succeeded && intent.Status != stripe.Canceled {
+		decline := declineCode(a, intent)
+		if planned := plan(a, intent); planned.decline != "" {
+			decline = planned.decline
+		}
+		if intent, next, err = s.take(ctx, a,
+			action{step: stepCancel, decline: decline}); err != nil ||
+			next != (action{}) {
+			return next, err
+		}
+		if intent == nil {
+			if intent, next, err = s.retrieve(ctx, a); intent == nil {
+				return next, err
+			}
+		}
+	}
+	if next = plan(a, intent); next.step != "" {
+		return action{wait: "the intent is still " + string(intent.Status)}, nil
+	}
+	return next, nil
+}
+
+// lookForRefund looks for the refund at the processor. What is found there is settled. A
+// refund without our metadata is one that a person has made instead, if none of our books
+// has it already.
+func (s *Service) lookForRefund(
+	ctx context.Context, a *Attempt, decision Decision,
+) (action, error) {
+	if a.IntentID == "" {
+		return action{review: "the payment has no intent"}, nil
+	}
+	refunds, err := s.processor.Refunds(ctx, a.IntentID)
+	if err != nil {
+		return action{}, err
+	}
+	for i := range refunds {
+		if refunds[i].Owner == s.owner(a) {
+			return planRefund(a, &refunds[i]), nil
+		}
+	}
+	if decision == DecideNotRefunded {
+		return refundDeclined, nil
+	}
+	intent, next, err := s.retrieve(ctx, a)
+	if intent == nil {
+		return next, err
+	}
+	books, err := s.booked(ctx, a.ref())
+	if err != nil {
+		return action{}, err
+	}
+	if refundedElsewhere(intent, refunds, books[a.ref()].refunded) < a.Amount.Minor {
+		return action{review: "the intent has no refund of this amount"}, nil
+	}
+	return action{settle: payments.StatusSucceeded}, nil
+}
