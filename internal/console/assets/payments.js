@@ -50,19 +50,26 @@ const sourceOf = (payment) =>
 // paymentView shows one payment, its refunds, and the actions that its status allows.
 export async function paymentView(id) {
   const path = "/payments/" + encodeURIComponent(id);
+  const waiting = element("div", { "aria-live": "polite" });
   const facts = element("div");
   const actions = element("div", { className: "actions" });
 
   let asked = 0; // counts, so that late facts do not replace newer ones
+  let shown; // the payment as it is shown
 
   async function showFacts() {
     const number = ++asked;
     const answer = await get(path);
     const payment = answer.value;
-    const refunds = payment.amount_refunded > 0 ? await refundsOf(payment) : "";
+    const refunds = mayHaveRefunds(payment) ? await refundsOf(payment) : "";
     if (number === asked) {
       const form = editForm(payment, path, showAgain);
       replaceIn(facts, factsOf(payment, keyOf(answer)), refunds, form);
+      showWaiting(waiting, payment);
+      if (shown?.status === "processing" && payment.status !== "processing") {
+        actions.append(...actionsOn(payment, path, showAgain));
+      }
+      shown = payment;
     }
     return payment;
   }
@@ -70,9 +77,48 @@ export async function paymentView(id) {
   const showAgain = () => showFacts().catch((failure) =>
     replaceIn(facts, failureNode(failure), button("Try again", showAgain)));
 
-  actions.append(...actionsOn(await showFacts(), path, showAgain));
-  return element("section", {}, heading(`Payment ${id}`), facts, actions);
+  // A payment by card changes by itself when the processor has answered.
+  async function watch() {
+    if (!facts.isConnected) {
+      return; // the reader has left the view
+    }
+    const answer = document.hidden ? null : await exchange("GET", path);
+    if (answer?.yes && answer.value.version !== shown.version) {
+      await showAgain();
+    } else {
+      showWaiting(waiting, shown);
+    }
+    setTimeout(watch, watchIntervalMs);
+  }
+
+  const payment = await showFacts();
+  actions.append(...actionsOn(payment, path, showAgain));
+  if (payment.payment_method) {
+    setTimeout(watch, watchIntervalMs);
+  }
+  return element("section", {}, heading(`Payment ${id}`), waiting, facts, actions);
 }
+
+const watchIntervalMs = 1_000;
+
+// waitLongMs is far above what a processor that works takes.
+const waitLongMs = 60_000;
+
+// showWaiting says what a processing payment waits for.
+function showWaiting(shown, payment) {
+  const long = Date.now() - Date.parse(payment.created_at) > waitLongMs;
+  const text = payment.status !== "processing" ? "" : long
+    ? "The card processor has not said for a minute what the payment came to. The service goes " +
+      "on asking. If a person has to decide, an operator sees it by paymentsvc attempts list."
+    : "The card processor is being asked. This page changes when it has answered.";
+  if (shown.textContent !== text) { // else a screen reader would repeat it
+    shown.textContent = text;
+  }
+}
+
+// mayHaveRefunds is for a payment by card, too, because its refunds can be processing.
+const mayHaveRefunds = (payment) =>
+  payment.amount_refunded > 0 || payment.payment_method && payment.status === "succeeded";
 
 // keyOf is the key that the payment was made with. The header has it as a string of RFC 9651, whose
 // notation is that of JSON.
