@@ -91,6 +91,8 @@ func TestAppRoleMayDoThisAndNoMore(t *testing.T) {
 		"processor_attempts.generation", "processor_attempts.intent_id",
 		"processor_attempts.problem", "processor_attempts.settled_at",
 		"processor_attempts.state", "processor_attempts.token", "processor_attempts.tries",
+		"processor_installation.reconcile_differences",
+		"processor_installation.reconcile_due_at", "processor_installation.reconciled_until",
 		"refunds.decline_code", "refunds.status",
 	}) {
 		t.Errorf("it may change the single columns %v", columns)
