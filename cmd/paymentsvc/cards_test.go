@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,7 +24,7 @@ type shop struct {
 	*testing.T
 	db        *pgtest.DB
 	processor *simulator.Server
-	in        *instance
+	in        *inprocess.Instance
 	merchant  *journal.Merchant
 	orders    int
 }
@@ -55,17 +54,10 @@ func newShop(t *testing.T) *shop {
 	return s
 }
 
-// instance serves without a comparison with the contract, which does not know cards yet.
-type instance struct {
-	*inprocess.Instance
-	server *httptest.Server
-}
-
-func (in *instance) URL() string { return in.server.URL }
-
-func (s *shop) instance(db *pgtest.DB) *instance {
+// instance is one more, on a database.
+func (s *shop) instance(db *pgtest.DB) *inprocess.Instance {
 	s.Helper()
-	in := inprocess.New(s.T, db.URL, func(c *app.Config) {
+	return inprocess.Start(s.T, db.URL, func(c *app.Config) {
 		c.RequestTimeout = 2 * callTimeout // of which two thirds wait for the processor
 		c.Processor = cards.Settings{
 			SecretKey: simulator.DefaultSecret, URL: s.processor.URL(),
@@ -73,9 +65,6 @@ func (s *shop) instance(db *pgtest.DB) *instance {
 			Timeout:        callTimeout, ResendWindow: 12 * time.Hour,
 		}
 	})
-	server := httptest.NewServer(in.Handler)
-	s.Cleanup(server.Close)
-	return &instance{in, server}
 }
 
 // run runs a command on the shop's database and processor.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
+	"github.com/paymentsvc/paymentsvc/lab/inprocess"
 	"github.com/paymentsvc/paymentsvc/lab/simulator"
 )
 
@@ -216,7 +217,7 @@ func TestInstancesReconcileOnceAnHour(t *testing.T) {
 	s.charge(110, "")
 	s.at("refunds", s.intent().ID, 10)
 	other := s.instance(s.db)
-	for _, in := range []*instance{s.in, other, s.in} {
+	for _, in := range []*inprocess.Instance{s.in, other, s.in} {
 		if err := in.Cards.ReconcileDue(t.Context()); err != nil {
 			t.Fatal(err)
 		}

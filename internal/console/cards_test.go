@@ -1,7 +1,6 @@
 package console_test
 
 import (
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,11 +15,6 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/simulator"
 )
 
-// served is the address of an instance.
-type served struct{ *httptest.Server }
-
-func (s served) URL() string { return s.Server.URL }
-
 // newCardTab is newTab with a card processor. The instance's recovery runs, and a request
 // waits for a second only.
 func newCardTab(t *testing.T, delays simulator.Delays) *tab {
@@ -34,7 +28,7 @@ func newCardTab(t *testing.T, delays simulator.Delays) *tab {
 	}
 	t.Cleanup(func() { _ = processor.Close() })
 	db := pgtest.New(t)
-	in := inprocess.New(t, db.URL, func(c *app.Config) {
+	in := inprocess.Start(t, db.URL, func(c *app.Config) {
 		c.RequestTimeout = 1500 * time.Millisecond // of which two thirds wait for the processor
 		c.Processor = cards.Settings{
 			SecretKey: simulator.DefaultSecret, URL: processor.URL(),
@@ -55,9 +49,7 @@ func newCardTab(t *testing.T, delays simulator.Delays) *tab {
 		}
 	})
 	t.Cleanup(running.Wait)
-	server := served{httptest.NewServer(in.Handler)}
-	t.Cleanup(server.Close)
-	return open(t, server.URL(), journal.NewMerchant(t, server, db.URL))
+	return open(t, in.URL(), journal.NewMerchant(t, in, db.URL))
 }
 
 // choose chooses in a select, as a person does.
