@@ -50,8 +50,9 @@ var Kinds = map[string]Kind{
 	"unauthorized": {
 		http.StatusUnauthorized, SameKey, "A valid API key is required",
 		"The Authorization header has no API key, or a key that is malformed, unknown or " +
-			"revoked. The service did not read the request, and did not look for a stored answer. " +
-			"Or an event of the card processor has a signature that does not fit, or is too old.",
+			"revoked. The service did not read the request, and did not look for a stored " +
+			"answer. Or an event of the card processor has a signature that does not fit, or is " +
+			"too old.",
 		"Send “Authorization: Bearer sk_…” with a valid API key of the same merchant, and " +
 			"the same idempotency key. For an event, set the signing secret of the processor's " +
 			"endpoint in STRIPE_WEBHOOK_SECRETS, and check the clocks.",
