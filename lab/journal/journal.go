@@ -18,6 +18,9 @@ const (
 	retryPause = 20 * time.Millisecond // at most, before the next
 	// at most, between two requests of one client: it bounds the size of a journal
 	thinkingTime = 4 * time.Millisecond
+	// of clients of cards. A kill holds up the keys that are at the processor, and the others
+	// have to come meanwhile.
+	cardThinkingTime = time.Second
 	// in which a key that is sent again, with no fault around, has to be answered
 	convergeTime = 3 * time.Second
 	convergers   = 8                // clients that send all keys again
@@ -30,6 +33,8 @@ const (
 type Journal struct {
 	merchant *Merchant
 	pick     func() string // the instance for the next try
+	cards    []string      // payment methods, in turn; none: accounts are charged
+	thinking time.Duration
 
 	mu       sync.Mutex // guards what follows
 	intents  []*intent
@@ -68,7 +73,33 @@ type strike struct {
 // NewJournal is an empty one of a merchant whose requests go to the instances that pick
 // names.
 func NewJournal(merchant *Merchant, pick func() string) *Journal {
-	return &Journal{merchant: merchant, pick: pick, underWay: map[string]int{}}
+	return &Journal{
+		merchant: merchant, pick: pick, thinking: thinkingTime, underWay: map[string]int{},
+	}
+}
+
+// The payment methods of card journals are those of lab/simulator.
+const (
+	goodCard     = "pm_card_visa"
+	declinedCard = "pm_card_chargeDeclined"
+)
+
+// faultyCards are charged in the end, but their first call fails.
+var faultyCards = []string{
+	"pm_sim_timeout_then_success", "pm_sim_500_after_charge", "pm_sim_500_before_charge",
+	"pm_sim_reset_after_charge", "pm_sim_reset_before_charge", "pm_sim_garbage", "pm_sim_429",
+}
+
+// NewCardJournal is a journal whose charges are by card. Some are declined, and with some
+// the processor fails.
+func NewCardJournal(merchant *Merchant, pick func() string) *Journal {
+	j := NewJournal(merchant, pick)
+	j.thinking = cardThinkingTime
+	for _, faulty := range faultyCards {
+		j.cards = append(j.cards, goodCard, goodCard, goodCard, declinedCard, goodCard, goodCard,
+			faulty)
+	}
+	return j
 }
 
 // Load lets clients charge, and capture, cancel or refund what they have charged, each
@@ -82,10 +113,10 @@ func (j *Journal) Load(t testing.TB, clients int) (stop func()) {
 			for ctx.Err() == nil {
 				charge := j.newIntent()
 				j.pursue(ctx, charge)
-				pause(ctx, thinkingTime)
+				pause(ctx, j.thinking)
 				if change := j.newChange(charge); change != nil {
 					j.pursue(ctx, change)
-					pause(ctx, thinkingTime)
+					pause(ctx, j.thinking)
 				}
 			}
 		})
@@ -107,7 +138,10 @@ func (j *Journal) newIntent() *intent {
 	charge := NewCharge(int64(n + 1))
 	charge.Destination = Shops[n%len(Shops)]
 	charge.AuthorizeOnly = n%2 == 0
-	if n%8 == 7 {
+	switch {
+	case len(j.cards) > 0:
+		charge.Source, charge.PaymentMethod = "", j.cards[n%len(j.cards)]
+	case n%8 == 7:
 		charge.Source = Poor
 	}
 	return j.note(&intent{charge: charge})

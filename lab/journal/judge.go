@@ -145,7 +145,7 @@ func judgePayment(in *intent, p payment, answer *Answer, complain func(string, .
 	got.answer = nil // which is judged below
 	want := got
 	want.status, want.captured, want.refunded = in.leaves()
-	want.amount, want.source, want.destination = in.charge.Amount, in.charge.Source,
+	want.amount, want.source, want.destination = in.charge.Amount, in.charge.source(),
 		in.charge.Destination
 	if in.change != "" {
 		want.id = in.of
@@ -185,7 +185,7 @@ func (in *intent) comesTo() (status string, captured, refunded int64) {
 		return "canceled", 0, 0
 	case in.change == changeRefund:
 		return "succeeded", in.charge.Amount, in.amount
-	case in.charge.Source == Poor:
+	case in.charge.declined():
 		return "declined", 0, 0
 	case in.charge.AuthorizeOnly:
 		return "authorized", 0, 0

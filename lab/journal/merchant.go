@@ -113,12 +113,14 @@ func (m *Merchant) putAccount(t testing.TB, baseURL, id string, terms []byte) {
 	}
 }
 
-// Charge is a request to charge, with the members that these tests vary.
+// Charge is a request to charge, with the members that these tests vary. It has a source
+// or a payment method.
 type Charge struct {
-	Amount      int64  `json:"amount"`
-	Currency    string `json:"currency"`
-	Source      string `json:"source_account"`
-	Destination string `json:"destination_account"`
+	Amount        int64  `json:"amount"`
+	Currency      string `json:"currency"`
+	Source        string `json:"source_account,omitempty"`
+	PaymentMethod string `json:"payment_method,omitempty"`
+	Destination   string `json:"destination_account"`
 
 	AuthorizeOnly bool `json:"-"` // "capture" is false
 }
@@ -126,6 +128,26 @@ type Charge struct {
 // NewCharge is a charge that will succeed.
 func NewCharge(amount int64) Charge {
 	return Charge{Amount: amount, Currency: Currency, Source: World, Destination: Shops[0]}
+}
+
+// NewCardCharge is a charge by card.
+func NewCardCharge(amount int64, method string) Charge {
+	return Charge{
+		Amount: amount, Currency: Currency, PaymentMethod: method, Destination: Shops[0],
+	}
+}
+
+// source is the account that the money comes from.
+func (c Charge) source() string {
+	if c.PaymentMethod != "" {
+		return "processor:stripe:" + c.Currency
+	}
+	return c.Source
+}
+
+// declined tells whether the charge's source or card has no money.
+func (c Charge) declined() bool {
+	return c.Source == Poor || c.PaymentMethod == declinedCard
 }
 
 // Body is the request's body.
