@@ -1,0 +1,230 @@
+package cards
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/journal"
+	"github.com/paymentsvc/paymentsvc/lab/simulator"
+)
+
+const (
+	// killsVariable is for `make card-kills`, which kills more often.
+	killsVariable = "CARD_KILLS"
+	killsDefault  = 40
+	clients       = 96
+
+	// latencyMS keeps a call at the processor for longer than a process takes to die.
+	latencyMS = 40
+	// lostAnswers is the part of all answers that get lost. Refunds are listed only after
+	// such a loss, so the load would have too few lists.
+	lostAnswers = 0.05
+)
+
+// moment is when an instance is killed.
+type moment string
+
+const (
+	before   moment = "before the processor has the call"
+	during   moment = "while the call is at the processor"
+	after    moment = "when the answer is on its way, and lost"
+	answered moment = "when it has just got the answer"
+)
+
+// spot is one place for a kill.
+type spot struct {
+	step   simulator.Step
+	moment moment
+}
+
+// spots are all places: each step has each moment.
+func spots() (all []spot) {
+	for _, step := range []simulator.Step{
+		simulator.StepCreate, simulator.StepConfirm, simulator.StepCapture, simulator.StepCancel,
+		simulator.StepRefund, simulator.StepRetrieve, simulator.StepList,
+	} {
+		for _, moment := range []moment{before, during, after, answered} {
+			all = append(all, spot{step, moment})
+		}
+	}
+	return all
+}
+
+// kill is one that was done. It may be at another moment than planned: the processor was
+// quicker.
+type kill struct {
+	spot
+	victim *member
+}
+
+func TestCardIsChargedOnceWhenInstancesAreKilledAtEachStep(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2, nil)
+	b.slow()
+	load := journal.NewCardJournal(b.merchant, b.pick)
+	stop := load.Load(t, clients)
+	load.AwaitAnswers(t, clients)
+	b.killAtEachStep(kills(t))
+	stop()
+	b.proxy.on(nil)
+	for i := range b.members {
+		b.instance(i).AwaitReady(patience)
+	}
+	b.awaitSettled(settledTime)
+	load.Converge(t)
+	load.Judge(t, b.db.URL)
+	b.judgeBooks()
+}
+
+// kills is how many there are.
+func kills(t *testing.T) int {
+	t.Helper()
+	if text := os.Getenv(killsVariable); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatalf("%s: %v", killsVariable, err)
+		}
+		return n
+	}
+	return killsDefault
+}
+
+// slow makes each call take a while at the processor, and some answers get lost.
+func (b *bench) slow() {
+	b.Helper()
+	faults := simulator.Faults{Steps: map[simulator.Step]simulator.StepFaults{}}
+	for _, spot := range spots() {
+		faults.Steps[spot.step] = simulator.StepFaults{
+			LatencyMS: latencyMS, After: simulator.After{Reset: lostAnswers},
+		}
+	}
+	b.must(b.processor.SetFaults(b.Context(), faults))
+}
+
+// killAtEachStep kills instances n times, and now and then the processor. It counts the
+// kills of each kind and fails the test if one is missing.
+func (b *bench) killAtEachStep(n int) {
+	b.Helper()
+	var planned []spot
+	done := map[spot]int{}
+	for i := range n {
+		if len(planned) == 0 {
+			planned = spots()
+		}
+		killed := b.killAt(planned)
+		done[killed.spot]++
+		planned = without(planned, killed.spot)
+		b.restart(killed.victim)
+		if i%(n/4) == n/8 {
+			b.killProcessor()
+		}
+	}
+	for _, spot := range spots() {
+		b.Logf("%d kills at %s, %s", done[spot], spot.step, spot.moment)
+		if done[spot] == 0 {
+			b.Errorf("no instance was killed at %s, %s", spot.step, spot.moment)
+		}
+	}
+}
+
+// without is the list without one such spot.
+func without(planned []spot, done spot) []spot {
+	for i, spot := range planned {
+		if spot == done {
+			return append(planned[:i:i], planned[i+1:]...)
+		}
+	}
+	return planned
+}
+
+// killAt kills the instance that makes the next call for which a kill is planned.
+func (b *bench) killAt(planned []spot) kill {
+	b.Helper()
+	places := map[simulator.Step][]moment{}
+	for _, spot := range planned {
+		places[spot.step] = append(places[spot.step], spot.moment)
+	}
+	done := make(chan kill, 1)
+	taken := false
+	b.proxy.on(func(x *exchange) func(*exchange) {
+		moments := places[x.step]
+		if taken || len(moments) == 0 {
+			return nil
+		}
+		taken = true
+		return func(x *exchange) { x.killAt(moments[rand.IntN(len(moments))], done) }
+	})
+	var killed kill
+	await.Until(b, patience, fmt.Sprintf("a call at one of %v", places), func() bool {
+		select {
+		case killed = <-done:
+			return true
+		default:
+			return false
+		}
+	})
+	return killed
+}
+
+// killAt kills the instance of this exchange. The processor does not notice.
+func (x *exchange) killAt(m moment, done chan<- kill) {
+	if m == before {
+		x.member.Kill()
+		done <- kill{spot{x.step, m}, x.member}
+		return
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
+	defer cancel()
+	sent, answer := make(chan struct{}), make(chan *reply, 1)
+	go func() { answer <- x.forward(ctx, sync.OnceFunc(func() { close(sent) })) }()
+	<-sent
+	var got *reply
+	if m != during {
+		got = soon(answer)
+	}
+	if m == answered && got != nil {
+		x.answer(got)
+	}
+	x.member.Kill()
+	select {
+	case got = <-answer: // it was quicker than the kill
+		m = after
+	default:
+		if got == nil { // some faults hold the answer
+			m = during
+		}
+	}
+	if m == during {
+		soon(answer)
+	}
+	done <- kill{spot{x.step, m}, x.member}
+}
+
+// soon waits for an answer, and not for one that the processor holds.
+func soon(answer <-chan *reply) *reply {
+	select {
+	case a := <-answer:
+		return a
+	case <-time.After(callTimeout / 2):
+		return nil
+	}
+}
+
+// killProcessor kills the processor while calls are under way, and starts it again.
+func (b *bench) killProcessor() {
+	b.Helper()
+	b.proxy.on(nil)
+	await.Until(b, patience, "calls are under way", func() bool {
+		return b.proxy.underWay.Load() > 0
+	})
+	b.must(b.processor.Kill(b.Context()))
+	b.must(b.processor.Restart(b.Context()))
+	b.slow()
+}
