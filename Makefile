@@ -66,8 +66,10 @@ build: ## Compile bin/paymentsvc
 test: $(GOTESTSUM) ## Run every test of CI, on a real Postgres; select by PKG= and ARGS=
 ifeq ($(PKG)$(ARGS),./...)
 	@tools/need-programs
-	@# This test sends ten thousand requests; with the race detector, below, it sends fewer.
-	@$(GOTESTSUM) --format=pkgname-and-test-fails -- -run=Naughty -timeout=5m ./internal/httpapi
+	@# These send ten thousand requests, or kill forty instances; with the race detector, below,
+	@# it is fewer.
+	@$(GOTESTSUM) --format=pkgname-and-test-fails -- -run='Naughty|KilledAtEachStep' -timeout=5m \
+		./internal/httpapi ./test/cards
 endif
 	@# Packages run one after another, because many measure waiting times; so go list first compiles
 	@# them on all processors. GORACE drops the second that a race-built program sleeps at its end
@@ -106,6 +108,10 @@ macos: ## Check that all code, including tests, compiles for macOS
 .PHONY: compose-test
 compose-test: ## Kill parts of docker-compose.yml under load: each key charges once (needs Docker)
 	@go test -tags=compose -count=1 -timeout=20m -v $(ARGS) ./test/compose
+
+.PHONY: cards-long
+cards-long: ## Kill instances 200 times within calls to the card processor, and let calls hang (minutes)
+	@CARDS_LONG=1 go test -count=1 -timeout=20m -v -run='KilledAtEachStep|Hanging' $(ARGS) ./test/cards
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in called code (uses the Go vulnerability database)

@@ -60,7 +60,7 @@ func build(program string) (binary, error) {
 	}
 	b := binary{path: filepath.Join(dir, filepath.Base(program)), leash: leash}
 	args := []string{"build", "-buildvcs=false", "-o", b.path}
-	if raceDetector {
+	if RaceDetector {
 		args = append(args, "-race")
 	}
 	if said, err := exec.Command("go", append(args, program)...).CombinedOutput(); err != nil {

@@ -2,6 +2,6 @@
 
 package service
 
-// raceDetector tells whether this test was built with -race; its children then are,
+// RaceDetector tells whether this test was built with -race; its children then are,
 // too.
-const raceDetector = true
+const RaceDetector = true

@@ -17,6 +17,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -43,6 +45,9 @@ const (
 	// settledTime is the promise for the time after the processor is back.
 	settledTime = 30 * time.Second
 )
+
+// long tells whether this is `make cards-long`.
+func long() bool { return os.Getenv("CARDS_LONG") != "" }
 
 // bench is a processor, and instances on one database that charge cards at it.
 type bench struct {
@@ -109,11 +114,7 @@ func (b *bench) restart(ended *member) {
 	m.URL()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for i := range b.members {
-		if b.members[i] == ended {
-			b.members[i] = m
-		}
-	}
+	b.members[slices.Index(b.members, ended)] = m
 }
 
 // instance is number i as it is now.
@@ -147,16 +148,6 @@ func (b *bench) number(sql string, args ...any) (n int) {
 	return n
 }
 
-// text asks the database for one text.
-func (b *bench) text(sql string, args ...any) (text string) {
-	b.Helper()
-	err := b.db.Pool.QueryRow(b.Context(), sql, args...).Scan(&text)
-	if err != nil && err != pgx.ErrNoRows { //nolint:errorlint // never wrapped by Scan
-		b.Fatalf("%s: %v", sql, err)
-	}
-	return text
-}
-
 // charge sends a charge by card once, to instance i.
 func (b *bench) charge(i int, key, method string) journal.Answer {
 	b.Helper()
@@ -168,16 +159,6 @@ func (b *bench) charge(i int, key, method string) journal.Answer {
 func started(send func() journal.Answer) <-chan journal.Answer {
 	answer := make(chan journal.Answer, 1)
 	go func() { answer <- send() }()
-	return answer
-}
-
-// final sends a charge again until its answer is final.
-func (b *bench) final(i int, key, method string) (answer journal.Answer) {
-	b.Helper()
-	await.Until(b, patience, "a final answer of "+key, func() bool {
-		answer = b.charge(i, key, method)
-		return answer.Final()
-	})
 	return answer
 }
 
