@@ -25,7 +25,7 @@ RUN go mod download
 # .dockerignore admits only the files that the binary needs.
 COPY . .
 ARG REVISION=unknown
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w -X main.commit=${REVISION}" -o /out/paymentsvc ./cmd/paymentsvc
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w -X main.commit=${REVISION}" -o /out/paymentsvc ./cmd/paymentsvc && mkdir /out/data
 
 FROM ${BASE_IMAGE}
 ARG VERSION=development
@@ -36,6 +36,9 @@ LABEL org.opencontainers.image.title="paymentsvc" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /out/paymentsvc /usr/local/bin/paymentsvc
+
+# For the books of simulate-processor. A new volume here belongs to the user below.
+COPY --from=build --chown=65532:65532 /out/data /data
 
 # The user "nonroot" of the base, as a number: an orchestrator cannot look up a name.
 USER 65532:65532

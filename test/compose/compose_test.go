@@ -31,7 +31,7 @@ func TestComposePageShowsWhatHappens(t *testing.T) {
 	}
 	here := strings.NewReplacer("docker compose", strings.Join(s.compose, " "),
 		"8080", string(s.instance1), "8081", string(s.admin1),
-		"8090", string(s.instance2), "8091", string(s.admin2))
+		"8090", string(s.instance2), "8091", string(s.admin2), "12111", string(s.processor))
 	var script, want strings.Builder
 	for _, step := range transcript.Steps(string(page)) {
 		fmt.Fprintf(&script, "cat <<'---'\n$ %s---\n%s", step.Command, here.Replace(step.Command))
@@ -151,6 +151,7 @@ func TestContainersHaveNoRightsThatTheyDoNotNeed(t *testing.T) {
 		"instance2": {hardened, here + here},
 		"postgres":  {postgresNeeds, here},
 		"nats":      {hardened, ""},
+		"processor": {hardened, here},
 	} {
 		id := s.container(t, service)
 		if got := s.docker(t, "inspect", "--format="+format, id); got != want.rights {
@@ -163,7 +164,7 @@ func TestContainersHaveNoRightsThatTheyDoNotNeed(t *testing.T) {
 			t.Errorf("%s can be reached at %s, want %s", service, got, want.published)
 		}
 	}
-	for _, service := range []string{"instance1", "instance2"} {
+	for _, service := range []string{"instance1", "instance2", "processor"} {
 		if user := s.docker(t, "inspect", "--format={{.Config.User}}",
 			s.container(t, service)); user != "65532:65532" {
 			t.Errorf("%s runs as %s", service, user)

@@ -39,7 +39,7 @@ type stack struct {
 	compose                        []string // the command, in one word or two
 	settings                       []string // environment
 	instance1, instance2, database port
-	admin1, admin2                 port
+	admin1, admin2, processor      port
 }
 
 type port string
@@ -83,7 +83,9 @@ func newStack() (*stack, error) {
 		return nil, err
 	}
 	s := &stack{compose: compose}
-	ports := []*port{&s.instance1, &s.instance2, &s.database, &s.admin1, &s.admin2}
+	ports := []*port{
+		&s.instance1, &s.instance2, &s.database, &s.admin1, &s.admin2, &s.processor,
+	}
 	for _, p := range ports {
 		if *p, err = freePort(); err != nil {
 			return nil, err
@@ -103,6 +105,7 @@ func newStack() (*stack, error) {
 		"INSTANCE1_ADMIN_PORT=" + string(s.admin1),
 		"INSTANCE2_ADMIN_PORT=" + string(s.admin2),
 		"POSTGRES_PORT=" + string(s.database),
+		"PROCESSOR_PORT=" + string(s.processor),
 		"OWNER_PASSWORD=" + ownerPassword,
 		"SERVICE_PASSWORD=" + servicePassword,
 	}
