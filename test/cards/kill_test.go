@@ -3,7 +3,12 @@ package cards
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
 	"math/rand/v2"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"sync"
 	"testing"
@@ -61,7 +66,8 @@ type kill struct {
 func TestCardIsChargedOnceWhenInstancesAreKilledAtEachStep(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 2, nil)
-	b.slow()
+	b.passEvents()
+	b.fail()
 	load := journal.NewCardJournal(b.merchant, b.pick)
 	stop := load.Load(t, clients)
 	load.AwaitAnswers(t, clients)
@@ -92,10 +98,14 @@ func kills() (places []spot, n int) {
 	return all, 40
 }
 
-// slow makes each call take a while at the processor, and some answers get lost.
-func (b *bench) slow() {
+// fail makes each call take a while at the processor, and some answers get lost. So do
+// half of the events; others come twice or out of order.
+func (b *bench) fail() {
 	b.Helper()
-	faults := simulator.Faults{Steps: map[simulator.Step]simulator.StepFaults{}}
+	faults := simulator.Faults{
+		Steps:  map[simulator.Step]simulator.StepFaults{},
+		Events: simulator.EventFaults{Duplicate: 0.2, Lose: 0.5, Shuffle: true},
+	}
 	for _, step := range []simulator.Step{
 		simulator.StepCreate, simulator.StepConfirm, simulator.StepCapture, simulator.StepCancel,
 		simulator.StepRefund, simulator.StepRetrieve, simulator.StepList,
@@ -105,6 +115,25 @@ func (b *bench) slow() {
 		}
 	}
 	b.must(b.processor.SetFaults(b.Context(), faults))
+	b.must(b.processor.SetWebhookURL(b.Context(), b.events+"/processor-events/stripe"))
+}
+
+// passEvents starts a server that passes the processor's events on to any instance.
+func (b *bench) passEvents() {
+	b.Helper()
+	server := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			target, err := url.Parse(b.pick())
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			r.SetURL(target)
+		},
+		ErrorLog: log.New(io.Discard, "", 0), // half of the time an instance is dead
+	})
+	b.Cleanup(server.Close)
+	b.events = server.URL
 }
 
 // killAtEachStep kills instances n times, and now and then the processor. It fails the test
@@ -217,5 +246,5 @@ func (b *bench) killProcessor() {
 	})
 	b.must(b.processor.Kill(b.Context()))
 	b.must(b.processor.Restart(b.Context()))
-	b.slow()
+	b.fail()
 }

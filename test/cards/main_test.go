@@ -57,6 +57,7 @@ type bench struct {
 	proxy     *proxy
 	settings  []string
 	merchant  *journal.Merchant
+	events    string // the address of passEvents
 
 	mu      sync.Mutex
 	members []*member // guarded by mu; replaced by restart
