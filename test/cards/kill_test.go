@@ -92,7 +92,7 @@ func kills() (places []spot, n int) {
 	case long():
 		return all, 200
 	case service.RaceDetector:
-		few := spots(simulator.StepConfirm, simulator.StepRefund)
+		few := spots(simulator.StepConfirm)
 		return few, len(few)
 	}
 	return all, 40
@@ -136,18 +136,21 @@ func (b *bench) passEvents() {
 	b.events = server.URL
 }
 
-// killAtEachStep kills instances n times, and now and then the processor. It fails the test
-// if no kill was at one of the places.
+// killAtEachStep kills instances at least n times, until each of the places had its kill.
+// Now and then it kills the processor.
 func (b *bench) killAtEachStep(places []spot, n int) {
 	b.Helper()
 	var planned []spot
 	done := map[spot]int{}
-	for i := range n {
+	// Some kills come at another moment than planned, so there may be more than n.
+	for i := 0; i < n || len(done) < len(places); i++ {
 		if len(planned) == 0 {
 			planned = slices.Clone(places)
 		}
 		killed := b.killAt(planned)
-		done[killed.spot]++
+		if slices.Contains(places, killed.spot) {
+			done[killed.spot]++
+		}
 		if i := slices.Index(planned, killed.spot); i >= 0 {
 			planned = slices.Delete(planned, i, i+1)
 		}
@@ -156,11 +159,8 @@ func (b *bench) killAtEachStep(places []spot, n int) {
 			b.killProcessor()
 		}
 	}
-	for _, spot := range places {
-		b.Logf("%d kills at %s, %s", done[spot], spot.step, spot.moment)
-		if done[spot] == 0 {
-			b.Errorf("no instance was killed at %s, %s", spot.step, spot.moment)
-		}
+	for spot, times := range done {
+		b.Logf("%d kills at %s, %s", times, spot.step, spot.moment)
 	}
 }
 
