@@ -214,7 +214,7 @@ func (x *exchange) killAt(m moment, done chan<- kill) {
 	}
 	x.member.Kill()
 	select {
-	case got = <-answer: // it was quicker than the kill
+	case <-answer: // it was quicker than the kill
 		m = after
 	default:
 		if got == nil { // some faults hold the answer

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -147,9 +148,7 @@ func (x *exchange) answer(a *reply) {
 	if a == nil {
 		panic(http.ErrAbortHandler)
 	}
-	for name, values := range a.header {
-		x.w.Header()[name] = values
-	}
+	maps.Copy(x.w.Header(), a.header)
 	x.w.WriteHeader(a.status)
 	_, _ = x.w.Write(a.body)
 	_ = http.NewResponseController(x.w).Flush()

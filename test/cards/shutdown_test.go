@@ -36,7 +36,8 @@ func TestOtherInstanceTakesOverAtOnceWhenOneEnds(t *testing.T) {
 	var lost []<-chan journal.Answer
 	for i := range charges {
 		lost = append(lost, started(func() journal.Answer {
-			return b.chargeWaiting(t.Context(), b.merchant, fmt.Sprint("key ", i), "pm_card_visa", 2)
+			key := fmt.Sprint("key ", i)
+			return b.chargeWaiting(t.Context(), b.merchant, key, "pm_card_visa", 2)
 		}))
 	}
 	await.Until(t, patience, "every call is out", func() bool { return len(out) == charges })
