@@ -90,6 +90,6 @@ func (in *Instance) addCards(config *payments.Config) {
 	if in.config.Processor.SecretKey == "" {
 		return
 	}
-	config.AttemptLease = cards.LeaseTime(in.config.Processor.Timeout)
+	config.AttemptLease = cards.BeginLease
 	config.CheckCard = stripe.CheckAmount
 }

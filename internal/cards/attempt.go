@@ -100,6 +100,23 @@ func (s *Service) find(ctx context.Context, ref attemptRef) (*Attempt, error) {
 	return attempts[0], nil
 }
 
+// firstToken is that of a new attempt. While it has this token, nobody but the instance
+// that began it can have asked the processor.
+const firstToken = 1
+
+// leaseFirst takes the attempt that a request of this instance has begun, unless another
+// instance has taken it over since.
+func (s *Service) leaseFirst(ctx context.Context, ref attemptRef) ([]*Attempt, error) {
+	return collectAttempts(ctx, s.pool, `
+		UPDATE processor_attempts a
+		SET due_at = clock_timestamp() + $3
+		FROM payments p
+		WHERE a.merchant_id = $1 AND a.id = $2
+			AND a.state = 'open' AND a.token = $4 AND a.tries = 0
+			AND p.merchant_id = a.merchant_id AND p.id = a.payment_id
+		RETURNING `+attemptColumns, ref.merchantID, ref.id, s.leaseTime, firstToken)
+}
+
 // lease takes up to limit due attempts, the oldest first, until the lease ends by the
 // database's clock. Attempts that another instance takes at this moment are left out, and
 // those of some merchants.

@@ -29,6 +29,11 @@ const (
 	leaseBatchSize = 64
 )
 
+// BeginLease is how long a new attempt is left to the instance that has begun it, before
+// that instance takes a whole lease. It is short: a caller may leave at this moment, or the
+// instance may die.
+const BeginLease = 2 * time.Second
+
 // LeaseTime is how long an attempt is left to one instance, which makes a call of at most
 // that time under it.
 func LeaseTime(callTimeout time.Duration) time.Duration {

@@ -143,7 +143,7 @@ func (tn *town) instance(edits ...func(*config)) *instance {
 	engine := payments.New(payments.Config{
 		Pools: pools, Retention: time.Hour,
 		AuthorizationLifetime: time.Duration(c.authorizedMS) * time.Millisecond,
-		AttemptLease:          LeaseTime(c.Timeout),
+		AttemptLease:          BeginLease,
 		Workers:               c.moneySize, BatchSizeMax: 512, QueueSizeMax: 10_000,
 		Timeout:   10 * time.Second,
 		Logger:    logger,

@@ -22,7 +22,7 @@ func (s *Service) workRefund(ctx context.Context, a *Attempt) (action, error) {
 		return next, err
 	}
 	leasedAt := a.DueAt.Add(-s.leaseTime)
-	if leasedAt.Sub(a.CreatedAt) > s.resendWindow {
+	if a.Token > firstToken && leasedAt.Sub(a.CreatedAt) > s.resendWindow {
 		return action{review: "the processor has no such refund, and may have forgotten the " +
 			"key under which it was asked"}, nil
 	}

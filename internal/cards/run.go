@@ -50,18 +50,12 @@ func (s *Service) start(a *Attempt, fresh bool) {
 func (s *Service) startFresh(ctx context.Context, pending *payments.InProgress) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	a, err := s.find(ctx, attemptRef{pending.MerchantID, pending.AttemptID})
-	if err != nil {
-		return err
+	begun, err := s.leaseFirst(ctx, attemptRef{pending.MerchantID, pending.AttemptID})
+	for _, a := range begun {
+		s.start(a, true)
 	}
-	if a.State == StateOpen && a.Token == firstToken {
-		s.start(a, a.Tries == 0)
-	}
-	return nil
+	return err
 }
-
-// firstToken is that of the lease with which an attempt begins.
-const firstToken = 1
 
 // slots count the attempts that are worked on at once, so that a processor that hangs
 // holds a bounded number of goroutines and connections.
