@@ -109,9 +109,9 @@ macos: ## Check that all code, including tests, compiles for macOS
 compose-test: ## Kill parts of docker-compose.yml under load: each key charges once (needs Docker)
 	@go test -tags=compose -count=1 -timeout=20m -v $(ARGS) ./test/compose
 
-.PHONY: cards-long
-cards-long: ## Kill instances 200 times within calls to the card processor, and let calls hang (minutes)
-	@CARDS_LONG=1 go test -count=1 -timeout=20m -v -run='KilledAtEachStep|Hanging' $(ARGS) ./test/cards
+.PHONY: test-long
+test-long: ## Kill instances 200 times within calls to the card processor, and send 200,000 webhooks (minutes)
+	@LONG_TESTS=1 go test -count=1 -timeout=40m -p=1 -v -run='KilledAtEachStep|Hanging' $(ARGS) ./test/cards ./internal/webhooks
 
 .PHONY: vuln
 vuln: $(GOVULNCHECK) ## Look for known vulnerabilities in called code (uses the Go vulnerability database)

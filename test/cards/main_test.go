@@ -46,8 +46,8 @@ const (
 	settledTime = 30 * time.Second
 )
 
-// long tells whether this is `make cards-long`.
-func long() bool { return os.Getenv("CARDS_LONG") != "" }
+// long tells whether this is `make test-long`.
+func long() bool { return os.Getenv("LONG_TESTS") != "" }
 
 // bench is a processor, and instances on one database that charge cards at it.
 type bench struct {
