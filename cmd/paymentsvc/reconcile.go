@@ -50,7 +50,7 @@ func (c *reconcileCommand) Run(ctx context.Context, term terminal) error {
 	}
 	return c.withCards(ctx, term, time.Hour, func(in *app.Instance) error {
 		progress := newCounter(term.err)
-		n, err := in.Cards.Compare(ctx, cards.Comparison{
+		n, err := in.Cards.Reconcile(ctx, cards.Comparison{
 			Since: since, Until: until,
 			Report: func(d cards.Difference) {
 				progress.clear()

@@ -21,11 +21,12 @@ type State string
 const (
 	StateOpen    State = "open"    // an instance works on it, or will
 	StateReview  State = "review"  // a person has to decide
-	StateSettled State = "settled" // the processor's word is in our books
+	StateSettled State = "settled" // the result is in our books
 )
 
 // Attempt is one keyed request whose effect is at the processor. Package payments begins
-// and settles it. All that lies between is written here, under a lease.
+// and settles it. This package makes all writes between, under a lease. (Events of the
+// processor have no lease: see adopt and nudge.)
 type Attempt struct {
 	MerchantID    int64
 	ID            uuid.UUID
@@ -41,10 +42,10 @@ type Attempt struct {
 	Token         int64  // of the latest lease
 	DueAt         time.Time
 	Tries         int
-	Problem       string // why the last try did not end it
+	Problem       string // why the last try did not settle it
 	CreatedAt     time.Time
 
-	leaseEnd time.Time // by this process's clock, and never later than by the database's
+	leaseEnd time.Time // by this process's clock; not later than the database's due_at
 }
 
 // attemptRef names one attempt of one merchant.
@@ -66,7 +67,8 @@ const attemptColumns = `a.merchant_id, a.id, a.operation, a.payment_id, a.refund
 	a.generation, coalesce(a.decline_code, ''), a.token, a.due_at, a.due_at - clock_timestamp(),
 	a.tries, a.problem, a.created_at`
 
-// scanAttempt reads an attempt, and the rest of its lease.
+// scanAttempt reads a row of attemptColumns. asked is a time before the query, from which
+// the rest of the lease counts.
 func scanAttempt(row pgx.CollectableRow, asked time.Time) (*Attempt, error) {
 	var a Attempt
 	var refundID *uuid.UUID
@@ -86,11 +88,15 @@ var ErrNoAttempt = errors.New("there is no such attempt")
 
 // find reads an attempt as it is now, or returns ErrNoAttempt.
 func (s *Service) find(ctx context.Context, ref attemptRef) (*Attempt, error) {
-	attempts, err := collectAttempts(ctx, s.pool, `
+	return only(collectAttempts(ctx, s.pool, `
 		SELECT `+attemptColumns+`
 		FROM processor_attempts a
 		JOIN payments p ON p.merchant_id = a.merchant_id AND p.id = a.payment_id
-		WHERE a.merchant_id = $1 AND a.id = $2`, ref.merchantID, ref.id)
+		WHERE a.merchant_id = $1 AND a.id = $2`, ref.merchantID, ref.id))
+}
+
+// only returns the one attempt that was read, or ErrNoAttempt.
+func only(attempts []*Attempt, err error) (*Attempt, error) {
 	switch {
 	case err != nil:
 		return nil, err
@@ -100,12 +106,13 @@ func (s *Service) find(ctx context.Context, ref attemptRef) (*Attempt, error) {
 	return attempts[0], nil
 }
 
-// firstToken is that of a new attempt. While it has this token, nobody but the instance
-// that began it can have asked the processor.
+// firstToken is the token of a new attempt. While an attempt has it, only the instance
+// that began the attempt can have asked the processor.
 const firstToken = 1
 
-// leaseFirst takes the attempt that a request of this instance has begun, unless another
-// instance has taken it over since.
+// leaseFirst gives this instance a whole lease of an attempt that its request has begun.
+// It returns none if another instance has leased the attempt since. The token stays,
+// because the first one belongs to this instance.
 func (s *Service) leaseFirst(ctx context.Context, ref attemptRef) ([]*Attempt, error) {
 	return collectAttempts(ctx, s.pool, `
 		UPDATE processor_attempts a
@@ -117,10 +124,9 @@ func (s *Service) leaseFirst(ctx context.Context, ref attemptRef) ([]*Attempt, e
 		RETURNING `+attemptColumns, ref.merchantID, ref.id, s.leaseTime, firstToken)
 }
 
-// lease takes up to limit due attempts, the oldest first, until the lease ends by the
-// database's clock. Attempts that another instance takes at this moment are left out, and
-// those of some merchants.
-func (s *Service) lease(ctx context.Context, limit int, without []int64) ([]*Attempt, error) {
+// lease leases up to limit due attempts, the oldest first. It skips the attempts that
+// another instance leases at this moment, and all attempts of the excluded merchants.
+func (s *Service) lease(ctx context.Context, limit int, excluded []int64) ([]*Attempt, error) {
 	return collectAttempts(ctx, s.pool, `
 		UPDATE processor_attempts a
 		SET token = a.token + 1, due_at = clock_timestamp() + $2
@@ -137,7 +143,7 @@ func (s *Service) lease(ctx context.Context, limit int, without []int64) ([]*Att
 			WHERE p.merchant_id = due.merchant_id AND p.id = due.payment_id
 			OFFSET 0) AS p
 		WHERE a.ctid = due.row
-		RETURNING `+attemptColumns, limit, s.leaseTime, without)
+		RETURNING `+attemptColumns, limit, s.leaseTime, excluded)
 }
 
 func collectAttempts(
@@ -157,12 +163,12 @@ func collectAttempts(
 	return attempts, nil
 }
 
-// The writes below are under the lease's token. They return payments.ErrFenced when the
-// attempt is another instance's by now, or ended.
+// The writes below name the lease's token. They return payments.ErrFenced if another
+// instance has leased the attempt since, or if it is no longer open.
 
-// keep commits what the attempt knows, and renews its lease. It comes before the call
-// that depends on it.
-func (s *Service) keep(ctx context.Context, a *Attempt) error {
+// commit writes what is known of the intent and its key, and renews the lease. It comes
+// before each call that depends on what it writes.
+func (s *Service) commit(ctx context.Context, a *Attempt) error {
 	began := time.Now()
 	err := s.write(ctx, a, `
 		UPDATE processor_attempts
@@ -178,8 +184,8 @@ func (s *Service) keep(ctx context.Context, a *Attempt) error {
 	return err
 }
 
-// retry ends the lease. The attempt is due again after the delay.
-func (s *Service) retry(
+// release ends the lease. The attempt is due again after the delay.
+func (s *Service) release(
 	ctx context.Context, a *Attempt, delay time.Duration, problem string,
 ) error {
 	return s.write(ctx, a, `
@@ -210,7 +216,7 @@ func (s *Service) write(ctx context.Context, a *Attempt, sql string, args ...any
 	return nil
 }
 
-// short is a text that fits the column.
+// short cuts a text to the length of the column problem.
 func short(text string) string {
 	const lengthMax = 1000
 	if runes := []rune(text); len(runes) > lengthMax {

@@ -14,7 +14,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/unnest"
 )
 
-// booked is what our books say of an attempt and of its payment.
+// booked is an attempt with its payment, as our books have them.
 type booked struct {
 	ref       attemptRef
 	operation string
@@ -30,19 +30,19 @@ type booked struct {
 	amount    ledger.Money
 	captured  ledger.Money
 	refunded  int64
-	// waitsSince is when the oldest attempt on the intent began that is not settled, without
-	// refunds; zero: all are.
+	// waitsSince is when the oldest unsettled attempt on the payment began; zero: there is
+	// none. Refunds do not count, here and in inReview.
 	waitsSince time.Time
 	inReview   bool
 }
 
-// charges tells whether the attempt is that of the payment's charge.
+// charges tells whether the attempt is the payment's charge.
 func (b *booked) charges() bool {
 	return b.operation == operationCharge || b.operation == operationAuthorize
 }
 
-// bookedOf reads what belongs to attempts a.
-const bookedOf = `
+// bookedJoins joins the payment, the other attempts and the refund of attempts a.
+const bookedJoins = `
 	CROSS JOIN LATERAL (
 		SELECT p.id, p.status, p.amount, p.currency, p.amount_captured, p.amount_refunded
 		FROM payments p
@@ -65,7 +65,7 @@ const bookedColumns = `a.merchant_id, a.id, a.operation, a.state, a.created_at, 
 	coalesce(r.status, ''), p.id, c.charged_at, coalesce(c.intent_id, ''), p.status, p.amount,
 	p.currency, p.amount_captured, p.amount_refunded, c.waits_since, c.in_review`
 
-const bookedAttempt = `a.merchant_id, a.id, a.operation, a.state, a.created_at, a.amount,
+const bookedAttemptColumns = `a.merchant_id, a.id, a.operation, a.state, a.created_at, a.amount,
 	a.payment_id, a.refund_id`
 
 func scanBooked(row pgx.CollectableRow) (*booked, error) {
@@ -82,18 +82,18 @@ func scanBooked(row pgx.CollectableRow) (*booked, error) {
 	return &b, err
 }
 
-// booked reads attempts by their ids. Those that do not exist are left out.
-func (s *Service) booked(
+// readBooked reads attempts by their ids. An id without an attempt is left out.
+func (s *Service) readBooked(
 	ctx context.Context, refs ...attemptRef,
 ) (map[attemptRef]*booked, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+bookedColumns+`
 		FROM unnest($1::bigint[], $2::uuid[]) AS wanted (merchant_id, id)
 		CROSS JOIN LATERAL (
-			SELECT `+bookedAttempt+`
+			SELECT `+bookedAttemptColumns+`
 			FROM processor_attempts a
 			WHERE a.merchant_id = wanted.merchant_id AND a.id = wanted.id
-			OFFSET 0) AS a`+bookedOf,
+			OFFSET 0) AS a`+bookedJoins,
 		unnest.Column(refs, func(r attemptRef) int64 { return r.merchantID }),
 		unnest.Column(refs, func(r attemptRef) [16]byte { return r.id }))
 	if err != nil {
@@ -110,9 +110,10 @@ func (s *Service) booked(
 	return books, nil
 }
 
-// bookedBefore reads the attempts that began in [since, until), the newest first, from
-// after the last one of the page before. refunds: only refunds, else all others.
-func (s *Service) bookedBefore(
+// readBookedBefore reads a page of the attempts that began in [since, until), the newest
+// first. until and last are the time and the id of the last attempt of the page before.
+// It reads only refunds, or all other operations.
+func (s *Service) readBookedBefore(
 	ctx context.Context, since, until time.Time, last attemptRef, refunds bool, limit int,
 ) (page []*booked, err error) {
 	batch := &pgx.Batch{}
@@ -120,12 +121,12 @@ func (s *Service) bookedBefore(
 	batch.Queue(`
 		SELECT `+bookedColumns+`
 		FROM (
-			SELECT `+bookedAttempt+`
+			SELECT `+bookedAttemptColumns+`
 			FROM processor_attempts a
 			WHERE a.created_at >= $1 AND (a.created_at, a.merchant_id, a.id) < ($2, $3, $4)
 				AND (a.operation = 'refund') = $5
 			ORDER BY a.created_at DESC, a.merchant_id DESC, a.id DESC
-			LIMIT $6) AS a`+bookedOf,
+			LIMIT $6) AS a`+bookedJoins,
 		since, until, last.merchantID, last.id, refunds, limit,
 	).Query(func(rows pgx.Rows) error {
 		page, err = pgx.CollectRows(rows, scanBooked)

@@ -20,22 +20,22 @@ const (
 	// leaseMargin is what a lease has beyond one call and the writes around it.
 	leaseMargin = 2 * writeTimeout
 
-	// callsMax are the attempts that an instance works on at once. Each takes a connection to
-	// the processor, and none to the database.
+	// callsMax is how many attempts an instance works on at once. Each needs a connection to
+	// the processor, and between its writes none to the database.
 	callsMax = 2048
-	// callsMaxOfMerchant leaves room for the others when one merchant's calls hang.
+	// callsMaxOfMerchant leaves places for other merchants when the calls of one hang.
 	callsMaxOfMerchant = callsMax / 2
-	// leaseBatchSize is how many due attempts an instance takes at once.
+	// leaseBatchSize is how many due attempts an instance leases in one statement.
 	leaseBatchSize = 64
 )
 
-// BeginLease is how long a new attempt is left to the instance that has begun it, before
-// that instance takes a whole lease. It is short: a caller may leave at this moment, or the
-// instance may die.
+// BeginLease is the first lease of an attempt, which begins with its row. Within it, the
+// instance that has begun the attempt renews the lease. It is short, because the instance
+// may die first, or the caller may leave before Await.
 const BeginLease = 2 * time.Second
 
-// LeaseTime is how long an attempt is left to one instance, which makes a call of at most
-// that time under it.
+// LeaseTime is how long a lease lasts: for one call of the given time limit, and for the
+// writes around it.
 func LeaseTime(callTimeout time.Duration) time.Duration {
 	return callTimeout + leaseMargin
 }
@@ -46,8 +46,8 @@ type Settings struct {
 	URL            string // "": Stripe's own
 	WebhookSecrets []string
 	Timeout        time.Duration // of one call
-	// ResendWindow is how long after its beginning a refund may be asked for again. It is
-	// shorter than the time that the processor remembers keys.
+	// ResendWindow is how long after its attempt began a refund may be asked for again. It
+	// is shorter than the time for which the processor remembers keys.
 	ResendWindow time.Duration
 }
 
@@ -73,7 +73,7 @@ type Service struct {
 	logger       *slog.Logger
 
 	waits   *waits
-	slots   slots
+	places  places
 	watched atomic.Pointer[Stats] // nil: not yet
 	running context.Context       // ends when the service does
 	stop    context.CancelFunc
@@ -89,7 +89,7 @@ func New(ctx context.Context, config Config) (*Service, error) {
 		leaseTime:    LeaseTime(config.Settings.Timeout),
 		resendWindow: config.Settings.ResendWindow,
 		logger:       config.Logger,
-		slots:        slots{ofMerchant: map[int64]int{}},
+		places:       places{ofMerchant: map[int64]int{}},
 		waits:        newWaits(config.Pool, config.Logger),
 	}
 	err := s.pool.QueryRow(ctx, `SELECT id FROM processor_installation`).Scan(&s.installation)
@@ -100,10 +100,10 @@ func New(ctx context.Context, config Config) (*Service, error) {
 	return s, nil
 }
 
-// Close stops the work. What is at the processor at this moment is left to other
-// instances, at once.
+// Close ends the service. It interrupts the calls, and makes their attempts due at once,
+// for other instances.
 func (s *Service) Close() {
 	s.stop()
-	s.slots.close()
+	s.places.close()
 	s.waits.close()
 }

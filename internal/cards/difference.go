@@ -43,8 +43,8 @@ type Difference struct {
 	PaymentID  uuid.UUID // zero: there is no payment
 	IntentID   string
 	OtherID    string // of the refund or dispute, at the processor
-	Detail     string // what differs
-	Remedy     string // what to do about it
+	Detail     string // what the two sides say
+	Remedy     string // what a person can do
 }
 
 // payment is the payment's id; "" if there is none.
@@ -57,10 +57,10 @@ func (d *Difference) payment() string {
 
 const restored = "Probably a backup was restored. "
 
-// grace is how long an attempt may be unfinished without a mention.
+// grace is how long an attempt may be unsettled without a row.
 const grace = 2 * time.Minute
 
-// remedies say what to do. docs/operations.md walks through them.
+// remedies say what a person can do. docs/operations.md explains them.
 var remedies = map[Kind]string{
 	KindNotHere:       restored, // and what depends on its time
 	KindRefundNotHere: restored,
@@ -101,8 +101,8 @@ func hasMoney(intent *stripe.Intent) bool {
 	return intent.Status == stripe.Succeeded || intent.Status == stripe.RequiresCapture
 }
 
-// compareIntent is pure: how an intent of ours differs from our books, if it does. b is
-// nil if we have no such attempt.
+// compareIntent is pure: it says how an intent of ours differs from our books, if it
+// does. b is nil if we have no such attempt.
 func compareIntent(intent *stripe.Intent, b *booked, now time.Time) *Difference {
 	there := fmt.Sprintf("the processor says %s %s", intent.Amount, intent.Status)
 	switch {
@@ -159,8 +159,8 @@ func (b *booked) compareAmount(
 	return nil
 }
 
-// compareUnfinished is for a payment with an attempt that is not settled. The books differ
-// if the processor has come to an end.
+// compareUnfinished compares a payment with an attempt that is not settled. The books
+// differ if the intent has its final state.
 func compareUnfinished(intent *stripe.Intent, b *booked, now time.Time) *Difference {
 	if now.Sub(b.waitsSince) < grace {
 		return nil
@@ -168,9 +168,8 @@ func compareUnfinished(intent *stripe.Intent, b *booked, now time.Time) *Differe
 	d := b.difference(KindUnfinished, intent.ID, fmt.Sprintf(
 		"the processor says %s; an attempt is open since %s%s", intent.Status,
 		b.waitsSince.UTC().Format(time.RFC3339), reviewed(b.inReview)))
-	ended := intent.Status == stripe.Succeeded || intent.Status == stripe.Canceled ||
-		intent.Status == stripe.RequiresCapture && b.operation == operationAuthorize &&
-			b.status == payments.StatusProcessing
+	ended := intent.Status.Final() || intent.Status == stripe.RequiresCapture &&
+		b.operation == operationAuthorize && b.status == payments.StatusProcessing
 	d.Note = !ended
 	return d
 }
@@ -182,10 +181,10 @@ func reviewed(inReview bool) string {
 	return ""
 }
 
-// compareRefund is pure: how a refund of ours differs from our books, if it does. b is nil
-// if we have no such attempt.
+// compareRefund is pure: it says how a refund of ours differs from our books, if it does.
+// b is nil if we have no such attempt.
 func compareRefund(refund *stripe.Refund, b *booked, now time.Time) *Difference {
-	gone := refund.Status == stripe.RefundFailed || refund.Status == stripe.RefundCanceled
+	gone := refund.Status.Failed()
 	there := fmt.Sprintf("the processor says refund of %s %s", refund.Amount, refund.Status)
 	var d *Difference
 	switch {
@@ -217,8 +216,9 @@ func compareRefund(refund *stripe.Refund, b *booked, now time.Time) *Difference 
 	return d
 }
 
-// refundedElsewhere is how much of an intent was refunded without us, and not booked. A
-// refund that a person has resolved as done may be one without our metadata.
+// refundedElsewhere is how much of an intent was refunded without this service, and is not
+// in our books. It is negative if our books have more refunds than the processor. A booked
+// refund may lack our metadata, because a person made it and resolved its attempt.
 func refundedElsewhere(intent *stripe.Intent, refunds []stripe.Refund, booked int64) int64 {
 	released := int64(0) // the rest of a partial capture: the first refund, of that amount
 	if intent.Manual {
@@ -228,7 +228,7 @@ func refundedElsewhere(intent *stripe.Intent, refunds []stripe.Refund, booked in
 	for i := len(refunds) - 1; i >= 0; i-- { // the oldest first
 		refund := &refunds[i]
 		switch {
-		case refund.Status == stripe.RefundFailed || refund.Status == stripe.RefundCanceled:
+		case refund.Status.Failed():
 		case refund.Owner != stripe.Owner{}:
 			ours += refund.Amount.Minor
 		case refund.Amount.Minor == released:

@@ -13,21 +13,21 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
 )
 
-// An event comes early if its attempt is not in our books: a backup was restored, or a
-// server took over without the last commits. The event is kept. It is applied when a retry
-// has begun the attempt again: before the processor is asked, which may have forgotten the
-// key and would charge twice.
+// An event comes early if its attempt is not in the database: a backup was restored, or a
+// standby took over without the last commits. The event is kept until a retry of the
+// request begins the attempt again. It is applied before the processor is asked, because
+// the processor may have forgotten the key and would charge twice.
 
-// earlyBatchSize is how many kept events are looked at in one statement.
+// earlyBatchSize is how many kept events one statement reads.
 const earlyBatchSize = 100
 
-// keepEvent keeps an event until there is an attempt.
-func (s *Service) keepEvent(ctx context.Context, id string, w word, body []byte) error {
+// keepEvent stores an event until its attempt begins.
+func (s *Service) keepEvent(ctx context.Context, id string, n notice, body []byte) error {
 	return postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, `
 			INSERT INTO processor_events (merchant_id, id, attempt_id, body)
 			VALUES ($1, $2, $3, $4)
-			ON CONFLICT (merchant_id, id) DO NOTHING`, w.MerchantID, id, w.AttemptID, body)
+			ON CONFLICT (merchant_id, id) DO NOTHING`, n.MerchantID, id, n.AttemptID, body)
 		if err != nil {
 			return fmt.Errorf("keeping an event: %w", err)
 		}
@@ -94,19 +94,19 @@ func (s *Service) applyKept(
 	return settled, errors.Join(errs...)
 }
 
-// applyOne applies a kept event. The settlement deletes it in its transaction. An event
-// without an effect is deleted afterwards.
+// applyOne applies a kept event. If it settles the attempt, the settlement's transaction
+// deletes the event. Else it is deleted here.
 func (s *Service) applyOne(ctx context.Context, e keptEvent) (reception, error) {
 	event, err := stripe.ParseEvent(e.body)
 	if err != nil {
 		return "", fmt.Errorf("reading a kept event: %w", err)
 	}
-	w := wordOf(&event)
-	a, err := s.addressee(ctx, w)
+	n := noticeOf(&event)
+	a, err := s.attemptOf(ctx, n)
 	if err != nil {
 		return "", err
 	}
-	result, err := s.apply(ctx, e.id, w, a)
+	result, err := s.apply(ctx, e.id, n, a)
 	s.logEvent(ctx, &event, result, a, err)
 	if err != nil || result == applied {
 		return result, err
@@ -119,8 +119,8 @@ func (s *Service) applyOne(ctx context.Context, e keptEvent) (reception, error) 
 	return result, nil
 }
 
-// DeleteEarly gives up the events that were kept for longer than the retention. Their
-// payments are at the processor and not in our books: reconciliation shows them.
+// DeleteEarly deletes the events that were kept for longer than the retention. Their
+// payments are at the processor and not in our books: reconciliation reports them.
 func (s *Service) DeleteEarly(ctx context.Context, retention time.Duration) error {
 	rows, err := s.pool.Query(ctx, `
 		DELETE FROM processor_events e

@@ -27,21 +27,21 @@ var eventIDForm = regexp.MustCompile(`^[!-~]{1,255}$`)
 type reception string
 
 const (
-	applied  reception = "applied" // it settled its attempt
-	late     reception = "late"    // the attempt was settled before
-	nudged   reception = "nudged"  // the processor is asked again at once
-	kept     reception = "kept"    // there is no attempt yet
-	reported reception = "reported"
-	ignored  reception = "ignored"
+	applied  reception = "applied"  // it settled its attempt
+	late     reception = "late"     // the attempt was settled before
+	nudged   reception = "nudged"   // it made its attempt due
+	kept     reception = "kept"     // it came too early (early.go)
+	reported reception = "reported" // a person has to know of it
+	ignored  reception = "ignored"  // it concerns nothing of ours
 )
 
-// Receive takes an event of the processor, which may come twice, late, early and out of
-// order. nil means that its effect is committed, or that it is kept for later, or that it
+// Receive handles an event of the processor, which may come twice, late, early and out of
+// order. nil means that its effect is committed, that it is kept for later, or that it
 // needs no effect. After any other error than the two above, the processor sends it again.
 //
-// An event has an effect only if its object is in a final state, for which the order of
-// events does not matter. Its id is claimed in the transaction of the effect. Any other
-// event is a hint to ask the processor, which knows the object's present state.
+// An event settles its attempt only if its object is in a final state. Then the order of
+// events does not matter. The event's id is claimed in the transaction of the settlement.
+// Any other event is a hint to ask the processor for the object's present state.
 func (s *Service) Receive(
 	ctx context.Context, body []byte, signature string, now time.Time,
 ) error {
@@ -62,57 +62,55 @@ func (s *Service) Receive(
 func (s *Service) receive(
 	ctx context.Context, event *stripe.Event, body []byte,
 ) (reception, *Attempt, error) {
-	word := wordOf(event)
-	if word.Installation != s.installation {
-		return s.report(ctx, event)
+	n := noticeOf(event)
+	if n.Installation != s.installation {
+		return s.receiveForeign(ctx, event)
 	}
-	a, err := s.addressee(ctx, word)
+	a, err := s.attemptOf(ctx, n)
 	switch {
-	case errors.Is(err, ErrNoAttempt) && word.final:
-		return kept, nil, s.keepEvent(ctx, event.ID, word, body)
+	case errors.Is(err, ErrNoAttempt) && n.final:
+		return kept, nil, s.keepEvent(ctx, event.ID, n, body)
 	case errors.Is(err, ErrNoAttempt):
 		return ignored, nil, nil
 	case err != nil:
 		return "", nil, err
 	}
-	result, err := s.apply(ctx, event.ID, word, a)
+	result, err := s.apply(ctx, event.ID, n, a)
 	return result, a, err
 }
 
-// word is what an event says about an attempt.
-type word struct {
-	stripe.Owner                // of another installation, or zero: it is about nothing of ours
-	intent       *stripe.Intent // one of these
+// notice is what an event says about an attempt: the state of its intent or of its refund.
+type notice struct {
+	stripe.Owner // zero if the object has no metadata of ours
+	intent       *stripe.Intent
 	refund       *stripe.Refund
-	final        bool // the object can change no more, but for a refund that fails after all
+	final        bool // the object changes no more (but a succeeded refund can still fail)
 }
 
-func wordOf(event *stripe.Event) word {
+func noticeOf(event *stripe.Event) notice {
 	switch {
 	case event.Intent != nil:
-		status := event.Intent.Status
-		return word{
-			Owner: event.Intent.Owner, intent: event.Intent,
-			final: status == stripe.Succeeded || status == stripe.Canceled,
+		return notice{
+			Owner: event.Intent.Owner, intent: event.Intent, final: event.Intent.Status.Final(),
 		}
 	case event.Refund != nil:
 		status := event.Refund.Status
-		return word{
+		return notice{
 			Owner: event.Refund.Owner, refund: event.Refund,
-			final: status == stripe.RefundSucceeded || status == stripe.RefundFailed ||
-				status == stripe.RefundCanceled,
+			final: status == stripe.RefundSucceeded || status.Failed(),
 		}
 	}
-	return word{}
+	return notice{}
 }
 
-// addressee finds the attempt that an event is about. An intent has the metadata of the
-// attempt that made it. If that is settled, the event is about the attempt that is open on
-// the same payment: a capture or a cancellation. There is at most one.
+// attemptOf finds the attempt that an event is about. An intent has the metadata of the
+// attempt that created it. If that attempt is settled, the event is about the attempt that
+// is open on the same payment: a capture or a cancellation. There is at most one.
 //
-// The settled attempt that makes an event late is as safe as an answer: the processor does
-// not send the event again after a failover.
-func (s *Service) addressee(ctx context.Context, w word) (*Attempt, error) {
+// A late event is acknowledged because its attempt reads as settled. So this read is
+// confirmed like an answer: a failover must not lose the settlement afterwards, because the
+// processor does not send the event again.
+func (s *Service) attemptOf(ctx context.Context, n notice) (*Attempt, error) {
 	var found []*Attempt
 	err := postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) (err error) {
 		found, err = collectAttempts(ctx, conn, `
@@ -125,7 +123,7 @@ func (s *Service) addressee(ctx context.Context, w word) (*Attempt, error) {
 				AND CASE WHEN $3 THEN a.id = named.id AND a.operation = 'refund'
 					ELSE a.operation <> 'refund' END
 			ORDER BY a.state = 'settled', a.created_at
-			LIMIT 1`, w.MerchantID, w.AttemptID, w.refund != nil)
+			LIMIT 1`, n.MerchantID, n.AttemptID, n.refund != nil)
 		return err
 	})
 	switch {
@@ -137,25 +135,26 @@ func (s *Service) addressee(ctx context.Context, w word) (*Attempt, error) {
 	return found[0], nil
 }
 
-// apply settles the attempt, if the event has the processor's last word about it.
+// apply settles the attempt if the event's object is in a final state. Else it makes the
+// attempt due.
 func (s *Service) apply(
-	ctx context.Context, eventID string, w word, a *Attempt,
+	ctx context.Context, eventID string, n notice, a *Attempt,
 ) (reception, error) {
 	if a.State == StateSettled {
 		return late, nil
 	}
-	if !w.final {
+	if !n.final {
 		return nudged, s.nudge(ctx, a)
 	}
 	var next action
-	if w.refund != nil {
-		next = planRefund(a, w.refund)
+	if n.refund != nil {
+		next = planRefund(a, n.refund)
 	} else {
-		ours, err := s.adopt(ctx, a, w.intent.ID)
+		ours, err := s.adopt(ctx, a, n.intent.ID)
 		if err != nil || !ours {
 			return ignored, err
 		}
-		next = plan(a, w.intent)
+		next = plan(a, n.intent)
 	}
 	if next.settle == "" {
 		return nudged, s.nudge(ctx, a)
@@ -172,13 +171,14 @@ func (s *Service) apply(
 	case err != nil:
 		return "", err
 	}
-	s.waits.ended(a.ref())
+	s.waits.wake(a.ref())
 	return applied, nil
 }
 
-// adopt tells whether the intent is the attempt's. An attempt may have made two intents,
-// and confirms only the one that it knows. One that knows none takes this one, because the
-// intent can change no more: a backup was restored, or the id was not committed in time.
+// adopt tells whether an intent in a final state is the attempt's. An attempt may have
+// created two intents, and confirms only the one whose id it has committed. An attempt
+// without an id gets the id of this one: a backup was restored, or the id was not
+// committed in time. It needs no lease, because an id is written only once.
 func (s *Service) adopt(ctx context.Context, a *Attempt, intentID string) (bool, error) {
 	if a.IntentID != "" {
 		return a.IntentID == intentID, nil
@@ -195,8 +195,10 @@ func (s *Service) adopt(ctx context.Context, a *Attempt, intentID string) (bool,
 	return a.IntentID == intentID, nil
 }
 
-// nudge makes an attempt due, unless it is leased, so that the processor is asked at once.
-// Each lease raises the token, and each end of a lease the number of tries.
+// nudge makes an attempt due, unless it is leased, so that an instance asks the processor
+// at once. Each lease raises the token, and each release of a lease the number of tries. So
+// they are equal while no instance has a lease. After a lease that was not released, tries
+// stays below, and the attempt keeps its due time.
 func (s *Service) nudge(ctx context.Context, a *Attempt) error {
 	_, err := s.pool.Exec(ctx, `
 		UPDATE processor_attempts
@@ -209,10 +211,11 @@ func (s *Service) nudge(ctx context.Context, a *Attempt) error {
 	return nil
 }
 
-// report logs a dispute of a payment and a refund that the service did not ask for, which
-// somebody made at the processor. Reconciliation shows them too. All else is about what
-// others do with the same account.
-func (s *Service) report(
+// receiveForeign finds the attempt of an object without our metadata: a dispute of one of
+// our payments, or a refund that a person has made at the processor. Such an event has no
+// effect but a line in the log, and reconciliation shows the object too. Events about other
+// objects are ignored: the account may have other users.
+func (s *Service) receiveForeign(
 	ctx context.Context, event *stripe.Event,
 ) (reception, *Attempt, error) {
 	if event.Dispute == nil && (event.Refund == nil || event.Refund.Owner != (stripe.Owner{})) {
@@ -220,7 +223,7 @@ func (s *Service) report(
 	}
 	intent, err := s.processor.Retrieve(ctx, event.IntentID)
 	switch {
-	case err != nil: // its id must do
+	case err != nil: // the line has the intent's id only
 		return reported, nil, nil //nolint:nilerr // the client has logged it
 	case intent.Installation != s.installation:
 		return ignored, nil, nil
@@ -266,6 +269,5 @@ func (s *Service) logEvent(
 // failedRefund tells whether the event is about a refund that failed, perhaps after it had
 // succeeded. Then the money is back at the processor.
 func failedRefund(event *stripe.Event) bool {
-	return event.Refund != nil && (event.Refund.Status == stripe.RefundFailed ||
-		event.Refund.Status == stripe.RefundCanceled)
+	return event.Refund != nil && event.Refund.Status.Failed()
 }

@@ -12,8 +12,13 @@ import (
 const stepsMax = 20
 
 // workIntent handles all operations but refunds. It returns what follows for our books.
+//
+// The functions that it calls return one of these:
+//   - an intent: plan says what follows from it
+//   - an action: the processor need not be asked any more
+//   - neither: the intent has to be retrieved, because nothing is known of it
 func (s *Service) workIntent(ctx context.Context, a *Attempt, fresh bool) (action, error) {
-	intent, next, err := s.begin(ctx, a, fresh)
+	intent, next, err := s.firstIntent(ctx, a, fresh)
 	for range stepsMax {
 		if err != nil || next != (action{}) {
 			return next, err
@@ -27,14 +32,14 @@ func (s *Service) workIntent(ctx context.Context, a *Attempt, fresh bool) (actio
 		if planned.step == "" {
 			return planned, nil
 		}
-		intent, next, err = s.take(ctx, a, planned)
+		intent, next, err = s.doStep(ctx, a, planned)
 	}
 	return action{review: "the processor's answers lead nowhere"}, nil
 }
 
-// begin finds the intent to go on with. The intent that it returns is nil if it has to be
-// retrieved: after an interruption nothing is assumed.
-func (s *Service) begin(
+// firstIntent returns the intent to begin with. An attempt that was interrupted has to
+// retrieve it.
+func (s *Service) firstIntent(
 	ctx context.Context, a *Attempt, fresh bool,
 ) (*stripe.Intent, action, error) {
 	makesIntent := a.Operation == operationCharge || a.Operation == operationAuthorize
@@ -43,13 +48,13 @@ func (s *Service) begin(
 		return s.prepare(ctx, a, fresh)
 	case a.IntentID == "":
 		return nil, action{review: "the payment has no intent"}, nil
-	case fresh && !makesIntent: // the payment is authorized, as its charge was told
+	case fresh && !makesIntent: // the intent is as the settled charge has left it
 		return &stripe.Intent{ID: a.IntentID, Status: stripe.RequiresCapture}, action{}, nil
 	}
 	return nil, action{}, nil
 }
 
-// prepare makes the intent.
+// prepare creates the intent, and commits its id.
 func (s *Service) prepare(
 	ctx context.Context, a *Attempt, fresh bool,
 ) (*stripe.Intent, action, error) {
@@ -64,19 +69,19 @@ func (s *Service) prepare(
 	switch {
 	case err == nil:
 		a.IntentID = intent.ID
-		if err := s.keep(ctx, a); err != nil {
+		if err := s.commit(ctx, a); err != nil {
 			return nil, action{}, err
 		}
 		if !fresh {
-			return nil, action{}, nil // it may be the stored answer of an earlier call
+			return nil, action{}, nil // the answer may be an old one, stored under the key
 		}
 		return &intent, action{}, nil
 	case stripe.OutcomeOf(err) == stripe.NotDone:
-		// There is no intent, and this attempt never confirms an intent that it does not know.
+		// If an earlier call created an intent, nobody knows its id, so it is never confirmed.
 		return nil, action{settle: payments.StatusDeclined, decline: codeOf(failed)}, nil
 	case replayedFault(failed):
 		a.Generation++ // an unconfirmed intent moves no money: a second one is harmless
-		if err := s.keep(ctx, a); err != nil {
+		if err := s.commit(ctx, a); err != nil {
 			return nil, action{}, err
 		}
 		return nil, action{wait: err.Error()}, nil
@@ -98,13 +103,13 @@ func (s *Service) retrieve(ctx context.Context, a *Attempt) (*stripe.Intent, act
 	return nil, waitOrReview(err), nil
 }
 
-// take takes one step. The intent that it returns is nil if it has to be retrieved.
-func (s *Service) take(
+// doStep makes the call of a planned step.
+func (s *Service) doStep(
 	ctx context.Context, a *Attempt, planned action,
 ) (*stripe.Intent, action, error) {
 	if planned.step == stepCancel && planned.decline != a.DeclineCode {
-		a.DeclineCode = planned.decline // committed, because the next instance cannot see it
-		if err := s.keep(ctx, a); err != nil {
+		a.DeclineCode = planned.decline // the canceled intent may not show it
+		if err := s.commit(ctx, a); err != nil {
 			return nil, action{}, err
 		}
 	}
@@ -115,7 +120,7 @@ func (s *Service) take(
 	failed, _ := errors.AsType[*stripe.Error](err)
 	switch {
 	case err == nil && planned.step == stepCancel:
-		return nil, action{}, nil // only what is read back as canceled is declined
+		return nil, action{}, nil // a decline needs an intent that is retrieved as canceled
 	case err == nil:
 		return &intent, action{}, nil
 	case stripe.OutcomeOf(err) == stripe.NotDone:
@@ -138,8 +143,8 @@ func (s *Service) call(ctx context.Context, a *Attempt, step string) (stripe.Int
 	}
 }
 
-// refused is what follows when the processor has refused a step. The intent tells: another
-// instance may have been first, or the card was declined.
+// refused handles a step that the processor has refused. The intent shows the reason:
+// another instance was faster, or the card was declined.
 func (s *Service) refused(
 	ctx context.Context, a *Attempt, step string, failed *stripe.Error,
 ) (*stripe.Intent, action, error) {
@@ -155,11 +160,12 @@ func (s *Service) refused(
 		return nil, action{review: "the processor refuses to " + step + ": " + failed.Error()}, nil
 	}
 	a.DeclineCode = codeOf(failed) // so the intent is canceled next
-	return intent, action{}, s.keep(ctx, a)
+	return intent, action{}, s.commit(ctx, a)
 }
 
-// renewKey raises the generation after a stored 5xx was replayed, so that the step can be
-// taken again. The intent is retrieved first: it may have been the step that the 5xx hid.
+// renewKey raises the generation after a stored 5xx was replayed, so that the next call of
+// the step has another key. It retrieves the intent first: behind the 5xx, the step may
+// have succeeded.
 func (s *Service) renewKey(
 	ctx context.Context, a *Attempt, planned action,
 ) (*stripe.Intent, action, error) {
@@ -168,7 +174,7 @@ func (s *Service) renewKey(
 		return intent, next, err
 	}
 	a.Generation++
-	if err := s.keep(ctx, a); err != nil {
+	if err := s.commit(ctx, a); err != nil {
 		return nil, action{}, err
 	}
 	return nil, action{wait: "the processor repeats a stored fault"}, nil

@@ -8,7 +8,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
 )
 
-// theirs is how to compare an object of the processor.
+// theirs says how to compare the objects of the processor's list.
 type theirs[T any] struct {
 	created func(*T) time.Time
 	id      func(*T) string
@@ -17,19 +17,19 @@ type theirs[T any] struct {
 	foreign func(*T) error          // nil, or for objects without metadata
 }
 
-// merge reads both lists, the newest first.
+// merge reads both lists from the newest to the oldest; see reconciliation.
 func merge[T any](
 	ctx context.Context, r *reconciliation, list iter.Seq2[T, error], t theirs[T], o ours,
 ) error {
 	back := &backward{reconciliation: r, ours: o, before: r.Until}
 	page := make([]T, 0, comparePageSize)
 	compare := func() error {
-		if err := t.page(ctx, r, page); err != nil || len(page) == 0 {
+		if err := t.comparePage(ctx, r, page); err != nil || len(page) == 0 {
 			return err
 		}
 		oldest := t.created(&page[len(page)-1])
 		page = page[:0]
-		return back.to(ctx, oldest.Add(clockSkew))
+		return back.compareDownTo(ctx, oldest.Add(clockSkew))
 	}
 	for one, err := range list {
 		if err != nil {
@@ -44,11 +44,11 @@ func merge[T any](
 	if err := compare(); err != nil {
 		return err
 	}
-	return back.to(ctx, r.Since)
+	return back.compareDownTo(ctx, r.Since)
 }
 
-// page compares a page of the processor's list with our books.
-func (t theirs[T]) page(ctx context.Context, r *reconciliation, page []T) error {
+// comparePage compares a page of the processor's list with our books.
+func (t theirs[T]) comparePage(ctx context.Context, r *reconciliation, page []T) error {
 	refs := make([]attemptRef, 0, len(page))
 	for i := range page {
 		if owner := t.owner(&page[i]); owner.Installation == r.installation {
@@ -56,7 +56,7 @@ func (t theirs[T]) page(ctx context.Context, r *reconciliation, page []T) error 
 			r.listed[t.id(&page[i])] = t.created(&page[i])
 		}
 	}
-	books, err := r.booked(ctx, refs...)
+	books, err := r.readBooked(ctx, refs...)
 	if err != nil {
 		return err
 	}
@@ -82,11 +82,11 @@ func (r *reconciliation) progress(n int) {
 	}
 }
 
-// ours is how to compare an attempt of our books.
+// ours says how to compare our attempts.
 type ours struct {
-	refunds  bool                  // only refunds, else all others
-	id       func(*booked) string  // the id of its object in the processor's list
-	unlisted func(b *booked) error // the processor has not listed it, or long ago
+	refunds  bool                 // only refunds, or all other operations
+	id       func(*booked) string // the id of the attempt's object in the processor's list
+	unlisted func(*booked) error  // for an attempt whose object is not among the listed ones
 }
 
 // backward goes through our attempts, the newest first.
@@ -99,8 +99,8 @@ type backward struct {
 	ended  bool
 }
 
-// to compares the attempts that began at the time or later.
-func (b *backward) to(ctx context.Context, until time.Time) error {
+// compareDownTo compares the attempts that began at the time or later.
+func (b *backward) compareDownTo(ctx context.Context, until time.Time) error {
 	defer b.forget(until)
 	for {
 		if len(b.page) == 0 {
@@ -126,7 +126,7 @@ func (b *backward) read(ctx context.Context) (err error) {
 	if b.ended {
 		return nil
 	}
-	b.page, err = b.bookedBefore(ctx, b.Since, b.before, b.last, b.ours.refunds, comparePageSize)
+	b.page, err = b.readBookedBefore(ctx, b.Since, b.before, b.last, b.ours.refunds, comparePageSize)
 	if n := len(b.page); err == nil && n > 0 {
 		b.before, b.last = b.page[n-1].createdAt, b.page[n-1].ref
 	}
@@ -134,7 +134,7 @@ func (b *backward) read(ctx context.Context) (err error) {
 	return err
 }
 
-// forget drops ids that are much newer than the attempts that are left.
+// forget drops the ids that are much newer than the attempts that are left.
 func (b *backward) forget(until time.Time) {
 	for id, at := range b.listed {
 		if at.After(until.Add(2 * clockSkew)) {

@@ -24,16 +24,17 @@ const (
 	stepRefund  = "refund"
 )
 
-// action is what follows from the state of an intent: one of these.
+// action is what follows from the state of an intent. One of step, settle, review and wait
+// is set.
 type action struct {
-	step    string          // ask the processor for this
-	settle  payments.Status // our books follow
-	decline string          // the decline code, of a step or of a settlement
-	review  string          // a person has to decide, for this reason
-	wait    string          // ask again later, for this reason
+	step    string          // the call to make next
+	settle  payments.Status // the result to settle
+	decline string          // the decline code of a cancel or of a settlement
+	review  string          // why a person has to decide
+	wait    string          // why the processor has to be asked again later
 }
 
-// plan is pure: what follows for an attempt from its intent.
+// plan is pure: it says what follows for an attempt from the state of its intent.
 func plan(a *Attempt, intent *stripe.Intent) action {
 	switch a.Operation {
 	case operationCharge, operationAuthorize:
@@ -48,14 +49,14 @@ func plan(a *Attempt, intent *stripe.Intent) action {
 func planCharge(a *Attempt, intent *stripe.Intent) action {
 	switch intent.Status {
 	case stripe.RequiresConfirmation:
-		if a.DeclineCode != "" { // it was refused before it was confirmed
+		if a.DeclineCode != "" { // the processor has refused to confirm it
 			return action{step: stepCancel, decline: a.DeclineCode}
 		}
 		return action{step: stepConfirm}
 	case stripe.RequiresPaymentMethod:
 		return action{step: stepCancel, decline: declineCode(a, intent)}
 	case stripe.RequiresAction: // there is no customer to ask
-		return action{step: stepCancel, decline: "authentication_required"}
+		return action{step: stepCancel, decline: stripe.DeclineAuthenticationRequired}
 	case stripe.Canceled:
 		return action{settle: payments.StatusDeclined, decline: declineCode(a, intent)}
 	case stripe.RequiresCapture:
@@ -105,7 +106,7 @@ func planCancel(intent *stripe.Intent) action {
 	return action{step: stepCancel}
 }
 
-// planRefund is what follows from a refund at the processor.
+// planRefund is what follows from the state of a refund.
 func planRefund(a *Attempt, refund *stripe.Refund) action {
 	switch refund.Status {
 	case stripe.RefundSucceeded:
@@ -120,8 +121,8 @@ func planRefund(a *Attempt, refund *stripe.Refund) action {
 	return action{wait: "the refund is " + string(refund.Status)}
 }
 
-// declineCode is why the intent failed. A code that was noted before the intent was
-// canceled comes first.
+// declineCode is the decline code of a failed intent: first the code that was committed
+// before the intent was canceled, then the intent's own.
 func declineCode(a *Attempt, intent *stripe.Intent) string {
 	switch {
 	case a.DeclineCode != "":

@@ -9,20 +9,11 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
 )
 
-// Reconcile compares the processor's list with our books, both ways: what was created in
-// [since, until). It asks the processor for nothing but lists and single objects. Others
-// may share the account: only objects of this installation are compared. It reports each
-// row, and returns how many differ. Notes do not count.
-func (s *Service) Reconcile(
-	ctx context.Context, since, until time.Time, report func(Difference),
-) (n int, err error) {
-	return s.Compare(ctx, Comparison{Since: since, Until: until, Report: report})
-}
-
-// Comparison is one run of a reconciliation.
+// Comparison is what one run of a reconciliation compares: everything that was created in
+// [Since, Until).
 type Comparison struct {
 	Since, Until time.Time
-	Report       func(Difference)
+	Report       func(Difference)   // called for each row
 	Progress     func(compared int) // nil, or called after each page
 }
 
@@ -36,10 +27,14 @@ const (
 
 // reconciliation is a Comparison that runs.
 //
-// Both lists are read by pages, the newest first, as in a merge. But an intent has another
-// time than its attempt, and the difference has no bound. So the ids that the processor has
-// listed are remembered for clockSkew, and an attempt whose id is not among them is asked
-// for by its id. Memory is bounded, and the answer does not depend on clocks.
+// It reads the processor's list and our attempts page by page, both from the newest to the
+// oldest (merge.go). Each listed object is compared with the attempt that its metadata
+// name. Each attempt whose object was not listed is looked up at the processor by id.
+//
+// An intent is created after its attempt, and there is no bound for the time between. So
+// our attempts are read clockSkew behind the processor's list, whose ids are remembered for
+// a while. If the two times are further apart, the lookup by id finds the object. So the
+// memory is bounded, and the result does not depend on clocks.
 type reconciliation struct {
 	*Service
 	Comparison
@@ -50,8 +45,10 @@ type reconciliation struct {
 	compared  int
 }
 
-// Compare is Reconcile, with progress.
-func (s *Service) Compare(ctx context.Context, c Comparison) (int, error) {
+// Reconcile compares the processor's lists with our books, both ways. It only reads. Other
+// users may share the account, so it compares only objects of this installation. It
+// returns the number of differences. Notes do not count.
+func (s *Service) Reconcile(ctx context.Context, c Comparison) (int, error) {
 	r := &reconciliation{
 		Service: s, Comparison: c,
 		listed: map[string]time.Time{}, elsewhere: map[string]bool{},
@@ -105,7 +102,7 @@ func (r *reconciliation) intents(ctx context.Context) error {
 	})
 }
 
-// unfinished mentions an attempt that is not settled, if it is old.
+// unfinished reports an attempt that has not been settled for long, as a note.
 func (r *reconciliation) unfinished(b *booked, since time.Time, detail string) {
 	if r.now.Sub(since) < grace {
 		return
@@ -116,12 +113,12 @@ func (r *reconciliation) unfinished(b *booked, since time.Time, detail string) {
 	r.report(d)
 }
 
-// examine compares an intent that seems to differ once more. Between the two looks at the
-// processor lies the look at our books: if the intent has not changed, then they differ.
+// examine compares an intent that seems to differ once more. It reads our books, and then
+// retrieves the intent. If the intent is still the same, the two sides really differ.
 func (r *reconciliation) examine(ctx context.Context, intent stripe.Intent) error {
 	ref := attemptRef{intent.MerchantID, intent.AttemptID}
 	for range 3 {
-		books, err := r.booked(ctx, ref)
+		books, err := r.readBooked(ctx, ref)
 		if err != nil {
 			return err
 		}
@@ -145,7 +142,7 @@ func (r *reconciliation) examine(ctx context.Context, intent stripe.Intent) erro
 	return nil // it changes at this moment: a later run compares it
 }
 
-// remedyNotHere depends on whether the processor still knows the key for certain.
+// remedyNotHere depends on whether the processor certainly still knows the key.
 func (r *reconciliation) remedyNotHere(intent *stripe.Intent) string {
 	until := intent.CreatedAt.Add(r.resendWindow)
 	if r.now.Before(until) && intent.Status == stripe.Succeeded {
@@ -193,7 +190,7 @@ func (r *reconciliation) disputes(ctx context.Context) error {
 	return nil
 }
 
-// ofIntent reads an intent and our books on it; nil if the intent is not ours.
+// ofIntent retrieves an intent, and reads what our books have on it: nil if it is not ours.
 func (r *reconciliation) ofIntent(
 	ctx context.Context, intentID string,
 ) (stripe.Intent, *booked, error) {
@@ -205,6 +202,6 @@ func (r *reconciliation) ofIntent(
 		return intent, nil, err
 	}
 	ref := attemptRef{intent.MerchantID, intent.AttemptID}
-	books, err := r.booked(ctx, ref)
+	books, err := r.readBooked(ctx, ref)
 	return intent, books[ref], err
 }

@@ -35,8 +35,8 @@ func (r *reconciliation) refunds(ctx context.Context) error {
 	})
 }
 
-// compareRefunds looks for an attempt's refund in the list of its intent, and compares it
-// with what our books said before. So a refund that ends meanwhile is no difference.
+// compareRefunds looks for an attempt's refund among the refunds of its intent, and compares
+// it with b, which was read before. So a refund that ends meanwhile is no difference.
 func (r *reconciliation) compareRefunds(
 	ctx context.Context, intentID string, attemptID uuid.UUID, b *booked,
 ) error {
@@ -81,8 +81,7 @@ func (r *reconciliation) remedyRefund(refund *stripe.Refund) string {
 			until.Format(time.RFC3339) + ": it finds this one."
 	}
 	return "Book it by hand. Do not send its key again: the processor may have forgotten it, " +
-		"and " +
-		"would refund a second time."
+		"and would refund a second time."
 }
 
 // foreignRefund is for a refund without our metadata. It is reported if its intent is ours.

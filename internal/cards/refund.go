@@ -8,11 +8,11 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
 )
 
-// workRefund asks for a refund. There is nothing to prepare, so the refund itself must not
-// be asked for twice. It is looked for in the intent's refunds first, even if the attempt
-// is new to us: a backup may have been restored. If it is not there, it is asked for under
-// one key, while the processor certainly knows the key. After that time a person has to
-// look.
+// workRefund asks for a refund. A refund has no step without money, so the call itself must
+// not be made twice. First the refund is looked for among the refunds of the intent, even
+// for a new attempt: a backup may have been restored. If it is not there, it is asked for,
+// always under the same key, and only while the processor certainly knows the key. After
+// that time a person has to decide.
 func (s *Service) workRefund(ctx context.Context, a *Attempt) (action, error) {
 	if a.IntentID == "" {
 		return action{review: "the payment has no intent"}, nil
@@ -31,7 +31,7 @@ func (s *Service) workRefund(ctx context.Context, a *Attempt) (action, error) {
 	}
 	refund, err := s.processor.Refund(ctx, s.key(a, stepRefund), a.IntentID, a.Amount, s.owner(a))
 	failed, _ := errors.AsType[*stripe.Error](err)
-	var missing action // what follows if there is no refund
+	var missing action // what follows if there is still no refund
 	switch {
 	case err == nil:
 		return planRefund(a, &refund), nil
@@ -42,7 +42,7 @@ func (s *Service) workRefund(ctx context.Context, a *Attempt) (action, error) {
 	default:
 		return waitOrReview(err), nil
 	}
-	next, err = s.findRefund(ctx, a) // an earlier call may have been late
+	next, err = s.findRefund(ctx, a) // an earlier call may have had its effect late
 	if err != nil || next != (action{}) {
 		return next, err
 	}
@@ -53,8 +53,8 @@ var refundDeclined = action{
 	settle: payments.StatusDeclined, decline: payments.DeclineProcessingError,
 }
 
-// findRefund looks for the attempt's refund in the list of its intent, and returns what
-// follows; the zero action: there is none.
+// findRefund looks for the attempt's refund among the refunds of its intent, and returns
+// what follows from it: the zero action if there is none.
 func (s *Service) findRefund(ctx context.Context, a *Attempt) (action, error) {
 	if err := s.renew(ctx, a); err != nil {
 		return action{}, err
@@ -68,10 +68,18 @@ func (s *Service) findRefund(ctx context.Context, a *Attempt) (action, error) {
 	case err != nil:
 		return waitOrReview(err), nil
 	}
-	for i := range refunds {
-		if refunds[i].Owner == s.owner(a) {
-			return planRefund(a, &refunds[i]), nil
-		}
+	if refund := refundOf(s.owner(a), refunds); refund != nil {
+		return planRefund(a, refund), nil
 	}
 	return action{}, nil
+}
+
+// refundOf is the owner's refund in a list; nil if there is none.
+func refundOf(owner stripe.Owner, refunds []stripe.Refund) *stripe.Refund {
+	for i := range refunds {
+		if refunds[i].Owner == owner {
+			return &refunds[i]
+		}
+	}
+	return nil
 }

@@ -8,34 +8,34 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/paymentsvc/paymentsvc/internal/payments"
-	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
 )
 
 // Decision is what a person has decided about an attempt.
 type Decision string
 
-// The decisions. The processor has the last word in each: an attempt is never settled as
-// something that the processor contradicts.
+// The decisions. Each one asks the processor first: a result that the processor contradicts
+// is never settled.
 const (
 	DecideRetry       Decision = "retry"        // work on it again
-	DecideDeclined    Decision = "declined"     // of a charge: end its intent
+	DecideDeclined    Decision = "declined"     // of a charge: cancel its intent
 	DecideRefunded    Decision = "refunded"     // of a refund: the processor has made it
 	DecideNotRefunded Decision = "not_refunded" // of a refund: it has not, and will not
 )
 
 // Reasons for which a decision has changed nothing.
 var (
-	// ErrLeased means that an instance works on the attempt, or will within seconds.
+	// ErrLeased means that an instance works on the attempt, or will in seconds.
 	ErrLeased = errors.New("an instance works on the attempt, or is about to")
 	// ErrContradicted means that the processor's books do not allow the decision. The attempt
 	// waits for a person.
 	ErrContradicted = errors.New("the processor's books do not agree")
-	ErrWrongKind    = errors.New("this decision is not for an attempt of this operation")
+	// ErrWrongKind means that the decision is for attempts of another operation.
+	ErrWrongKind = errors.New("this decision is not for an attempt of this operation")
 )
 
-// Resolve carries out a person's decision. It works under a lease, as a recovery does: an
-// instance that still works on the attempt under an older one writes nothing any more. It
-// returns the attempt as it is then. If its caller dies, any instance recovers it.
+// Resolve carries out a person's decision, and returns the attempt as it is afterwards. It
+// works under a lease of its own, which fences an instance with an older lease. If the
+// process dies meanwhile, any instance takes the attempt over.
 func (s *Service) Resolve(
 	ctx context.Context, merchantID int64, id uuid.UUID, decision Decision,
 ) (*Attempt, error) {
@@ -53,7 +53,7 @@ func (s *Service) Resolve(
 	s.logger.InfoContext(ctx, "a person decides about an attempt",
 		a.attributes("decision", string(decision), "problem", a.Problem)...)
 	if decision == DecideRetry {
-		err = s.retry(ctx, a, 0, a.Problem)
+		err = s.release(ctx, a, 0, a.Problem)
 	} else {
 		err = s.carryOut(ctx, a, decision)
 	}
@@ -80,8 +80,8 @@ func (d Decision) check(a *Attempt) error {
 	return nil
 }
 
-// leaseForDecision takes the attempt, unless an instance has it. The state becomes open,
-// as all writes under a lease require.
+// leaseForDecision leases the attempt, unless an instance has a lease. The state becomes
+// open, because a write under a lease requires that.
 func (s *Service) leaseForDecision(ctx context.Context, a *Attempt) (*Attempt, error) {
 	leased, err := collectAttempts(ctx, s.pool, `
 		UPDATE processor_attempts a
@@ -100,13 +100,14 @@ func (s *Service) leaseForDecision(ctx context.Context, a *Attempt) (*Attempt, e
 	return leased[0], nil
 }
 
-// carryOut asks the processor, and settles what it says. Else the attempt goes back to
-// review, with the reason, so that no instance goes on with a charge that was to end.
+// carryOut asks the processor, and settles the result. If there is none, the attempt goes
+// back to review with the reason. So no instance confirms a charge that a person has
+// declined.
 func (s *Service) carryOut(ctx context.Context, a *Attempt, decision Decision) error {
 	var next action
 	var err error
 	if decision == DecideDeclined {
-		next, err = s.endIntent(ctx, a)
+		next, err = s.cancelIntent(ctx, a)
 	} else {
 		next, err = s.lookForRefund(ctx, a, decision)
 	}
@@ -122,7 +123,7 @@ func (s *Service) carryOut(ctx context.Context, a *Attempt, decision Decision) e
 	ctx = context.WithoutCancel(ctx)
 	var errBack error
 	if next.wait != "" && decision != DecideDeclined {
-		errBack = s.retry(ctx, a, retryDelayMax, reason) // a refund that is under way
+		errBack = s.release(ctx, a, retryDelayMax, reason) // the refund is pending
 	} else {
 		errBack = s.review(ctx, a, reason)
 	}
@@ -132,11 +133,11 @@ func (s *Service) carryOut(ctx context.Context, a *Attempt, decision Decision) e
 	return errors.Join(err, errBack)
 }
 
-// endIntent cancels the intent of a charge, unless it is at an end, and reads it back. Only
-// what is read back as canceled is declined; money that was taken is settled as taken.
-func (s *Service) endIntent(ctx context.Context, a *Attempt) (action, error) {
+// cancelIntent cancels the intent of a charge, unless its state is final, and retrieves it.
+// A canceled intent is settled as declined, and one that has succeeded as succeeded.
+func (s *Service) cancelIntent(ctx context.Context, a *Attempt) (action, error) {
 	if a.IntentID == "" {
-		// An intent that was never known was never confirmed, and under this lease none will be.
+		// Nothing was confirmed without an id, and under this lease nothing will be.
 		return action{settle: payments.StatusDeclined, decline: payments.DeclineProcessingError},
 			nil
 	}
@@ -144,12 +145,12 @@ func (s *Service) endIntent(ctx context.Context, a *Attempt) (action, error) {
 	if intent == nil {
 		return next, err
 	}
-	if intent.Status != stripe.Succeeded && intent.Status != stripe.Canceled {
+	if !intent.Status.Final() {
 		decline := declineCode(a, intent)
 		if planned := plan(a, intent); planned.decline != "" {
 			decline = planned.decline
 		}
-		if intent, next, err = s.take(ctx, a,
+		if intent, next, err = s.doStep(ctx, a,
 			action{step: stepCancel, decline: decline}); err != nil ||
 			next != (action{}) {
 			return next, err
@@ -166,9 +167,9 @@ func (s *Service) endIntent(ctx context.Context, a *Attempt) (action, error) {
 	return next, nil
 }
 
-// lookForRefund looks for the refund at the processor. What is found there is settled. A
-// refund without our metadata is one that a person has made instead, if none of our books
-// has it already.
+// lookForRefund looks for the refund at the processor, and settles the one that it finds. A
+// refund without our metadata counts as made by a person in its place, unless our books
+// already account for it.
 func (s *Service) lookForRefund(
 	ctx context.Context, a *Attempt, decision Decision,
 ) (action, error) {
@@ -179,10 +180,8 @@ func (s *Service) lookForRefund(
 	if err != nil {
 		return action{}, err
 	}
-	for i := range refunds {
-		if refunds[i].Owner == s.owner(a) {
-			return planRefund(a, &refunds[i]), nil
-		}
+	if refund := refundOf(s.owner(a), refunds); refund != nil {
+		return planRefund(a, refund), nil
 	}
 	if decision == DecideNotRefunded {
 		return refundDeclined, nil
@@ -191,7 +190,7 @@ func (s *Service) lookForRefund(
 	if intent == nil {
 		return next, err
 	}
-	books, err := s.booked(ctx, a.ref())
+	books, err := s.readBooked(ctx, a.ref())
 	if err != nil {
 		return action{}, err
 	}

@@ -8,18 +8,18 @@ import (
 )
 
 // Full tells whether the instance has no room for another call of the merchant.
-func (s *Service) Full(merchantID int64) bool { return s.slots.full(merchantID) }
+func (s *Service) Full(merchantID int64) bool { return s.places.full(merchantID) }
 
-// Recover takes over due attempts, of any merchant that it has room for. It returns when
-// none is left; the work goes on in the background. Every instance may call it at any
-// time.
+// Recover leases due attempts of every merchant that the instance has room for, and works
+// on them in the background. It returns when none is left to lease. Every instance may
+// call it at any time.
 func (s *Service) Recover(ctx context.Context) error {
 	for {
-		limit := min(leaseBatchSize, s.slots.free())
+		limit := min(leaseBatchSize, s.places.free())
 		if limit == 0 {
 			return nil
 		}
-		leased, err := s.lease(ctx, limit, s.slots.fullMerchants())
+		leased, err := s.lease(ctx, limit, s.places.fullMerchants())
 		if err != nil {
 			return err
 		}
@@ -32,21 +32,21 @@ func (s *Service) Recover(ctx context.Context) error {
 	}
 }
 
-// start works on a leased attempt in the background. If there is no room, it gives the
-// lease back.
+// start works on a leased attempt in the background. If there is no room, it ends the
+// lease.
 func (s *Service) start(a *Attempt, fresh bool) {
-	if !s.slots.take(a.MerchantID) {
-		s.later(s.running, a, "the instance works on too many attempts")
+	if !s.places.acquire(a.MerchantID) {
+		s.tryLater(s.running, a, "the instance works on too many attempts")
 		return
 	}
 	go func() {
-		defer s.slots.give(a.MerchantID)
+		defer s.places.release(a.MerchantID)
 		s.work(s.running, a, fresh)
 	}()
 }
 
-// startFresh works on an attempt that a request of this instance has begun, whether its
-// caller waits or not.
+// startFresh works on an attempt that a request of this instance has just begun. The work
+// goes on if the caller leaves.
 func (s *Service) startFresh(ctx context.Context, pending *payments.InProgress) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
@@ -57,9 +57,9 @@ func (s *Service) startFresh(ctx context.Context, pending *payments.InProgress) 
 	return err
 }
 
-// slots count the attempts that are worked on at once, so that a processor that hangs
-// holds a bounded number of goroutines and connections.
-type slots struct {
+// places limit the attempts that the instance works on at once. So a processor that hangs
+// costs a bounded number of goroutines and connections.
+type places struct {
 	mu         sync.Mutex
 	closed     bool
 	total      int
@@ -67,59 +67,59 @@ type slots struct {
 	working    sync.WaitGroup
 }
 
-func (s *slots) take(merchantID int64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || s.fullLocked(merchantID) {
+func (p *places) acquire(merchantID int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.fullLocked(merchantID) {
 		return false
 	}
-	s.total++
-	s.ofMerchant[merchantID]++
-	s.working.Add(1)
+	p.total++
+	p.ofMerchant[merchantID]++
+	p.working.Add(1)
 	return true
 }
 
-func (s *slots) give(merchantID int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.total--
-	if s.ofMerchant[merchantID]--; s.ofMerchant[merchantID] == 0 {
-		delete(s.ofMerchant, merchantID)
+func (p *places) release(merchantID int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.total--
+	if p.ofMerchant[merchantID]--; p.ofMerchant[merchantID] == 0 {
+		delete(p.ofMerchant, merchantID)
 	}
-	s.working.Done()
+	p.working.Done()
 }
 
-func (s *slots) full(merchantID int64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.fullLocked(merchantID)
+func (p *places) full(merchantID int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fullLocked(merchantID)
 }
 
-func (s *slots) fullLocked(merchantID int64) bool {
-	return s.total >= callsMax || s.ofMerchant[merchantID] >= callsMaxOfMerchant
+func (p *places) fullLocked(merchantID int64) bool {
+	return p.total >= callsMax || p.ofMerchant[merchantID] >= callsMaxOfMerchant
 }
 
-func (s *slots) free() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return callsMax - s.total
+func (p *places) free() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return callsMax - p.total
 }
 
-func (s *slots) fullMerchants() []int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (p *places) fullMerchants() []int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	full := []int64{} // not nil: that would be NULL in a statement
-	for merchantID := range s.ofMerchant {
-		if s.fullLocked(merchantID) {
+	for merchantID := range p.ofMerchant {
+		if p.fullLocked(merchantID) {
 			full = append(full, merchantID)
 		}
 	}
 	return full
 }
 
-func (s *slots) close() {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	s.working.Wait()
+func (p *places) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.working.Wait()
 }

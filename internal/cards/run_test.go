@@ -8,9 +8,9 @@ import (
 
 // fill takes all places of a merchant at an instance, as calls that hang do.
 func (in *instance) fill(merchantID int64) (taken int) {
-	for in.slots.take(merchantID) {
+	for in.places.acquire(merchantID) {
 		taken++
-		in.t.Cleanup(func() { in.slots.give(merchantID) })
+		in.t.Cleanup(func() { in.places.release(merchantID) })
 	}
 	return taken
 }
@@ -24,7 +24,7 @@ func TestOneMerchantCannotTakeAllPlaces(t *testing.T) {
 			in.Full(2))
 	}
 	in.fill(2)
-	if free := in.slots.free(); free != 0 || !in.Full(3) {
+	if free := in.places.free(); free != 0 || !in.Full(3) {
 		t.Errorf("%d places are free", free)
 	}
 }

@@ -83,7 +83,7 @@ func stallAndTakeOver(tn *town, point, key string, r request) {
 		tn.t.Errorf("one caller got %s, %v, the other %s", first.Body, err, second.Body)
 	}
 	release()
-	stalled.slots.close() // its work is over
+	stalled.places.close() // its work is over
 	again := tn.attempt(other, key)
 	again.leaseEnd = settled.leaseEnd
 	if *again != *settled {
@@ -143,9 +143,9 @@ func TestLateWritesAreFenced(t *testing.T) {
 	before := tn.attempt(in, "k")
 	late.IntentID, late.Generation, late.DeclineCode = "pi_late", 7, "card_declined"
 	for name, write := range map[string]func() error{
-		"keep":   func() error { return in.keep(t.Context(), late) },
-		"retry":  func() error { return in.retry(t.Context(), late, time.Hour, "late") },
-		"review": func() error { return in.review(t.Context(), late, "late") },
+		"commit":  func() error { return in.commit(t.Context(), late) },
+		"release": func() error { return in.release(t.Context(), late, time.Hour, "late") },
+		"review":  func() error { return in.review(t.Context(), late, "late") },
 		"settle": func() error {
 			return in.settle(t.Context(), late, action{
 				settle: payments.StatusDeclined, decline: "card_declined",

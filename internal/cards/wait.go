@@ -15,19 +15,19 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/unnest"
 )
 
-// lookInterval is how often an instance looks for the attempts that its callers wait for
-// and that another instance may settle.
-const lookInterval = 200 * time.Millisecond
+// pollInterval is how often an instance asks the database which of the attempts that
+// its callers wait for are settled. Another instance may have settled them.
+const pollInterval = 200 * time.Millisecond
 
-// Await is for a request that is at the processor. It waits for the end of the attempt,
-// up to the limit, and then repeats the request: the same key has its answer by then. The
-// request that has begun the attempt starts the work on it.
+// Await waits until the attempt of a request is settled, up to the limit. Then it repeats
+// the request, which gets the stored answer. If this very request has begun the attempt,
+// Await starts the work on it.
 func (s *Service) Await(
 	ctx context.Context, pending *payments.InProgress, limit time.Duration,
 	again func() (payments.Reply, error),
 ) (payments.Reply, error) {
 	ref := attemptRef{pending.MerchantID, pending.AttemptID}
-	ended, leave := s.waits.join(ref) // before the work begins, so that its end is not missed
+	settled, leave := s.waits.join(ref) // first: the work wakes the callers that have joined
 	defer leave()
 	if pending.Begun {
 		if err := s.startFresh(ctx, pending); err != nil {
@@ -37,7 +37,7 @@ func (s *Service) Await(
 	patience, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	select {
-	case <-ended:
+	case <-settled:
 	case <-patience.Done():
 	}
 	reply, err := again()
@@ -47,68 +47,68 @@ func (s *Service) Await(
 	return reply, err
 }
 
-// waits are the attempts that callers of this instance wait for. One worker looks at all
-// of them, in one round trip each time.
+// waits are the attempts that callers of this instance wait for. One worker polls for all
+// of them, with one statement each time.
 type waits struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
 
 	mu      sync.Mutex
-	callers map[attemptRef]*wait
-	looking bool
+	waited  map[attemptRef]*wait
+	polling bool // the worker runs
 
 	running context.Context
 	stop    context.CancelFunc
 	worker  sync.WaitGroup
 }
 
-// wait is one attempt that n callers wait for. end is closed at its end.
+// wait is one attempt that callers wait for.
 type wait struct {
-	n    int
-	end  chan struct{}
-	once sync.Once
+	callers int
+	settled chan struct{} // closed once the attempt is settled
+	once    sync.Once
 }
 
 func newWaits(pool *pgxpool.Pool, logger *slog.Logger) *waits {
-	w := &waits{pool: pool, logger: logger, callers: map[attemptRef]*wait{}}
+	w := &waits{pool: pool, logger: logger, waited: map[attemptRef]*wait{}}
 	w.running, w.stop = context.WithCancel(context.Background())
 	return w
 }
 
-func (w *waits) join(ref attemptRef) (ended <-chan struct{}, leave func()) {
+func (w *waits) join(ref attemptRef) (settled <-chan struct{}, leave func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	waited := w.callers[ref]
+	waited := w.waited[ref]
 	if waited == nil {
-		waited = &wait{end: make(chan struct{})}
-		w.callers[ref] = waited
+		waited = &wait{settled: make(chan struct{})}
+		w.waited[ref] = waited
 	}
-	waited.n++
-	if !w.looking && w.running.Err() == nil {
-		w.looking = true
-		w.worker.Go(w.look)
+	waited.callers++
+	if !w.polling && w.running.Err() == nil {
+		w.polling = true
+		w.worker.Go(w.poll)
 	}
-	return waited.end, func() {
+	return waited.settled, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if waited.n--; waited.n == 0 {
-			delete(w.callers, ref)
+		if waited.callers--; waited.callers == 0 {
+			delete(w.waited, ref)
 		}
 	}
 }
 
-// ended wakes the callers that wait for the attempt.
-func (w *waits) ended(ref attemptRef) {
+// wake wakes the callers that wait for the attempt.
+func (w *waits) wake(ref attemptRef) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if waited := w.callers[ref]; waited != nil {
-		waited.once.Do(func() { close(waited.end) })
+	if waited := w.waited[ref]; waited != nil {
+		waited.once.Do(func() { close(waited.settled) })
 	}
 }
 
-// look runs while there are callers.
-func (w *waits) look() {
-	ticker := time.NewTicker(lookInterval)
+// poll runs while there are callers.
+func (w *waits) poll() {
+	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -120,33 +120,34 @@ func (w *waits) look() {
 		if refs == nil {
 			return
 		}
-		settled, err := w.settled(refs)
+		settled, err := w.readSettled(refs)
 		if err != nil {
 			w.logger.Warn("looking for settled attempts; will try again", "error", err)
 		}
 		for _, ref := range settled {
-			w.ended(ref)
+			w.wake(ref)
 		}
 	}
 }
 
-// refs are the attempts that are waited for. nil: none, and the worker ends.
+// refs are the attempts that callers wait for. If there is none, it returns nil, and the
+// worker ends.
 func (w *waits) refs() []attemptRef {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.callers) == 0 {
-		w.looking = false
+	if len(w.waited) == 0 {
+		w.polling = false
 		return nil
 	}
-	refs := make([]attemptRef, 0, len(w.callers))
-	for ref := range w.callers {
+	refs := make([]attemptRef, 0, len(w.waited))
+	for ref := range w.waited {
 		refs = append(refs, ref)
 	}
 	return refs
 }
 
-// settled tells which of the attempts have come to their end.
-func (w *waits) settled(refs []attemptRef) ([]attemptRef, error) {
+// readSettled returns the attempts that are settled.
+func (w *waits) readSettled(refs []attemptRef) ([]attemptRef, error) {
 	ctx, cancel := context.WithTimeout(w.running, writeTimeout)
 	defer cancel()
 	rows, err := w.pool.Query(ctx, `

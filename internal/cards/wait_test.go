@@ -59,8 +59,8 @@ func TestDuplicatesWaitForTheFirst(t *testing.T) {
 func (w *waits) count() (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, waited := range w.callers {
-		n += waited.n
+	for _, waited := range w.waited {
+		n += waited.callers
 	}
 	return n
 }
@@ -114,7 +114,7 @@ func TestOnePollLooksAtAllKeys(t *testing.T) {
 	await.Until(t, patience, "the end of the polls", func() bool {
 		polling.waits.mu.Lock()
 		defer polling.waits.mu.Unlock()
-		return !polling.waits.looking
+		return !polling.waits.polling
 	})
 }
 

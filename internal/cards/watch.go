@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	// DefaultReach is how far back a reconciliation looks. The processor knows a key for 24 h,
-	// and so long a retry finds the charge that a restored backup has lost. One hour more
-	// overlaps with a run that is made every day.
+	// DefaultReach is how far back a reconciliation looks. The processor knows a key for 24 h.
+	// For that time, a retry finds the charge that a restored backup has lost. The hour more
+	// makes daily runs overlap.
 	DefaultReach = 25 * time.Hour
 
 	// reconcileInterval is between two background runs, of all instances together.
 	reconcileInterval = time.Hour
-	// reconcileOverlap is compared twice, for what was unfinished at the last run.
+	// reconcileOverlap is compared a second time, because it was unfinished at the last run.
 	reconcileOverlap = time.Hour
 )
 
-// Stats are the state of card payments. The fields after Calls are of all instances, as
-// Watch has last seen them.
+// Stats are the state of card payments. The fields after Calls are about all instances, as
+// of the last Watch.
 type Stats struct {
 	Calls int // attempts that this instance works on
 
@@ -31,10 +31,10 @@ type Stats struct {
 	OldestOpen   time.Duration // how old the oldest open attempt is
 	OldestReview time.Duration
 	Differences  int64     // of the last background reconciliation
-	ReconciledAt time.Time // up to when it has compared; zero: never
+	ReconciledAt time.Time // the end of the time that it compared; zero: never
 }
 
-// Stats are the state so far. A Service that is nil has none.
+// Stats returns the state. It is zero for a nil Service, which is one without a processor.
 func (s *Service) Stats() Stats {
 	if s == nil {
 		return Stats{}
@@ -43,11 +43,11 @@ func (s *Service) Stats() Stats {
 	if seen := s.watched.Load(); seen != nil {
 		stats = *seen
 	}
-	stats.Calls = callsMax - s.slots.free()
+	stats.Calls = callsMax - s.places.free()
 	return stats
 }
 
-// Watch looks at the state of all instances, for the metrics.
+// Watch reads the state that all instances share, for the metrics.
 func (s *Service) Watch(ctx context.Context) error {
 	var seen Stats
 	var until *time.Time
@@ -75,9 +75,9 @@ func (s *Service) Watch(ctx context.Context) error {
 	return nil
 }
 
-// ReconcileDue compares the processor's books with ours, if that is due: one instance at a
-// time, and hourly. It looks at what was made since the last run, and an hour before it.
-// Each difference is logged, and their number is in Stats.
+// ReconcileDue compares the processor's books with ours, if that is due: each hour, on one
+// instance. It covers the time since the last run, and an hour before that. It logs each
+// difference, and Stats has their number.
 func (s *Service) ReconcileDue(ctx context.Context) error {
 	var since, until time.Time
 	err := s.pool.QueryRow(ctx, `
@@ -96,7 +96,9 @@ func (s *Service) ReconcileDue(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, reconcileInterval) // then another one is due
 	defer cancel()
-	n, err := s.Reconcile(ctx, since, until, func(d Difference) { s.log(ctx, d) })
+	n, err := s.Reconcile(ctx, Comparison{
+		Since: since, Until: until, Report: func(d Difference) { s.log(ctx, d) },
+	})
 	if err != nil {
 		return fmt.Errorf("reconciling with the processor: %w", err)
 	}
@@ -109,7 +111,7 @@ func (s *Service) ReconcileDue(ctx context.Context) error {
 	return nil
 }
 
-// log names a difference. Notes are not worth a line each hour.
+// log writes a line for a difference. A note is not worth a line each hour.
 func (s *Service) log(ctx context.Context, d Difference) {
 	if d.Note {
 		return

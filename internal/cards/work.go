@@ -16,8 +16,8 @@ const (
 	retryDelayMax   = 10 * time.Second
 )
 
-// work asks the processor until the attempt is settled, or has to wait. The attempt is
-// leased. fresh: it was begun a moment ago, and the processor has never been asked.
+// work is one try to settle a leased attempt. fresh means that the processor was never
+// asked for it: the attempt was begun a moment ago.
 func (s *Service) work(ctx context.Context, a *Attempt, fresh bool) {
 	var next action
 	settled, err := s.applyEarlyTo(ctx, a)
@@ -31,7 +31,7 @@ func (s *Service) work(ctx context.Context, a *Attempt, fresh bool) {
 		next, err = s.workIntent(ctx, a, fresh)
 	}
 	if err == nil {
-		err = s.end(ctx, a, next)
+		err = s.conclude(ctx, a, next)
 	}
 	switch {
 	case err == nil:
@@ -39,13 +39,13 @@ func (s *Service) work(ctx context.Context, a *Attempt, fresh bool) {
 		s.logger.InfoContext(ctx, "attempt left to another instance",
 			a.attributes("error", err)...)
 	default:
-		s.later(ctx, a, err.Error())
+		s.tryLater(ctx, a, err.Error())
 	}
 }
 
-// end is what follows once the processor need not be asked any more. A shutdown does not
-// stop it.
-func (s *Service) end(ctx context.Context, a *Attempt, next action) error {
+// conclude ends a try: it settles the attempt, leaves it to a person, or to a later try. A
+// shutdown does not stop it.
+func (s *Service) conclude(ctx context.Context, a *Attempt, next action) error {
 	switch {
 	case next.settle != "":
 		err := s.settle(context.WithoutCancel(ctx), a, next)
@@ -56,7 +56,7 @@ func (s *Service) end(ctx context.Context, a *Attempt, next action) error {
 	case next.review != "":
 		return s.toReview(ctx, a, next.review)
 	default:
-		s.later(ctx, a, next.wait)
+		s.tryLater(ctx, a, next.wait)
 		return nil
 	}
 }
@@ -69,7 +69,7 @@ func (s *Service) settle(ctx context.Context, a *Attempt, next action) error {
 	if err == nil {
 		s.logger.InfoContext(ctx, "attempt settled",
 			a.attributes("status", string(next.settle), "decline_code", next.decline)...)
-		s.waits.ended(a.ref())
+		s.waits.wake(a.ref())
 	}
 	return err
 }
@@ -83,16 +83,16 @@ func (s *Service) toReview(ctx context.Context, a *Attempt, reason string) error
 	return err
 }
 
-// later ends the lease, so that any instance asks again after a while. At a shutdown that
-// is at once.
-func (s *Service) later(ctx context.Context, a *Attempt, problem string) {
+// tryLater ends the lease. Any instance tries again after a delay that grows with the
+// tries. At a shutdown the delay is zero.
+func (s *Service) tryLater(ctx context.Context, a *Attempt, problem string) {
 	delay := min(retryDelayFirst<<min(a.Tries, 10), retryDelayMax)
 	delay = delay/2 + rand.N(delay/2+1) //nolint:gosec // no secret
 	if ctx.Err() != nil {
 		delay = 0
 	}
 	s.logger.WarnContext(ctx, "attempt waits", a.attributes("problem", problem, "delay", delay)...)
-	err := s.retry(context.WithoutCancel(ctx), a, delay, problem)
+	err := s.release(context.WithoutCancel(ctx), a, delay, problem)
 	if err != nil && !errors.Is(err, payments.ErrFenced) {
 		s.logger.WarnContext(ctx, "attempt stays leased", a.attributes("error", err)...)
 	}
@@ -103,7 +103,7 @@ func (s *Service) renew(ctx context.Context, a *Attempt) error {
 	if time.Until(a.leaseEnd) >= s.timeout+writeTimeout {
 		return nil
 	}
-	return s.keep(ctx, a)
+	return s.commit(ctx, a)
 }
 
 func (s *Service) owner(a *Attempt) stripe.Owner {
@@ -114,24 +114,24 @@ func (s *Service) key(a *Attempt, step string) string {
 	return stripe.ProcessorKey(s.owner(a), step, a.Generation)
 }
 
-// replayedFault tells whether the processor has repeated a fault that it had stored under
-// the key. It will do so for as long as it knows the key.
+// replayedFault tells whether the processor has replayed a 5xx that it has stored under the
+// key. It does so for as long as it knows the key.
 func replayedFault(failed *stripe.Error) bool {
 	return failed != nil && failed.Replayed && failed.StatusCode >= http.StatusInternalServerError
 }
 
-// waitOrReview is for a call whose outcome is unknown.
+// waitOrReview is what follows from a call whose outcome is unknown.
 func waitOrReview(err error) action {
 	if failed, ok := errors.AsType[*stripe.Error](err); ok {
 		switch failed.Code {
 		case stripe.CodeIdempotency, stripe.CodeContradiction:
-			return action{review: err.Error()} // no retry can succeed
+			return action{review: err.Error()} // no later try can succeed
 		}
 	}
 	return action{wait: err.Error()}
 }
 
-// codeOf is the decline code of a call that the processor has refused.
+// codeOf is the decline code for a call that the processor has refused.
 func codeOf(failed *stripe.Error) string {
 	if failed.DeclineCode != "" {
 		return failed.DeclineCode

@@ -48,6 +48,9 @@ const (
 	Canceled              Status = "canceled"
 )
 
+// Final tells whether an intent of the status changes no more.
+func (s Status) Final() bool { return s == Succeeded || s == Canceled }
+
 // Owner says which attempt an object at the processor belongs to.
 type Owner struct {
 	Installation uuid.UUID

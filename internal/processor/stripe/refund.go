@@ -34,6 +34,9 @@ const (
 	RefundCanceled       RefundStatus = "canceled"
 )
 
+// Failed tells whether a refund of the status moved no money in the end.
+func (s RefundStatus) Failed() bool { return s == RefundFailed || s == RefundCanceled }
+
 // readableRefund tells whether an answer was a refund, and not some other JSON.
 func readableRefund(sent *stripe.Refund) bool {
 	return sent.Object == "refund" && sent.ID != "" && sent.Status != ""

@@ -41,28 +41,21 @@ func Unsettled(ctx context.Context, db postgres.Querier, f Filter) ([]*Attempt, 
 		LIMIT $4`, f.MerchantID, unnest.Nullable(f.PaymentID), string(f.State), f.Limit)
 }
 
-// Find reads the attempt of an id, whose merchant is not known; ErrNoAttempt if there is
-// none. It looks for it by the primary key, once for each merchant.
+// Find reads an attempt whose merchant is not known, or returns ErrNoAttempt. It looks it
+// up by the primary key, once for each merchant.
 func Find(ctx context.Context, db postgres.Querier, id uuid.UUID) (*Attempt, error) {
-	attempts, err := collectAttempts(ctx, db, `
+	return only(collectAttempts(ctx, db, `
 		SELECT `+attemptColumns+`
 		FROM merchants m
 		CROSS JOIN LATERAL (
 			SELECT f.ctid FROM processor_attempts f
 			WHERE f.merchant_id = m.id AND f.id = $1
 			OFFSET 0) AS found
-		JOIN processor_attempts a ON a.ctid = found.ctid`+paymentOfAttempt, id)
-	switch {
-	case err != nil:
-		return nil, err
-	case len(attempts) == 0:
-		return nil, ErrNoAttempt
-	}
-	return attempts[0], nil
+		JOIN processor_attempts a ON a.ctid = found.ctid`+paymentOfAttempt, id))
 }
 
-// Look asks the processor for the attempt's intent and refunds. The intent is nil if its
-// id is not known.
+// Look retrieves the attempt's intent and its refunds from the processor. The intent is nil
+// if its id is not known.
 func (s *Service) Look(
 	ctx context.Context, a *Attempt,
 ) (*stripe.Intent, []stripe.Refund, error) {
