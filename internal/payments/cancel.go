@@ -23,7 +23,8 @@ func decideCancel(st *state, claim *idempotency.Claim) decision {
 	return st.cancel(claim, CancellationRequested)
 }
 
-// cancel frees what an authorization holds, and the payment's reference with it.
+// cancel decides a cancellation. The authorization of a card is canceled at the processor
+// first.
 func (st *state) cancel(claim *idempotency.Claim, reason string) decision {
 	payment, refusal := st.payment(claim)
 	if refusal != nil {
@@ -32,11 +33,11 @@ func (st *state) cancel(claim *idempotency.Claim, reason string) decision {
 	if payment.byCard() {
 		return st.ask(claim, payment, payment.Amount.Minor)
 	}
-	return st.end(payment, reason)
+	return st.setCanceled(payment, reason)
 }
 
-// end cancels the payment.
-func (st *state) end(payment *Payment, reason string) decision {
+// setCanceled frees what the payment holds, and its reference.
+func (st *state) setCanceled(payment *Payment, reason string) decision {
 	st.book.Release(payment.hold())
 	st.references.free(payment)
 	payment.Status = StatusCanceled

@@ -62,18 +62,28 @@ func decideCapture(st *state, claim *idempotency.Claim, amount *int64) decision 
 	if payment.byCard() {
 		return st.captureByCard(claim, payment, minor)
 	}
+	return st.postCaptured(payment, minor)
+}
+
+// postCaptured moves captured money: out of the hold of the payment, if an account pays.
+func (st *state) postCaptured(payment *Payment, minor int64) decision {
 	st.book.Release(payment.hold())
 	if err := st.book.Post(payment.journal(minor)); err != nil {
-		if !errors.Is(err, ledger.ErrBalanceTooLarge) {
-			panic(err) // a bug, since held money can be paid: see decideCharge
-		}
-		if err := st.book.Place(payment.hold()); err != nil {
-			panic(err) // it was placed a moment ago
-		}
-		return decision{refusal: refuseBalance()}
+		return decision{refusal: st.holdAgain(payment.hold(), err)}
 	}
 	payment.Status = StatusSucceeded
 	payment.AmountCaptured = minor
 	st.save(payment)
 	return decision{payment: payment, event: "payment.succeeded"}
+}
+
+// holdAgain undoes a release after a posting that the books cannot take.
+func (st *state) holdAgain(hold ledger.Hold, err error) *Refusal {
+	if !errors.Is(err, ledger.ErrBalanceTooLarge) {
+		panic(err) // a bug: held money can be paid, and clearing accounts have no floor
+	}
+	if err := st.book.Place(hold); err != nil {
+		panic(err) // it was placed a moment ago
+	}
+	return refuseBalance()
 }

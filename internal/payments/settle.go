@@ -8,24 +8,23 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
-	"github.com/paymentsvc/paymentsvc/internal/ledger"
 )
 
-// Settlement is the processor's final word about an attempt.
+// Settlement is the result of an attempt, as the processor reported it.
 type Settlement struct {
 	MerchantID int64
 	AttemptID  uuid.UUID
 	PaymentID  uuid.UUID
-	// Token is of the lease under which the processor was asked. 0 is for an event of the
-	// processor, which needs no lease.
+	// Token is the token of the lease under which the processor was asked. It is 0 if an
+	// event of the processor brought the result: an event needs no lease.
 	Token int64
-	// EventID is the processor's id of that event; "": the processor was asked.
+	// EventID is the processor's id of that event; "": an instance asked the processor.
 	EventID string
 
-	// Status is what the attempt came to. A charge: StatusSucceeded, StatusAuthorized or
-	// StatusDeclined. A capture: StatusSucceeded, or StatusCanceled if the processor had
-	// ended the authorization. A cancellation: StatusCanceled. A refund: StatusSucceeded
-	// or StatusDeclined.
+	// Status is the result. Of a charge: StatusSucceeded, StatusAuthorized or
+	// StatusDeclined. Of a capture: StatusSucceeded, or StatusCanceled if the processor
+	// had ended the authorization. Of a cancellation: StatusCanceled. Of a refund:
+	// StatusSucceeded or StatusDeclined.
 	Status      Status
 	DeclineCode string // of StatusDeclined
 }
@@ -34,13 +33,14 @@ type Settlement struct {
 var (
 	ErrFenced  = errors.New("another instance has taken the attempt over")
 	ErrSettled = errors.New("the attempt is settled already")
-	// ErrNotSettled means that our books cannot follow the processor: a person has to look.
+	// ErrNotSettled means that our books cannot take the result: a person has to decide.
 	ErrNotSettled = errors.New("the attempt cannot be settled")
 )
 
-// Settle writes the processor's word into our books, once: entries, event, the stored
-// answer of the attempt's request, and the end of the attempt, in one transaction. After
-// any other error than the three above, a later call finds out.
+// Settle writes the result of an attempt into our books, once. One transaction writes the
+// entries, the event and the stored answer of the attempt's request, and marks the attempt
+// as settled. After any other error than the three above, the outcome is unknown, and a
+// later call is safe.
 func (s *Service) Settle(ctx context.Context, settlement Settlement) error {
 	_, err := s.do(ctx, newSettle(settlement))
 	refusal, refused := errors.AsType[*Refusal](err)
@@ -62,9 +62,10 @@ var (
 	refusalSettled = refuseState(ErrSettled.Error())
 )
 
-// newSettle is the service's own operation. Its key is the attempt's lease, or the event
-// that has the processor's word: an event that comes twice has one effect. Two leases have
-// two keys, so that a fenced settlement never answers for another that shares its slot.
+// newSettle is the service's own operation. Its key names the attempt and the lease, or the
+// event that brought the result: an event that comes twice has one effect. Two leases have
+// two keys. Under one key the two settlements would share a slot, and the refusal of the
+// fenced one would answer both.
 func newSettle(settlement Settlement) *operation {
 	key := idempotency.Key{
 		MerchantID: settlement.MerchantID,
@@ -85,7 +86,7 @@ func newSettle(settlement Settlement) *operation {
 	return op
 }
 
-// decideSettle goes forward only: an attempt that is settled stays as it is.
+// decideSettle settles an attempt that is not settled, under its latest lease.
 func decideSettle(st *state, claim *idempotency.Claim, settlement *Settlement) decision {
 	attempt := st.attempts[attemptRef{settlement.MerchantID, settlement.AttemptID}]
 	locked := st.payments[refOf(claim)]
@@ -107,51 +108,39 @@ func decideSettle(st *state, claim *idempotency.Claim, settlement *Settlement) d
 	return decided
 }
 
-// settle is what the processor's word does to the payment.
+// settle applies the result to the payment.
 func (st *state) settle(payment *Payment, attempt *attempt, settlement *Settlement) decision {
-	type word struct {
+	type result struct {
 		operation string
 		status    Status
 	}
-	switch (word{attempt.operation, settlement.Status}) {
-	case word{operationCharge, StatusSucceeded}, word{operationCapture, StatusSucceeded}:
-		return st.take(payment, attempt.minor)
-	case word{operationAuthorize, StatusAuthorized}:
+	switch (result{attempt.operation, settlement.Status}) {
+	case result{operationCharge, StatusSucceeded}, result{operationCapture, StatusSucceeded}:
+		return st.postCaptured(payment, attempt.minor)
+	case result{operationAuthorize, StatusAuthorized}:
 		payment.Status = StatusAuthorized
 		payment.AuthorizedUntil = st.clock.Add(st.authorizedFor)
 		st.save(payment)
 		return decision{payment: payment, event: "payment.authorized"}
-	case word{operationCharge, StatusDeclined}, word{operationAuthorize, StatusDeclined}:
+	case result{operationCharge, StatusDeclined}, result{operationAuthorize, StatusDeclined}:
 		st.book.Release(payment.hold())
 		st.references.free(payment)
 		payment.Status = StatusDeclined
 		payment.DeclineCode = settlement.DeclineCode
 		st.save(payment)
 		return decision{payment: payment, event: "payment.declined"}
-	case word{operationCancel, StatusCanceled}:
-		return st.end(payment, CancellationRequested)
-	case word{operationExpire, StatusCanceled}, word{operationCapture, StatusCanceled}:
-		return st.end(payment, CancellationExpired)
-	case word{operationRefund, StatusSucceeded}, word{operationRefund, StatusDeclined}:
+	case result{operationCancel, StatusCanceled}:
+		return st.setCanceled(payment, CancellationRequested)
+	case result{operationExpire, StatusCanceled}, result{operationCapture, StatusCanceled}:
+		return st.setCanceled(payment, CancellationExpired)
+	case result{operationRefund, StatusSucceeded}, result{operationRefund, StatusDeclined}:
 		return st.settleRefund(payment, st.refunds[attempt.refundID], settlement)
 	}
 	return decision{refusal: refuseState(
 		"a " + attempt.operation + " cannot come to " + string(settlement.Status))}
 }
 
-// take posts what the processor has captured.
-func (st *state) take(payment *Payment, minor int64) decision {
-	st.book.Release(payment.hold())
-	if err := st.book.Post(payment.journal(minor)); err != nil {
-		return decision{refusal: st.holdAgain(payment.hold(), err)}
-	}
-	payment.Status = StatusSucceeded
-	payment.AmountCaptured = minor
-	st.save(payment)
-	return decision{payment: payment, event: "payment.succeeded"}
-}
-
-// settleRefund moves what the refund held, or frees it.
+// settleRefund moves the money that the refund holds, or frees it.
 func (st *state) settleRefund(
 	payment *Payment, refund *Refund, settlement *Settlement,
 ) decision {
@@ -171,15 +160,4 @@ func (st *state) settleRefund(
 	payment.AmountRefunded += refund.Amount.Minor
 	st.save(payment)
 	return decision{payment: payment, refund: &settled, event: "refund.succeeded"}
-}
-
-// holdAgain undoes a release after a posting that the books cannot take.
-func (st *state) holdAgain(hold ledger.Hold, err error) *Refusal {
-	if !errors.Is(err, ledger.ErrBalanceTooLarge) {
-		panic(err) // a bug: clearing accounts have no floor, and refunds are held
-	}
-	if err := st.book.Place(hold); err != nil {
-		panic(err) // it was placed a moment ago
-	}
-	return refuseBalance()
 }
