@@ -12,20 +12,20 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 )
 
-// operationAuthorize is what the processor is asked for by a charge whose money is
-// captured later. The key of such a charge is one of operationCharge.
+// operationAuthorize is the operation of an attempt whose charge is captured later. The
+// key of such a charge has operationCharge.
 const operationAuthorize = "authorize"
 
-// attempt is one keyed request whose effect is at a card processor. Its row is written
-// by the transaction that claims the key. Package cards asks the processor, and the
-// settlement ends the attempt.
+// attempt is one keyed request whose effect is at a card processor. The transaction that
+// claims the key inserts its row. Package cards asks the processor. The settlement writes
+// the result.
 type attempt struct {
 	attemptRef
 	operation string
 	paymentID uuid.UUID
 	refundID  uuid.UUID // zero: it is no refund
-	requestID uuid.UUID // that claimed the key, and is answered in the end
-	minor     int64     // that is to be charged, captured or refunded
+	requestID uuid.UUID // of the request that claimed the key: it gets the answer
+	minor     int64     // the amount to charge, capture or refund
 	dueAt     time.Time // when any instance may take the attempt over
 
 	settled bool
@@ -38,9 +38,9 @@ type attemptRef struct {
 	id         uuid.UUID
 }
 
-// attemptID names the attempt of a key. It is made of the key alone: if a backup is
-// restored, a retry is the same attempt, and the processor recognises it. It is a UUID of
-// version 8 (RFC 9562, section 5.8). Never change it.
+// attemptID is the id of a key's attempt. It is computed from the key alone. So after a
+// backup was restored, a retry is the same attempt, and the processor recognises it. It is
+// a UUID of version 8 (RFC 9562, section 5.8). Never change it.
 func attemptID(key idempotency.Key) uuid.UUID {
 	name := binary.BigEndian.AppendUint64(nil, uint64(key.MerchantID)) //nolint:gosec // positive
 	name = fmt.Appendf(name, "%s %s", key.Scope, key.Value)
@@ -59,22 +59,22 @@ func (st *state) begin(
 		minor:      minor,
 		dueAt:      st.clock,
 	}
-	if claim.Scope == idempotency.ScopeClient { // its instance goes on at once
+	if claim.Scope == idempotency.ScopeClient { // the request's instance asks at once
 		begun.dueAt = st.clock.Add(st.attemptLease)
 	}
 	return begun
 }
 
-// ask begins the attempt of an operation on an authorized card payment. Until it ends,
-// nothing else can be asked.
+// ask begins the attempt of an operation on an authorized card payment. Until it is
+// settled, the payment refuses other operations.
 func (st *state) ask(claim *idempotency.Claim, payment *Payment, minor int64) decision {
 	payment.PendingOperation = claim.Operation
 	st.save(payment)
 	return decision{payment: payment, begun: st.begin(claim, claim.Operation, payment, minor)}
 }
 
-// cards is what a batch decided about attempts, to be written.
-type cards struct {
+// attemptChanges is what a batch decided about attempts, to be written.
+type attemptChanges struct {
 	begun    []*attempt
 	pending  []*idempotency.Claim
 	settled  []*attempt
@@ -89,15 +89,15 @@ type appliedEvent struct {
 	id         string
 }
 
-// begin notes a new attempt. Its key stands for a request that is still worked on.
-func (c *cards) begin(op *operation, begun *attempt) *idempotency.Record {
+// begin notes a new attempt. Its key is pending: it is taken, and has no answer yet.
+func (c *attemptChanges) begin(op *operation, begun *attempt) *idempotency.Record {
 	c.begun = append(c.begun, begun)
 	c.pending = append(c.pending, &op.claim)
 	return &idempotency.Record{Claim: op.claim, Pending: true}
 }
 
-// settle notes the end of an attempt, and returns the answer to its request.
-func (c *cards) settle(d *decision, body []byte, now time.Time) *idempotency.Record {
+// settle notes a settled attempt, and returns the record with the answer to its request.
+func (c *attemptChanges) settle(d *decision, body []byte, now time.Time) *idempotency.Record {
 	c.settled = append(c.settled, d.settled)
 	if d.refund != nil {
 		c.refunds = append(c.refunds, d.refund)
@@ -112,7 +112,7 @@ func (c *cards) settle(d *decision, body []byte, now time.Time) *idempotency.Rec
 	return record
 }
 
-func (c *cards) write(q *pgx.Batch, now time.Time) {
+func (c *attemptChanges) write(q *pgx.Batch, now time.Time) {
 	idempotency.QueuePending(q, c.pending, now)
 	queueAttempts(q, c.begun, now)
 	queueSettled(q, c.settled, now)

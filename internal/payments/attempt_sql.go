@@ -14,8 +14,8 @@ import (
 
 // The statements about attempts. A batch without cards queues none of them.
 
-// queueLockAttempts locks the attempts that are to be settled, ascending. Only leases of
-// them, which are short, hold these rows.
+// queueLockAttempts locks the attempts that are to be settled, ascending. Other locks of
+// these rows are short: package cards writes one row in a transaction.
 func queueLockAttempts(q *pgx.Batch, operations []*operation) map[attemptRef]*attempt {
 	wanted := map[attemptRef]bool{}
 	for _, op := range operations {
@@ -44,23 +44,27 @@ func queueLockAttempts(q *pgx.Batch, operations []*operation) map[attemptRef]*at
 		unnest.Column(refs, func(r attemptRef) int64 { return r.merchantID }),
 		unnest.Column(refs, func(r attemptRef) [16]byte { return r.id }),
 	).Query(func(rows pgx.Rows) error {
-		_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
-			var a attempt
-			var refundID *uuid.UUID
-			err := row.Scan(&a.merchantID, &a.id, &a.operation, &a.paymentID, &refundID,
-				&a.requestID, &a.minor, &a.settled, &a.token)
-			if refundID != nil {
-				a.refundID = *refundID
-			}
-			locked[a.attemptRef] = &a
-			return struct{}{}, err
-		})
+		found, err := pgx.CollectRows(rows, scanAttempt)
 		if err != nil {
 			return fmt.Errorf("locking attempts: %w", err)
+		}
+		for _, a := range found {
+			locked[a.attemptRef] = a
 		}
 		return nil
 	})
 	return locked
+}
+
+func scanAttempt(row pgx.CollectableRow) (*attempt, error) {
+	var a attempt
+	var refundID *uuid.UUID
+	err := row.Scan(&a.merchantID, &a.id, &a.operation, &a.paymentID, &refundID, &a.requestID,
+		&a.minor, &a.settled, &a.token)
+	if refundID != nil {
+		a.refundID = *refundID
+	}
+	return &a, err
 }
 
 // queueAttemptedRefunds reads the refunds of the locked attempts. Only the settlement of
@@ -171,7 +175,7 @@ func queueSettledRefunds(q *pgx.Batch, refunds []*Refund) {
 		unnest.Column(refunds, func(r *Refund) *string { return unnest.Nullable(r.DeclineCode) }))
 }
 
-// queueApplied deletes the events from those that are kept for later.
+// queueApplied deletes the applied events from the kept ones.
 func queueApplied(q *pgx.Batch, applied []appliedEvent) {
 	if len(applied) == 0 {
 		return

@@ -13,12 +13,11 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/validate"
 )
 
-// A payment by card has two operations. The first one begins it: it claims the key, makes
-// the payment as processing, and an attempt. The processor is asked between them, by
-// package cards. The second one settles it (settle.go). Captures, cancellations and
-// refunds of card payments are begun and settled in the same way.
+// The first operation of a card payment: it begins an attempt (doc.go). Captures,
+// cancellations and refunds of card payments begin in the same way. settle.go has the
+// second operation.
 
-// processorName is in the id of the clearing accounts.
+// processorName is a part of the ids of clearing accounts.
 const processorName = "stripe"
 
 // paymentMethodForm is the form of a processor's token. The schema checks the same
@@ -26,16 +25,17 @@ const processorName = "stripe"
 var paymentMethodForm = regexp.MustCompile(`^[A-Za-z0-9_]{1,255}$`)
 
 // InProgress means that the request is still at the card processor. Its key is taken, and
-// will have an answer.
+// has no answer yet.
 type InProgress struct {
 	MerchantID int64
 	AttemptID  uuid.UUID
 	PaymentID  uuid.UUID
-	// Begun: this very request took the key, so its instance has to ask the processor.
+	// Begun means that this very request began the attempt. Its instance has to ask the
+	// processor.
 	Begun bool
 }
 
-// Refusal is what a caller is told who does not wait any longer.
+// Refusal is the answer to a caller that does not wait any longer.
 func (p *InProgress) Refusal() *Refusal {
 	return &Refusal{
 		Code: CodeKeyInProgress, PaymentID: p.PaymentID,
@@ -71,7 +71,8 @@ func (s *Service) chargeCard(
 	return s.do(ctx, &again)
 }
 
-// checkPossible refuses what no processor can be asked for.
+// checkPossible refuses an amount that the processor cannot take, and every charge by card
+// if there is no processor.
 func (s *Service) checkPossible(amount ledger.Money) error {
 	var fields validate.Fields
 	fields.Require(s.checkCard != nil, "/payment_method",
@@ -92,7 +93,7 @@ func (c *Charge) source() string {
 	return c.SourceAccount
 }
 
-// operation is what the processor is asked for.
+// operation is the operation of the charge's attempt.
 func (c *Charge) operation() string {
 	if c.AuthorizeOnly {
 		return operationAuthorize
@@ -100,8 +101,8 @@ func (c *Charge) operation() string {
 	return operationCharge
 }
 
-// payByCard makes a new payment wait for the processor. Money that would not fit the
-// books is not asked for.
+// payByCard makes a new payment wait for the processor. It refuses an amount that could not
+// be posted afterwards.
 func (st *state) payByCard(payment *Payment, authorizeOnly bool) error {
 	if !authorizeOnly {
 		if err := st.book.Check(payment.journal(payment.Amount.Minor)); err != nil {
@@ -112,7 +113,7 @@ func (st *state) payByCard(payment *Payment, authorizeOnly bool) error {
 	return st.book.Place(payment.hold())
 }
 
-// captureByCard asks for a capture, if it could be settled.
+// captureByCard begins a capture, if its amount could be posted afterwards.
 func (st *state) captureByCard(
 	claim *idempotency.Claim, payment *Payment, minor int64,
 ) decision {
@@ -140,8 +141,9 @@ func (st *state) refuseAmount(minor int64, payment *Payment) *Refusal {
 	return nil
 }
 
-// refuseCardRefund refuses a refund that cannot be asked for, or that cannot be held: a
-// closed account with an overdraft could pay it, and may have nothing open.
+// refuseCardRefund refuses a card refund that the processor cannot take, and one from a
+// closed account. A closed account may have an overdraft that could pay. But it may have
+// nothing open, and so it cannot hold the refund.
 func (st *state) refuseCardRefund(minor int64, payment *Payment) *Refusal {
 	if !payment.byCard() {
 		return nil

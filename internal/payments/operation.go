@@ -85,11 +85,10 @@ type decision struct {
 	event   string  // "" for a change that is not announced
 	refusal *Refusal
 
-	// Of a card. The request goes to the processor and is answered later, or the
-	// processor's answer has come.
-	begun   *attempt
-	settled *attempt
-	eventID string // of the processor's event that has brought the answer; "" for none
+	// Of a card payment.
+	begun   *attempt // nil, or the request goes to the processor, and is answered later
+	settled *attempt // nil, or the processor's result has come
+	eventID string   // of the processor's event that brought the result; "" for none
 }
 
 // state is the rows that one transaction holds locked, as its decisions so far have

@@ -7,7 +7,7 @@ const (
 	operationCancel  = "cancel"
 	operationExpire  = "expire" // the service's own: an authorization has come to its end
 	operationRefund  = "refund"
-	operationSettle  = "settle" // the service's own: the processor has said what became of a card
+	operationSettle  = "settle" // the service's own: the result of an attempt
 )
 
 // requiredStatus is the status that a payment must have for an operation on it. The

@@ -62,7 +62,7 @@ type batch struct {
 	events   []outbox.Event
 	answered []*idempotency.Record
 	released []*idempotency.Claim // of operations that are refused, or blocked
-	cards    cards
+	attempts attemptChanges
 }
 
 func (s *Service) newBatch(operations []*operation, locking ledger.Locking) *batch {
@@ -233,10 +233,10 @@ func (b *batch) keep(op *operation, decided decision) *idempotency.Record {
 		b.events = append(b.events, event)
 	}
 	if decided.begun != nil {
-		return b.cards.begin(op, decided.begun)
+		return b.attempts.begin(op, decided.begun)
 	}
 	if decided.settled != nil {
-		b.answered = append(b.answered, b.cards.settle(&decided, event.Data, b.state.now))
+		b.answered = append(b.answered, b.attempts.settle(&decided, event.Data, b.state.now))
 	}
 	answer := decided.answer(op.claim.Operation, op.claim.RequestID, event.Data)
 	record := &idempotency.Record{Claim: op.claim, Answer: &answer, AnsweredAt: b.state.now}
@@ -253,6 +253,6 @@ func (b *batch) write(q *pgx.Batch) {
 	outbox.QueueInsert(q, b.events, b.state.now)
 	idempotency.QueueAnswers(q, b.answered, b.state.now)
 	idempotency.QueueRelease(q, b.released)
-	b.cards.write(q, b.state.now)
+	b.attempts.write(q, b.state.now)
 	b.state.references.settle(q)
 }
