@@ -39,8 +39,8 @@ var (
 
 // Settle writes the result of an attempt into our books, once. One transaction writes the
 // entries, the event and the stored answer of the attempt's request, and marks the attempt
-// as settled. After any other error than the three above, the outcome is unknown, and a
-// later call is safe.
+// as settled. After any other error than the three above, it may be settled or not, and a
+// later call finds out.
 func (s *Service) Settle(ctx context.Context, settlement Settlement) error {
 	_, err := s.do(ctx, newSettle(settlement))
 	refusal, refused := errors.AsType[*Refusal](err)
@@ -86,7 +86,7 @@ func newSettle(settlement Settlement) *operation {
 	return op
 }
 
-// decideSettle settles an attempt that is not settled, under its latest lease.
+// decideSettle settles an attempt once: under its latest lease, or by an event.
 func decideSettle(st *state, claim *idempotency.Claim, settlement *Settlement) decision {
 	attempt := st.attempts[attemptRef{settlement.MerchantID, settlement.AttemptID}]
 	locked := st.payments[refOf(claim)]

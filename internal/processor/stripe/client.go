@@ -2,14 +2,14 @@
 // official SDK. It knows no payments: it makes calls, and says what is known about their
 // effect.
 //
-// One method call is one HTTP request. Neither the SDK nor net/http repeats it, so that
-// the caller decides about every repetition: it asks by the intent's id first. The result
-// of a call has one of three outcomes. Done and NotDone are the processor's own words.
+// One method call is one HTTP request. (Lists are one for each page.) Neither the SDK nor
+// net/http sends it again, so that the caller decides about every repetition. A call has
+// one of three outcomes. Done and NotDone are what the processor itself has answered.
 // Everything else is Unknown: a time-out, a reset connection, a 5xx, an answer that cannot
 // be read or that contradicts the request.
 //
 // The SDK pins the API version (stripe.APIVersion of its release) and sends it with every
-// request. An upgrade of the SDK moves the version, so it is a change to review.
+// request. An upgrade of the SDK changes the version, so it needs a review.
 package stripe
 
 import (
@@ -32,7 +32,7 @@ const DefaultTimeout = 30 * time.Second
 type Config struct {
 	SecretKey      string        // sk_…
 	BaseURL        string        // "" is Stripe's own
-	Timeout        time.Duration // of one call, all in all; 0: DefaultTimeout
+	Timeout        time.Duration // of one request with its answer; 0: DefaultTimeout
 	WebhookSecrets []string      // whsec_…; two while one is being replaced
 	Logger         *slog.Logger  // nil: no logs
 	Called         Called        // nil, or told of each call
@@ -94,7 +94,7 @@ type NewIntent struct {
 // processing for days. The capture method is explicit, because its default depends on the
 // API version.
 func (c *Client) CreateIntent(ctx context.Context, key string, n NewIntent) (Intent, error) {
-	call := call{step: "create", key: key}
+	call := callInfo{step: "create", key: key}
 	amount, err := toWire(n.Amount)
 	if err != nil {
 		return Intent{}, call.unsent("invalid_amount", err.Error())
@@ -122,7 +122,7 @@ func (c *Client) CreateIntent(ctx context.Context, key string, n NewIntent) (Int
 func (c *Client) Confirm(ctx context.Context, key, intentID string) (Intent, error) {
 	params := &stripe.PaymentIntentConfirmParams{}
 	params.SetIdempotencyKey(key)
-	return c.intent(ctx, call{step: "confirm", key: key, intentID: intentID},
+	return c.intent(ctx, callInfo{step: "confirm", key: key, intentID: intentID},
 		func(ctx context.Context) (*stripe.PaymentIntent, error) {
 			return c.api.V1PaymentIntents.Confirm(ctx, intentID, params)
 		}, nil)
@@ -133,7 +133,7 @@ func (c *Client) Confirm(ctx context.Context, key, intentID string) (Intent, err
 func (c *Client) Retrieve(ctx context.Context, intentID string) (Intent, error) {
 	params := &stripe.PaymentIntentRetrieveParams{}
 	params.AddExpand("latest_charge")
-	return c.intent(ctx, call{step: "retrieve", reads: true, intentID: intentID},
+	return c.intent(ctx, callInfo{step: "retrieve", reads: true, intentID: intentID},
 		func(ctx context.Context) (*stripe.PaymentIntent, error) {
 			return c.api.V1PaymentIntents.Retrieve(ctx, intentID, params)
 		}, nil)
@@ -143,7 +143,7 @@ func (c *Client) Retrieve(ctx context.Context, intentID string) (Intent, error) 
 func (c *Client) Capture(
 	ctx context.Context, key, intentID string, amount ledger.Money,
 ) (Intent, error) {
-	call := call{step: "capture", key: key, intentID: intentID}
+	call := callInfo{step: "capture", key: key, intentID: intentID}
 	wire, err := toWire(amount)
 	if err != nil {
 		return Intent{}, call.unsent("invalid_amount", err.Error())
@@ -162,7 +162,7 @@ func (c *Client) Capture(
 func (c *Client) Cancel(ctx context.Context, key, intentID string) (Intent, error) {
 	params := &stripe.PaymentIntentCancelParams{}
 	params.SetIdempotencyKey(key)
-	return c.intent(ctx, call{step: "cancel", key: key, intentID: intentID},
+	return c.intent(ctx, callInfo{step: "cancel", key: key, intentID: intentID},
 		func(ctx context.Context) (*stripe.PaymentIntent, error) {
 			return c.api.V1PaymentIntents.Cancel(ctx, intentID, params)
 		}, nil)
@@ -172,7 +172,7 @@ func (c *Client) Cancel(ctx context.Context, key, intentID string) (Intent, erro
 func (c *Client) Refund(
 	ctx context.Context, key, intentID string, amount ledger.Money, owner Owner,
 ) (Refund, error) {
-	call := call{step: "refund", key: key, intentID: intentID}
+	call := callInfo{step: "refund", key: key, intentID: intentID}
 	wire, err := toWire(amount)
 	if err != nil {
 		return Refund{}, call.unsent("invalid_amount", err.Error())
@@ -197,10 +197,10 @@ func (c *Client) Refund(
 	return refund, nil
 }
 
-// intent makes a call whose result is an intent. It is the one that was asked for, and
-// agrees tells whether it is as it was asked for.
+// intent makes a call whose result is an intent. An intent with another id contradicts the
+// request, and so does one for which agrees is false.
 func (c *Client) intent(
-	ctx context.Context, call call,
+	ctx context.Context, call callInfo,
 	send func(context.Context) (*stripe.PaymentIntent, error), agrees func(*Intent) bool,
 ) (Intent, error) {
 	if call.intentID == "" && call.step != "create" {
@@ -221,17 +221,17 @@ func (c *Client) intent(
 	return intent, nil
 }
 
-// call is what is known about a call before it is made.
-type call struct {
+// callInfo is what is known about a call before it is made.
+type callInfo struct {
 	step     string
 	reads    bool   // it changes nothing, so it needs no key
 	key      string // of the processor
 	intentID string
 }
 
-// once makes one call and logs it, without the key, the secret and the bodies.
+// once makes one call, and logs it without the key, the secret and the bodies.
 func once[T any](
-	ctx context.Context, c *Client, call call, send func(context.Context) (T, error),
+	ctx context.Context, c *Client, call callInfo, send func(context.Context) (T, error),
 ) (T, error) {
 	var none T
 	if call.key == "" && !call.reads {
@@ -267,18 +267,18 @@ func once[T any](
 }
 
 // unsent is the error of a call that was not made. An earlier call under the same key may
-// have been, so the outcome is Unknown.
-func (c call) unsent(code, detail string) *Error {
+// have been made, so the outcome is Unknown.
+func (c callInfo) unsent(code, detail string) *Error {
 	return &Error{Step: c.step, Code: code, Detail: detail}
 }
 
-func (c call) unreadable() *Error {
+func (c callInfo) unreadable() *Error {
 	return &Error{
 		Step: c.step, StatusCode: http.StatusOK, Code: CodeUnreadable, Err: errUnreadable,
 	}
 }
 
-func (c call) contradiction() *Error {
+func (c callInfo) contradiction() *Error {
 	return &Error{
 		Step: c.step, StatusCode: http.StatusOK, Code: CodeContradiction,
 		Err: errors.New("the answer contradicts the request"),

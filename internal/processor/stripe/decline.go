@@ -17,9 +17,9 @@ const (
 	DeclineProcessingError        = "processing_error"
 )
 
-// declines are the nearest codes of ours for Stripe's decline codes
-// (https://docs.stripe.com/declines/codes) and for the error codes of a card error without
-// one (https://docs.stripe.com/error-codes). A code that is not listed is
+// declines map Stripe's codes to the nearest of ours: its decline codes
+// (https://docs.stripe.com/declines/codes), and the error codes of card errors that have no
+// decline code (https://docs.stripe.com/error-codes). Any other code is
 // DeclineCardDeclined.
 var declines = map[string]string{}
 

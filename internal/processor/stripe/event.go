@@ -21,13 +21,13 @@ var ErrSignature = errors.New("the event's signature does not fit")
 const signatureTolerance = webhook.DefaultTolerance
 
 // Event is a callback of the processor. It may come twice, late, early and out of order.
-// Its object is as it was when the event was made, so the truth is at Retrieve.
+// Its object has the state of the event's time. Retrieve reads the present state.
 type Event struct {
 	ID        string
 	Type      string // for example "payment_intent.succeeded"
 	CreatedAt time.Time
-	// At most one of these is set. None is if the object is of another kind, or if an account
-	// with another API version sent it in a shape that cannot be read.
+	// At most one of these is set. None is set if the object is of another kind, or if it has
+	// the shape of another API version and cannot be read.
 	Intent  *Intent
 	Refund  *Refund
 	Dispute *Dispute
@@ -36,8 +36,7 @@ type Event struct {
 }
 
 // ReadEvent verifies the signature over the raw body and reads the event. now is the time
-// of receipt. An event of another API version is no error: an account may be pinned to
-// one.
+// of receipt. Another API version is no error: the account may be pinned to one.
 func (c *Client) ReadEvent(body []byte, signature string, now time.Time) (Event, error) {
 	if !c.signed(body, signature, now) {
 		return Event{}, ErrSignature
@@ -99,8 +98,8 @@ func (c *Client) signed(body []byte, signature string, now time.Time) bool {
 	return false
 }
 
-// readObject reads what the event is about. The few fields that name the intent are read
-// apart, so that a change of any other field loses nothing but the object.
+// readObject reads the event's object. It reads the intent's id separately. So if another
+// field has changed and the object cannot be read, the id still can.
 func (e *Event) readObject(raw json.RawMessage) error {
 	var about struct {
 		Object        string                `json:"object"`

@@ -10,11 +10,10 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/ledger"
 )
 
-// Intent is a payment intent as the processor describes it. An amount in a currency that
-// cannot be told in our minor units is the zero Money. That happens only to intents that
-// others have made.
+// Intent is a payment intent as the processor describes it. An amount that cannot be
+// converted to our minor units is the zero Money. That happens only to intents of others.
 type Intent struct {
-	Owner // zero when it is not ours
+	Owner // zero: it is not ours
 
 	ID               string
 	Status           Status
@@ -28,8 +27,8 @@ type Intent struct {
 	// ChargeKnown tells whether the two fields below are known. Retrieve and Intents read
 	// them. Other calls and events know them only while there is no charge.
 	ChargeKnown bool
-	// AmountRefunded is what went back of the latest charge. The rest that a partial capture
-	// or a cancellation released counts too.
+	// AmountRefunded is how much of the latest charge went back. It includes the rest that a
+	// partial capture or a cancellation has released.
 	AmountRefunded ledger.Money
 	Disputed       bool
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/stripe/stripe-go/v84/form"
 )
 
-// pageSize is small, because an object of other software may have 27 KB of metadata in its
-// intent and again in its charge, and an answer may have answerSizeMax.
+// pageSize is small, so that a page stays below answerSizeMax. An object of other software
+// may have 27 KB of metadata in its intent, and again in its charge.
 const pageSize = 20
 
 // Refunds are all refunds of one intent, the newest first.
 func (c *Client) Refunds(ctx context.Context, intentID string) ([]Refund, error) {
-	call := call{step: "list refunds", reads: true, intentID: intentID}
+	call := callInfo{step: "list refunds", reads: true, intentID: intentID}
 	if intentID == "" {
 		return nil, call.unsent("no_intent", "the id of the intent is missing")
 	}
@@ -39,12 +39,12 @@ func (c *Client) Refunds(ctx context.Context, intentID string) ([]Refund, error)
 // newest first. The processor counts whole seconds: both ends are rounded outwards. An
 // error is the last value.
 func (c *Client) AllRefunds(ctx context.Context, since, until time.Time) iter.Seq2[Refund, error] {
-	return refundsOf(ctx, c, call{step: "list refunds", reads: true},
+	return refundsOf(ctx, c, callInfo{step: "list refunds", reads: true},
 		&stripe.RefundListParams{CreatedRange: between(since, until)})
 }
 
 func refundsOf(
-	ctx context.Context, c *Client, call call, params *stripe.RefundListParams,
+	ctx context.Context, c *Client, call callInfo, params *stripe.RefundListParams,
 ) iter.Seq2[Refund, error] {
 	return list(ctx, c, call, "/v1/refunds", params,
 		func(sent *stripe.Refund) (Refund, string, bool) {
@@ -57,7 +57,7 @@ func refundsOf(
 func (c *Client) Intents(ctx context.Context, since, until time.Time) iter.Seq2[Intent, error] {
 	params := &stripe.PaymentIntentListParams{CreatedRange: between(since, until)}
 	params.AddExpand("data.latest_charge")
-	return list(ctx, c, call{step: "list intents", reads: true}, "/v1/payment_intents", params,
+	return list(ctx, c, callInfo{step: "list intents", reads: true}, "/v1/payment_intents", params,
 		func(sent *stripe.PaymentIntent) (Intent, string, bool) {
 			return newIntent(sent), sent.ID, readable(sent)
 		})
@@ -66,7 +66,7 @@ func (c *Client) Intents(ctx context.Context, since, until time.Time) iter.Seq2[
 // Disputes are the disputes of the account that were created in [since, until), like
 // AllRefunds.
 func (c *Client) Disputes(ctx context.Context, since, until time.Time) iter.Seq2[Dispute, error] {
-	return list(ctx, c, call{step: "list disputes", reads: true}, "/v1/disputes",
+	return list(ctx, c, callInfo{step: "list disputes", reads: true}, "/v1/disputes",
 		&stripe.DisputeListParams{CreatedRange: between(since, until)},
 		func(sent *stripe.Dispute) (Dispute, string, bool) {
 			return newDispute(sent), sent.ID, readableDispute(sent)
@@ -77,14 +77,14 @@ func (c *Client) Disputes(ctx context.Context, since, until time.Time) iter.Seq2
 // even if the page says that more follow, and any JSON object for an empty page. Then a
 // reconciliation would report payments as missing. It also panics on a null.
 func list[Sent, Read any](
-	ctx context.Context, c *Client, call call, path string, params stripe.ListParamsContainer,
+	ctx context.Context, c *Client, call callInfo, path string, params stripe.ListParamsContainer,
 	read func(*Sent) (_ Read, id string, ok bool),
 ) iter.Seq2[Read, error] {
 	return func(yield func(Read, error) bool) {
 		var none Read
 		position := params.GetListParams()
 		position.Limit, position.StartingAfter = stripe.Int64(pageSize), nil
-		began := map[string]bool{} // the first ids of pages: a list in a circle ends
+		began := map[string]bool{} // the first id of each page: no page may come again
 		for more := true; more; {
 			sent, err := getPage[Sent](ctx, c, call, path, params)
 			if err != nil {
@@ -117,7 +117,7 @@ type page[Sent any] struct {
 }
 
 func getPage[Sent any](
-	ctx context.Context, c *Client, call call, path string, params stripe.ListParamsContainer,
+	ctx context.Context, c *Client, call callInfo, path string, params stripe.ListParamsContainer,
 ) (*page[Sent], error) {
 	sent, err := once(ctx, c, call, func(ctx context.Context) (*page[Sent], error) {
 		query, sent := &form.Values{}, &page[Sent]{}

@@ -53,7 +53,7 @@ func CheckAmount(m ledger.Money) error {
 	return err
 }
 
-// toWire is the amount as Stripe counts it.
+// toWire converts an amount to Stripe's unit.
 func toWire(m ledger.Money) (int64, error) {
 	multiply, divide, ok := scale(m.Currency)
 	if !ok {
@@ -80,7 +80,7 @@ func toWire(m ledger.Money) (int64, error) {
 	return m.Minor * multiply / divide, nil
 }
 
-// fromWire is an amount of Stripe as the ledger counts it; zero Money if there is none.
+// fromWire converts an amount of Stripe to the ledger's minor unit, or returns zero Money.
 func fromWire(wire int64, currency stripe.Currency) ledger.Money {
 	ours := ledger.Currency(strings.ToUpper(string(currency)))
 	multiply, divide, ok := scale(ours)
@@ -90,7 +90,7 @@ func fromWire(wire int64, currency stripe.Currency) ledger.Money {
 	return ledger.Money{Minor: wire / multiply * divide, Currency: ours}
 }
 
-// scale is how the two counts of a currency relate: wire = minor * multiply / divide.
+// scale relates the two units of a currency: wire = minor * multiply / divide.
 func scale(c ledger.Currency) (multiply, divide int64, ok bool) {
 	decimals := 2
 	switch {
@@ -99,7 +99,7 @@ func scale(c ledger.Currency) (multiply, divide int64, ok bool) {
 	case threeDecimal[c]:
 		decimals = 3
 	}
-	// Where the counts differ and the page does not say so, the unit is not certain.
+	// If the decimals differ and Stripe's page does not say so, the unit is not certain.
 	if !c.Known() || (decimals != c.MinorUnitDigits()) != differs[c] {
 		return 0, 0, false
 	}

@@ -20,10 +20,10 @@ type Outcome int
 const (
 	// Unknown means that the call may have had its effect, now or later.
 	Unknown Outcome = iota
-	// Done means that the processor said so.
+	// Done means that the processor answered that the call had its effect.
 	Done
-	// NotDone means that the processor said that this call had no effect. An earlier call
-	// may have had it: see Error.Intent, or retrieve.
+	// NotDone means that the processor answered that this call had no effect. An earlier call
+	// may have had it: Error.Intent or Retrieve shows that.
 	NotDone
 )
 
@@ -65,14 +65,15 @@ const (
 	CodeNoAnswer = "no_answer"
 )
 
-// Error is the error of a call. NotDone is only ever the processor's own definite word.
+// Error is the error of a call. Its Outcome is NotDone only if the processor itself has
+// answered that.
 type Error struct {
 	Outcome     Outcome
 	Step        string  // "create", "confirm", …
 	StatusCode  int     // of HTTP; 0: no answer
 	Code        string  // Stripe's, or one of ours above
 	DeclineCode string  // ours; "" if the card was not declined
-	Detail      string  // Stripe's words, shortened
+	Detail      string  // Stripe's message, shortened
 	Replayed    bool    // the answer is the stored one of an earlier call under this key
 	Intent      *Intent // if the error carried it
 	Err         error   // the cause, where it is not an answer
@@ -95,7 +96,7 @@ func (e *Error) Unwrap() error { return e.Err }
 var errUnreadable = errors.New("the answer cannot be read")
 
 // classify says what an error of the SDK means for the effect of the call.
-func (c *Client) classify(call call, seen *exchange, err error) *Error {
+func (c *Client) classify(call callInfo, seen *exchange, err error) *Error {
 	e := &Error{
 		Step: call.step, StatusCode: seen.statusCode,
 		Replayed: seen.header.Get("Idempotent-Replayed") == "true",
@@ -104,7 +105,7 @@ func (c *Client) classify(call call, seen *exchange, err error) *Error {
 	switch {
 	case seen.statusCode == http.StatusUnauthorized || seen.statusCode == http.StatusForbidden:
 		// The card is not at fault, and the same call succeeds with the right key. The
-		// processor's words may show a part of the key.
+		// processor's message may show a part of the key.
 		e.Code, e.Detail = CodeUnauthorized,
 			"the processor refused the service's secret key: check the configuration"
 		return e
@@ -112,7 +113,7 @@ func (c *Client) classify(call call, seen *exchange, err error) *Error {
 		e.Code, e.Err = cause(seen, err)
 		return e
 	}
-	e.Code, e.Detail = printable(string(answer.Code)), c.words(answer)
+	e.Code, e.Detail = printable(string(answer.Code)), c.message(answer)
 	if answer.PaymentIntent != nil && readable(answer.PaymentIntent) {
 		intent := newIntent(answer.PaymentIntent)
 		if call.intentID == "" || intent.ID == call.intentID {
@@ -132,8 +133,8 @@ func (c *Client) classify(call call, seen *exchange, err error) *Error {
 	return e
 }
 
-// cause is the reason for a call without an answer that can be read. The SDK's error is
-// dropped where it may hold a piece of the body.
+// cause says why a call has no answer that can be read. It drops the SDK's error where that
+// may hold a piece of the body.
 func cause(seen *exchange, err error) (code string, _ error) {
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		if seen.statusCode != 0 {
@@ -151,8 +152,8 @@ func cause(seen *exchange, err error) (code string, _ error) {
 	return CodeUnreadable, errUnreadable
 }
 
-// words are the processor's message, without the secret key.
-func (c *Client) words(answer *stripe.Error) string {
+// message is the processor's message, without the secret key.
+func (c *Client) message(answer *stripe.Error) string {
 	text := answer.Msg
 	if c.key != "" {
 		text = strings.ReplaceAll(text, c.key, "[secret key]")
@@ -163,7 +164,7 @@ func (c *Client) words(answer *stripe.Error) string {
 	return printable(text)
 }
 
-// printable is the beginning of a text from outside, on one line.
+// printable cuts a text from outside, and puts it on one line.
 func printable(text string) string {
 	const lengthMax = 300
 	text = strings.ToValidUTF8(text[:min(len(text), lengthMax)], "")

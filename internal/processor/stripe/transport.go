@@ -16,12 +16,12 @@ const (
 	answerSizeMax   = 1 << 20 // of a body, after decompression
 	headerSizeMax   = 64 << 10
 	connectTimeout  = 5 * time.Second
-	idleTimeout     = 20 * time.Second // shorter than a server's, which would end a call
+	idleTimeout     = 20 * time.Second // shorter than a server's, which could cut a call
 	idleConnections = 64
 )
 
-// newHTTPClient makes a client that gives the secret key to nobody but the processor: it
-// uses no proxy of the environment, and transport lets no redirect through.
+// newHTTPClient makes a client that sends the secret key to the processor only: it uses no
+// proxy of the environment, and transport follows no redirect.
 func newHTTPClient(timeout time.Duration) *http.Client {
 	// A call has a connection of its own. With HTTP/2 a stalled connection would stall all.
 	protocols := new(http.Protocols)
@@ -42,7 +42,8 @@ func newHTTPClient(timeout time.Duration) *http.Client {
 	}
 }
 
-// exchange is what was seen of a call's answer, even if the SDK cannot read it.
+// exchange is what the transport has seen of a call's answer. The SDK does not return the
+// status and the headers of an answer that it cannot read.
 type exchange struct {
 	statusCode int // 0: no answer
 	header     http.Header
@@ -50,7 +51,8 @@ type exchange struct {
 
 type exchangeKey struct{}
 
-// seenBy is the exchange of the call; one that nobody reads if there is none.
+// seenBy is the exchange in the context of a call. Without one, it is a new one, which
+// nobody reads.
 func seenBy(ctx context.Context) *exchange {
 	if seen, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
 		return seen
