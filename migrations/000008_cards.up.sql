@@ -64,7 +64,7 @@ COMMENT ON COLUMN processor_attempts.operation IS 'What the processor is to do. 
 COMMENT ON COLUMN processor_attempts.request_id IS 'The request that claimed the key. Its answer is stored when the attempt is settled.';
 COMMENT ON COLUMN processor_attempts.amount IS 'What is to be charged, captured or refunded, in minor units.';
 COMMENT ON COLUMN processor_attempts.state IS
-    'open: an instance works on it, or will. review: a person has to decide. settled: the processor''s word is in our books.';
+    'open: an instance works on it, or will. review: a person has to decide. settled: the result is in our books.';
 COMMENT ON COLUMN processor_attempts.intent_id IS 'The processor''s payment intent. NULL until the intent was made.';
 COMMENT ON COLUMN processor_attempts.generation IS
     'Part of the processor''s key. It is raised, and committed, before a call that must not get the stored answer of an earlier one.';
@@ -73,7 +73,7 @@ COMMENT ON COLUMN processor_attempts.token IS
     'A fencing token. Each lease raises it, and only the instance with the last one may write.';
 COMMENT ON COLUMN processor_attempts.due_at IS
     'When an instance may lease the attempt. A lease moves it to the lease''s end, so the attempt of a dead instance becomes due by itself.';
-COMMENT ON COLUMN processor_attempts.problem IS 'Why the last try did not end it, for a person.';
+COMMENT ON COLUMN processor_attempts.problem IS 'Why the last try did not settle it, for a person.';
 
 -- One request at a time may ask the processor to end an authorization.
 CREATE UNIQUE INDEX processor_attempts_one_at_a_time ON processor_attempts (merchant_id, payment_id)
@@ -116,7 +116,7 @@ CREATE TABLE processor_events (
     CONSTRAINT processor_events_id_length CHECK (octet_length(id) BETWEEN 1 AND 255)
 );
 COMMENT ON TABLE processor_events IS $$
-Events of the processor that came too early: there is no attempt yet that they speak of. An event is
+Events of the processor that came too early: their attempt is not in the database yet. An event is
 deleted in the transaction that applies it, under its own id, once there is one.
 $$;
 COMMENT ON COLUMN processor_events.body IS 'As it was signed.';
