@@ -24,13 +24,8 @@ type Intent struct {
 	DeclineCode      string       // ours, of the last confirm; "" if it was not declined
 	CreatedAt        time.Time
 
-	// ChargeKnown tells whether the two fields below are known. Retrieve and Intents read
-	// them. Other calls and events know them only while there is no charge.
-	ChargeKnown bool
-	// AmountRefunded is how much of the latest charge went back. It includes the rest that a
-	// partial capture or a cancellation has released.
-	AmountRefunded ledger.Money
-	Disputed       bool
+	// Disputed is about the latest charge. Only Retrieve and Intents read it.
+	Disputed bool
 }
 
 // Status is Stripe's status of an intent. An unknown text stays as it is.
@@ -103,13 +98,7 @@ func newIntent(sent *stripe.PaymentIntent) Intent {
 	if sent.LastPaymentError != nil {
 		intent.DeclineCode = declineCode(sent.LastPaymentError)
 	}
-	switch charge := sent.LatestCharge; {
-	case charge == nil:
-		intent.ChargeKnown = true
-		intent.AmountRefunded = fromWire(0, sent.Currency)
-	case charge.Object != "": // else it is only an id
-		intent.ChargeKnown = true
-		intent.AmountRefunded = fromWire(charge.AmountRefunded, sent.Currency)
+	if charge := sent.LatestCharge; charge != nil { // it may be only an id
 		intent.Disputed = charge.Disputed
 	}
 	return intent

@@ -13,12 +13,11 @@ import (
 type Refund struct {
 	Owner
 
-	ID            string
-	IntentID      string // "" if it belongs to a charge without an intent
-	Amount        ledger.Money
-	Status        RefundStatus
-	FailureReason string // Stripe's; "" unless it failed
-	CreatedAt     time.Time
+	ID        string
+	IntentID  string // "" if it belongs to a charge without an intent
+	Amount    ledger.Money
+	Status    RefundStatus
+	CreatedAt time.Time
 }
 
 // RefundStatus is Stripe's status of a refund. An unknown text stays as it is.
@@ -44,12 +43,11 @@ func readableRefund(sent *stripe.Refund) bool {
 
 func newRefund(sent *stripe.Refund) Refund {
 	refund := Refund{
-		Owner:         ownerOf(sent.Metadata),
-		ID:            sent.ID,
-		Amount:        fromWire(sent.Amount, sent.Currency),
-		Status:        RefundStatus(sent.Status),
-		FailureReason: printable(string(sent.FailureReason)),
-		CreatedAt:     time.Unix(sent.Created, 0).UTC(),
+		Owner:     ownerOf(sent.Metadata),
+		ID:        sent.ID,
+		Amount:    fromWire(sent.Amount, sent.Currency),
+		Status:    RefundStatus(sent.Status),
+		CreatedAt: time.Unix(sent.Created, 0).UTC(),
 	}
 	if sent.PaymentIntent != nil {
 		refund.IntentID = sent.PaymentIntent.ID
