@@ -70,8 +70,8 @@ func (tn *town) intentOf(in *instance, key string) simulator.BookIntent {
 }
 
 // wantSameBooks compares the processor's books with ours, both ways. A payment may have
-// more than one intent, but money was taken once at most. Payments that are not at their
-// end are compared by that alone.
+// more than one intent, but money was taken once at most. For payments that are not in a
+// final state, only that is compared.
 func (tn *town) wantSameBooks() {
 	tn.t.Helper()
 	ours, theirs := tn.ours(), tn.theirs()

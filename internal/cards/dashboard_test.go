@@ -11,8 +11,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// Somebody has changed the payment at the processor's dashboard. Our books follow where
-// they can. Otherwise a person has to decide, and nothing is asked for again.
+// A person has changed the payment at the processor's dashboard. The attempt is settled
+// where our books allow it. Otherwise a person has to decide, and no call is repeated.
 func TestChangeAtTheDashboardIsFollowedOrReviewed(t *testing.T) {
 	for name, row := range map[string]struct {
 		page   string
@@ -84,7 +84,7 @@ func TestRefundBeyondTheProcessorsRestIsDeclined(t *testing.T) {
 	tn.dashboard = true
 }
 
-// A refund that is pending is waited for. One that fails gives its amount free.
+// The service waits for a pending refund. A failed refund frees its amount.
 func TestRefundEndsAsTheProcessorSays(t *testing.T) {
 	for method, status := range map[string]int{
 		"pm_card_visa": 201, "pm_card_pendingRefund": 201,

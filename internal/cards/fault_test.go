@@ -11,9 +11,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/simulator"
 )
 
-// Every step of every operation meets every fault until its first try has failed. It then
-// ends as it would have without. A time-out, a reset and a 5xx are never the processor's
-// word. (hyperswitch 2380: a time-out was recorded as a failure. pay-connector 3962: a 5xx
+// Every step of every operation meets every fault until its first try has failed. Then it
+// is settled as it would be without the fault. A time-out, a reset and a 5xx never decline
+// a payment. (hyperswitch 2380: a time-out was recorded as a failure. pay-connector 3962: a 5xx
 // was stored as the answer, although the processor had captured.)
 func TestFaultAtAnyStepEndsAsWithoutIt(t *testing.T) {
 	for name, fault := range map[string]simulator.StepFaults{
@@ -61,7 +61,7 @@ type faulty struct {
 	fault simulator.StepFaults
 }
 
-// strike sends a request, and ends the fault when it has failed a try.
+// strike sends a request, and removes the fault once it has failed a try.
 func (f *faulty) strike(step simulator.Step, key string, r request) {
 	f.tn.t.Helper()
 	f.tn.setFaults(map[simulator.Step]simulator.StepFaults{step: f.fault})
@@ -89,7 +89,7 @@ func (f *faulty) want(status int, step simulator.Step, key string, r request) {
 	f.in.want(status, key, r)
 }
 
-// expire lets an authorization come to its end while the processor's cancel fails.
+// expire lets an authorization expire while the processor's cancel fails.
 func (f *faulty) expire() {
 	f.tn.t.Helper()
 	brief := f.tn.instance(func(c *config) { c.authorizedMS = 1 })

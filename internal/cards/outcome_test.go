@@ -29,7 +29,7 @@ func TestProcessorDownLeavesPaymentsProcessing(t *testing.T) {
 	in.want(201, "k", charge)
 }
 
-// A payer who pays again while the outcome is unknown is stopped by the reference.
+// While the outcome is unknown, the reference refuses a second payment under another key.
 // (killbill 1015, 643: the first payment succeeded later, too.)
 func TestReferenceIsTakenWhileOutcomeIsUnknown(t *testing.T) {
 	tn := newTown(t)

@@ -29,7 +29,7 @@ func TestOneMerchantCannotTakeAllPlaces(t *testing.T) {
 	}
 }
 
-// An attempt that its own instance has no room for is soon another's.
+// If its own instance has no place for an attempt, another instance leases it soon.
 func TestAttemptWithoutPlaceIsGivenBack(t *testing.T) {
 	tn := newTown(t)
 	full, other := tn.instance(), tn.instance()
@@ -45,7 +45,7 @@ func TestAttemptWithoutPlaceIsGivenBack(t *testing.T) {
 	other.want(201, "k", charging(byCard("pm_card_visa")))
 }
 
-// The due attempts of a merchant without places stay due, and nobody waits behind them.
+// The due attempts of a merchant without places stay due, and delay no other merchant.
 func TestRecoveryPassesOverFullMerchants(t *testing.T) {
 	tn := newTown(t)
 	in := tn.instance()

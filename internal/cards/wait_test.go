@@ -86,7 +86,7 @@ func TestWaitEndsWithKeyInProgress(t *testing.T) {
 	second.want(201, "k", charge)
 }
 
-// Many keys are waited for at one instance. It looks at all of them in one statement.
+// Callers of one instance wait for many keys. It polls for all of them in one statement.
 func TestOnePollLooksAtAllKeys(t *testing.T) {
 	const keys = 30
 	tn := newTown(t)

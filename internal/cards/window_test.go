@@ -26,8 +26,8 @@ func TestForgottenKeyChargesOnce(t *testing.T) {
 	}
 }
 
-// A refund that got lost is made only while the processor knows its key. One that was made
-// is found at any time.
+// A refund that never reached the processor is asked for again only while the processor
+// knows its key. A refund that was made is found at any time.
 func TestForgottenKeyRefundsOnceOrWaitsForAPerson(t *testing.T) {
 	for name, row := range map[string]struct {
 		fault simulator.StepFaults
@@ -58,8 +58,8 @@ func TestForgottenKeyRefundsOnceOrWaitsForAPerson(t *testing.T) {
 	}
 }
 
-// What happened after a backup is at the processor, and not in the restored database. The
-// same keys find it there, and nothing happens a second time.
+// Payments that were made after a backup are at the processor, and not in the restored
+// database. A retry of each key finds its payment there, and charges nothing again.
 func TestRestoredBackupDoublesNothing(t *testing.T) {
 	methods := map[string]int{
 		"pm_card_visa": 201, "pm_card_chargeDeclined": 402, "pm_card_authenticationRequired": 402,

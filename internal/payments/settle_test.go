@@ -92,7 +92,7 @@ func (f *cardFixture) decline(key, code string) uuid.UUID {
 	return payment
 }
 
-// Events and leases have the processor's word at the same moment, on two instances.
+// Events and leases bring the result at the same moment, on two instances.
 func TestRacingSettlementsHaveOneEffect(t *testing.T) {
 	t.Parallel()
 	f := newCardFixture(t, charging(cardToB(30)))
@@ -123,7 +123,7 @@ func TestRacingSettlementsHaveOneEffect(t *testing.T) {
 	f.wantState(stateCharged)
 }
 
-// An instance that was stalled has the word of an earlier call. An event needs no lease.
+// A stalled instance brings the result of an earlier call. An event needs no lease.
 func TestSettlementOfALostLeaseIsFenced(t *testing.T) {
 	t.Parallel()
 	f := newCardFixture(t, charging(cardToB(30)))
@@ -162,7 +162,7 @@ func TestSettlementOfALostLeaseIsFenced(t *testing.T) {
 	}
 }
 
-func TestWordThatTheBooksCannotFollowChangesNothing(t *testing.T) {
+func TestResultThatTheBooksCannotTakeChangesNothing(t *testing.T) {
 	t.Parallel()
 	f := newCardFixture(t, charging(cardToB(30)))
 	for _, word := range []Status{StatusAuthorized, StatusCanceled, StatusProcessing} {

@@ -12,8 +12,8 @@ import (
 // hugeSize is the size of the body of pm_sim_10mb.
 const hugeSize = 10 << 20
 
-// before does the faults that come before the execution. It returns false if the request
-// ends with them.
+// before acts out a fault that comes before the execution. It returns false if the request
+// ends with it.
 func (s *Server) before(c *call) bool {
 	switch c.plan.before {
 	case fault429:
@@ -28,7 +28,7 @@ func (s *Server) before(c *call) bool {
 		if hang == 0 {
 			hang = s.options.Delays.Hang
 		}
-		// Whether the client waits or not: a request that has arrived is executed.
+		// A request that has arrived is executed, even if its client has gone.
 		if !s.pause(hang) {
 			abort()
 		}

@@ -18,8 +18,8 @@ const (
 	retryDelayMax   = 15 * time.Second
 )
 
-// sender delivers events until the receiver answers 2xx. What it has to deliver is in the
-// books: it reads it there at its start.
+// sender delivers events until the receiver answers 2xx. The outbox is in the books, so a
+// restart goes on with it.
 type sender struct {
 	ctx     context.Context
 	books   *books
@@ -127,7 +127,7 @@ func (s *sender) pause(d time.Duration) bool {
 	}
 }
 
-// sendInTurn waits for an URL and for one of the slots.
+// sendInTurn waits for a URL and for one of the slots.
 func (s *sender) sendInTurn(id string) error {
 	for {
 		url, changed := s.target()

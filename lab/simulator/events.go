@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// event is the row of an event: its body is what every try of a delivery sends.
+// event is the row of an event. Every try to deliver it sends the same body.
 type event struct {
 	ID   string
 	Type string

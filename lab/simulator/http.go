@@ -23,11 +23,11 @@ type call struct {
 	step        Step
 	id          string // of the path
 	params      params
-	key         string // "" if there is none, or if it means nothing
+	key         string // "": there is none, or the method is GET
 	fingerprint string
 	requestID   string
 	plan        plan
-	release     func() // the key, for other requests; it may be called again
+	release     func() // frees the key for other requests; safe to call twice
 }
 
 // answer is the status and body that a request gets.
@@ -119,7 +119,7 @@ func (s *Server) run(c *call, operate operation) {
 		abort()
 	}
 	first, err := s.claim(c)
-	defer c.release() // if the simulator ends; else the key is free before the client hears
+	defer c.release() // for aborts: an answer is sent only after the key is free
 	if err == nil && first == nil {
 		err = s.planFault(c)
 	}

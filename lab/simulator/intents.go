@@ -141,7 +141,7 @@ func captureIntent(e *entry, c *call) (any, error) {
 	return i.save(e, "payment_intent.succeeded", c.params)
 }
 
-// take records money that moves: of the intent's latest charge, by an execution of its own.
+// take takes the money of the intent's latest charge, and records that as an execution.
 func (i *intent) take(e *entry, amount int64) error {
 	paid, err := get[charge](e, bucketCharges, i.LatestCharge)
 	if err != nil {

@@ -29,7 +29,7 @@ func listDisputes(e *entry, c *call) (any, error) {
 		func(d dispute) (any, error) { return d.wire(), nil })
 }
 
-// row are the fields of a row that lists select by.
+// row has the fields of a row that lists are filtered by.
 type row struct {
 	ID, Intent, Charge string
 	Created            int64
@@ -43,16 +43,9 @@ func list[T any](e *entry, c *call, bucket, url string, filters []string,
 	if err := c.params.allow(append(names, filters...)...); err != nil {
 		return nil, err
 	}
-	limit, err := c.params.integer("limit")
+	limit, err := c.params.limit()
 	if err != nil {
 		return nil, err
-	}
-	if limit > pageMax {
-		return nil, invalid("limit", "parameter_invalid_integer",
-			"This value must be less than or equal to %d.", pageMax)
-	}
-	if limit == 0 {
-		limit = pageDefault
 	}
 	wanted, err := c.params.selection(filters)
 	if err != nil {
@@ -90,6 +83,21 @@ func list[T any](e *entry, c *call, bucket, url string, filters []string,
 		page.Data = append(page.Data, object)
 	}
 	return page, nil
+}
+
+// limit reads how many rows a page may have.
+func (p params) limit() (int64, error) {
+	limit, err := p.integer("limit")
+	switch {
+	case err != nil:
+		return 0, err
+	case limit > pageMax:
+		return 0, invalid("limit", "parameter_invalid_integer",
+			"This value must be less than or equal to %d.", pageMax)
+	case limit == 0:
+		return pageDefault, nil
+	}
+	return limit, nil
 }
 
 // selection reads the filters of a list.

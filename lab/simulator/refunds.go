@@ -107,7 +107,7 @@ func (i *intent) release(e *entry, amount int64) (paid charge, err error) {
 	return paid, errors.Join(put(e, bucketCharges, paid.ID, paid), put(e, bucketRefunds, r.ID, r))
 }
 
-// stateRefusal refuses a request for the state of what it names. Its answer is stored.
+// stateRefusal refuses a request because of an object's state. The answer is stored.
 func stateRefusal(param, code, format string, args ...any) *refusal {
 	r := invalid(param, code, format, args...)
 	r.executed = true

@@ -10,8 +10,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/simulator"
 )
 
-// declinedReply is the processor's word about a card that it refuses before it confirms
-// the intent.
+// declinedReply is the processor's answer for a card that it refuses to confirm.
 var declinedReply = &reply{
 	status: http.StatusPaymentRequired,
 	header: http.Header{"Content-Type": {"application/json"}, "Request-Id": {"req_test"}},
