@@ -80,14 +80,14 @@ CREATE UNIQUE INDEX processor_attempts_one_at_a_time ON processor_attempts (merc
     WHERE state <> 'settled' AND operation IN ('capture', 'cancel', 'expire');
 CREATE INDEX processor_attempts_payment ON processor_attempts (merchant_id, payment_id);
 CREATE INDEX processor_attempts_due ON processor_attempts (due_at) WHERE state = 'open';
--- Reconciliation reads the attempts of a time.
+-- Reconciliation reads the attempts of a period.
 CREATE INDEX processor_attempts_time ON processor_attempts (created_at, merchant_id, id);
 CREATE INDEX processor_attempts_review ON processor_attempts (merchant_id, created_at) WHERE state = 'review';
 GRANT SELECT, INSERT ON processor_attempts TO paymentsvc_app;
 GRANT UPDATE (state, intent_id, generation, decline_code, token, due_at, tries, problem, settled_at)
     ON processor_attempts TO paymentsvc_app;
 
--- An attempt is settled once, its intent stays, and neither its token nor its generation comes again.
+-- An attempt is settled once. Its intent never changes. Its token and its generation never decrease.
 CREATE FUNCTION refuse_going_back() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.state = 'settled' OR NEW.token < OLD.token OR NEW.generation < OLD.generation

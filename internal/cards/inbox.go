@@ -159,10 +159,9 @@ func (s *Service) apply(
 	if next.settle == "" {
 		return nudged, s.nudge(ctx, a)
 	}
-	err := s.payments.Settle(ctx, payments.Settlement{
-		MerchantID: a.MerchantID, AttemptID: a.ID, PaymentID: a.PaymentID, EventID: eventID,
-		Status: next.settle, DeclineCode: next.decline,
-	})
+	settlement := a.settlement(next)
+	settlement.Token, settlement.EventID = 0, eventID // an event needs no lease
+	err := s.payments.Settle(ctx, settlement)
 	switch {
 	case errors.Is(err, payments.ErrSettled):
 		return late, nil

@@ -62,16 +62,21 @@ func (s *Service) conclude(ctx context.Context, a *Attempt, next action) error {
 }
 
 func (s *Service) settle(ctx context.Context, a *Attempt, next action) error {
-	err := s.payments.Settle(ctx, payments.Settlement{
-		MerchantID: a.MerchantID, AttemptID: a.ID, PaymentID: a.PaymentID, Token: a.Token,
-		Status: next.settle, DeclineCode: next.decline,
-	})
+	err := s.payments.Settle(ctx, a.settlement(next))
 	if err == nil {
 		s.logger.InfoContext(ctx, "attempt settled",
 			a.attributes("status", string(next.settle), "decline_code", next.decline)...)
 		s.waits.wake(a.ref())
 	}
 	return err
+}
+
+// settlement is the result that the action settles, under the attempt's lease.
+func (a *Attempt) settlement(next action) payments.Settlement {
+	return payments.Settlement{
+		MerchantID: a.MerchantID, AttemptID: a.ID, PaymentID: a.PaymentID, Token: a.Token,
+		Status: next.settle, DeclineCode: next.decline,
+	}
 }
 
 func (s *Service) toReview(ctx context.Context, a *Attempt, reason string) error {

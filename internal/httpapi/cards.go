@@ -10,11 +10,11 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// cardWaitMax is how long a request waits for the card processor, unless its caller wants
-// to wait for less.
+// cardWaitMax is how long a request waits for the card processor. Its caller may ask for a
+// shorter wait.
 const cardWaitMax = 10 * time.Second
 
-// execute runs a keyed operation. One that is at the card processor is waited for.
+// execute runs a keyed operation. If the request is at the card processor, it waits.
 func (a *api) execute(
 	r *http.Request, do func() (payments.Reply, error),
 ) (payments.Reply, error) {
