@@ -67,8 +67,8 @@ const attemptColumns = `a.merchant_id, a.id, a.operation, a.payment_id, a.refund
 	a.generation, coalesce(a.decline_code, ''), a.token, a.due_at, a.due_at - clock_timestamp(),
 	a.tries, a.problem, a.created_at`
 
-// scanAttempt reads a row of attemptColumns. asked is a time before the query, from which
-// the rest of the lease counts.
+// scanAttempt reads a row of attemptColumns. asked is a time before the query, from
+// which the rest of the lease counts.
 func scanAttempt(row pgx.CollectableRow, asked time.Time) (*Attempt, error) {
 	var a Attempt
 	var refundID *uuid.UUID

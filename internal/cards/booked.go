@@ -30,8 +30,8 @@ type booked struct {
 	amount    ledger.Money
 	captured  ledger.Money
 	refunded  int64
-	// waitsSince is when the oldest unsettled attempt on the payment began; zero: there is
-	// none. Refunds do not count, here and in inReview.
+	// waitsSince is when the oldest unsettled attempt on the payment began; zero: there
+	// is none. Refunds do not count, here and in inReview.
 	waitsSince time.Time
 	inReview   bool
 }

@@ -20,8 +20,8 @@ const (
 	// leaseMargin is what a lease has beyond one call and the writes around it.
 	leaseMargin = 2 * writeTimeout
 
-	// callsMax is how many attempts an instance works on at once. Each needs a connection to
-	// the processor, and between its writes none to the database.
+	// callsMax is how many attempts an instance works on at once. Each needs a
+	// connection to the processor, and between its writes none to the database.
 	callsMax = 2048
 	// callsMaxOfMerchant leaves places for other merchants when the calls of one hang.
 	callsMaxOfMerchant = callsMax / 2
@@ -30,8 +30,8 @@ const (
 )
 
 // BeginLease is the first lease of an attempt, which begins with its row. Within it, the
-// instance that has begun the attempt renews the lease. It is short, because the instance
-// may die first, or the caller may leave before Await.
+// instance that has begun the attempt renews the lease. It is short, because the
+// instance may die first, or the caller may leave before Await.
 const BeginLease = 2 * time.Second
 
 // LeaseTime is how long a lease lasts: for one call of the given time limit, and for the
@@ -46,8 +46,8 @@ type Settings struct {
 	URL            string // "": Stripe's own
 	WebhookSecrets []string
 	Timeout        time.Duration // of one call
-	// ResendWindow is how long after its attempt began a refund may be asked for again. It
-	// is shorter than the time for which the processor remembers keys.
+	// ResendWindow is how long after its attempt began a refund may be asked for again.
+	// It is shorter than the time for which the processor remembers keys.
 	ResendWindow time.Duration
 }
 

@@ -181,8 +181,8 @@ func reviewed(inReview bool) string {
 	return ""
 }
 
-// compareRefund is pure: it says how a refund of ours differs from our books, if it does.
-// b is nil if we have no such attempt.
+// compareRefund is pure: it says how a refund of ours differs from our books, if it
+// does. b is nil if we have no such attempt.
 func compareRefund(refund *stripe.Refund, b *booked, now time.Time) *Difference {
 	gone := refund.Status.Failed()
 	there := fmt.Sprintf("the processor says refund of %s %s", refund.Amount, refund.Status)
@@ -216,9 +216,10 @@ func compareRefund(refund *stripe.Refund, b *booked, now time.Time) *Difference 
 	return d
 }
 
-// refundedElsewhere is how much of an intent was refunded without this service, and is not
-// in our books. It is negative if our books have more refunds than the processor. A booked
-// refund may lack our metadata, because a person made it and resolved its attempt.
+// refundedElsewhere is how much of an intent was refunded without this service, and is
+// not in our books. It is negative if our books have more refunds than the processor. A
+// booked refund may lack our metadata, because a person made it and resolved its
+// attempt.
 func refundedElsewhere(intent *stripe.Intent, refunds []stripe.Refund, booked int64) int64 {
 	released := int64(0) // the rest of a partial capture: the first refund, of that amount
 	if intent.Manual {

@@ -13,8 +13,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
 )
 
-// An event comes early if its attempt is not in the database: a backup was restored, or a
-// standby took over without the last commits. The event is kept until a retry of the
+// An event comes early if its attempt is not in the database: a backup was restored, or
+// a standby took over without the last commits. The event is kept until a retry of the
 // request begins the attempt again. It is applied before the processor is asked, because
 // the processor may have forgotten the key and would charge twice.
 

@@ -11,10 +11,11 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/simulator"
 )
 
-// Every step of every operation meets every fault until its first try has failed. Then it
-// is settled as it would be without the fault. A time-out, a reset and a 5xx never decline
-// a payment. (hyperswitch 2380: a time-out was recorded as a failure. pay-connector 3962: a 5xx
-// was stored as the answer, although the processor had captured.)
+// Every step of every operation meets every fault until its first try has failed. Then
+// it is settled as it would be without the fault. A time-out, a reset and a 5xx never
+// decline a payment. (hyperswitch 2380: a time-out was recorded as a failure.
+// pay-connector 3962: a 5xx was stored as the answer, although the processor had
+// captured.)
 func TestFaultAtAnyStepEndsAsWithoutIt(t *testing.T) {
 	for name, fault := range map[string]simulator.StepFaults{
 		"500 before":        {Before: simulator.Before{Error500: 1}},

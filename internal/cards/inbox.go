@@ -35,13 +35,15 @@ const (
 	ignored  reception = "ignored"  // it concerns nothing of ours
 )
 
-// Receive handles an event of the processor, which may come twice, late, early and out of
-// order. nil means that its effect is committed, that it is kept for later, or that it
-// needs no effect. After any other error than the two above, the processor sends it again.
+// Receive handles an event of the processor, which may come twice, late, early and out
+// of order. nil means that its effect is committed, that it is kept for later, or that
+// it needs no effect. After any other error than the two above, the processor sends it
+// again.
 //
 // An event settles its attempt only if its object is in a final state. Then the order of
-// events does not matter. The event's id is claimed in the transaction of the settlement.
-// Any other event is a hint to ask the processor for the object's present state.
+// events does not matter. The event's id is claimed in the transaction of the
+// settlement. Any other event is a hint to ask the processor for the object's present
+// state.
 func (s *Service) Receive(
 	ctx context.Context, body []byte, signature string, now time.Time,
 ) error {
@@ -79,7 +81,8 @@ func (s *Service) receive(
 	return result, a, err
 }
 
-// notice is what an event says about an attempt: the state of its intent or of its refund.
+// notice is what an event says about an attempt: the state of its intent or of its
+// refund.
 type notice struct {
 	stripe.Owner // zero if the object has no metadata of ours
 	intent       *stripe.Intent
@@ -104,12 +107,12 @@ func noticeOf(event *stripe.Event) notice {
 }
 
 // attemptOf finds the attempt that an event is about. An intent has the metadata of the
-// attempt that created it. If that attempt is settled, the event is about the attempt that
-// is open on the same payment: a capture or a cancellation. There is at most one.
+// attempt that created it. If that attempt is settled, the event is about the attempt
+// that is open on the same payment: a capture or a cancellation. There is at most one.
 //
 // A late event is acknowledged because its attempt reads as settled. So this read is
-// confirmed like an answer: a failover must not lose the settlement afterwards, because the
-// processor does not send the event again.
+// confirmed like an answer: a failover must not lose the settlement afterwards, because
+// the processor does not send the event again.
 func (s *Service) attemptOf(ctx context.Context, n notice) (*Attempt, error) {
 	var found []*Attempt
 	err := postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) (err error) {
@@ -194,10 +197,10 @@ func (s *Service) adopt(ctx context.Context, a *Attempt, intentID string) (bool,
 	return a.IntentID == intentID, nil
 }
 
-// nudge makes an attempt due, unless it is leased, so that an instance asks the processor
-// at once. Each lease raises the token, and each release of a lease the number of tries. So
-// they are equal while no instance has a lease. After a lease that was not released, tries
-// stays below, and the attempt keeps its due time.
+// nudge makes an attempt due, unless it is leased, so that an instance asks the
+// processor at once. Each lease raises the token, and each release of a lease the number
+// of tries. So they are equal while no instance has a lease. After a lease that was not
+// released, tries stays below, and the attempt keeps its due time.
 func (s *Service) nudge(ctx context.Context, a *Attempt) error {
 	_, err := s.pool.Exec(ctx, `
 		UPDATE processor_attempts
@@ -210,10 +213,10 @@ func (s *Service) nudge(ctx context.Context, a *Attempt) error {
 	return nil
 }
 
-// receiveForeign finds the attempt of an object without our metadata: a dispute of one of
-// our payments, or a refund that a person has made at the processor. Such an event has no
-// effect but a line in the log, and reconciliation shows the object too. Events about other
-// objects are ignored: the account may have other users.
+// receiveForeign finds the attempt of an object without our metadata: a dispute of one
+// of our payments, or a refund that a person has made at the processor. Such an event
+// has no effect but a line in the log, and reconciliation shows the object too. Events
+// about other objects are ignored: the account may have other users.
 func (s *Service) receiveForeign(
 	ctx context.Context, event *stripe.Event,
 ) (reception, *Attempt, error) {

@@ -26,7 +26,8 @@ const paymentOfAttempt = `
 		WHERE p.merchant_id = a.merchant_id AND p.id = a.payment_id
 		OFFSET 0) AS p`
 
-// Unsettled lists attempts that are not settled, the oldest first. It needs no processor.
+// Unsettled lists attempts that are not settled, the oldest first. It needs no
+// processor.
 func Unsettled(ctx context.Context, db postgres.Querier, f Filter) ([]*Attempt, error) {
 	return collectAttempts(ctx, db, `
 		SELECT `+attemptColumns+`
@@ -41,8 +42,8 @@ func Unsettled(ctx context.Context, db postgres.Querier, f Filter) ([]*Attempt, 
 		LIMIT $4`, f.MerchantID, unnest.Nullable(f.PaymentID), string(f.State), f.Limit)
 }
 
-// Find reads an attempt whose merchant is not known, or returns ErrNoAttempt. It looks it
-// up by the primary key, once for each merchant.
+// Find reads an attempt whose merchant is not known, or returns ErrNoAttempt. It looks
+// it up by the primary key, once for each merchant.
 func Find(ctx context.Context, db postgres.Querier, id uuid.UUID) (*Attempt, error) {
 	return only(collectAttempts(ctx, db, `
 		SELECT `+attemptColumns+`
@@ -54,8 +55,8 @@ func Find(ctx context.Context, db postgres.Querier, id uuid.UUID) (*Attempt, err
 		JOIN processor_attempts a ON a.ctid = found.ctid`+paymentOfAttempt, id))
 }
 
-// Look retrieves the attempt's intent and its refunds from the processor. The intent is nil
-// if its id is not known.
+// Look retrieves the attempt's intent and its refunds from the processor. The intent is
+// nil if its id is not known.
 func (s *Service) Look(
 	ctx context.Context, a *Attempt,
 ) (*stripe.Intent, []stripe.Refund, error) {

@@ -8,7 +8,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
 )
 
-// stepsMax is far above what an attempt needs: a charge that is declined has five.
+// stepsMax is far above what a try needs: a declined charge has five steps.
 const stepsMax = 20
 
 // workIntent handles all operations but refunds. It returns what follows for our books.
@@ -77,7 +77,8 @@ func (s *Service) prepare(
 		}
 		return &intent, action{}, nil
 	case stripe.OutcomeOf(err) == stripe.NotDone:
-		// If an earlier call created an intent, nobody knows its id, so it is never confirmed.
+		// If an earlier call created an intent, nobody knows its id, so it is never
+		// confirmed.
 		return nil, action{settle: payments.StatusDeclined, decline: codeOf(failed)}, nil
 	case replayedFault(failed):
 		a.Generation++ // an unconfirmed intent moves no money: a second one is harmless
@@ -163,9 +164,9 @@ func (s *Service) refused(
 	return intent, action{}, s.commit(ctx, a)
 }
 
-// renewKey raises the generation after a stored 5xx was replayed, so that the next call of
-// the step has another key. It retrieves the intent first: behind the 5xx, the step may
-// have succeeded.
+// renewKey raises the generation after a stored 5xx was replayed, so that the next call
+// of the step has another key. It retrieves the intent first: behind the 5xx, the step
+// may have succeeded.
 func (s *Service) renewKey(
 	ctx context.Context, a *Attempt, planned action,
 ) (*stripe.Intent, action, error) {

@@ -126,7 +126,8 @@ func (b *backward) read(ctx context.Context) (err error) {
 	if b.ended {
 		return nil
 	}
-	b.page, err = b.readBookedBefore(ctx, b.Since, b.before, b.last, b.ours.refunds, comparePageSize)
+	b.page, err = b.readBookedBefore(ctx, b.Since, b.before, b.last, b.ours.refunds,
+		comparePageSize)
 	if n := len(b.page); err == nil && n > 0 {
 		b.before, b.last = b.page[n-1].createdAt, b.page[n-1].ref
 	}

@@ -29,8 +29,8 @@ func TestProcessorDownLeavesPaymentsProcessing(t *testing.T) {
 	in.want(201, "k", charge)
 }
 
-// While the outcome is unknown, the reference refuses a second payment under another key.
-// (killbill 1015, 643: the first payment succeeded later, too.)
+// While the outcome is unknown, the reference refuses a second payment under another
+// key. (killbill 1015, 643: the first payment succeeded later, too.)
 func TestReferenceIsTakenWhileOutcomeIsUnknown(t *testing.T) {
 	tn := newTown(t)
 	in := tn.instance()

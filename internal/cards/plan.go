@@ -24,8 +24,8 @@ const (
 	stepRefund  = "refund"
 )
 
-// action is what follows from the state of an intent. One of step, settle, review and wait
-// is set.
+// action is what follows from the state of an intent. One of step, settle, review and
+// wait is set.
 type action struct {
 	step    string          // the call to make next
 	settle  payments.Status // the result to settle
@@ -115,7 +115,7 @@ func planRefund(a *Attempt, refund *stripe.Refund) action {
 		}
 		return action{review: "the processor has refunded another amount"}
 	case stripe.RefundFailed, stripe.RefundCanceled:
-		return action{settle: payments.StatusDeclined, decline: payments.DeclineProcessingError}
+		return notDone
 	case stripe.RefundPending, stripe.RefundRequiresAction:
 	}
 	return action{wait: "the refund is " + string(refund.Status)}

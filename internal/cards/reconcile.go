@@ -9,8 +9,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
 )
 
-// Comparison is what one run of a reconciliation compares: everything that was created in
-// [Since, Until).
+// Comparison is what one run of a reconciliation compares: everything that was created
+// in [Since, Until).
 type Comparison struct {
 	Since, Until time.Time
 	Report       func(Difference)   // called for each row
@@ -27,14 +27,15 @@ const (
 
 // reconciliation is a Comparison that runs.
 //
-// It reads the processor's list and our attempts page by page, both from the newest to the
-// oldest (merge.go). Each listed object is compared with the attempt that its metadata
-// name. Each attempt whose object was not listed is looked up at the processor by id.
+// It reads the processor's list and our attempts page by page, both from the newest to
+// the oldest (merge.go). Each listed object is compared with the attempt that its
+// metadata name. Each attempt whose object was not listed is looked up at the processor
+// by id.
 //
 // An intent is created after its attempt, and there is no bound for the time between. So
-// our attempts are read clockSkew behind the processor's list, whose ids are remembered for
-// a while. If the two times are further apart, the lookup by id finds the object. So the
-// memory is bounded, and the result does not depend on clocks.
+// our attempts are read clockSkew behind the processor's list, whose ids are remembered
+// for a while. If the two times are further apart, the lookup by id finds the object. So
+// the memory is bounded, and the result does not depend on clocks.
 type reconciliation struct {
 	*Service
 	Comparison
@@ -45,9 +46,9 @@ type reconciliation struct {
 	compared  int
 }
 
-// Reconcile compares the processor's lists with our books, both ways. It only reads. Other
-// users may share the account, so it compares only objects of this installation. It
-// returns the number of differences. Notes do not count.
+// Reconcile compares the processor's lists with our books, both ways. It only reads.
+// Other users may share the account, so it compares only objects of this installation.
+// It returns the number of differences. Notes do not count.
 func (s *Service) Reconcile(ctx context.Context, c Comparison) (int, error) {
 	r := &reconciliation{
 		Service: s, Comparison: c,
@@ -113,8 +114,9 @@ func (r *reconciliation) unfinished(b *booked, since time.Time, detail string) {
 	r.report(d)
 }
 
-// examine compares an intent that seems to differ once more. It reads our books, and then
-// retrieves the intent. If the intent is still the same, the two sides really differ.
+// examine compares an intent that seems to differ once more. It reads our books, and
+// then retrieves the intent. If the intent is still the same, the two sides really
+// differ.
 func (r *reconciliation) examine(ctx context.Context, intent stripe.Intent) error {
 	ref := attemptRef{intent.MerchantID, intent.AttemptID}
 	for range 3 {
@@ -190,7 +192,8 @@ func (r *reconciliation) disputes(ctx context.Context) error {
 	return nil
 }
 
-// ofIntent retrieves an intent, and reads what our books have on it: nil if it is not ours.
+// ofIntent retrieves an intent, and reads what our books have on it: nil if it is not
+// ours.
 func (r *reconciliation) ofIntent(
 	ctx context.Context, intentID string,
 ) (stripe.Intent, *booked, error) {

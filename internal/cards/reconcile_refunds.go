@@ -35,8 +35,9 @@ func (r *reconciliation) refunds(ctx context.Context) error {
 	})
 }
 
-// compareRefunds looks for an attempt's refund among the refunds of its intent, and compares
-// it with b, which was read before. So a refund that ends meanwhile is no difference.
+// compareRefunds looks for an attempt's refund among the refunds of its intent, and
+// compares it with b, which was read before. So a refund that ends meanwhile is no
+// difference.
 func (r *reconciliation) compareRefunds(
 	ctx context.Context, intentID string, attemptID uuid.UUID, b *booked,
 ) error {

@@ -8,11 +8,11 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
 )
 
-// workRefund asks for a refund. A refund has no step without money, so the call itself must
-// not be made twice. First the refund is looked for among the refunds of the intent, even
-// for a new attempt: a backup may have been restored. If it is not there, it is asked for,
-// always under the same key, and only while the processor certainly knows the key. After
-// that time a person has to decide.
+// workRefund asks for a refund. A refund has no step without money, so the call itself
+// must not be made twice. First the refund is looked for among the refunds of the
+// intent, even for a new attempt: a backup may have been restored. If it is not there,
+// it is asked for, always under the same key, and only while the processor certainly
+// knows the key. After that time a person has to decide.
 func (s *Service) workRefund(ctx context.Context, a *Attempt) (action, error) {
 	if a.IntentID == "" {
 		return action{review: "the payment has no intent"}, nil
@@ -36,7 +36,7 @@ func (s *Service) workRefund(ctx context.Context, a *Attempt) (action, error) {
 	case err == nil:
 		return planRefund(a, &refund), nil
 	case stripe.OutcomeOf(err) == stripe.NotDone:
-		missing = refundDeclined
+		missing = notDone
 	case replayedFault(failed): // another key could refund twice, if the first is only late
 		missing.review = "the processor repeats a stored fault, and has no such refund"
 	default:
@@ -49,7 +49,8 @@ func (s *Service) workRefund(ctx context.Context, a *Attempt) (action, error) {
 	return missing, nil
 }
 
-var refundDeclined = action{
+// notDone is what follows if the processor has done nothing, and will not.
+var notDone = action{
 	settle: payments.StatusDeclined, decline: payments.DeclineProcessingError,
 }
 

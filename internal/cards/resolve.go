@@ -13,8 +13,8 @@ import (
 // Decision is what a person has decided about an attempt.
 type Decision string
 
-// The decisions. Each one asks the processor first: a result that the processor contradicts
-// is never settled.
+// The decisions. Each one asks the processor first: a result that the processor
+// contradicts is never settled.
 const (
 	DecideRetry       Decision = "retry"        // work on it again
 	DecideDeclined    Decision = "declined"     // of a charge: cancel its intent
@@ -33,9 +33,9 @@ var (
 	ErrWrongKind = errors.New("this decision is not for an attempt of this operation")
 )
 
-// Resolve carries out a person's decision, and returns the attempt as it is afterwards. It
-// works under a lease of its own, which fences an instance with an older lease. If the
-// process dies meanwhile, any instance takes the attempt over.
+// Resolve carries out a person's decision, and returns the attempt as it is afterwards.
+// It works under a lease of its own, which fences an instance with an older lease. If
+// the process dies meanwhile, any instance takes the attempt over.
 func (s *Service) Resolve(
 	ctx context.Context, merchantID int64, id uuid.UUID, decision Decision,
 ) (*Attempt, error) {
@@ -100,9 +100,9 @@ func (s *Service) leaseForDecision(ctx context.Context, a *Attempt) (*Attempt, e
 	return leased[0], nil
 }
 
-// carryOut asks the processor, and settles the result. If there is none, the attempt goes
-// back to review with the reason. So no instance confirms a charge that a person has
-// declined.
+// carryOut asks the processor, and settles the result. If there is none, the attempt
+// goes back to review with the reason. So no instance confirms a charge that a person
+// has declined.
 func (s *Service) carryOut(ctx context.Context, a *Attempt, decision Decision) error {
 	var next action
 	var err error
@@ -133,13 +133,12 @@ func (s *Service) carryOut(ctx context.Context, a *Attempt, decision Decision) e
 	return errors.Join(err, errBack)
 }
 
-// cancelIntent cancels the intent of a charge, unless its state is final, and retrieves it.
-// A canceled intent is settled as declined, and one that has succeeded as succeeded.
+// cancelIntent cancels the intent of a charge, unless its state is final, and retrieves
+// it. A canceled intent is settled as declined, and one that has succeeded as succeeded.
 func (s *Service) cancelIntent(ctx context.Context, a *Attempt) (action, error) {
 	if a.IntentID == "" {
 		// Nothing was confirmed without an id, and under this lease nothing will be.
-		return action{settle: payments.StatusDeclined, decline: payments.DeclineProcessingError},
-			nil
+		return notDone, nil
 	}
 	intent, next, err := s.retrieve(ctx, a)
 	if intent == nil {
@@ -167,9 +166,9 @@ func (s *Service) cancelIntent(ctx context.Context, a *Attempt) (action, error) 
 	return next, nil
 }
 
-// lookForRefund looks for the refund at the processor, and settles the one that it finds. A
-// refund without our metadata counts as made by a person in its place, unless our books
-// already account for it.
+// lookForRefund looks for the refund at the processor, and settles the one that it
+// finds. A refund without our metadata counts as made by a person in its place, unless
+// our books already account for it.
 func (s *Service) lookForRefund(
 	ctx context.Context, a *Attempt, decision Decision,
 ) (action, error) {
@@ -184,7 +183,7 @@ func (s *Service) lookForRefund(
 		return planRefund(a, refund), nil
 	}
 	if decision == DecideNotRefunded {
-		return refundDeclined, nil
+		return notDone, nil
 	}
 	intent, next, err := s.retrieve(ctx, a)
 	if intent == nil {

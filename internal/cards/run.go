@@ -10,9 +10,9 @@ import (
 // Full tells whether the instance has no room for another call of the merchant.
 func (s *Service) Full(merchantID int64) bool { return s.places.full(merchantID) }
 
-// Recover leases due attempts of every merchant that the instance has room for, and works
-// on them in the background. It returns when none is left to lease. Every instance may
-// call it at any time.
+// Recover leases due attempts of every merchant that the instance has room for, and
+// works on them in the background. It returns when none is left to lease. Every instance
+// may call it at any time.
 func (s *Service) Recover(ctx context.Context) error {
 	for {
 		limit := min(leaseBatchSize, s.places.free())
@@ -45,8 +45,8 @@ func (s *Service) start(a *Attempt, fresh bool) {
 	}()
 }
 
-// startFresh works on an attempt that a request of this instance has just begun. The work
-// goes on if the caller leaves.
+// startFresh works on an attempt that a request of this instance has just begun. The
+// work goes on if the caller leaves.
 func (s *Service) startFresh(ctx context.Context, pending *payments.InProgress) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
@@ -57,8 +57,8 @@ func (s *Service) startFresh(ctx context.Context, pending *payments.InProgress) 
 	return err
 }
 
-// places limit the attempts that the instance works on at once. So a processor that hangs
-// costs a bounded number of goroutines and connections.
+// places limit the attempts that the instance works on at once. So a processor that
+// hangs costs a bounded number of goroutines and connections.
 type places struct {
 	mu         sync.Mutex
 	closed     bool

@@ -19,9 +19,9 @@ import (
 // its callers wait for are settled. Another instance may have settled them.
 const pollInterval = 200 * time.Millisecond
 
-// Await waits until the attempt of a request is settled, up to the limit. Then it repeats
-// the request, which gets the stored answer. If this very request has begun the attempt,
-// Await starts the work on it.
+// Await waits until the attempt of a request is settled, up to the limit. Then it
+// repeats the request, which gets the stored answer. If this very request has begun the
+// attempt, Await starts the work on it.
 func (s *Service) Await(
 	ctx context.Context, pending *payments.InProgress, limit time.Duration,
 	again func() (payments.Reply, error),
@@ -47,8 +47,8 @@ func (s *Service) Await(
 	return reply, err
 }
 
-// waits are the attempts that callers of this instance wait for. One worker polls for all
-// of them, with one statement each time.
+// waits are the attempts that callers of this instance wait for. One worker polls for
+// all of them, with one statement each time.
 type waits struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger

@@ -10,19 +10,20 @@ import (
 )
 
 const (
-	// DefaultReach is how far back a reconciliation looks. The processor knows a key for 24 h.
-	// For that time, a retry finds the charge that a restored backup has lost. The hour more
-	// makes daily runs overlap.
+	// DefaultReach is how far back a reconciliation looks. The processor knows a key for
+	// 24 h. For that time, a retry finds the charge that a restored backup has lost. The
+	// hour more makes daily runs overlap.
 	DefaultReach = 25 * time.Hour
 
 	// reconcileInterval is between two background runs, of all instances together.
 	reconcileInterval = time.Hour
-	// reconcileOverlap is compared a second time, because it was unfinished at the last run.
+	// reconcileOverlap is compared a second time, because it was unfinished at the last
+	// run.
 	reconcileOverlap = time.Hour
 )
 
-// Stats are the state of card payments. The fields after Calls are about all instances, as
-// of the last Watch.
+// Stats are the state of card payments. The fields after Calls are about all instances,
+// as of the last Watch.
 type Stats struct {
 	Calls int // attempts that this instance works on
 
@@ -34,7 +35,8 @@ type Stats struct {
 	ReconciledAt time.Time // the end of the time that it compared; zero: never
 }
 
-// Stats returns the state. It is zero for a nil Service, which is one without a processor.
+// Stats returns the state. It is zero for a nil Service, which is one without a
+// processor.
 func (s *Service) Stats() Stats {
 	if s == nil {
 		return Stats{}
@@ -75,9 +77,9 @@ func (s *Service) Watch(ctx context.Context) error {
 	return nil
 }
 
-// ReconcileDue compares the processor's books with ours, if that is due: each hour, on one
-// instance. It covers the time since the last run, and an hour before that. It logs each
-// difference, and Stats has their number.
+// ReconcileDue compares the processor's books with ours, if that is due: each hour, on
+// one instance. It covers the time since the last run, and an hour before that. It logs
+// each difference, and Stats has their number.
 func (s *Service) ReconcileDue(ctx context.Context) error {
 	var since, until time.Time
 	err := s.pool.QueryRow(ctx, `

@@ -43,8 +43,8 @@ func (s *Service) work(ctx context.Context, a *Attempt, fresh bool) {
 	}
 }
 
-// conclude ends a try: it settles the attempt, leaves it to a person, or to a later try. A
-// shutdown does not stop it.
+// conclude ends a try: it settles the attempt, leaves it to a person, or to a later try.
+// A shutdown does not stop it.
 func (s *Service) conclude(ctx context.Context, a *Attempt, next action) error {
 	switch {
 	case next.settle != "":
@@ -119,8 +119,8 @@ func (s *Service) key(a *Attempt, step string) string {
 	return stripe.ProcessorKey(s.owner(a), step, a.Generation)
 }
 
-// replayedFault tells whether the processor has replayed a 5xx that it has stored under the
-// key. It does so for as long as it knows the key.
+// replayedFault tells whether the processor has replayed a 5xx that it has stored under
+// the key. It does so for as long as it knows the key.
 func replayedFault(failed *stripe.Error) bool {
 	return failed != nil && failed.Replayed && failed.StatusCode >= http.StatusInternalServerError
 }

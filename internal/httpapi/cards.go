@@ -10,8 +10,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// cardWaitMax is how long a request waits for the card processor. Its caller may ask for a
-// shorter wait.
+// cardWaitMax is how long a request waits for the card processor. Its caller may ask for
+// a shorter wait.
 const cardWaitMax = 10 * time.Second
 
 // execute runs a keyed operation. If the request is at the card processor, it waits.

@@ -17,8 +17,8 @@ import (
 const operationAuthorize = "authorize"
 
 // attempt is one keyed request whose effect is at a card processor. The transaction that
-// claims the key inserts its row. Package cards asks the processor. The settlement writes
-// the result.
+// claims the key inserts its row. Package cards asks the processor. The settlement
+// writes the result.
 type attempt struct {
 	attemptRef
 	operation string
@@ -39,8 +39,8 @@ type attemptRef struct {
 }
 
 // attemptID is the id of a key's attempt. It is computed from the key alone. So after a
-// backup was restored, a retry is the same attempt, and the processor recognises it. It is
-// a UUID of version 8 (RFC 9562, section 5.8). Never change it.
+// backup was restored, a retry is the same attempt, and the processor recognises it. It
+// is a UUID of version 8 (RFC 9562, section 5.8). Never change it.
 func attemptID(key idempotency.Key) uuid.UUID {
 	name := binary.BigEndian.AppendUint64(nil, uint64(key.MerchantID)) //nolint:gosec // positive
 	name = fmt.Appendf(name, "%s %s", key.Scope, key.Value)

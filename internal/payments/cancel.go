@@ -23,8 +23,8 @@ func decideCancel(st *state, claim *idempotency.Claim) decision {
 	return st.cancel(claim, CancellationRequested)
 }
 
-// cancel decides a cancellation. The authorization of a card is canceled at the processor
-// first.
+// cancel decides a cancellation. The authorization of a card is canceled at the
+// processor first.
 func (st *state) cancel(claim *idempotency.Claim, reason string) decision {
 	payment, refusal := st.payment(claim)
 	if refusal != nil {

@@ -71,8 +71,8 @@ func (s *Service) chargeCard(
 	return s.do(ctx, &again)
 }
 
-// checkPossible refuses an amount that the processor cannot take, and every charge by card
-// if there is no processor.
+// checkPossible refuses an amount that the processor cannot take, and every charge by
+// card if there is no processor.
 func (s *Service) checkPossible(amount ledger.Money) error {
 	var fields validate.Fields
 	fields.Require(s.checkCard != nil, "/payment_method",
@@ -101,8 +101,8 @@ func (c *Charge) operation() string {
 	return operationCharge
 }
 
-// payByCard makes a new payment wait for the processor. It refuses an amount that could not
-// be posted afterwards.
+// payByCard makes a new payment wait for the processor. It refuses an amount that could
+// not be posted afterwards.
 func (st *state) payByCard(payment *Payment, authorizeOnly bool) error {
 	if !authorizeOnly {
 		if err := st.book.Check(payment.journal(payment.Amount.Minor)); err != nil {

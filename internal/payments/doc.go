@@ -56,10 +56,11 @@
 //
 // The money of a card moves at a processor, outside of the transaction. So the request
 // is two operations of the same five steps. The first one begins an attempt: it claims
-// the key, and marks it as pending. Then package cards asks the processor. The second one
-// settles the attempt: under a key of its own, it writes the processor's result, stores
-// the answer of the first request, and removes the mark. A retry that comes between them
-// finds a pending record, and nothing to replay. See card.go, attempt.go and settle.go.
+// the key, and marks it as pending. Then package cards asks the processor. The second
+// one settles the attempt: under a key of its own, it writes the processor's result,
+// stores the answer of the first request, and removes the mark. A retry that comes
+// between them finds a pending record, and nothing to replay. See card.go, attempt.go
+// and settle.go.
 //
 // # Where to read on
 //

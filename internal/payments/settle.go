@@ -37,10 +37,10 @@ var (
 	ErrNotSettled = errors.New("the attempt cannot be settled")
 )
 
-// Settle writes the result of an attempt into our books, once. One transaction writes the
-// entries, the event and the stored answer of the attempt's request, and marks the attempt
-// as settled. After any other error than the three above, it may be settled or not, and a
-// later call finds out.
+// Settle writes the result of an attempt into our books, once. One transaction writes
+// the entries, the event and the stored answer of the attempt's request, and marks the
+// attempt as settled. After any other error than the three above, it may be settled or
+// not, and a later call finds out.
 func (s *Service) Settle(ctx context.Context, settlement Settlement) error {
 	_, err := s.do(ctx, newSettle(settlement))
 	refusal, refused := errors.AsType[*Refusal](err)
@@ -62,10 +62,10 @@ var (
 	refusalSettled = refuseState(ErrSettled.Error())
 )
 
-// newSettle is the service's own operation. Its key names the attempt and the lease, or the
-// event that brought the result: an event that comes twice has one effect. Two leases have
-// two keys. Under one key the two settlements would share a slot, and the refusal of the
-// fenced one would answer both.
+// newSettle is the service's own operation. Its key names the attempt and the lease, or
+// the event that brought the result: an event that comes twice has one effect. Two
+// leases have two keys. Under one key the two settlements would share a slot, and the
+// refusal of the fenced one would answer both.
 func newSettle(settlement Settlement) *operation {
 	key := idempotency.Key{
 		MerchantID: settlement.MerchantID,

@@ -12,8 +12,8 @@ import (
 // hugeSize is the size of the body of pm_sim_10mb.
 const hugeSize = 10 << 20
 
-// before acts out a fault that comes before the execution. It returns false if the request
-// ends with it.
+// before acts out a fault that comes before the execution. It returns false if the
+// request ends with it.
 func (s *Server) before(c *call) bool {
 	switch c.plan.before {
 	case fault429:

@@ -18,8 +18,8 @@ const (
 	retryDelayMax   = 15 * time.Second
 )
 
-// sender delivers events until the receiver answers 2xx. The outbox is in the books, so a
-// restart goes on with it.
+// sender delivers events until the receiver answers 2xx. The outbox is in the books, so
+// a restart goes on with it.
 type sender struct {
 	ctx     context.Context
 	books   *books

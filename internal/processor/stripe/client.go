@@ -2,11 +2,11 @@
 // official SDK. It knows no payments: it makes calls, and says what is known about their
 // effect.
 //
-// One method call is one HTTP request. (Lists are one for each page.) Neither the SDK nor
-// net/http sends it again, so that the caller decides about every repetition. A call has
-// one of three outcomes. Done and NotDone are what the processor itself has answered.
-// Everything else is Unknown: a time-out, a reset connection, a 5xx, an answer that cannot
-// be read or that contradicts the request.
+// One method call is one HTTP request. (Lists are one for each page.) Neither the SDK
+// nor net/http sends it again, so that the caller decides about every repetition. A call
+// has one of three outcomes. Done and NotDone are what the processor itself has
+// answered. Everything else is Unknown: a time-out, a reset connection, a 5xx, an answer
+// that cannot be read or that contradicts the request.
 //
 // The SDK pins the API version (stripe.APIVersion of its release) and sends it with every
 // request. An upgrade of the SDK changes the version, so it needs a review.
@@ -197,8 +197,8 @@ func (c *Client) Refund(
 	return refund, nil
 }
 
-// intent makes a call whose result is an intent. An intent with another id contradicts the
-// request, and so does one for which agrees is false.
+// intent makes a call whose result is an intent. An intent with another id contradicts
+// the request, and so does one for which agrees is false.
 func (c *Client) intent(
 	ctx context.Context, call callInfo,
 	send func(context.Context) (*stripe.PaymentIntent, error), agrees func(*Intent) bool,

@@ -18,8 +18,8 @@ const (
 )
 
 // declines map Stripe's codes to the nearest of ours: its decline codes
-// (https://docs.stripe.com/declines/codes), and the error codes of card errors that have no
-// decline code (https://docs.stripe.com/error-codes). Any other code is
+// (https://docs.stripe.com/declines/codes), and the error codes of card errors that have
+// no decline code (https://docs.stripe.com/error-codes). Any other code is
 // DeclineCardDeclined.
 var declines = map[string]string{}
 

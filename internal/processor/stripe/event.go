@@ -26,8 +26,8 @@ type Event struct {
 	ID        string
 	Type      string // for example "payment_intent.succeeded"
 	CreatedAt time.Time
-	// At most one of these is set. None is set if the object is of another kind, or if it has
-	// the shape of another API version and cannot be read.
+	// At most one of these is set. None is set if the object is of another kind, or if
+	// it has the shape of another API version and cannot be read.
 	Intent  *Intent
 	Refund  *Refund
 	Dispute *Dispute
@@ -98,8 +98,8 @@ func (c *Client) signed(body []byte, signature string, now time.Time) bool {
 	return false
 }
 
-// readObject reads the event's object. It reads the intent's id separately. So if another
-// field has changed and the object cannot be read, the id still can.
+// readObject reads the event's object. It reads the intent's id separately. So if
+// another field has changed and the object cannot be read, the id still can.
 func (e *Event) readObject(raw json.RawMessage) error {
 	var about struct {
 		Object        string                `json:"object"`

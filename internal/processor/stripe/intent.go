@@ -11,7 +11,8 @@ import (
 )
 
 // Intent is a payment intent as the processor describes it. An amount that cannot be
-// converted to our minor units is the zero Money. That happens only to intents of others.
+// converted to our minor units is the zero Money. That happens only to intents of
+// others.
 type Intent struct {
 	Owner // zero: it is not ours
 

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// ProcessorKey is the processor's idempotency key for a step of an attempt. It depends on
-// nothing else. So after a restored backup, the same request sends the same key.
+// ProcessorKey is the processor's idempotency key for a step of an attempt. It depends
+// on nothing else. So after a restored backup, the same request sends the same key.
 // Steps are "prepare", "confirm", "capture", "cancel" and "refund".
 //
 // The formula never changes: a key from a new formula would make the processor take a

@@ -11,8 +11,8 @@ import (
 	"github.com/stripe/stripe-go/v84/form"
 )
 
-// pageSize is small, so that a page stays below answerSizeMax. An object of other software
-// may have 27 KB of metadata in its intent, and again in its charge.
+// pageSize is small, so that a page stays below answerSizeMax. An object of other
+// software may have 27 KB of metadata in its intent, and again in its charge.
 const pageSize = 20
 
 // Refunds are all refunds of one intent, the newest first.

@@ -80,7 +80,8 @@ func toWire(m ledger.Money) (int64, error) {
 	return m.Minor * multiply / divide, nil
 }
 
-// fromWire converts an amount of Stripe to the ledger's minor unit, or returns zero Money.
+// fromWire converts an amount of Stripe to the ledger's minor unit, or returns zero
+// Money.
 func fromWire(wire int64, currency stripe.Currency) ledger.Money {
 	ours := ledger.Currency(strings.ToUpper(string(currency)))
 	multiply, divide, ok := scale(ours)

@@ -22,8 +22,8 @@ const (
 	Unknown Outcome = iota
 	// Done means that the processor answered that the call had its effect.
 	Done
-	// NotDone means that the processor answered that this call had no effect. An earlier call
-	// may have had it: Error.Intent or Retrieve shows that.
+	// NotDone means that the processor answered that this call had no effect. An earlier
+	// call may have had it: Error.Intent or Retrieve shows that.
 	NotDone
 )
 
@@ -133,8 +133,8 @@ func (c *Client) classify(call callInfo, seen *exchange, err error) *Error {
 	return e
 }
 
-// cause says why a call has no answer that can be read. It drops the SDK's error where that
-// may hold a piece of the body.
+// cause says why a call has no answer that can be read. It drops the SDK's error where
+// that may hold a piece of the body.
 func cause(seen *exchange, err error) (code string, _ error) {
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		if seen.statusCode != 0 {

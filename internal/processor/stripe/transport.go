@@ -20,8 +20,8 @@ const (
 	idleConnections = 64
 )
 
-// newHTTPClient makes a client that sends the secret key to the processor only: it uses no
-// proxy of the environment, and transport follows no redirect.
+// newHTTPClient makes a client that sends the secret key to the processor only: it uses
+// no proxy of the environment, and transport follows no redirect.
 func newHTTPClient(timeout time.Duration) *http.Client {
 	// A call has a connection of its own. With HTTP/2 a stalled connection would stall all.
 	protocols := new(http.Protocols)
@@ -42,8 +42,8 @@ func newHTTPClient(timeout time.Duration) *http.Client {
 	}
 }
 
-// exchange is what the transport has seen of a call's answer. The SDK does not return the
-// status and the headers of an answer that it cannot read.
+// exchange is what the transport has seen of a call's answer. The SDK does not return
+// the status and the headers of an answer that it cannot read.
 type exchange struct {
 	statusCode int // 0: no answer
 	header     http.Header
