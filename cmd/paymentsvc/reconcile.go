@@ -24,15 +24,15 @@ type reconcileCommand struct {
 
 // Help is the long part of --help.
 func (c *reconcileCommand) Help() string {
-	return `It compares the processor's payments, refunds and disputes of a time with ours, both
-ways, and changes nothing. Each difference is a row that says what to do; so is each attempt
-that is unfinished for two minutes, but a note alone is no difference.
+	return `It compares the processor's payments, refunds and disputes of a period with ours, both
+ways, and changes nothing. Each difference is a row that says what to do. An attempt that is
+not settled after two minutes is a row, too. A row with (note) is no difference.
 
-The default reaches back one hour more than a day: the processor knows a key for 24 h, and
-so long a retry finds a charge that a restored backup has lost. After a restore, begin at
-the time of the backup. An authorization lasts longer, so run it weekly with --since 200h:
-only then a capture or cancellation in the dashboard, days after the authorization, is
-compared. Refunds and disputes count by their own time.`
+The default reaches back 25 h. The processor knows a key for 24 h, and for that time a retry
+finds a charge that a restored backup has lost. After a restore, begin at the time of the
+backup. Payments are selected by the time of their charge or authorization. So run it weekly
+with --since 200h: the longer run sees a capture or cancellation in the dashboard that came
+days after the authorization. Refunds and disputes are selected by their own time.`
 }
 
 // Run compares, and prints each row as it is found.

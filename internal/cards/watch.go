@@ -17,8 +17,8 @@ const (
 
 	// reconcileInterval is between two background runs, of all instances together.
 	reconcileInterval = time.Hour
-	// reconcileOverlap is compared a second time, because it was unfinished at the last
-	// run.
+	// reconcileOverlap is how far a run reaches back into the time of the last one, when
+	// attempts of that time may still have been open.
 	reconcileOverlap = time.Hour
 )
 

@@ -13,9 +13,9 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/validate"
 )
 
-// The first operation of a card payment: it begins an attempt (doc.go). Captures,
-// cancellations and refunds of card payments begin in the same way. settle.go has the
-// second operation.
+// A card payment is two operations (doc.go). This file has the first, which begins an
+// attempt, and settle.go has the second. Captures, cancellations and refunds of card
+// payments begin in the same way.
 
 // processorName is a part of the ids of clearing accounts.
 const processorName = "stripe"

@@ -161,7 +161,7 @@ func result(reply Reply, err error, own Caller) string {
 const (
 	begun      = "begun"       // this request is at the processor now
 	inProgress = "in progress" // an earlier request under its key is there
-	settled    = "settled"     // the processor's word is in the books, by this call or before
+	settled    = "settled"     // the result is in the books, by this call or before
 )
 
 // again is the result of the same operation under the same key.

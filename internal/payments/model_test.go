@@ -76,7 +76,7 @@ func (m *model) ask(key, operation string, p *modelPayment, minor int64) string 
 	return begun
 }
 
-// settle is what the processor's word does, once.
+// settle applies a result, once.
 func (m *model) settle(r request) string {
 	a := m.attempts[slices.IndexFunc(m.attempts, func(a *modelAttempt) bool {
 		return a.key == r.settles
