@@ -29,6 +29,32 @@ func TestProcessorDownLeavesPaymentsProcessing(t *testing.T) {
 	in.want(201, "k", charge)
 }
 
+// The service's own settings are at fault. No card is declined for that, and the payment
+// ends once they are right.
+func TestWrongSettingsDeclineNoCard(t *testing.T) {
+	for name, wrong := range map[string]func(*config){
+		"secret key": func(c *config) { c.SecretKey = "sk_test_other" },
+		"path":       func(c *config) { c.URL += "/v1/other" },
+		"server":     func(c *config) { c.URL = "http://127.0.0.1:1" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			tn := newTown(t)
+			in := tn.instance(wrong)
+			charge := charging(byCard("pm_card_visa"))
+			if _, err := in.send("k", charge, 0); !inProgress(err) {
+				t.Fatal(err)
+			}
+			await.Until(t, patience, "a try", func() bool {
+				return tn.attempt(in, "k").Tries > 0
+			})
+			if a := tn.attempt(in, "k"); a.State != StateOpen {
+				t.Errorf("the attempt is %s: %s", a.State, a.Problem)
+			}
+			tn.instance().recovering().want(201, "k", charge)
+		})
+	}
+}
+
 // While the outcome is unknown, the reference refuses a second payment under another
 // key. (killbill 1015, 643: the first payment succeeded later, too.)
 func TestReferenceIsTakenWhileOutcomeIsUnknown(t *testing.T) {

@@ -59,6 +59,9 @@ const (
 	CodeIdempotency = "idempotency_error"
 	// CodeUnauthorized is a 401 or 403: the service's secret key is at fault.
 	CodeUnauthorized = "unauthorized"
+	// CodeUnknownPath is a 404 to the path of a call, and not to an id in it: STRIPE_URL is
+	// at fault.
+	CodeUnknownPath = "unknown_path"
 	// CodeUnreadable is an answer without an object or an error that can be read.
 	CodeUnreadable = "unreadable"
 	// CodeNoAnswer is a connection that failed or a time limit that passed.
@@ -126,6 +129,8 @@ func (c *Client) classify(call callInfo, seen *exchange, err error) *Error {
 		e.DeclineCode = declineCode(answer)
 	case seen.statusCode == http.StatusBadRequest && answer.Type == stripe.ErrorTypeIdempotency:
 		e.Code = CodeIdempotency
+	case seen.statusCode == http.StatusNotFound && answer.Code != stripe.ErrorCodeResourceMissing:
+		e.Code = CodeUnknownPath
 	case (seen.statusCode == http.StatusBadRequest || seen.statusCode == http.StatusNotFound) &&
 		answer.Type == stripe.ErrorTypeInvalidRequest:
 		e.Outcome = NotDone

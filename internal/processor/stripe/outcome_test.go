@@ -49,6 +49,11 @@ func TestAnswersHaveOneOfThreeOutcomes(t *testing.T) {
 			404, errorText(`"type":"invalid_request_error","code":"resource_missing"`),
 			stripe.NotDone, "resource_missing", "", false,
 		},
+		"path that the processor does not have": {
+			404, errorText(`"type":"invalid_request_error",` +
+				`"message":"Unrecognized request URL (POST: /x/v1/payment_intents)."`),
+			stripe.Unknown, stripe.CodeUnknownPath, "", false,
+		},
 		"key with other parameters": {
 			400, errorText(`"type":"idempotency_error"`),
 			stripe.Unknown, stripe.CodeIdempotency, "", false,
