@@ -50,15 +50,17 @@ type Config struct {
 
 type api struct {
 	Config
-	streams    streams
-	eventReads *semaphore.Weighted
+	streams         streams
+	eventReads      *semaphore.Weighted
+	processorEvents *semaphore.Weighted
 }
 
 // New returns the handler of every public path.
 func New(config Config) http.Handler {
 	a := &api{
 		Config: config, streams: newStreams(config.Streams),
-		eventReads: semaphore.NewWeighted(eventReadsAtOnce),
+		eventReads:      semaphore.NewWeighted(eventReadsAtOnce),
+		processorEvents: semaphore.NewWeighted(processorEventsAtOnce),
 	}
 	r := chi.NewRouter()
 	r.Use(a.identify, a.observe, a.recoverPanic, a.echoKey, a.admit, middleware.GetHead)

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
 // processorEventSizeMax is the largest event of a processor, in bytes. An event holds a
@@ -13,12 +15,20 @@ import (
 // higher, because the signature covers the whole body and is checked after it is read.
 const processorEventSizeMax = 256 << 10
 
+// processorEventsAtOnce limits the memory that bodies take before their signatures are
+// checked. Further events wait.
+const processorEventsAtOnce = 128
+
 // postProcessorEvent takes an event of the card processor. Its signature, over the bytes
 // as they came, is its credential.
 func (a *api) postProcessorEvent(w http.ResponseWriter, r *http.Request) error {
 	if a.Cards == nil || pathParameter(r, "processor") != "stripe" {
 		return errNotFound
 	}
+	if err := a.processorEvents.Acquire(r.Context(), 1); err != nil {
+		return payments.ErrOverloaded
+	}
+	defer a.processorEvents.Release(1)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, processorEventSizeMax))
 	if err != nil {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {

@@ -1,14 +1,18 @@
 package httpapi_test
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -345,4 +349,45 @@ func TestEventMayBeLongAndComeOften(t *testing.T) {
 	}).wantProblem("forbidden")
 	m.send(m.first, call{method: "POST", path: "/processor-events/other", body: event}).
 		wantProblem("not_found")
+}
+
+// Anybody can send a body, and it is read before its signature is checked.
+func TestBodiesOfUnknownSendersTakeBoundedMemory(t *testing.T) {
+	m, _ := onCards(t)
+	const most = 128
+	begun, end := make(chan struct{}), make(chan struct{})
+	send := func(ctx context.Context, body io.Reader) *httptest.ResponseRecorder {
+		answer := httptest.NewRecorder()
+		m.first.Handler.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, http.MethodPost,
+			"/processor-events/stripe", body))
+		return answer
+	}
+	var slow sync.WaitGroup
+	defer slow.Wait()
+	for range most {
+		slow.Go(func() { send(t.Context(), slowBody{begun, end}) })
+		<-begun
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	further := strings.NewReader("{}")
+	if a := send(ctx, further); a.Code != 503 || further.Len() != 2 ||
+		!strings.Contains(a.Body.String(), "overloaded") {
+		t.Errorf("a further one is answered %d %s", a.Code, a.Body)
+	}
+	close(end)
+	m.deliver(m.first, newEvent("customer.created", map[string]any{"object": "customer"})).
+		want(200)
+}
+
+// slowBody is a body that comes to its end when the test says so.
+type slowBody struct {
+	begun chan<- struct{}
+	end   <-chan struct{}
+}
+
+func (b slowBody) Read([]byte) (int, error) {
+	b.begun <- struct{}{}
+	<-b.end
+	return 0, io.EOF
 }
