@@ -53,6 +53,7 @@ type api struct {
 	streams         streams
 	eventReads      *semaphore.Weighted
 	processorEvents *semaphore.Weighted
+	cardWaitMax     time.Duration
 }
 
 // New returns the handler of every public path.
@@ -61,6 +62,7 @@ func New(config Config) http.Handler {
 		Config: config, streams: newStreams(config.Streams),
 		eventReads:      semaphore.NewWeighted(eventReadsAtOnce),
 		processorEvents: semaphore.NewWeighted(processorEventsAtOnce),
+		cardWaitMax:     cardWaitMax,
 	}
 	r := chi.NewRouter()
 	r.Use(a.identify, a.observe, a.recoverPanic, a.echoKey, a.admit, middleware.GetHead)

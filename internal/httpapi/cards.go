@@ -10,8 +10,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
-// cardWaitMax is how long a request waits for the card processor. Its caller may ask for
-// a shorter wait.
+// cardWaitMax is how long a request by HTTP waits for the card processor. Its caller may
+// ask for a shorter wait. A request by message does not wait.
 const cardWaitMax = 10 * time.Second
 
 // execute runs a keyed operation. If the request is at the card processor, it waits.
@@ -33,7 +33,7 @@ func (a *api) execute(
 // cardWait is how long the request waits: the preference wait of RFC 7240, in seconds, up
 // to a maximum. A preference that cannot be read is ignored, as that RFC says.
 func (a *api) cardWait(prefer []string) time.Duration {
-	longest := min(cardWaitMax, a.RequestTimeout*2/3)
+	longest := min(a.cardWaitMax, a.RequestTimeout*2/3)
 	for _, list := range prefer {
 		for preference := range strings.SplitSeq(list, ",") {
 			name, value, _ := strings.Cut(strings.TrimSpace(preference), "=")

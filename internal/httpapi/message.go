@@ -20,7 +20,9 @@ const messageRoute = "payments.requests.*"
 // operation under the same key, the same problems, the same bytes.
 //
 // The message broker has authenticated the request. There is no rate limit: requests
-// that the service has not taken wait in the broker.
+// that the service has not taken wait in the broker. A request that is at the card
+// processor waits there too, and not here: an instance works on few messages at once, and
+// calls that hang would hold up those of all merchants.
 func ByMessage(config Config) func(
 	ctx context.Context, merchant string, header http.Header, body []byte,
 ) (status int, answered http.Header, answer []byte) {

@@ -2,6 +2,7 @@ package messages
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -48,4 +49,26 @@ func TestCardChargeByMessageIsAnsweredLater(t *testing.T) {
 	if err != nil || len(books.Intents) != 1 || books.Intents[0].TimesTaken != 1 {
 		t.Errorf("the processor has %+v, %v", books, err)
 	}
+}
+
+// An instance works on few messages at once, and they come from all merchants. So a request
+// by message does not wait for the processor, whatever it prefers.
+func TestHangingCardChargesByMessageDelayNoOtherRequest(t *testing.T) {
+	t.Parallel()
+	processor, err := simulator.Start(t.Context(), simulator.Options{
+		BooksFile: filepath.Join(t.TempDir(), "books"),
+		Delays:    simulator.Delays{Hang: time.Hour},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = processor.Close() })
+	b := newBench(t, 1, "STRIPE_URL="+processor.URL(), "PROCESSOR_TIMEOUT=1m",
+		"STRIPE_SECRET_KEY="+simulator.DefaultSecret)
+	for i := range 200 { // three times as many as an instance works on
+		b.publish(journal.NewCardCharge(1, "pm_sim_hang").Body(), "Idempotency-Key",
+			fmt.Sprint("hangs-", i), "Prefer", "wait=10")
+	}
+	b.publish(journal.NewCharge(100).Body(), "Idempotency-Key", "key")
+	b.wantOnePayment("key", b.awaitAnswers(outcomes, "key", 1)...)
 }
