@@ -21,7 +21,7 @@ const (
 	reapBatchSize   = 5000
 	reapIntervalMax = time.Minute
 
-	deleteBatchSize = 1000 // events of one merchant
+	deleteBatchSize = 1000 // events of one merchant, or of the processor
 
 	lagInterval          = time.Second
 	idsInterval          = time.Minute
@@ -104,7 +104,9 @@ func (in *Instance) deleteEarlyEvents(ctx context.Context) error {
 	if in.Cards == nil {
 		return nil
 	}
-	return in.Cards.DeleteEarly(ctx, in.config.EventRetention)
+	return untilShort(deleteBatchSize, func() (int, error) {
+		return in.Cards.DeleteEarly(ctx, in.config.EventRetention, deleteBatchSize)
+	})
 }
 
 // reapAnswers frees the space of expired answers. It may be late: a replay compares the

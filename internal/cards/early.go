@@ -119,23 +119,29 @@ func (s *Service) applyOne(ctx context.Context, e keptEvent) (reception, error) 
 	return result, nil
 }
 
-// DeleteEarly deletes the events that were kept for longer than the retention. Their
-// payments are at the processor and not in our books: reconciliation reports them.
-func (s *Service) DeleteEarly(ctx context.Context, retention time.Duration) error {
+// DeleteEarly deletes at most limit events that were kept for longer than the retention,
+// and returns how many. Their payments are at the processor and not in our books:
+// reconciliation reports them.
+func (s *Service) DeleteEarly(
+	ctx context.Context, retention time.Duration, limit int,
+) (int, error) {
 	rows, err := s.pool.Query(ctx, `
 		DELETE FROM processor_events e
-		WHERE e.received_at < clock_timestamp() - $1::interval
-		RETURNING `+keptColumns, retention)
+		WHERE e.ctid = ANY (ARRAY(
+			SELECT o.ctid FROM processor_events o
+			WHERE o.received_at < clock_timestamp() - $1::interval
+			LIMIT $2))
+		RETURNING e.merchant_id, e.id, e.attempt_id, ''::bytea`, retention, limit)
 	if err != nil {
-		return fmt.Errorf("deleting old events: %w", err)
+		return 0, fmt.Errorf("deleting old events: %w", err)
 	}
 	deleted, err := pgx.CollectRows(rows, scanKept)
 	if err != nil {
-		return fmt.Errorf("deleting old events: %w", err)
+		return 0, fmt.Errorf("deleting old events: %w", err)
 	}
 	for _, e := range deleted {
 		s.logger.WarnContext(ctx, "an event's payment never came: see paymentsvc reconcile",
 			"event_id", e.id, "merchant_id", e.merchantID, "attempt_id", e.attemptID)
 	}
-	return nil
+	return len(deleted), nil
 }

@@ -212,12 +212,16 @@ func TestEventWhosePaymentNeverComesIsGivenUp(t *testing.T) {
 	m.charge("k", cardToShop(1, "pm_card_visa")).want(201)
 	event := newEvent("payment_intent.succeeded", m.ofAttempt("never", p.onlyIntent().ID, p))
 	m.deliver(m.first, event).want(200)
+	m.deliver(m.first, newEvent("payment_intent.succeeded",
+		m.ofAttempt("never either", p.onlyIntent().ID, p))).want(200)
 	for _, row := range []struct {
-		retention time.Duration
-		left      int
-	}{{time.Hour, 1}, {time.Microsecond, 0}} {
-		if err := m.first.Cards.DeleteEarly(t.Context(), row.retention); err != nil {
-			t.Fatal(err)
+		retention     time.Duration
+		deleted, left int
+	}{{time.Hour, 0, 2}, {time.Microsecond, 1, 1}, {time.Microsecond, 1, 0}} {
+		const limit = 1
+		n, err := m.first.Cards.DeleteEarly(t.Context(), row.retention, limit)
+		if err != nil || n != row.deleted {
+			t.Fatal(n, err)
 		}
 		m.wantCount(row.left, `SELECT count(*) FROM processor_events`)
 	}
