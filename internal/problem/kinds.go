@@ -60,10 +60,11 @@ var Kinds = map[string]Kind{
 	"insufficient_funds": {
 		http.StatusPaymentRequired, NewKey, "The account cannot pay",
 		"The source account could not pay the charge, even with its overdraft limit, so the " +
-			"payment is declined. Or the destination account could not pay a refund, so the " +
-			"refund is declined and the payment is unchanged. The decline is final. Every retry " +
-			"with this key gets the same answer, even if the account has money later.",
-		"Make sure that the account can pay. The next attempt is a new intent, so use a new " +
+			"payment is declined; or the card lacks the money. Or the destination account could " +
+			"not pay a refund, so the refund is declined and the payment is unchanged. The " +
+			"decline is final. Every retry with this key gets the same answer, even if there is " +
+			"money later.",
+		"Make sure that the account or the card can pay. The next attempt is a new intent, so use a new " +
 			"key. It may have the same reference.",
 	},
 	"card_declined": {
