@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,8 +43,16 @@ func (p *problems) processor(f *ProcessorSettings) cards.Settings {
 		ResendWindow: p.duration("PROCESSOR_RESEND_WINDOW", f.ProcessorResendWindow,
 			time.Second),
 	}
+	if strings.ContainsFunc(f.StripeSecretKey, notPrinted) { // such as the end of a file's line
+		*p = append(*p, errors.New("STRIPE_SECRET_KEY: it has a space or a line break"))
+	}
 	if f.StripeWebhookSecrets != "" {
-		settings.WebhookSecrets = strings.Split(f.StripeWebhookSecrets, ",")
+		for secret := range strings.SplitSeq(f.StripeWebhookSecrets, ",") {
+			settings.WebhookSecrets = append(settings.WebhookSecrets, strings.TrimSpace(secret))
+		}
+	}
+	if slices.Contains(settings.WebhookSecrets, "") {
+		*p = append(*p, errors.New("STRIPE_WEBHOOK_SECRETS: one of the secrets is empty"))
 	}
 	if settings.SecretKey == "" && (f.StripeURL != "" || f.StripeWebhookSecrets != "") {
 		*p = append(*p, errors.New("STRIPE_URL and STRIPE_WEBHOOK_SECRETS mean nothing without "+
@@ -51,7 +60,8 @@ func (p *problems) processor(f *ProcessorSettings) cards.Settings {
 	}
 	if f.StripeURL != "" {
 		parsed, err := url.Parse(f.StripeURL)
-		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
+		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" ||
+			parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "" {
 			*p = append(*p, errors.New("STRIPE_URL: it is not an address such as "+
 				"http://127.0.0.1:12111"))
 		}
@@ -63,6 +73,9 @@ func (p *problems) processor(f *ProcessorSettings) cards.Settings {
 	}
 	return settings
 }
+
+// notPrinted tells whether a secret cannot have the character.
+func notPrinted(r rune) bool { return r <= ' ' || r > '~' }
 
 // openCards makes the part that charges cards, if there is a processor.
 func (in *Instance) openCards(ctx context.Context) (err error) {
