@@ -102,11 +102,14 @@ func (s *Service) applyOne(ctx context.Context, e keptEvent) (reception, error) 
 		return "", fmt.Errorf("reading a kept event: %w", err)
 	}
 	n := noticeOf(&event)
+	var result reception
 	a, err := s.attemptOf(ctx, n)
-	if err != nil {
-		return "", err
+	switch {
+	case err == nil:
+		result, err = s.apply(ctx, e.id, n, a)
+	case errors.Is(err, ErrNoAttempt) && n.AttemptID == e.attemptID:
+		result, err = ignored, nil // a refund that names a charge: nothing can ever apply it
 	}
-	result, err := s.apply(ctx, e.id, n, a)
 	s.logEvent(ctx, &event, result, a, err)
 	if err != nil || result == applied {
 		return result, err

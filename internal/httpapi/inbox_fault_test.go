@@ -204,6 +204,15 @@ func TestKeptEventIsAppliedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.wantCount(0, `SELECT count(*) FROM processor_events`)
+	// nor does a refund whose metadata name a charge, as a person may enter them
+	refund := p.press("refunds", body{"payment_intent": p.onlyIntent().ID, "amount": 1})
+	m.deliver(m.first, newEvent("refund.updated", changed(refund, "metadata",
+		p.intent(p.onlyIntent().ID)["metadata"]))).want(200)
+	m.wantCount(1, `SELECT count(*) FROM processor_events`)
+	if err := m.first.Cards.ApplyEarly(t.Context()); err != nil {
+		t.Error(err)
+	}
+	m.wantCount(0, `SELECT count(*) FROM processor_events`)
 	m.wantBalance("shop", 4999)
 }
 
