@@ -50,11 +50,8 @@ func (a *api) cardWait(prefer []string) time.Duration {
 	return longest
 }
 
-// admitCard refuses a charge by card while too many are at the processor.
-func (a *api) admitCard(r *http.Request, charge *payments.Charge) error {
-	if charge.PaymentMethod != "" && a.Cards != nil &&
-		a.Cards.Full(requestOf(r).identity.MerchantID) {
-		return payments.ErrOverloaded
-	}
-	return nil
+// cardsFull tells whether the charge is one by card, and too many are at the processor.
+func (a *api) cardsFull(r *http.Request, charge *payments.Charge) bool {
+	return charge.PaymentMethod != "" && a.Cards != nil &&
+		a.Cards.Full(requestOf(r).identity.MerchantID)
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // clearing is the account that the money of cards comes from.
@@ -130,6 +132,39 @@ func TestPreferenceShortensTheWait(t *testing.T) {
 	for range unreadable {
 		(<-answered).want(201)
 	}
+}
+
+// The calls of a merchant hang, and there is no room for another one. Keys that are taken
+// are answered as ever, and so are charges of accounts. The test is not parallel, because
+// the race detector limits the number of goroutines.
+func TestFullProcessorRefusesNewCardChargesOnly(t *testing.T) {
+	p, db := newProcessor(t), pgtest.New(t)
+	s := settings{processor: p.settings()}
+	m := newMerchant(t, db, newInstanceWith(t, db.URL, s), newInstanceWith(t, db.URL, s))
+	charge := cardToShop(1, "pm_card_visa")
+	done := m.charge("done", charge).want(201)
+	m.retry("done", charge).wantReplayOf(done)
+	p.gate.shut("/payment_intents")
+	const most, together = 1024, 64
+	for begun := 0; begun < most; begun += together {
+		for _, a := range atOnce(together, func(i int) *answer {
+			return m.noWait(m.first, fmt.Sprint(begun+i), "/payments", charge)
+		}) {
+			a.wantProblem("idempotency_key_in_progress")
+		}
+	}
+	m.noWait(m.first, "new", "/payments", charge).want(503).wantProblem("overloaded")
+	m.chargeOn(m.first, "done", charge.String()).wantReplayOf(done)
+	again := m.noWait(m.first, "7", "/payments", charge).
+		wantProblem("idempotency_key_in_progress")
+	if again.paymentID() == "" {
+		again.fail("has no payment")
+	}
+	m.noWait(m.first, "7", "/payments", charge.with("amount", 2)).
+		wantProblem("idempotency_key_reused")
+	m.chargeOn(m.first, "account", aliceToShop(1).String()).want(201)
+	p.gate.open()
+	m.retry("new", charge).want(201)
 }
 
 func TestDeclineOfACardIsStored(t *testing.T) {

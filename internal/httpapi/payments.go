@@ -39,10 +39,10 @@ func (a *api) postPayment(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := a.admitCard(r, &charge); err != nil {
-		return err
-	}
 	reply, err := a.execute(r, func() (payments.Reply, error) {
+		if a.cardsFull(r, &charge) {
+			return a.Payments.ReplayCharge(r.Context(), caller, charge, payments.ErrOverloaded)
+		}
 		return a.Payments.Charge(r.Context(), caller, charge)
 	})
 	if err != nil {

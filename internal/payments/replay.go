@@ -35,3 +35,11 @@ func (s *Service) replayOrRefuse(
 	}
 	return reply, nil
 }
+
+// ReplayCharge is Charge for a request that is refused now, unless an earlier one has taken
+// its key.
+func (s *Service) ReplayCharge(
+	ctx context.Context, caller Caller, charge Charge, refused error,
+) (Reply, error) {
+	return s.replayOrRefuse(ctx, newCharge(caller, charge), refused)
+}
