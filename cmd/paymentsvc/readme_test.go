@@ -67,6 +67,7 @@ func startDevOn(t *testing.T, dataDir string) dev {
 	ended := make(chan int, 1)
 	t.Setenv("DATABASE_URL", "")
 	t.Setenv("NATS_URL", "")
+	t.Setenv("SIMULATOR_SECRET", "sk_of_another_simulator")
 	go func() {
 		args := []string{
 			"dev", "--data-dir", dataDir, "--listen-addr", "127.0.0.1:0",

@@ -87,6 +87,9 @@ func (p *Process) Restart(ctx context.Context) error {
 		append([]string{
 			"simulate-processor", "--listen", addressOf(p.port),
 			"--books", filepath.Join(p.options.Dir, "books.db"),
+			// The environment may have those of another simulator.
+			"--secret", DefaultSecret, "--webhook-secret", DefaultWebhookSecret,
+			"--webhook-url", "",
 		}, p.options.Arguments...)...)
 	command.Stdout, command.Stderr = log, log
 	command.SysProcAttr = process.Attributes(nil, syscall.SIGTERM)
