@@ -82,7 +82,7 @@ func (in *Instance) openCards(ctx context.Context) (err error) {
 	settings := in.config.Processor
 	if settings.SecretKey == "" {
 		in.logger.Info("cards cannot be charged, because STRIPE_SECRET_KEY is not set")
-		return nil
+		return in.warnOfWaiting(ctx)
 	}
 	in.Cards, err = cards.New(ctx, cards.Config{
 		Pool:     in.Pools.General,
@@ -95,6 +95,16 @@ func (in *Instance) openCards(ctx context.Context) (err error) {
 		Settings: settings,
 		Logger:   in.logger,
 	})
+	return err
+}
+
+// warnOfWaiting tells of card payments that nobody works on without a processor. No metric
+// does: an instance counts attempts only if it works on them.
+func (in *Instance) warnOfWaiting(ctx context.Context) error {
+	waiting, err := cards.Unsettled(ctx, in.Pools.General, cards.Filter{Limit: 1})
+	if err == nil && len(waiting) > 0 {
+		in.logger.Warn("card payments wait for their processor: see paymentsvc attempts list")
+	}
 	return err
 }
 

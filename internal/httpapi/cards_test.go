@@ -296,6 +296,24 @@ func TestCardChargeIsRefusedWithoutATrace(t *testing.T) {
 	m.charge("k", cardToShop(1, "pm_card_visa")).want(201)
 }
 
+func TestInstanceWithoutAProcessorTellsOfWaitingPayments(t *testing.T) {
+	m, p := onCards(t)
+	const warning = "card payments wait for their processor"
+	if newInstance(t, m.db.URL).logged("level=WARN", warning) != "" {
+		t.Error("it warns of nothing")
+	}
+	path, _ := m.held(p, "k", cardToShop(1, "pm_card_visa"))
+	m.other = newInstance(t, m.db.URL)
+	if m.other.logged("level=WARN", warning) == "" {
+		t.Error("the log does not tell of the payment")
+	}
+	m.noWait(m.other, "k", "/payments", cardToShop(1, "pm_card_visa")).
+		wantProblem("idempotency_key_in_progress")
+	p.gate.open()
+	m.other = m.first
+	m.awaitStatus(path, "succeeded")
+}
+
 func TestCardsNeedAProcessor(t *testing.T) {
 	m := onOneInstance(t)
 	m.charge("k", cardToShop(1, "pm_card_visa")).wantProblem(refused).
