@@ -56,6 +56,11 @@ type attemptRef struct {
 
 func (a *Attempt) ref() attemptRef { return attemptRef{a.MerchantID, a.ID} }
 
+// age is how long ago the attempt began when it was leased, by the database's clock.
+func (a *Attempt) age(leaseTime time.Duration) time.Duration {
+	return a.DueAt.Add(-leaseTime).Sub(a.CreatedAt)
+}
+
 // attemptColumns reads an attempt a of a payment p. The intent of a capture, cancellation
 // or refund is that of the payment's charge.
 const attemptColumns = `a.merchant_id, a.id, a.operation, a.payment_id, a.refund_id, a.amount,

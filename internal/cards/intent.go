@@ -3,6 +3,7 @@ package cards
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
@@ -54,10 +55,18 @@ func (s *Service) firstIntent(
 	return nil, action{}, nil
 }
 
-// prepare creates the intent, and commits its id.
+// prepare makes the intent. The processor knows the key of an earlier call and returns that
+// intent, even if a restored backup has lost its id. An attempt may be older than the
+// processor's memory: then its intent is looked for first, because it may be paid.
 func (s *Service) prepare(
 	ctx context.Context, a *Attempt, fresh bool,
 ) (*stripe.Intent, action, error) {
+	if !fresh && a.age(s.leaseTime) > s.resendWindow {
+		next, err := s.findIntent(ctx, a, a.CreatedAt.Add(-clockSkew))
+		if err != nil || next != (action{}) || a.IntentID != "" {
+			return nil, next, err
+		}
+	}
 	if err := s.renew(ctx, a); err != nil {
 		return nil, action{}, err
 	}
@@ -88,6 +97,34 @@ func (s *Service) prepare(
 		return nil, action{wait: err.Error()}, nil
 	}
 	return nil, waitOrReview(err), nil
+}
+
+// findIntent looks for an intent of the attempt in the processor's list, and commits its
+// id. One that was confirmed comes before one that a lost answer has left.
+func (s *Service) findIntent(
+	ctx context.Context, a *Attempt, since time.Time,
+) (action, error) {
+	var found string
+	for intent, err := range s.processor.Intents(ctx, since, time.Now().Add(clockSkew)) {
+		if err != nil {
+			return waitOrReview(err), nil
+		}
+		if err := s.renew(ctx, a); err != nil {
+			return action{}, err
+		}
+		if intent.Owner != s.owner(a) {
+			continue
+		}
+		found = intent.ID
+		if intent.Status != stripe.RequiresConfirmation && intent.Status != stripe.Canceled {
+			break
+		}
+	}
+	if found == "" {
+		return action{}, nil
+	}
+	a.IntentID = found
+	return action{}, s.commit(ctx, a)
 }
 
 func (s *Service) retrieve(ctx context.Context, a *Attempt) (*stripe.Intent, action, error) {

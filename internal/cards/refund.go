@@ -13,7 +13,7 @@ import (
 // intent, even for a new attempt: a backup may have been restored. If it is not there,
 // it is asked for, always under the same key, and only while the processor certainly
 // knows the key. After that time a person has to decide.
-func (s *Service) workRefund(ctx context.Context, a *Attempt) (action, error) {
+func (s *Service) workRefund(ctx context.Context, a *Attempt, fresh bool) (action, error) {
 	if a.IntentID == "" {
 		return action{review: "the payment has no intent"}, nil
 	}
@@ -21,8 +21,7 @@ func (s *Service) workRefund(ctx context.Context, a *Attempt) (action, error) {
 	if err != nil || next != (action{}) {
 		return next, err
 	}
-	leasedAt := a.DueAt.Add(-s.leaseTime)
-	if a.Token > firstToken && leasedAt.Sub(a.CreatedAt) > s.resendWindow {
+	if !fresh && a.age(s.leaseTime) > s.resendWindow {
 		return action{review: "the processor has no such refund, and may have forgotten the " +
 			"key under which it was asked"}, nil
 	}

@@ -137,8 +137,9 @@ func (s *Service) carryOut(ctx context.Context, a *Attempt, decision Decision) e
 // it. A canceled intent is settled as declined, and one that has succeeded as succeeded.
 func (s *Service) cancelIntent(ctx context.Context, a *Attempt) (action, error) {
 	if a.IntentID == "" {
-		// Nothing was confirmed without an id, and under this lease nothing will be.
-		return notDone, nil
+		if next, err := s.intentToEnd(ctx, a); a.IntentID == "" || err != nil {
+			return next, err
+		}
 	}
 	intent, next, err := s.retrieve(ctx, a)
 	if intent == nil {
@@ -164,6 +165,22 @@ func (s *Service) cancelIntent(ctx context.Context, a *Attempt) (action, error) 
 		return action{wait: "the intent is still " + string(intent.Status)}, nil
 	}
 	return next, nil
+}
+
+// intentToEnd finds the intent of a charge whose books know none. It may be paid: a backup
+// was restored. The attempt's key leads to it, unless the processor refuses the request or
+// has other parameters under that key. Then its list does. If there is none, the charge is
+// declined.
+func (s *Service) intentToEnd(ctx context.Context, a *Attempt) (action, error) {
+	_, next, err := s.prepare(ctx, a, false)
+	if err != nil || next.wait != "" || a.IntentID != "" {
+		return next, err
+	}
+	next, err = s.findIntent(ctx, a, a.CreatedAt.Add(-DefaultReach))
+	if err != nil || next != (action{}) || a.IntentID != "" {
+		return next, err
+	}
+	return action{settle: payments.StatusDeclined, decline: payments.DeclineProcessingError}, nil
 }
 
 // lookForRefund looks for the refund at the processor, and settles the one that it

@@ -118,3 +118,50 @@ func (tn *town) restored() *town {
 	other.settleIn()
 	return other
 }
+
+// A backup has caught the attempt before its intent was known, and is restored when the
+// processor has forgotten the key. Nobody sends the key again: recovery goes on by itself.
+func TestRestoredAttemptChargesOnceWithoutTheKey(t *testing.T) {
+	tn := newTown(t, forgetful)
+	in := tn.instance()
+	in.want(201, "k", charging(byCard("pm_card_visa")))
+	backup := tn.restored()
+	other := backup.instance(func(c *config) { c.ResendWindow = time.Nanosecond })
+	other.begin("k", charging(byCard("pm_card_visa")))
+	backup.makeDue()
+	other.recovering()
+	backup.awaitState(other, "k", StateSettled)
+	other.want(201, "k", charging(byCard("pm_card_visa")))
+	if paid := tn.intentOf(in, "k"); paid.TimesTaken != 1 {
+		t.Errorf("the processor has %+v", paid)
+	}
+}
+
+// A person declines an attempt whose intent our books do not know. A backup was restored,
+// and the card was charged before.
+func TestDeclineOfARestoredAttemptSettlesWhatWasCharged(t *testing.T) {
+	for name, edit := range map[string]string{
+		"the same": ``,
+		// as an older release would have asked
+		"other parameters": `UPDATE payments SET payment_method = 'pm_card_mastercard'`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			tn := newTown(t)
+			in := tn.instance()
+			charge := charging(byCard("pm_card_visa"))
+			in.want(201, "k", charge)
+			backup := tn.restored()
+			other := backup.instance()
+			pending := other.begin("k", charge)
+			if edit != "" {
+				backup.execute(edit)
+			}
+			backup.makeDue()
+			a, err := other.Resolve(t.Context(), merchantID, pending.AttemptID, DecideDeclined)
+			if err != nil || a.State != StateSettled {
+				t.Errorf("it is %+v, %v", a, err)
+			}
+			other.want(201, "k", charge)
+		})
+	}
+}

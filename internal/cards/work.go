@@ -26,7 +26,7 @@ func (s *Service) work(ctx context.Context, a *Attempt, fresh bool) {
 		return
 	case err != nil:
 	case a.Operation == operationRefund:
-		next, err = s.workRefund(ctx, a)
+		next, err = s.workRefund(ctx, a, fresh)
 	default:
 		next, err = s.workIntent(ctx, a, fresh)
 	}
