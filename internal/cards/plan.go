@@ -70,6 +70,11 @@ func planCharge(a *Attempt, intent *stripe.Intent) action {
 		if a.Operation == operationCharge && intent.AmountReceived == a.Amount {
 			return action{settle: payments.StatusSucceeded}
 		}
+		if a.Operation == operationAuthorize && intent.Manual && intent.Amount == a.Amount {
+			// It was held, and captured since: a restored backup lacks both, or somebody has
+			// captured at the dashboard. A capture follows, or reconciliation shows it.
+			return action{settle: payments.StatusAuthorized}
+		}
 		return action{review: "the processor has charged what was to be held, or another amount"}
 	case stripe.Processing:
 	}

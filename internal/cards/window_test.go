@@ -165,3 +165,19 @@ func TestDeclineOfARestoredAttemptSettlesWhatWasCharged(t *testing.T) {
 		})
 	}
 }
+
+// A backup lacks an authorization and its capture. The retry of the first is interrupted,
+// so the processor is asked for the intent, which is captured by then.
+func TestRestoredAuthorizationIsFollowedByItsCapture(t *testing.T) {
+	tn := newTown(t)
+	in := tn.instance()
+	hold := authorizing("pm_card_visa")
+	in.want(200, "capture", capturing(in.want(201, "hold", hold).PaymentID, 400))
+	backup := tn.restored()
+	other := backup.instance()
+	other.begin("hold", hold)
+	backup.makeDue()
+	other.recovering()
+	held := other.want(201, "hold", hold).PaymentID
+	other.want(200, "capture", capturing(held, 400))
+}
