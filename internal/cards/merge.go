@@ -53,7 +53,11 @@ func (t theirs[T]) comparePage(ctx context.Context, r *reconciliation, page []T)
 	for i := range page {
 		if owner := t.owner(&page[i]); owner.Installation == r.installation {
 			refs = append(refs, attemptRef{owner.MerchantID, owner.AttemptID})
-			r.listed[t.id(&page[i])] = t.created(&page[i])
+			id := t.id(&page[i])
+			if _, listed := r.listed[id]; listed {
+				r.twice[id] = true
+			}
+			r.listed[id] = t.created(&page[i])
 		}
 	}
 	books, err := r.readBooked(ctx, refs...)

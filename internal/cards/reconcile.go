@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
 )
@@ -41,7 +43,9 @@ type reconciliation struct {
 	Comparison
 	now       time.Time            // of the database
 	listed    map[string]time.Time // ids that the processor has listed, with their times
+	twice     map[string]bool      // ids that it has listed more than once
 	elsewhere map[string]bool      // intents whose refund elsewhere is reported
+	doubled   map[uuid.UUID]bool   // attempts whose second refund is reported
 	found     int
 	compared  int
 }
@@ -52,7 +56,8 @@ type reconciliation struct {
 func (s *Service) Reconcile(ctx context.Context, c Comparison) (int, error) {
 	r := &reconciliation{
 		Service: s, Comparison: c,
-		listed: map[string]time.Time{}, elsewhere: map[string]bool{},
+		listed: map[string]time.Time{}, twice: map[string]bool{}, elsewhere: map[string]bool{},
+		doubled: map[uuid.UUID]bool{},
 	}
 	if err := s.pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&r.now); err != nil {
 		return 0, fmt.Errorf("reading the database's clock: %w", err)

@@ -3,6 +3,7 @@ package cards
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,7 +18,10 @@ func (r *reconciliation) refunds(ctx context.Context) error {
 		id:      func(f *stripe.Refund) string { return f.AttemptID.String() },
 		owner:   func(f *stripe.Refund) stripe.Owner { return f.Owner },
 		compare: func(f *stripe.Refund, b *booked) error {
-			if compareRefund(f, b, r.now) == nil {
+			// A second refund of one attempt looks like the first. It comes soon after the first,
+			// or long after the attempt, when the processor has forgotten the key.
+			late := b != nil && f.CreatedAt.Sub(b.createdAt) > clockSkew
+			if compareRefund(f, b, r.now) == nil && !late && !r.twice[f.AttemptID.String()] {
 				return nil
 			}
 			return r.compareRefunds(ctx, f.IntentID, f.AttemptID, b)
@@ -45,6 +49,7 @@ func (r *reconciliation) compareRefunds(
 	if err != nil {
 		return err
 	}
+	r.refundedTwice(refunds, intentID, attemptID, b)
 	for i := range refunds {
 		if refunds[i].Installation == r.installation && refunds[i].AttemptID == attemptID {
 			if d := compareRefund(&refunds[i], b, r.now); d != nil {
@@ -74,6 +79,27 @@ func (r *reconciliation) compareRefunds(
 			"a refund of %d is succeeded here; the processor has none", b.minor)))
 	}
 	return nil
+}
+
+// refundedTwice reports an attempt with more than one refund.
+func (r *reconciliation) refundedTwice(
+	refunds []stripe.Refund, intentID string, attemptID uuid.UUID, b *booked,
+) {
+	var made []string
+	for i := range refunds {
+		if refunds[i].Installation == r.installation && refunds[i].AttemptID == attemptID &&
+			refunds[i].Status != stripe.RefundFailed && refunds[i].Status != stripe.RefundCanceled {
+			made = append(made, refunds[i].ID)
+		}
+	}
+	if b == nil || len(made) < 2 || r.doubled[attemptID] {
+		return
+	}
+	r.doubled[attemptID] = true
+	d := b.difference(KindRefundedTwice, intentID,
+		"the processor has more than one refund of it: "+strings.Join(made, ", "))
+	d.OtherID = made[0]
+	r.report(d)
 }
 
 func (r *reconciliation) remedyRefund(refund *stripe.Refund) string {
