@@ -77,8 +77,8 @@ var remedies = map[Kind]string{
 	KindCanceledThere: "Cancel it here with POST /payments/PAYMENT/cancel.",
 	KindRefundedThere: "Book it by hand: charge the destination account, to an account for " +
 		"refunds made elsewhere. Do not refund it here: the card would be paid twice.",
-	KindRefundedTwice: "Cancel the second refund at the processor if it still can be, or book it " +
-		"by hand as one made elsewhere. Report it: this is a fault of the service.",
+	KindRefundedTwice: "Cancel the second refund at the processor if it still can be, or book " +
+		"it by hand as one made elsewhere. Report it: this is a fault of the service.",
 	KindRefundNotThere: "Look at the intent in the dashboard. If the cardholder was not paid, " +
 		"refund there.",
 	KindRefundStatus: "Look at the refund in the dashboard. If it failed after it was booked, " +

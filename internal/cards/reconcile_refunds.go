@@ -87,8 +87,10 @@ func (r *reconciliation) refundedTwice(
 ) {
 	var made []string
 	for i := range refunds {
-		if refunds[i].Installation == r.installation && refunds[i].AttemptID == attemptID &&
-			refunds[i].Status != stripe.RefundFailed && refunds[i].Status != stripe.RefundCanceled {
+		gone := refunds[i].Status == stripe.RefundFailed ||
+			refunds[i].Status == stripe.RefundCanceled
+		if !gone && refunds[i].Installation == r.installation &&
+			refunds[i].AttemptID == attemptID {
 			made = append(made, refunds[i].ID)
 		}
 	}

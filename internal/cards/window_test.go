@@ -127,7 +127,7 @@ func TestRestoredAttemptChargesOnceWithoutTheKey(t *testing.T) {
 	in.want(201, "k", charging(byCard("pm_card_visa")))
 	backup := tn.restored()
 	other := backup.instance(func(c *config) { c.ResendWindow = time.Nanosecond })
-	other.begin("k", charging(byCard("pm_card_visa")))
+	_ = other.begin("k", charging(byCard("pm_card_visa")))
 	backup.makeDue()
 	other.recovering()
 	backup.awaitState(other, "k", StateSettled)
@@ -175,7 +175,7 @@ func TestRestoredAuthorizationIsFollowedByItsCapture(t *testing.T) {
 	in.want(200, "capture", capturing(in.want(201, "hold", hold).PaymentID, 400))
 	backup := tn.restored()
 	other := backup.instance()
-	other.begin("hold", hold)
+	_ = other.begin("hold", hold)
 	backup.makeDue()
 	other.recovering()
 	held := other.want(201, "hold", hold).PaymentID
