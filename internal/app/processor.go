@@ -60,7 +60,8 @@ func (p *problems) processor(f *ProcessorSettings) cards.Settings {
 	}
 	if f.StripeURL != "" {
 		parsed, err := url.Parse(f.StripeURL)
-		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" ||
+		if err != nil || parsed.Host == "" ||
+			parsed.Scheme != "http" && parsed.Scheme != "https" ||
 			parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "" {
 			*p = append(*p, errors.New("STRIPE_URL: it is not an address such as "+
 				"http://127.0.0.1:12111"))

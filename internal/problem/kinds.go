@@ -64,8 +64,8 @@ var Kinds = map[string]Kind{
 			"not pay a refund, so the refund is declined and the payment is unchanged. The " +
 			"decline is final. Every retry with this key gets the same answer, even if there is " +
 			"money later.",
-		"Make sure that the account or the card can pay. The next attempt is a new intent, so use a new " +
-			"key. It may have the same reference.",
+		"Make sure that the account or the card can pay. The next attempt is a new intent, so " +
+			"use a new key. It may have the same reference.",
 	},
 	"card_declined": {
 		http.StatusPaymentRequired, NewKey, "The card was declined",
