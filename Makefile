@@ -65,17 +65,18 @@ build: ## Compile bin/paymentsvc
 # The packages whose tests run with the race detector.
 RACED = $(PKG)
 ifeq ($(PKG)$(ARGS),./...)
-RACED = $$(go list ./... | grep -v '/test/cards$$')
+RACED = $$(go list ./... | grep -v -e '/test/cards$$' -e '/cmd/paymentsvc$$')
 endif
 
 .PHONY: test
 test: $(GOTESTSUM) ## Run every test of CI, on a real Postgres; select by PKG= and ARGS=
 ifeq ($(PKG)$(ARGS),./...)
 	@tools/need-programs
-	@# These send ten thousand requests, or kill forty instances. With the race detector they would
-	@# take minutes, or be fewer.
+	@# These send ten thousand requests, kill forty instances, or start many programs. With the race
+	@# detector they would take minutes, or be fewer.
 	@$(GOTESTSUM) --format=pkgname-and-test-fails -- -run=Naughty -timeout=5m ./internal/httpapi
-	@$(GOTESTSUM) --format=pkgname-and-test-fails -- -shuffle=on -parallel=4 -timeout=5m ./test/cards
+	@$(GOTESTSUM) --format=pkgname-and-test-fails -- -shuffle=on -p=1 -parallel=4 -timeout=5m \
+		./test/cards ./cmd/paymentsvc
 endif
 	@# Packages run one after another, because many measure waiting times; so go list first compiles
 	@# them on all processors. GORACE drops the second that a race-built program sleeps at its end
