@@ -38,7 +38,7 @@ type booked struct {
 
 // charges tells whether the attempt is the payment's charge.
 func (b *booked) charges() bool {
-	return b.operation == operationCharge || b.operation == operationAuthorize
+	return makesIntent(b.operation)
 }
 
 // bookedJoins joins the payment, the other attempts and the refund of attempts a.

@@ -43,13 +43,12 @@ func (s *Service) workIntent(ctx context.Context, a *Attempt, fresh bool) (actio
 func (s *Service) firstIntent(
 	ctx context.Context, a *Attempt, fresh bool,
 ) (*stripe.Intent, action, error) {
-	makesIntent := a.Operation == operationCharge || a.Operation == operationAuthorize
 	switch {
-	case a.IntentID == "" && makesIntent:
+	case a.IntentID == "" && makesIntent(a.Operation):
 		return s.prepare(ctx, a, fresh)
 	case a.IntentID == "":
 		return nil, action{review: "the payment has no intent"}, nil
-	case fresh && !makesIntent: // the intent is as the settled charge has left it
+	case fresh && !makesIntent(a.Operation): // the intent is as the settled charge has left it
 		return &stripe.Intent{ID: a.IntentID, Status: stripe.RequiresCapture}, action{}, nil
 	}
 	return nil, action{}, nil

@@ -15,6 +15,12 @@ const (
 	operationRefund    = "refund"
 )
 
+// makesIntent tells whether the operation charges: it makes the payment's intent. The
+// others work on that intent.
+func makesIntent(operation string) bool {
+	return operation == operationCharge || operation == operationAuthorize
+}
+
 // The steps that change something at the processor, by the names that its keys have.
 const (
 	stepPrepare = "prepare"

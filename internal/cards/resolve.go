@@ -67,7 +67,7 @@ func (d Decision) check(a *Attempt) error {
 	case DecideRetry:
 		fits = true
 	case DecideDeclined:
-		fits = a.Operation == operationCharge || a.Operation == operationAuthorize
+		fits = makesIntent(a.Operation)
 	case DecideRefunded, DecideNotRefunded:
 		fits = a.Operation == operationRefund
 	}

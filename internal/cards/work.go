@@ -96,7 +96,8 @@ func (s *Service) tryLater(ctx context.Context, a *Attempt, problem string) {
 	if ctx.Err() != nil {
 		delay = 0
 	}
-	s.logger.WarnContext(ctx, "attempt waits", a.attributes("problem", problem, "delay", delay)...)
+	s.logger.WarnContext(ctx, "attempt waits",
+		a.attributes("problem", problem, "delay_seconds", delay.Seconds())...)
 	err := s.release(context.WithoutCancel(ctx), a, delay, problem)
 	if err != nil && !errors.Is(err, payments.ErrFenced) {
 		s.logger.WarnContext(ctx, "attempt stays leased", a.attributes("error", err)...)

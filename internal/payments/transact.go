@@ -81,10 +81,10 @@ func (s *Service) newBatch(operations []*operation, locking ledger.Locking) *bat
 
 // claim queues the claims of step 1.
 //
-// Locks are taken in one order: keys, references, attempts, payments, accounts, and each kind
-// ascending. So transactions queue up, and never wait for each other in a circle. Step
-// 4 changes only rows that are locked or claimed by then, and the references of locked
-// payments. It adds rows under new ids.
+// Locks are taken in one order: keys, references, attempts, payments, accounts, and each
+// kind ascending. So transactions queue up, and never wait for each other in a circle.
+// Step 4 changes only rows that are locked or claimed by then, and the references of
+// locked payments. It adds rows under new ids.
 func (b *batch) claim(q *pgx.Batch) {
 	claims := make([]*idempotency.Claim, len(b.operations))
 	for i, op := range b.operations {
