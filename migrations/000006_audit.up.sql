@@ -154,10 +154,11 @@ WHERE p.id IS NULL
         -- the processor had ended the authorization
         OR coalesce(a.status, 402) = 402 AND p.status = 'canceled' AND p.payment_method IS NOT NULL
             AND p.cancellation_reason = 'expired')
-   OR k.operation IN ('cancel', 'expire') AND q.request_id IS NULL AND (
-        a.status <> 200
-        OR p.status <> 'canceled'
-        OR p.cancellation_reason <> CASE k.operation WHEN 'cancel' THEN 'requested' ELSE 'expired' END)
+   OR k.operation IN ('cancel', 'expire') AND q.request_id IS NULL AND NOT (
+        coalesce(a.status, 200) = 200 AND p.status = 'canceled'
+            AND p.cancellation_reason = CASE k.operation WHEN 'cancel' THEN 'requested' ELSE 'expired' END
+        -- somebody had captured it at the processor
+        OR coalesce(a.status, 200) = 200 AND p.status = 'succeeded' AND p.payment_method IS NOT NULL)
    OR k.operation = 'refund' AND (
         r.id IS NULL
         OR a.status = 402 AND r.status <> 'declined'

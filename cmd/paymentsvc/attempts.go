@@ -200,6 +200,7 @@ type attemptsResolveCommand struct {
 
 	Retry       bool `help:"${resolve_retry}" xor:"decision" required:""`
 	Declined    bool `help:"${resolve_declined}" xor:"decision" required:""`
+	Captured    bool `help:"${resolve_captured}" xor:"decision" required:""`
 	Refunded    bool `help:"${resolve_refunded}" xor:"decision" required:""`
 	NotRefunded bool `help:"${resolve_not}" xor:"decision" required:""`
 }
@@ -210,6 +211,8 @@ func (c *attemptsResolveCommand) decision() cards.Decision {
 		return cards.DecideRetry
 	case c.Declined:
 		return cards.DecideDeclined
+	case c.Captured:
+		return cards.DecideCaptured
 	case c.Refunded:
 		return cards.DecideRefunded
 	}

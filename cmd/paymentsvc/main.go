@@ -66,6 +66,8 @@ var help = kong.Vars{
 	"resolve_retry": "Work on it again, at once.",
 	"resolve_declined": "Of a charge: cancel it at the processor, and decline it. If the " +
 		"processor has charged it, it is settled so.",
+	"resolve_captured": "Of a capture, cancellation or expiry: the payment becomes what was " +
+		"captured at the processor's dashboard.",
 	"resolve_refunded": "Of a refund: it was made at the processor, perhaps by a person.",
 	"resolve_not":      "Of a refund: the processor has not made it, and will not.",
 

@@ -1,6 +1,7 @@
 package cards
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -102,4 +103,70 @@ func TestRefundEndsAsTheProcessorSays(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A capture cannot be undone. So a person can let our books follow one that was made at the
+// dashboard, whatever the attempt was to do.
+func TestCaptureAtTheDashboardCanBeFollowed(t *testing.T) {
+	for name, row := range map[string]struct {
+		change func(uuid.UUID) request
+		status int
+	}{
+		"then canceled": {canceling, 200}, // with a payment that is succeeded
+		"then captured": {capturingPart, 200},
+		"then expired":  {nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tn := newTown(t)
+			in := tn.instance(func(c *config) {
+				if row.change == nil {
+					c.authorizedMS = 1
+				}
+			})
+			id := in.want(201, "hold", authorizing("pm_card_visa")).PaymentID
+			tn.press("captures", fmt.Sprintf(`{"payment_intent": %q}`, tn.intentOf(in, "hold").ID))
+			key := "expire:" + payments.FormatID(id)
+			if row.change != nil {
+				key = "k"
+				if _, err := in.send(key, row.change(id), 0); err != nil && !inProgress(err) {
+					t.Fatal(err)
+				}
+			} else if n, err := in.payments.ExpireAuthorizations(t.Context(), 1); n != 1 {
+				t.Fatalf("%d expire, %v", n, err)
+			}
+			in.recovering()
+			reviewed := tn.awaitState(in, key, StateReview)
+			a, err := in.Resolve(t.Context(), merchantID, reviewed.ID, DecideCaptured)
+			if err != nil || a.State != StateSettled {
+				t.Errorf("it is %+v, %v", a, err)
+			}
+			payment, err := in.payments.Get(t.Context(), merchantID, id)
+			if err != nil || payment.Status != payments.StatusSucceeded ||
+				payment.AmountCaptured != 1000 || payment.PendingOperation != "" {
+				t.Errorf("the payment is %+v, %v", payment, err)
+			}
+			if row.change != nil {
+				in.want(row.status, key, row.change(id))
+			}
+		})
+	}
+}
+
+// A person cannot settle a capture that the processor has not made.
+func TestCaptureThatWasNotMadeIsNotFollowed(t *testing.T) {
+	tn := newTown(t)
+	in := tn.instance()
+	id := in.want(201, "hold", authorizing("pm_card_visa")).PaymentID
+	pending := in.begin("k", canceling(id))
+	tn.makeDue()
+	_, err := in.Resolve(t.Context(), merchantID, pending.AttemptID, DecideCaptured)
+	if !errors.Is(err, ErrContradicted) {
+		t.Errorf("it came to %v, want %v", err, ErrContradicted)
+	}
+	tn.awaitState(in, "k", StateReview)
+	if _, err := in.Resolve(t.Context(), merchantID, pending.AttemptID, DecideRetry); err != nil {
+		t.Error(err)
+	}
+	in.recovering()
+	in.want(200, "k", canceling(id))
 }

@@ -33,11 +33,12 @@ const (
 // action is what follows from the state of an intent. One of step, settle, review and
 // wait is set.
 type action struct {
-	step    string          // the call to make next
-	settle  payments.Status // the result to settle
-	decline string          // the decline code of a cancel or of a settlement
-	review  string          // why a person has to decide
-	wait    string          // why the processor has to be asked again later
+	step     string          // the call to make next
+	settle   payments.Status // the result to settle
+	decline  string          // the decline code of a cancel or of a settlement
+	captured int64           // the amount, if it is not the one that was asked for
+	review   string          // why a person has to decide
+	wait     string          // why the processor has to be asked again later
 }
 
 // plan is pure: it says what follows for an attempt from the state of its intent.

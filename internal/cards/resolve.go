@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
 )
 
 // Decision is what a person has decided about an attempt.
@@ -18,6 +19,7 @@ type Decision string
 const (
 	DecideRetry       Decision = "retry"        // work on it again
 	DecideDeclined    Decision = "declined"     // of a charge: cancel its intent
+	DecideCaptured    Decision = "captured"     // of a capture, cancellation or expiry: follow it
 	DecideRefunded    Decision = "refunded"     // of a refund: the processor has made it
 	DecideNotRefunded Decision = "not_refunded" // of a refund: it has not, and will not
 )
@@ -68,6 +70,8 @@ func (d Decision) check(a *Attempt) error {
 		fits = true
 	case DecideDeclined:
 		fits = makesIntent(a.Operation)
+	case DecideCaptured:
+		fits = !makesIntent(a.Operation) && a.Operation != operationRefund
 	case DecideRefunded, DecideNotRefunded:
 		fits = a.Operation == operationRefund
 	}
@@ -106,9 +110,12 @@ func (s *Service) leaseForDecision(ctx context.Context, a *Attempt) (*Attempt, e
 func (s *Service) carryOut(ctx context.Context, a *Attempt, decision Decision) error {
 	var next action
 	var err error
-	if decision == DecideDeclined {
+	switch decision { //nolint:exhaustive // a retry is not carried out
+	case DecideDeclined:
 		next, err = s.cancelIntent(ctx, a)
-	} else {
+	case DecideCaptured:
+		next, err = s.followCapture(ctx, a)
+	default:
 		next, err = s.lookForRefund(ctx, a, decision)
 	}
 	if err == nil && next.settle != "" {
@@ -122,7 +129,7 @@ func (s *Service) carryOut(ctx context.Context, a *Attempt, decision Decision) e
 	}
 	ctx = context.WithoutCancel(ctx)
 	var errBack error
-	if next.wait != "" && decision != DecideDeclined {
+	if next.wait != "" && a.Operation == operationRefund {
 		errBack = s.release(ctx, a, retryDelayMax, reason) // the refund is pending
 	} else {
 		errBack = s.review(ctx, a, reason)
@@ -181,6 +188,27 @@ func (s *Service) intentToEnd(ctx context.Context, a *Attempt) (action, error) {
 		return next, err
 	}
 	return action{settle: payments.StatusDeclined, decline: payments.DeclineProcessingError}, nil
+}
+
+// followCapture settles what a person has captured at the processor's dashboard, although
+// the attempt was to capture another amount, or to end the authorization. The processor
+// cannot undo a capture.
+func (s *Service) followCapture(ctx context.Context, a *Attempt) (action, error) {
+	intent, next, err := s.retrieve(ctx, a)
+	if intent == nil {
+		return next, err
+	}
+	if planned := plan(a, intent); planned.settle != "" {
+		return planned, nil
+	}
+	if intent.Status != stripe.Succeeded || intent.AmountReceived.Currency != a.Amount.Currency {
+		return action{
+			review: "the processor has captured nothing: the intent is " + string(intent.Status),
+		}, nil
+	}
+	return action{
+		settle: payments.StatusSucceeded, captured: intent.AmountReceived.Minor,
+	}, nil
 }
 
 // lookForRefund looks for the refund at the processor, and settles the one that it

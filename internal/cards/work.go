@@ -75,7 +75,7 @@ func (s *Service) settle(ctx context.Context, a *Attempt, next action) error {
 func (a *Attempt) settlement(next action) payments.Settlement {
 	return payments.Settlement{
 		MerchantID: a.MerchantID, AttemptID: a.ID, PaymentID: a.PaymentID, Token: a.Token,
-		Status: next.settle, DeclineCode: next.decline,
+		Status: next.settle, DeclineCode: next.decline, Captured: next.captured,
 	}
 }
 

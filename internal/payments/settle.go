@@ -1,6 +1,7 @@
 package payments
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,10 +24,14 @@ type Settlement struct {
 
 	// Status is the result. Of a charge: StatusSucceeded, StatusAuthorized or
 	// StatusDeclined. Of a capture: StatusSucceeded, or StatusCanceled if the processor
-	// had ended the authorization. Of a cancellation: StatusCanceled. Of a refund:
-	// StatusSucceeded or StatusDeclined.
+	// had ended the authorization. Of a cancellation: StatusCanceled, or StatusSucceeded if
+	// a person had captured at the processor. Of a refund: StatusSucceeded or
+	// StatusDeclined.
 	Status      Status
 	DeclineCode string // of StatusDeclined
+	// Captured is what the processor has captured instead of what the attempt has asked for,
+	// if a person has decided to follow that. 0: what was asked for.
+	Captured int64
 }
 
 // Reasons for which an attempt is not settled. Nothing was changed.
@@ -115,8 +120,12 @@ func (st *state) settle(payment *Payment, attempt *attempt, settlement *Settleme
 		status    Status
 	}
 	switch (result{attempt.operation, settlement.Status}) {
-	case result{operationCharge, StatusSucceeded}, result{operationCapture, StatusSucceeded}:
+	case result{operationCharge, StatusSucceeded}:
 		return st.postCaptured(payment, attempt.minor)
+	case result{operationCapture, StatusSucceeded}:
+		return st.followCapture(payment, cmp.Or(settlement.Captured, attempt.minor))
+	case result{operationCancel, StatusSucceeded}, result{operationExpire, StatusSucceeded}:
+		return st.followCapture(payment, settlement.Captured)
 	case result{operationAuthorize, StatusAuthorized}:
 		payment.Status = StatusAuthorized
 		payment.AuthorizedUntil = st.clock.Add(st.authorizedFor)
@@ -138,6 +147,15 @@ func (st *state) settle(payment *Payment, attempt *attempt, settlement *Settleme
 	}
 	return decision{refusal: refuseState(
 		"a " + attempt.operation + " cannot come to " + string(settlement.Status))}
+}
+
+// followCapture posts a capture whose amount a person may have chosen.
+func (st *state) followCapture(payment *Payment, minor int64) decision {
+	if minor < 1 || minor > payment.Amount.Minor {
+		return decision{refusal: refuseState(
+			fmt.Sprintf("%d cannot be captured of the payment", minor))}
+	}
+	return st.postCaptured(payment, minor)
 }
 
 // settleRefund moves the money that the refund holds, or frees it.
