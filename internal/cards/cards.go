@@ -27,6 +27,8 @@ const (
 	callsMaxOfMerchant = callsMax / 2
 	// leaseBatchSize is how many due attempts an instance leases in one statement.
 	leaseBatchSize = 64
+	// probeBatchSize is how many Recover leases in all while the processor is away.
+	probeBatchSize = 8
 )
 
 // BeginLease is the first lease of an attempt, which begins with its row. Within it, the

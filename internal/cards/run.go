@@ -11,11 +11,16 @@ import (
 func (s *Service) Full(merchantID int64) bool { return s.places.full(merchantID) }
 
 // Recover leases due attempts of every merchant that the instance has room for, and
-// works on them in the background. It returns when none is left to lease. Every instance
+// works on them in the background. It returns when none is left to lease. While the
+// processor is away, it leases only a few, to find out when it is back: during a long
+// outage, the tries of many open attempts would slow down all other work. Every instance
 // may call it at any time.
 func (s *Service) Recover(ctx context.Context) error {
 	for {
-		limit := min(leaseBatchSize, s.places.free())
+		limit, away := min(leaseBatchSize, s.places.free()), s.processor.Silent()
+		if away {
+			limit = min(probeBatchSize, limit)
+		}
 		if limit == 0 {
 			return nil
 		}
@@ -26,7 +31,7 @@ func (s *Service) Recover(ctx context.Context) error {
 		for _, a := range leased {
 			s.start(a, false)
 		}
-		if len(leased) < limit {
+		if away || len(leased) < limit {
 			return nil
 		}
 	}

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/simulator"
 )
 
 // fill takes all places of a merchant at an instance, as calls that hang do.
@@ -71,6 +74,43 @@ func TestRecoveryPassesOverFullMerchants(t *testing.T) {
 	}
 	tn.instance().recovering()
 	for i := range leaseBatchSize + 1 {
+		in.want(201, fmt.Sprint("k", i), charge)
+	}
+}
+
+// A processor that is away does not get a call for every open attempt again and again.
+// When it is back, all attempts are settled.
+func TestRecoveryOnlyProbesAProcessorThatIsAway(t *testing.T) {
+	tn := newTown(t)
+	in := tn.instance()
+	const open = 100
+	charge := charging(byCard("pm_card_visa"))
+	for i := range open {
+		_ = in.begin(fmt.Sprint("k", i), charge)
+	}
+	tn.setFaults(map[simulator.Step]simulator.StepFaults{
+		simulator.StepCreate: {Before: simulator.Before{Reset: 1}},
+	})
+	recoverOnce := func() (tries int) {
+		tn.makeDue()
+		if err := in.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		await.Until(t, patience, "all tries have ended", func() bool {
+			return in.Stats().Calls == 0
+		})
+		for i := range open {
+			tries += tn.attempt(in, fmt.Sprint("k", i)).Tries
+		}
+		return tries
+	}
+	first := recoverOnce() // the instance learns that the processor is away
+	if more := recoverOnce() - first; more != probeBatchSize {
+		t.Errorf("%d tries while the processor is away, want %d", more, probeBatchSize)
+	}
+	tn.setFaults(nil)
+	in.recovering()
+	for i := range open {
 		in.want(201, fmt.Sprint("k", i), charge)
 	}
 }

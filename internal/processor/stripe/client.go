@@ -18,6 +18,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/stripe/stripe-go/v84"
@@ -49,7 +50,18 @@ type Client struct {
 	secrets []string
 	logger  *slog.Logger
 	called  Called
+
+	unanswered atomic.Int64 // calls since the processor's last answer
 }
+
+// silentAfter is how many calls in a row have no answer before the processor counts as
+// silent. The calls that one merchant's cards make hang are not in a row, as long as other
+// calls are answered.
+const silentAfter = 32
+
+// Silent tells whether the processor seems to be away: it answers no call, or each one with
+// a 5xx.
+func (c *Client) Silent() bool { return c.unanswered.Load() >= silentAfter }
 
 // New makes a client of its own: it uses no state of the SDK's package.
 func New(config Config) *Client {
@@ -250,11 +262,17 @@ func once[T any](
 		slog.Float64("duration_seconds", took.Seconds()),
 	}
 	if err == nil {
+		c.unanswered.Store(0)
 		c.called(call.step, Done, took)
 		c.logger.LogAttrs(ctx, slog.LevelDebug, "processor called", attributes...)
 		return result, nil
 	}
 	failure := c.classify(call, seen, err)
+	if seen.statusCode == 0 || seen.statusCode >= http.StatusInternalServerError {
+		c.unanswered.Add(1)
+	} else {
+		c.unanswered.Store(0)
+	}
 	c.called(call.step, failure.Outcome, took)
 	level := slog.LevelWarn
 	if failure.Outcome == NotDone {
