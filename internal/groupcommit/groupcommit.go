@@ -11,6 +11,10 @@
 // thousand retries of one request cost one. All of them get that item back, with what
 // the commit made of it. What that means for each of them is for the caller to say.
 //
+// By default, a batch has whatever items wait. With [Config].Lane it has items of one lane
+// only. Then the lanes take turns, a batch each, so that a lane with many items delays the
+// others by no more than the batches that are under way.
+//
 // The package knows nothing of what is committed. It is safe for one reason: an item is
 // handed back only after the commit function returned. If that function cannot find out
 // the outcome of its batch, it returns an error that says so.
@@ -50,7 +54,7 @@ type PanicError struct {
 
 func (e *PanicError) Error() string { return fmt.Sprintf("committing panicked: %v", e.Value) }
 
-// Config of a Group. All fields but Observer are required.
+// Config of a Group. All fields but Lane and Observer are required.
 type Config[T any] struct {
 	// Commit commits a batch of items, whose keys differ, and notes in each of them
 	// what came of it. An error means that none of them has an effect, or that the
@@ -63,6 +67,9 @@ type Config[T any] struct {
 	BatchSizeMax int           // items in one batch
 	QueueSizeMax int           // callers that may wait at once
 	Timeout      time.Duration // of one call of Commit
+
+	// Lane is the lane of an item. nil: all items are in one lane.
+	Lane func(T) int64
 
 	Observer Observer
 }
@@ -81,18 +88,26 @@ type Group[K, T comparable] struct {
 	config Config[T]
 	done   sync.WaitGroup // the workers
 
-	mu      sync.Mutex // guards everything below
-	work    sync.Cond  // a slot was queued, or the group was closed
-	queue   []*slot[K, T]
-	slots   map[K]*slot[K, T] // the queued ones: a slot leaves when it is taken into a batch
-	waiting int               // callers in queued slots
+	mu      sync.Mutex            // guards everything below
+	work    sync.Cond             // a slot was queued, or the group was closed
+	lanes   map[int64]*lane[K, T] // those with queued slots
+	turns   []*lane[K, T]         // the same lanes: the first one is next
+	slots   map[K]*slot[K, T]     // the queued ones: a slot leaves when it is taken into a batch
+	waiting int                   // callers in queued slots
 	closed  bool
+}
+
+// lane is a part of the queue whose slots may share a batch.
+type lane[K, T comparable] struct {
+	id    int64
+	queue []*slot[K, T]
 }
 
 // slot is one key's place in the queue, or in a batch. Once it is taken it belongs to
 // the worker that took it, until ready is closed. Its callers then read the item.
 type slot[K, T comparable] struct {
 	key     K
+	lane    *lane[K, T]
 	queued  time.Time
 	waiters []T  // the callers' items, in order of arrival; the first is committed
 	taken   bool // by a worker; guarded by the group's lock
@@ -103,7 +118,12 @@ type slot[K, T comparable] struct {
 
 // New starts the workers. Close ends them.
 func New[K, T comparable](config Config[T]) *Group[K, T] {
-	g := &Group[K, T]{config: config, slots: map[K]*slot[K, T]{}}
+	if config.Lane == nil {
+		config.Lane = func(T) int64 { return 0 }
+	}
+	g := &Group[K, T]{
+		config: config, lanes: map[int64]*lane[K, T]{}, slots: map[K]*slot[K, T]{},
+	}
 	g.work.L = &g.mu
 	for range config.Workers {
 		g.done.Go(g.run)
@@ -149,11 +169,25 @@ func (g *Group[K, T]) enqueue(key K, item T) (*slot[K, T], error) {
 		s.waiters = append(s.waiters, item)
 		return s, nil
 	}
-	s := &slot[K, T]{key: key, queued: time.Now(), waiters: []T{item}, ready: make(chan struct{})}
+	s := &slot[K, T]{
+		key: key, lane: g.lane(g.config.Lane(item)), queued: time.Now(), waiters: []T{item},
+		ready: make(chan struct{}),
+	}
 	g.slots[key] = s
-	g.queue = append(g.queue, s)
+	s.lane.queue = append(s.lane.queue, s)
 	g.work.Signal()
 	return s, nil
+}
+
+// lane is the lane for another slot. The caller holds the lock.
+func (g *Group[K, T]) lane(id int64) *lane[K, T] {
+	l := g.lanes[id]
+	if l == nil {
+		l = &lane[K, T]{id: id}
+		g.lanes[id] = l
+		g.turns = append(g.turns, l)
+	}
+	return l
 }
 
 // leave takes a caller out of a queued slot. An empty slot leaves the queue, where it
@@ -168,7 +202,13 @@ func (g *Group[K, T]) leave(s *slot[K, T], item T) error {
 	g.waiting--
 	if len(s.waiters) == 0 {
 		delete(g.slots, s.key)
-		g.queue = slices.DeleteFunc(g.queue, func(other *slot[K, T]) bool { return other == s })
+		s.lane.queue = slices.DeleteFunc(s.lane.queue,
+			func(other *slot[K, T]) bool { return other == s })
+		if len(s.lane.queue) == 0 {
+			delete(g.lanes, s.lane.id)
+			g.turns = slices.DeleteFunc(g.turns,
+				func(other *lane[K, T]) bool { return other == s.lane })
+		}
 	}
 	return ErrNotStarted
 }
@@ -211,18 +251,29 @@ func (g *Group[K, T]) take() []*slot[K, T] {
 	}
 }
 
-// takeQueued removes up to a batch of slots from the queue. The caller holds the lock.
+// takeQueued removes up to a batch of slots from the lane whose turn it is. What is left
+// of that lane waits for its next turn. The caller holds the lock.
 func (g *Group[K, T]) takeQueued() []*slot[K, T] {
-	n := min(len(g.queue), g.config.BatchSizeMax)
+	if len(g.turns) == 0 {
+		return nil
+	}
+	next := g.turns[0]
+	g.turns = slices.Delete(g.turns, 0, 1)
+	n := min(len(next.queue), g.config.BatchSizeMax)
 	batch := make([]*slot[K, T], 0, n)
-	for _, s := range g.queue[:n] {
+	for _, s := range next.queue[:n] {
 		delete(g.slots, s.key)
 		s.taken = true
 		g.waiting -= len(s.waiters)
 		s.item = s.waiters[0]
 		batch = append(batch, s)
 	}
-	g.queue = slices.Delete(g.queue, 0, n)
+	next.queue = slices.Delete(next.queue, 0, n)
+	if len(next.queue) > 0 {
+		g.turns = append(g.turns, next)
+	} else {
+		delete(g.lanes, next.id)
+	}
 	return batch
 }
 

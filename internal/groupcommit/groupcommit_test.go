@@ -246,6 +246,44 @@ func TestABatchIsNoLargerThanItsLimit(t *testing.T) {
 	})
 }
 
+// The lane of an item is its tens digit.
+func byTens(c *groupcommit.Config[*item]) {
+	c.BatchSizeMax = 2
+	c.Lane = func(it *item) int64 { return int64(it.value / 10) }
+}
+
+func TestABatchHasOneLaneAndTheLanesTakeTurns(t *testing.T) {
+	withGroup(t, byTens, func(t *testing.T, d *disk, group *itemGroup) {
+		calls := []*call{do(t.Context(), group, "busy", 90)}
+		for _, value := range []int{10, 11, 12, 13, 14, 20, 30, 15, 31} {
+			calls = append(calls, do(t.Context(), group, fmt.Sprint(value), value))
+		}
+		d.release(len(calls))
+		for _, c := range calls {
+			<-c.done
+		}
+		wantBatches(t, d, []int{90}, []int{10, 11}, []int{20}, []int{30, 31}, []int{12, 13},
+			[]int{14, 15})
+	})
+}
+
+func TestALaneThatAllCallersHaveLeftTakesNoTurn(t *testing.T) {
+	withGroup(t, byTens, func(t *testing.T, d *disk, group *itemGroup) {
+		busy := do(t.Context(), group, "busy", 90)
+		ctx, leave := context.WithCancel(t.Context())
+		left := do(ctx, group, "left", 10)
+		stays := do(t.Context(), group, "stays", 20)
+		leave()
+		<-left.done
+		back := do(t.Context(), group, "back", 11)
+		d.release(3)
+		busy.want(t, 900, true, nil)
+		stays.want(t, 200, true, nil)
+		back.want(t, 110, true, nil)
+		wantBatches(t, d, []int{90}, []int{20}, []int{11})
+	})
+}
+
 func TestOnePoisonousItemFailsAlone(t *testing.T) {
 	for _, test := range []struct {
 		name   string
