@@ -30,12 +30,11 @@ func QueueClaims(q *pgx.Batch, claims []*Claim) map[uuid.UUID]bool {
 		INSERT INTO idempotency_keys
 			(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id,
 				payment_id)
-		SELECT c.merchant_id, c.scope, c.key, c.operation, c.fingerprint, c.fingerprint_version,
-			c.request_id, c.payment_id
-		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::smallint[],
-				$7::uuid[], $8::uuid[])
-			AS c (merchant_id, scope, key, operation, fingerprint, fingerprint_version,
-				request_id, payment_id)
+		SELECT c.merchant_id, c.scope, c.key, c.operation, c.fingerprint, $8, c.request_id,
+			c.payment_id
+		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::uuid[],
+				$7::uuid[])
+			AS c (merchant_id, scope, key, operation, fingerprint, request_id, payment_id)
 		ORDER BY c.merchant_id, c.scope COLLATE "C", c.key COLLATE "C"
 		ON CONFLICT (merchant_id, scope, key) DO NOTHING
 		RETURNING request_id`,
@@ -44,9 +43,9 @@ func QueueClaims(q *pgx.Batch, claims []*Claim) map[uuid.UUID]bool {
 		unnest.Column(claims, func(c *Claim) string { return c.Value }),
 		unnest.Column(claims, func(c *Claim) string { return c.Operation }),
 		unnest.Column(claims, func(c *Claim) []byte { return c.Fingerprint.Sum[:] }),
-		unnest.Column(claims, func(c *Claim) int16 { return c.Fingerprint.Version }),
 		unnest.Column(claims, func(c *Claim) [16]byte { return c.RequestID }),
 		unnest.Column(claims, func(c *Claim) [16]byte { return c.PaymentID }),
+		FingerprintVersion,
 	).Query(func(rows pgx.Rows) error {
 		var id uuid.UUID
 		_, err := pgx.ForEachRow(rows, []any{(*[16]byte)(&id)}, func() error {
