@@ -72,14 +72,15 @@ func QueueRelease(q *pgx.Batch, claims []*Claim) {
 			AS c (merchant_id, scope, key, request_id)
 		CROSS JOIN LATERAL (
 			SELECT l.ctid FROM idempotency_keys l
-			WHERE l.merchant_id = c.merchant_id AND l.scope = c.scope AND l.key = c.key
-				AND l.request_id = c.request_id
+			WHERE l.merchant_id = coalesce($5, c.merchant_id) AND l.scope = c.scope
+				AND l.key = c.key AND l.request_id = c.request_id
 			OFFSET 0) AS own
-		WHERE k.ctid = own.ctid`,
+		WHERE k.merchant_id = coalesce($5, k.merchant_id) AND k.ctid = own.ctid`,
 		unnest.Column(claims, func(c *Claim) int64 { return c.MerchantID }),
 		unnest.Column(claims, func(c *Claim) string { return string(c.Scope) }),
 		unnest.Column(claims, func(c *Claim) string { return c.Value }),
-		unnest.Column(claims, func(c *Claim) [16]byte { return c.RequestID }))
+		unnest.Column(claims, func(c *Claim) [16]byte { return c.RequestID }),
+		unnest.Shared(claims, func(c *Claim) int64 { return c.MerchantID }))
 }
 
 // QueueRecords reads what the keys stand for. It must come after the claims, as a
@@ -94,6 +95,7 @@ func QueueRecords(q *pgx.Batch, keys []Key) map[Key]*Record {
 		unnest.Column(keys, func(k Key) int64 { return k.MerchantID }),
 		unnest.Column(keys, func(k Key) string { return string(k.Scope) }),
 		unnest.Column(keys, func(k Key) string { return k.Value }),
+		unnest.Shared(keys, func(k Key) int64 { return k.MerchantID }),
 	).Query(func(rows pgx.Rows) error {
 		if err := collectRecords(rows, records); err != nil {
 			return fmt.Errorf("reading the records of taken keys: %w", err)
@@ -112,18 +114,18 @@ const recordsSQL = `
 		SELECT k.merchant_id, k.scope, k.key, k.operation, k.fingerprint, k.fingerprint_version,
 			k.request_id, k.payment_id
 		FROM idempotency_keys k
-		WHERE k.merchant_id = wanted.merchant_id AND k.scope = wanted.scope
+		WHERE k.merchant_id = coalesce($4, wanted.merchant_id) AND k.scope = wanted.scope
 			AND k.key = wanted.key
 		OFFSET 0) AS k
 	LEFT JOIN LATERAL (
 		SELECT a.status, a.location, a.body, a.created_at
 		FROM idempotency_answers a
-		WHERE a.merchant_id = k.merchant_id AND a.request_id = k.request_id
+		WHERE a.merchant_id = coalesce($4, k.merchant_id) AND a.request_id = k.request_id
 		OFFSET 0) AS a ON true
 	LEFT JOIN LATERAL (
 		SELECT q.request_id
 		FROM idempotency_pending q
-		WHERE q.merchant_id = k.merchant_id AND q.request_id = k.request_id
+		WHERE q.merchant_id = coalesce($4, k.merchant_id) AND q.request_id = k.request_id
 		OFFSET 0) AS q ON true`
 
 func collectRecords(rows pgx.Rows, into map[Key]*Record) error {
@@ -197,11 +199,13 @@ func QueueNoLongerPending(q *pgx.Batch, records []*Record) {
 		USING unnest($1::bigint[], $2::uuid[]) AS done (merchant_id, request_id)
 		CROSS JOIN LATERAL (
 			SELECT l.ctid FROM idempotency_pending l
-			WHERE l.merchant_id = done.merchant_id AND l.request_id = done.request_id
+			WHERE l.merchant_id = coalesce($3, done.merchant_id)
+				AND l.request_id = done.request_id
 			OFFSET 0) AS own
-		WHERE p.ctid = own.ctid`,
+		WHERE p.merchant_id = coalesce($3, p.merchant_id) AND p.ctid = own.ctid`,
 		unnest.Column(records, func(r *Record) int64 { return r.MerchantID }),
-		unnest.Column(records, func(r *Record) [16]byte { return r.RequestID }))
+		unnest.Column(records, func(r *Record) [16]byte { return r.RequestID }),
+		unnest.Shared(records, func(r *Record) int64 { return r.MerchantID }))
 }
 
 // Find reads what one key stands for, and the database's clock. The record is nil if

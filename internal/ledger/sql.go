@@ -50,10 +50,11 @@ func QueueLock(q *pgx.Batch, refs []Ref, locking Locking) *Book {
 			SELECT a.merchant_id, a.id, a.currency, a.status, a.overdraft_limit, a.balance, a.held,
 				a.open_payments, a.last_sequence, a.last_entry_at, a.ctid AS row
 			FROM accounts a
-			WHERE a.merchant_id = wanted.merchant_id AND a.id = wanted.id
+			WHERE a.merchant_id = coalesce($3, wanted.merchant_id) AND a.id = wanted.id
 			FOR NO KEY UPDATE `+string(locking)+`) AS a`,
 		unnest.Column(refs, func(r Ref) int64 { return r.MerchantID }),
 		unnest.Column(refs, func(r Ref) string { return r.AccountID }),
+		unnest.Shared(refs, func(r Ref) int64 { return r.MerchantID }),
 	).Query(func(rows pgx.Rows) error {
 		var next Balance
 		var lastEntryAt *time.Time
@@ -86,10 +87,11 @@ func QueueExisting(q *pgx.Batch, refs []Ref) map[Ref]bool {
 		FROM unnest($1::bigint[], $2::text[]) AS wanted (merchant_id, id)
 		CROSS JOIN LATERAL (
 			SELECT FROM accounts a
-			WHERE a.merchant_id = wanted.merchant_id AND a.id = wanted.id
+			WHERE a.merchant_id = coalesce($3, wanted.merchant_id) AND a.id = wanted.id
 			OFFSET 0) AS a`,
 		unnest.Column(refs, func(r Ref) int64 { return r.MerchantID }),
 		unnest.Column(refs, func(r Ref) string { return r.AccountID }),
+		unnest.Shared(refs, func(r Ref) int64 { return r.MerchantID }),
 	).Query(func(rows pgx.Rows) error {
 		var ref Ref
 		_, err := pgx.ForEachRow(rows, []any{&ref.MerchantID, &ref.AccountID}, func() error {
@@ -157,11 +159,11 @@ func (b *Book) queueBalances(q *pgx.Batch, at time.Time) {
 				WHEN changed.last_sequence > a.last_sequence THEN $6 ELSE a.last_entry_at END
 		FROM unnest($1::tid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
 			AS changed (row, balance, held, open_payments, last_sequence)
-		WHERE a.ctid = changed.row`,
+		WHERE a.merchant_id = coalesce($7, a.merchant_id) AND a.ctid = changed.row`,
 		unnest.Column(accounts, func(a *Balance) pgtype.TID { return a.row }),
 		unnest.Column(accounts, func(a *Balance) int64 { return a.Posted }),
 		unnest.Column(accounts, func(a *Balance) int64 { return a.Held }),
 		unnest.Column(accounts, func(a *Balance) int64 { return a.OpenPayments }),
 		unnest.Column(accounts, func(a *Balance) int64 { return a.LastSequence }),
-		at)
+		at, unnest.Shared(accounts, func(a *Balance) int64 { return a.MerchantID }))
 }

@@ -39,10 +39,11 @@ func queueLockAttempts(q *pgx.Batch, operations []*operation) map[attemptRef]*at
 			SELECT a.merchant_id, a.id, a.operation, a.payment_id, a.refund_id, a.request_id,
 				a.amount, a.state, a.token
 			FROM processor_attempts a
-			WHERE a.merchant_id = wanted.merchant_id AND a.id = wanted.id
+			WHERE a.merchant_id = coalesce($3, wanted.merchant_id) AND a.id = wanted.id
 			FOR NO KEY UPDATE) AS a`,
 		unnest.Column(refs, func(r attemptRef) int64 { return r.merchantID }),
 		unnest.Column(refs, func(r attemptRef) [16]byte { return r.id }),
+		unnest.Shared(refs, func(r attemptRef) int64 { return r.merchantID }),
 	).Query(func(rows pgx.Rows) error {
 		found, err := pgx.CollectRows(rows, scanAttempt)
 		if err != nil {
@@ -89,16 +90,17 @@ func queueAttemptedRefunds(
 			SELECT r.merchant_id, r.id, r.payment_id, r.amount, r.status, r.decline_code, r.reason,
 				r.created_at
 			FROM refunds r
-			WHERE r.merchant_id = wanted.merchant_id AND r.payment_id = wanted.payment_id
-				AND r.id = wanted.id
+			WHERE r.merchant_id = coalesce($4, wanted.merchant_id)
+				AND r.payment_id = wanted.payment_id AND r.id = wanted.id
 			OFFSET 0) AS r
 		CROSS JOIN LATERAL (
 			SELECT p.currency FROM payments p
-			WHERE p.merchant_id = r.merchant_id AND p.id = r.payment_id
+			WHERE p.merchant_id = coalesce($4, r.merchant_id) AND p.id = r.payment_id
 			OFFSET 0) AS p`,
 		unnest.Column(wanted, func(a *attempt) int64 { return a.merchantID }),
 		unnest.Column(wanted, func(a *attempt) [16]byte { return a.paymentID }),
 		unnest.Column(wanted, func(a *attempt) [16]byte { return a.refundID }),
+		unnest.Shared(wanted, func(a *attempt) int64 { return a.merchantID }),
 	).Query(func(rows pgx.Rows) error {
 		found, err := pgx.CollectRows(rows, scanRefund)
 		if err != nil {
@@ -145,12 +147,12 @@ func queueSettled(q *pgx.Batch, settled []*attempt, at time.Time) {
 		FROM unnest($1::bigint[], $2::uuid[]) AS settled (merchant_id, id)
 		CROSS JOIN LATERAL (
 			SELECT l.ctid FROM processor_attempts l
-			WHERE l.merchant_id = settled.merchant_id AND l.id = settled.id
+			WHERE l.merchant_id = coalesce($4, settled.merchant_id) AND l.id = settled.id
 			OFFSET 0) AS locked
-		WHERE a.ctid = locked.ctid`,
+		WHERE a.merchant_id = coalesce($4, a.merchant_id) AND a.ctid = locked.ctid`,
 		unnest.Column(settled, func(a *attempt) int64 { return a.merchantID }),
 		unnest.Column(settled, func(a *attempt) [16]byte { return a.id }),
-		at)
+		at, unnest.Shared(settled, func(a *attempt) int64 { return a.merchantID }))
 }
 
 func queueSettledRefunds(q *pgx.Batch, refunds []*Refund) {
@@ -164,15 +166,16 @@ func queueSettledRefunds(q *pgx.Batch, refunds []*Refund) {
 			AS settled (merchant_id, payment_id, id, status, decline_code)
 		CROSS JOIN LATERAL (
 			SELECT l.ctid FROM refunds l
-			WHERE l.merchant_id = settled.merchant_id AND l.payment_id = settled.payment_id
-				AND l.id = settled.id
+			WHERE l.merchant_id = coalesce($6, settled.merchant_id)
+				AND l.payment_id = settled.payment_id AND l.id = settled.id
 			OFFSET 0) AS locked
-		WHERE r.ctid = locked.ctid`,
+		WHERE r.merchant_id = coalesce($6, r.merchant_id) AND r.ctid = locked.ctid`,
 		unnest.Column(refunds, func(r *Refund) int64 { return r.MerchantID }),
 		unnest.Column(refunds, func(r *Refund) [16]byte { return r.PaymentID }),
 		unnest.Column(refunds, func(r *Refund) [16]byte { return r.ID }),
 		unnest.Column(refunds, func(r *Refund) string { return string(r.Status) }),
-		unnest.Column(refunds, func(r *Refund) *string { return unnest.Nullable(r.DeclineCode) }))
+		unnest.Column(refunds, func(r *Refund) *string { return unnest.Nullable(r.DeclineCode) }),
+		unnest.Shared(refunds, func(r *Refund) int64 { return r.MerchantID }))
 }
 
 // queueApplied deletes the applied events from the kept ones.
@@ -185,9 +188,10 @@ func queueApplied(q *pgx.Batch, applied []appliedEvent) {
 		USING unnest($1::bigint[], $2::text[]) AS applied (merchant_id, id)
 		CROSS JOIN LATERAL (
 			SELECT l.ctid FROM processor_events l
-			WHERE l.merchant_id = applied.merchant_id AND l.id = applied.id
+			WHERE l.merchant_id = coalesce($3, applied.merchant_id) AND l.id = applied.id
 			OFFSET 0) AS kept
-		WHERE e.ctid = kept.ctid`,
+		WHERE e.merchant_id = coalesce($3, e.merchant_id) AND e.ctid = kept.ctid`,
 		unnest.Column(applied, func(e appliedEvent) int64 { return e.merchantID }),
-		unnest.Column(applied, func(e appliedEvent) string { return e.id }))
+		unnest.Column(applied, func(e appliedEvent) string { return e.id }),
+		unnest.Shared(applied, func(e appliedEvent) int64 { return e.merchantID }))
 }

@@ -99,10 +99,12 @@ func (r *references) lookUp(q *pgx.Batch, names []reference) {
 		FROM unnest($1::bigint[], $2::text[]) AS wanted (merchant_id, reference)
 		CROSS JOIN LATERAL (
 			SELECT r.payment_id FROM payment_references r
-			WHERE r.merchant_id = wanted.merchant_id AND r.reference = wanted.reference
+			WHERE r.merchant_id = coalesce($3, wanted.merchant_id)
+				AND r.reference = wanted.reference
 			OFFSET 0) AS taken`,
 		unnest.Column(names, func(r reference) int64 { return r.merchantID }),
 		unnest.Column(names, func(r reference) string { return r.name }),
+		unnest.Shared(names, func(r reference) int64 { return r.merchantID }),
 	).Query(func(rows pgx.Rows) error {
 		found := map[reference]uuid.UUID{}
 		if err := collect(rows, found); err != nil {
@@ -140,9 +142,11 @@ func (r *references) settle(q *pgx.Batch) {
 				AS moved (merchant_id, reference, payment_id)
 			CROSS JOIN LATERAL (
 				SELECT l.ctid FROM payment_references l
-				WHERE l.merchant_id = moved.merchant_id AND l.reference = moved.reference
+				WHERE l.merchant_id = coalesce($4, moved.merchant_id)
+					AND l.reference = moved.reference
 				OFFSET 0) AS own
-			WHERE r.ctid = own.ctid`, merchants, names, ids)
+			WHERE r.merchant_id = coalesce($4, r.merchant_id) AND r.ctid = own.ctid`,
+			merchants, names, ids, unnest.Shared(merchants, itself))
 	}
 	if len(freed) > 0 {
 		merchants, names, _ := columns(freed)
@@ -151,11 +155,15 @@ func (r *references) settle(q *pgx.Batch) {
 			USING unnest($1::bigint[], $2::text[]) AS freed (merchant_id, reference)
 			CROSS JOIN LATERAL (
 				SELECT l.ctid FROM payment_references l
-				WHERE l.merchant_id = freed.merchant_id AND l.reference = freed.reference
+				WHERE l.merchant_id = coalesce($3, freed.merchant_id)
+					AND l.reference = freed.reference
 				OFFSET 0) AS own
-			WHERE r.ctid = own.ctid`, merchants, names)
+			WHERE r.merchant_id = coalesce($3, r.merchant_id) AND r.ctid = own.ctid`,
+			merchants, names, unnest.Shared(merchants, itself))
 	}
 }
+
+func itself(merchantID int64) int64 { return merchantID }
 
 func columns(holders map[reference]uuid.UUID) (merchants []int64, names []string, ids [][16]byte) {
 	all := slices.Collect(maps.Keys(holders))

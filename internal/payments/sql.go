@@ -35,10 +35,11 @@ func queueLockPayments(
 		CROSS JOIN LATERAL (
 			SELECT `+paymentColumns+`
 			FROM payments p
-			WHERE p.merchant_id = wanted.merchant_id AND p.id = wanted.id
+			WHERE p.merchant_id = coalesce($3, wanted.merchant_id) AND p.id = wanted.id
 			FOR NO KEY UPDATE `+string(locking)+`) AS p`,
 		unnest.Column(refs, func(r paymentRef) int64 { return r.merchantID }),
 		unnest.Column(refs, func(r paymentRef) [16]byte { return r.id }),
+		unnest.Shared(refs, func(r paymentRef) int64 { return r.merchantID }),
 	).Query(func(rows pgx.Rows) error {
 		payments, err := pgx.CollectRows(rows, scanPayment)
 		if err != nil {
@@ -63,10 +64,11 @@ func queueExistingPayments(q *pgx.Batch, refs []paymentRef) map[paymentRef]bool 
 		FROM unnest($1::bigint[], $2::uuid[]) AS wanted (merchant_id, id)
 		CROSS JOIN LATERAL (
 			SELECT FROM payments p
-			WHERE p.merchant_id = wanted.merchant_id AND p.id = wanted.id
+			WHERE p.merchant_id = coalesce($3, wanted.merchant_id) AND p.id = wanted.id
 			OFFSET 0) AS p`,
 		unnest.Column(refs, func(r paymentRef) int64 { return r.merchantID }),
 		unnest.Column(refs, func(r paymentRef) [16]byte { return r.id }),
+		unnest.Shared(refs, func(r paymentRef) int64 { return r.merchantID }),
 	).Query(func(rows pgx.Rows) error {
 		var ref paymentRef
 		_, err := pgx.ForEachRow(rows, []any{&ref.merchantID, (*[16]byte)(&ref.id)}, func() error {
@@ -142,9 +144,9 @@ func queueSavedPayments(q *pgx.Batch, saved map[paymentRef]*Payment) {
 				authorized_until, version)
 		CROSS JOIN LATERAL (
 			SELECT l.ctid FROM payments l
-			WHERE l.merchant_id = saved.merchant_id AND l.id = saved.id
+			WHERE l.merchant_id = coalesce($12, saved.merchant_id) AND l.id = saved.id
 			OFFSET 0) AS locked
-		WHERE p.ctid = locked.ctid`,
+		WHERE p.merchant_id = coalesce($12, p.merchant_id) AND p.ctid = locked.ctid`,
 		unnest.Column(payments, func(p *Payment) int64 { return p.MerchantID }),
 		unnest.Column(payments, func(p *Payment) [16]byte { return p.ID }),
 		unnest.Column(payments, func(p *Payment) string { return string(p.Status) }),
@@ -163,7 +165,8 @@ func queueSavedPayments(q *pgx.Batch, saved map[paymentRef]*Payment) {
 		unnest.Column(payments, func(p *Payment) *time.Time {
 			return unnest.Nullable(p.AuthorizedUntil)
 		}),
-		unnest.Column(payments, func(p *Payment) int64 { return p.Version }))
+		unnest.Column(payments, func(p *Payment) int64 { return p.Version }),
+		unnest.Shared(payments, func(p *Payment) int64 { return p.MerchantID }))
 }
 
 func queueRefunds(q *pgx.Batch, refunds []*Refund, at time.Time) {

@@ -11,7 +11,8 @@
 //
 //	FROM unnest(…) AS wanted (merchant_id, id)
 //	CROSS JOIN LATERAL (
-//		SELECT t.c FROM t WHERE t.merchant_id = wanted.merchant_id AND t.id = wanted.id
+//		SELECT t.c FROM t
+//		WHERE t.merchant_id = coalesce($3, wanted.merchant_id) AND t.id = wanted.id
 //		OFFSET 0) AS t
 //
 // OFFSET 0 (or a locking clause) keeps the planner from making this an ordinary join. A
@@ -29,6 +30,25 @@ func Column[Row, Value any](rows []Row, value func(Row) Value) []Value {
 		column[i] = value(row)
 	}
 	return column
+}
+
+// Shared is the value that all rows have; nil if they differ. The look-ups above say it:
+//
+//	t.merchant_id = coalesce($3, wanted.merchant_id)
+//
+// In a database that is distributed by merchant, the planner sends a statement to one
+// node only if it knows the merchant. Elsewhere this changes no plan.
+func Shared[Row any, Value comparable](rows []Row, value func(Row) Value) *Value {
+	if len(rows) == 0 {
+		return nil
+	}
+	shared := value(rows[0])
+	for _, row := range rows[1:] {
+		if value(row) != shared {
+			return nil
+		}
+	}
+	return &shared
 }
 
 // Nullable is nil for the zero value, which Go has where a column has NULL.
