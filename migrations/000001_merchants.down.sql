@@ -2,6 +2,7 @@ DROP TABLE api_keys;
 DROP TABLE merchants;
 DROP TABLE readiness_probe;
 DROP TABLE schema_versions;
+DROP FUNCTION is_sharded();
 -- The role stays. It belongs to the cluster, and another database may use it.
 DO $$
 BEGIN

@@ -49,6 +49,15 @@ BEGIN
 END
 $$;
 
+-- In sharded mode, the tables are distributed by merchant (internal/postgres/sharded.go). A user
+-- switches it on by creating the extension of Citus. The setting is for tests, which have no Citus.
+CREATE FUNCTION is_sharded() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN coalesce(current_setting('paymentsvc.sharded', true) = 'on', false)
+        OR EXISTS (SELECT FROM pg_extension WHERE extname = 'citus');
+END
+$$;
+
 CREATE TABLE schema_versions (
     version             bigint      NOT NULL,
     breaks_older_builds boolean     NOT NULL DEFAULT false,

@@ -32,6 +32,15 @@ GRANT SELECT, INSERT, DELETE ON events TO paymentsvc_app;
 CREATE TRIGGER events_immutable BEFORE UPDATE OR TRUNCATE ON events
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
+-- For sharded mode. There, defaults are computed on the coordinator, whose transaction ids mean nothing
+-- to the node that has the rows. A trigger of the table calls this on that node.
+CREATE FUNCTION number_event() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.transaction_id := pg_current_xact_id();
+    RETURN NEW;
+END
+$$;
+
 CREATE TABLE event_horizons (
     merchant_id    bigint      NOT NULL,
     transaction_id xid8        NOT NULL,

@@ -121,9 +121,12 @@ func checkGuards(ctx context.Context, db Querier, version int64) error {
 	if err != nil {
 		return fmt.Errorf("reading the schema's guards: %w", err)
 	}
+	wanted, err := wantedGuards(ctx, db)
+	if err != nil {
+		return fmt.Errorf("reading the schema's mode: %w", err)
+	}
 	var missing []string
-	for guard := range strings.Lines(guards) {
-		guard = strings.TrimSpace(guard)
+	for _, guard := range wanted {
 		isKey := strings.Contains(guard, ": PRIMARY KEY ") || strings.Contains(guard, ": UNIQUE ")
 		if !slices.Contains(found, guard) && (isKey || version <= int64(Latest)) {
 			missing = append(missing, guard)

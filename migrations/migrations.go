@@ -35,15 +35,21 @@ const (
 // ErrUnreachable means that there was no connection to the database. Nothing was done.
 var ErrUnreachable = errors.New("the database cannot be reached")
 
-// Up migrates the database at url to Latest. Many instances may call it at once. It does
-// nothing if the schema has version Latest or a newer one, of a newer release.
+// Up migrates the database at url to Latest, and distributes its tables in sharded mode.
+// Many instances may call it at once. It does nothing if that is done, or if a newer
+// release has done it.
 func Up(ctx context.Context, url string) error {
 	return with(ctx, url, func(d *driver) error {
 		version, err := recordedVersion(ctx, d.conn)
-		if err != nil || version >= Latest {
+		if err != nil {
 			return err
 		}
-		return d.migrate((*migrate.Migrate).Up)
+		if version < Latest {
+			if err := d.migrate((*migrate.Migrate).Up); err != nil {
+				return err
+			}
+		}
+		return d.shard()
 	})
 }
 

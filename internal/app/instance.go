@@ -51,6 +51,7 @@ type Instance struct {
 	Handler  http.Handler   // the public API
 
 	config   Config
+	sharded  bool // see postgres/sharded.go
 	logger   *slog.Logger
 	health   *health
 	tracing  *tracing.Tracing // nil: off
@@ -94,6 +95,9 @@ func New(
 			"general": in.Pools.General, "money": in.Pools.Money, "probe": in.Pools.Probe,
 		},
 	})
+	if in.sharded, err = postgres.IsSharded(ctx, in.Pools.General); err != nil {
+		return nil, err
+	}
 	in.Accounts = ledger.NewAccounts(in.Pools.General)
 	in.Payments = in.newPayments()
 	in.Feed = outbox.NewFeed(in.Pools.General)
@@ -138,6 +142,7 @@ func (in *Instance) newPayments() *payments.Service {
 		BatchSizeMax:          in.config.BatchSizeMax,
 		QueueSizeMax:          in.config.QueueSizeMax,
 		Timeout:               transactionTimeout,
+		Sharded:               in.sharded,
 		Logger:                in.logger,
 		Observer:              in.observer(),
 	}

@@ -1,6 +1,7 @@
 package payments
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,11 +108,28 @@ func (b *busyRows) look(ctx context.Context, looks []*look) error {
 	return nil
 }
 
+// merchant is whose row it is.
+func (r row) merchant() int64 { return cmp.Or(r.account.MerchantID, r.payment.merchantID) }
+
 // removeFree leaves the rows that exist and cannot be locked.
 func (b *busyRows) removeFree(ctx context.Context, rows map[row]bool) error {
+	byMerchant := map[int64][]row{}
+	for r := range rows {
+		byMerchant[r.merchant()] = append(byMerchant[r.merchant()], r)
+	}
+	for _, looked := range byMerchant {
+		if err := b.removeFreeOf(ctx, looked, rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeFreeOf looks at rows of one merchant.
+func (b *busyRows) removeFreeOf(ctx context.Context, looked []row, rows map[row]bool) error {
 	var accounts []ledger.Ref
 	var payments []paymentRef
-	for r := range rows {
+	for _, r := range looked {
 		if r.payment == (paymentRef{}) {
 			accounts = append(accounts, r.account)
 		} else {
@@ -128,11 +146,13 @@ func (b *busyRows) removeFree(ctx context.Context, rows map[row]bool) error {
 	if err := b.pool.SendBatch(ctx, q).Close(); err != nil {
 		return err
 	}
-	maps.DeleteFunc(rows, func(r row, _ bool) bool {
+	for _, r := range looked {
 		_, free := freeAccounts.Account(r.account)
-		return free || freePayments[r.payment] != nil ||
-			!existingAccounts[r.account] && !existingPayments[r.payment]
-	})
+		if free || freePayments[r.payment] != nil ||
+			!existingAccounts[r.account] && !existingPayments[r.payment] {
+			delete(rows, r)
+		}
+	}
 	return nil
 }
 

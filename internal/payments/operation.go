@@ -54,6 +54,9 @@ func newOperation(
 	}
 }
 
+// merchant is whose money the operation moves.
+func (op *operation) merchant() int64 { return op.claim.MerchantID }
+
 // requireAmount complains about an amount that no payment can have; nil is all of it.
 func requireAmount(fields *validate.Fields, minor *int64) {
 	fields.Require(minor == nil || *minor > 0, "/amount", "must be at least 1")

@@ -35,6 +35,8 @@ type Config struct {
 	// AuthorizationLifetime is how long an authorization holds money before it is
 	// canceled, by the database's clock.
 	AuthorizationLifetime time.Duration
+	// Sharded says that a transaction may have operations of one merchant only.
+	Sharded bool
 	// AttemptLease is how long a request that goes to a card processor is left to the
 	// instance that began it.
 	AttemptLease time.Duration
@@ -87,14 +89,18 @@ func New(c Config) *Service {
 		busy:          newBusyRows(c.Pools.General, c.QueueSizeMax),
 		logger:        c.Logger,
 	}
-	s.group = groupcommit.New[idempotency.Key](groupcommit.Config[*operation]{
+	batches := groupcommit.Config[*operation]{
 		Commit:       traced(c.Trace, s.transact),
 		Workers:      c.Workers,
 		BatchSizeMax: c.BatchSizeMax,
 		QueueSizeMax: c.QueueSizeMax,
 		Timeout:      c.Timeout,
 		Observer:     c.Observer,
-	})
+	}
+	if c.Sharded {
+		batches.Lane = (*operation).merchant
+	}
+	s.group = groupcommit.New[idempotency.Key](batches)
 	return s
 }
 

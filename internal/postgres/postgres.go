@@ -158,7 +158,10 @@ func openPool(
 	maps.Copy(own, params)
 	maps.Copy(conn.RuntimeParams, own)
 	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
-		return requireOwnSession(ctx, c, own)
+		if err := requireOwnSession(ctx, c, own); err != nil || own["plan_cache_mode"] == "" {
+			return err
+		}
+		return planForValues(ctx, c)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

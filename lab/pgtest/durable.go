@@ -115,6 +115,7 @@ func migrate(ctx context.Context, adminURL string) (string, error) {
 		asAdmin(ctx, adminURL,
 			`CREATE ROLE `+role.Username+` LOGIN PASSWORD '`+role.Password+`' `+role.Capabilities,
 			`ALTER DATABASE `+config.Database+` OWNER TO `+role.Username),
+		setMode(ctx, adminURL, role.Username),
 		migrations.Up(ctx, config.URL()),
 	)
 }

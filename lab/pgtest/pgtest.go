@@ -24,6 +24,11 @@
 //
 // TEST_POSTGRES=docker, local or download insists on one of the last three, and
 // TEST_POSTGRES_IMAGE on a container of that image, for another version of Postgres.
+//
+// TEST_POSTGRES_MODE=sharded puts the databases into sharded mode (internal/postgres/
+// sharded.go), as far as a Postgres without Citus can be. Rules that Citus makes for
+// statements are not enforced then.
+//
 // With none the tests fail rather than being skipped: they would prove nothing.
 package pgtest
 

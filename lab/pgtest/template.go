@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -18,6 +19,15 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
+
+// The mode of the databases (see the package comment).
+const (
+	modeVariable = "TEST_POSTGRES_MODE"
+	modeSharded  = "sharded"
+)
+
+// Sharded tells whether the databases are in sharded mode.
+func Sharded() bool { return os.Getenv(modeVariable) == modeSharded }
 
 // testConfig tells pgtestdb how to reach the server.
 func testConfig(adminURL string) (pgtestdb.Config, error) {
@@ -51,7 +61,7 @@ func testConfig(adminURL string) (pgtestdb.Config, error) {
 // is nearly a superuser's power, so its password must not be a known one. It is derived
 // from the administrator's, and so is the name: a changed password changes both.
 func ownerRole(adminURL string) pgtestdb.Role {
-	secret := sha256.Sum256([]byte("pgtest owner of " + adminURL))
+	secret := sha256.Sum256([]byte("pgtest owner of " + adminURL + os.Getenv(modeVariable)))
 	name := sha256.Sum256(secret[:])
 	return pgtestdb.Role{
 		Username:     "pgtest_" + hex.EncodeToString(name[:4]),
@@ -67,6 +77,7 @@ type migrator struct{ adminURL string }
 // Hash changes with every change of a migration.
 func (migrator) Hash() (string, error) {
 	hash := sha256.New()
+	fmt.Fprintln(hash, os.Getenv(modeVariable))
 	err := fs.WalkDir(migrations.FS, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -83,7 +94,23 @@ func (m migrator) Migrate(ctx context.Context, _ *sql.DB, template pgtestdb.Conf
 	if err := shareAppRole(ctx, m.adminURL, template.User); err != nil {
 		return err
 	}
+	if err := setMode(ctx, m.adminURL, template.User); err != nil {
+		return err
+	}
 	return migrations.Up(ctx, template.URL())
+}
+
+// setMode puts all sessions of the owner into the mode.
+func setMode(ctx context.Context, adminURL, owner string) error {
+	switch mode := os.Getenv(modeVariable); mode {
+	case "":
+		return nil
+	case modeSharded:
+		return asAdmin(ctx, adminURL,
+			`ALTER ROLE `+pgx.Identifier{owner}.Sanitize()+` SET paymentsvc.sharded = 'on'`)
+	default:
+		return fmt.Errorf("%s is %q: it must be %s, or be left out", modeVariable, mode, modeSharded)
+	}
 }
 
 // shareAppRole lets owner grant the application's role where another owner has created
