@@ -23,8 +23,6 @@ const (
 	// callsMax is how many attempts an instance works on at once. Each needs a
 	// connection to the processor, and between its writes none to the database.
 	callsMax = 2048
-	// callsMaxOfMerchant leaves places for other merchants when the calls of one hang.
-	callsMaxOfMerchant = callsMax / 2
 	// leaseBatchSize is how many due attempts an instance leases in one statement.
 	leaseBatchSize = 64
 	// probeBatchSize is how many Recover leases in all while the processor is away.

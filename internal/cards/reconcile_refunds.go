@@ -87,9 +87,7 @@ func (r *reconciliation) refundedTwice(
 ) {
 	var made []string
 	for i := range refunds {
-		gone := refunds[i].Status == stripe.RefundFailed ||
-			refunds[i].Status == stripe.RefundCanceled
-		if !gone && refunds[i].Installation == r.installation &&
+		if !refunds[i].Status.Failed() && refunds[i].Installation == r.installation &&
 			refunds[i].AttemptID == attemptID {
 			made = append(made, refunds[i].ID)
 		}

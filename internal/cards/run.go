@@ -63,7 +63,8 @@ func (s *Service) startFresh(ctx context.Context, pending *payments.InProgress) 
 }
 
 // places limit the attempts that the instance works on at once. So a processor that
-// hangs costs a bounded number of goroutines and connections.
+// hangs costs a bounded number of goroutines and connections. A merchant may have as many
+// places as are free. So the calls of one merchant, or of a few, never take all of them.
 type places struct {
 	mu         sync.Mutex
 	closed     bool
@@ -101,7 +102,7 @@ func (p *places) full(merchantID int64) bool {
 }
 
 func (p *places) fullLocked(merchantID int64) bool {
-	return p.total >= callsMax || p.ofMerchant[merchantID] >= callsMaxOfMerchant
+	return p.ofMerchant[merchantID] >= callsMax-p.total
 }
 
 func (p *places) free() int {

@@ -18,17 +18,16 @@ func (in *instance) fill(merchantID int64) (taken int) {
 	return taken
 }
 
-// The calls of one merchant hang. The instance has room for others.
-func TestOneMerchantCannotTakeAllPlaces(t *testing.T) {
+// The calls of some merchants hang. The instance has room for others.
+func TestMerchantsWhoseCallsHangLeavePlaces(t *testing.T) {
 	tn := newTown(t)
 	in := tn.instance()
-	if taken := in.fill(1); taken != callsMaxOfMerchant || !in.Full(1) || in.Full(2) {
-		t.Errorf("merchant 1 took %d places; full: %t, merchant 2: %t", taken, in.Full(1),
-			in.Full(2))
-	}
-	in.fill(2)
-	if free := in.places.free(); free != 0 || !in.Full(3) {
-		t.Errorf("%d places are free", free)
+	for merchant, want := range []int{callsMax / 2, callsMax / 4, callsMax / 8} {
+		id := int64(merchant + 1)
+		if taken := in.fill(id); taken != want || !in.Full(id) || in.Full(id+1) {
+			t.Errorf("merchant %d took %d places, want %d; full: %t, the next one: %t", id,
+				taken, want, in.Full(id), in.Full(id+1))
+		}
 	}
 }
 
