@@ -12,9 +12,9 @@ CREATE TABLE idempotency_keys (
     payment_id          uuid             NOT NULL,
     created_at          timestamptz      NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (merchant_id, scope, key),
-    CONSTRAINT idempotency_keys_scope_known CHECK (scope IN ('client', 'service', 'processor:stripe')),
+    CONSTRAINT idempotency_keys_scope_known CHECK (scope = ANY ('{client,service,processor:stripe}')),
     CONSTRAINT idempotency_keys_operation_known
-        CHECK (operation IN ('charge', 'capture', 'cancel', 'expire', 'refund', 'settle')),
+        CHECK (operation = ANY ('{charge,capture,cancel,expire,refund,settle}')),
     CONSTRAINT idempotency_keys_key_length CHECK (octet_length(key) BETWEEN 1 AND 255),
     CONSTRAINT idempotency_keys_fingerprint_is_sha256 CHECK (octet_length(fingerprint) = 32)
 );

@@ -24,7 +24,7 @@ CREATE TABLE payments (
     created_at          timestamptz      NOT NULL,
     CONSTRAINT payments_pkey PRIMARY KEY (merchant_id, id),
     CONSTRAINT payments_status_known
-        CHECK (status IN ('authorized', 'processing', 'succeeded', 'declined', 'canceled')),
+        CHECK (status = ANY ('{authorized,processing,succeeded,declined,canceled}')),
     CONSTRAINT payments_amount_range CHECK (amount BETWEEN 1 AND 9007199254740991),
     CONSTRAINT payments_captured_within_amount CHECK (amount_captured BETWEEN 0 AND amount),
     CONSTRAINT payments_refunded_within_captured
@@ -34,18 +34,18 @@ CREATE TABLE payments (
     CONSTRAINT payments_decline_has_a_code CHECK ((status = 'declined') = (decline_code IS NOT NULL)),
     CONSTRAINT payments_cancellation_has_a_reason
         CHECK ((status = 'canceled') = (cancellation_reason IS NOT NULL)),
-    CONSTRAINT payments_cancellation_reason_known CHECK (cancellation_reason IN ('requested', 'expired')),
+    CONSTRAINT payments_cancellation_reason_known CHECK (cancellation_reason = ANY ('{requested,expired}')),
     CONSTRAINT payments_authorized_has_an_end
         CHECK (status <> 'authorized' OR authorized_until IS NOT NULL),
-    CONSTRAINT payments_decline_code_known CHECK (decline_code IN ('insufficient_funds', 'card_declined',
-        'expired_card', 'authentication_required', 'incorrect_cvc', 'fraud_suspected', 'processing_error')),
+    CONSTRAINT payments_decline_code_known CHECK (decline_code = ANY ('{insufficient_funds,
+        card_declined,expired_card,authentication_required,incorrect_cvc,fraud_suspected,processing_error}')),
     CONSTRAINT payments_card_has_a_clearing_account
         CHECK ((payment_method IS NOT NULL) = (source_account LIKE 'processor:%')),
     CONSTRAINT payments_payment_method_form CHECK (payment_method ~ '^[A-Za-z0-9_]{1,255}$'),
     CONSTRAINT payments_only_cards_wait
         CHECK (payment_method IS NOT NULL
             OR status <> 'processing' AND pending_operation IS NULL AND amount_refunding = 0),
-    CONSTRAINT payments_pending_operation_known CHECK (pending_operation IN ('capture', 'cancel', 'expire')),
+    CONSTRAINT payments_pending_operation_known CHECK (pending_operation = ANY ('{capture,cancel,expire}')),
     CONSTRAINT payments_pending_while_authorized
         CHECK (pending_operation IS NULL OR status = 'authorized'),
     CONSTRAINT payments_accounts_differ CHECK (source_account <> destination_account),
@@ -182,11 +182,11 @@ CREATE TABLE refunds (
     CONSTRAINT refunds_one_per_key UNIQUE (merchant_id, idempotency_key),
     CONSTRAINT refunds_payment_exists
         FOREIGN KEY (merchant_id, payment_id) REFERENCES payments (merchant_id, id),
-    CONSTRAINT refunds_status_known CHECK (status IN ('processing', 'succeeded', 'declined')),
+    CONSTRAINT refunds_status_known CHECK (status = ANY ('{processing,succeeded,declined}')),
     CONSTRAINT refunds_amount_range CHECK (amount BETWEEN 1 AND 9007199254740991),
     CONSTRAINT refunds_decline_has_a_code CHECK ((status = 'declined') = (decline_code IS NOT NULL)),
-    CONSTRAINT refunds_decline_code_known CHECK (decline_code IN ('insufficient_funds', 'card_declined',
-        'expired_card', 'authentication_required', 'incorrect_cvc', 'fraud_suspected', 'processing_error')),
+    CONSTRAINT refunds_decline_code_known CHECK (decline_code = ANY ('{insufficient_funds,
+        card_declined,expired_card,authentication_required,incorrect_cvc,fraud_suspected,processing_error}')),
     CONSTRAINT refunds_reason_length CHECK (char_length(reason) <= 500)
 );
 COMMENT ON TABLE refunds IS $$

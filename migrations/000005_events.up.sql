@@ -11,8 +11,8 @@ CREATE TABLE events (
     data            json             NOT NULL,
     created_at      timestamptz      NOT NULL,
     CONSTRAINT events_pkey PRIMARY KEY (merchant_id, transaction_id, id),
-    CONSTRAINT events_type_known CHECK (type IN ('payment.processing', 'payment.authorized', 'payment.succeeded',
-        'payment.declined', 'payment.canceled', 'refund.processing', 'refund.succeeded', 'refund.declined')),
+    CONSTRAINT events_type_known CHECK (type = ANY ('{payment.processing,payment.authorized,
+        payment.succeeded,payment.declined,payment.canceled,refund.processing,refund.succeeded,refund.declined}')),
     CONSTRAINT events_payment_version_from_one CHECK (payment_version >= 1),
     CONSTRAINT events_refund_is_named CHECK ((type LIKE 'refund.%') = (refund_id IS NOT NULL))
 );
@@ -63,7 +63,7 @@ CREATE TABLE feed_cursors (
     event_id       uuid             NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
     leased_until   timestamptz      NOT NULL DEFAULT '-infinity',
     CONSTRAINT feed_cursors_pkey PRIMARY KEY (merchant_id, consumer),
-    CONSTRAINT feed_cursors_consumer_known CHECK (consumer IN ('webhooks', 'nats'))
+    CONSTRAINT feed_cursors_consumer_known CHECK (consumer = ANY ('{webhooks,nats}'))
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE feed_cursors IS $$
 How far a consumer inside the service has come in a merchant's feed: the last event that it has handled,

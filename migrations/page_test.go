@@ -212,7 +212,7 @@ func writeTables(t *testing.T, db *pgtest.DB, page *strings.Builder) {
 
 // readable leaves out the casts that Postgres prints.
 func readable(definition string) string {
-	definition = regexp.MustCompile(`::(text|bigint)`).ReplaceAllString(definition, "")
+	definition = regexp.MustCompile(`::(text|bigint)(\[\])?`).ReplaceAllString(definition, "")
 	return "`" + definition + "`"
 }
 
