@@ -8,6 +8,8 @@
 //	stall_test.go     an instance stands still while another takes its attempt over
 //	shutdown_test.go  an instance is told to end while calls are out
 //	hang_test.go      hundreds of calls hang
+//	window_test.go    keys are forgotten, and answers make no sense
+//	events_test.go    events come often, and an instance dies within one
 //	start_test.go     the configuration is wrong
 //	books_test.go     the processor's books against ours
 package cards
