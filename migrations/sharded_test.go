@@ -31,11 +31,12 @@ func TestShardedModeHasGuardsOfItsOwn(t *testing.T) {
 		t.Error(err)
 	}
 	var numbered bool
-	if err := sharded.QueryRow(t.Context(), `
+	err := sharded.QueryRow(t.Context(), `
 		INSERT INTO events (merchant_id, transaction_id, id, type, payment_id, payment_version,
 			data, created_at)
 		VALUES (1, '1', gen_random_uuid(), 'payment.succeeded', gen_random_uuid(), 1, '{}', now())
-		RETURNING transaction_id = pg_current_xact_id()`).Scan(&numbered); err != nil || !numbered {
+		RETURNING transaction_id = pg_current_xact_id()`).Scan(&numbered)
+	if err != nil || !numbered {
 		t.Errorf("the node has numbered the event: %t, %v", numbered, err)
 	}
 	execute(t, sharded, `DROP TRIGGER events_numbered ON events`)

@@ -173,7 +173,10 @@ func (in *Instance) apiConfig() httpapi.Config {
 		Accounts: in.Accounts,
 		Webhooks: in.Webhooks,
 		Cards:    in.Cards,
-		Feed:     in.Feed,
+		CardAttempts: func(ctx context.Context, f cards.Filter) ([]*cards.Attempt, error) {
+			return cards.Unsettled(ctx, in.Pools.General, f)
+		},
+		Feed: in.Feed,
 		Streams: httpapi.Streams{
 			Max: in.config.EventStreamsMax, Changed: in.changed.Changed, Stopping: in.stopping,
 		},

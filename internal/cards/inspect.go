@@ -36,7 +36,7 @@ func Unsettled(ctx context.Context, db postgres.Querier, f Filter) ([]*Attempt, 
 			UNION ALL
 			SELECT r.ctid FROM processor_attempts r WHERE r.state = 'review') AS unsettled
 		JOIN processor_attempts a ON a.ctid = unsettled.ctid`+paymentOfAttempt+`
-		WHERE ($1 = 0 OR a.merchant_id = $1) AND ($2::uuid IS NULL OR a.payment_id = $2)
+		WHERE ($1::bigint = 0 OR a.merchant_id = $1) AND ($2::uuid IS NULL OR a.payment_id = $2)
 			AND ($3 = '' OR a.state = $3)
 		ORDER BY a.created_at
 		LIMIT $4`, f.MerchantID, unnest.Nullable(f.PaymentID), string(f.State), f.Limit)

@@ -77,7 +77,8 @@ func (b *sharedBrowser) end() {
 type tab struct {
 	*testing.T
 	ctx      context.Context
-	url      string // of the service
+	url      string     // of the service
+	db       *pgtest.DB // of a service that charges cards
 	merchant *journal.Merchant
 }
 

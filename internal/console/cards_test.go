@@ -49,7 +49,9 @@ func newCardTab(t *testing.T, delays simulator.Delays) *tab {
 		}
 	})
 	t.Cleanup(running.Wait)
-	return open(t, in.URL(), journal.NewMerchant(t, in, db.URL))
+	c := open(t, in.URL(), journal.NewMerchant(t, in, db.URL))
+	c.db = db
+	return c
 }
 
 // choose chooses in a select, as a person does.
@@ -92,6 +94,21 @@ func TestProcessingPaymentResolvesBeforeOnesEyes(t *testing.T) {
 	if made := c.payments(); len(made) != 1 || made[0].AmountRefunded != 4999 {
 		t.Errorf("there are %v", made)
 	}
+}
+
+// The payment is authorized, and its capture waits for a person.
+func TestPaymentInReviewIsMarkedBeforeOnesEyes(t *testing.T) {
+	c := newCardTab(t, simulator.Delays{Slow: time.Hour})
+	c.fillCard("pm_sim_slow")
+	c.press("Charge")
+	c.await("idempotency_key_in_progress")
+	c.visit("/console#/payments/" + c.payments()[0].ID)
+	c.await("The card processor is being asked.")
+	if _, err := c.db.Pool.Exec(c.Context(), `
+		UPDATE processor_attempts SET state = 'review', problem = 'a test'`); err != nil {
+		c.Fatal(err)
+	}
+	c.await("A person has to decide about the charge.")
 }
 
 func TestCardIsHeldCapturedAndDeclined(t *testing.T) {

@@ -35,6 +35,7 @@ type Config struct {
 	Streams        Streams
 	Webhooks       *webhooks.Service
 	Cards          *cards.Service // nil: there is no card processor
+	CardAttempts   CardAttempts
 	Authenticator  *merchants.Authenticator
 	Ready          func() error  // nil while the instance can charge
 	RateLimit      RateLimit     // of each merchant; zero: none
@@ -100,6 +101,7 @@ func New(config Config) http.Handler {
 			r.Post("/payments/{id}/cancel", a.handle(a.postCancel))
 			r.Post("/payments/{id}/refunds", a.handle(a.postRefund))
 			r.Get("/payments/{id}/refunds/{refund_id}", a.handle(a.getRefund))
+			r.Get("/payments/{id}/attempts", a.handle(a.listCardAttempts))
 			r.Get("/events/{id}", a.handle(a.getEvent))
 			a.routeWebhooks(r)
 		})

@@ -1,12 +1,16 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/cards"
 	"github.com/paymentsvc/paymentsvc/internal/payments"
 )
 
@@ -54,4 +58,49 @@ func (a *api) cardWait(prefer []string) time.Duration {
 func (a *api) cardsFull(r *http.Request, charge *payments.Charge) bool {
 	return charge.PaymentMethod != "" && a.Cards != nil &&
 		a.Cards.Full(requestOf(r).identity.MerchantID)
+}
+
+// CardAttempts lists attempts that are not settled. It needs no card processor.
+type CardAttempts func(context.Context, cards.Filter) ([]*cards.Attempt, error)
+
+// cardAttemptsMax is how many attempts the answer has.
+const cardAttemptsMax = 100
+
+type cardAttemptJSON struct {
+	Operation string    `json:"operation"`
+	State     string    `json:"state"`
+	RefundID  string    `json:"refund_id,omitzero"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// listCardAttempts says what a payment waits for at the card processor. The processor's
+// own words are for operators only.
+func (a *api) listCardAttempts(w http.ResponseWriter, r *http.Request) error {
+	id, err := paymentID(r)
+	if err != nil {
+		return err
+	}
+	payment, err := a.Payments.Get(r.Context(), requestOf(r).identity.MerchantID, id)
+	if err != nil {
+		return err
+	}
+	attempts, err := a.CardAttempts(r.Context(), cards.Filter{
+		MerchantID: payment.MerchantID, PaymentID: payment.ID, Limit: cardAttemptsMax,
+	})
+	if err != nil {
+		return err
+	}
+	list := struct {
+		Data []cardAttemptJSON `json:"data"`
+	}{make([]cardAttemptJSON, len(attempts))}
+	for i, attempt := range attempts {
+		list.Data[i] = cardAttemptJSON{
+			Operation: attempt.Operation, State: string(attempt.State),
+			CreatedAt: attempt.CreatedAt.UTC(),
+		}
+		if attempt.RefundID != (uuid.UUID{}) {
+			list.Data[i].RefundID = payments.FormatRefundID(attempt.RefundID)
+		}
+	}
+	return writeJSON(w, http.StatusOK, list)
 }

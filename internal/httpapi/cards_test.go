@@ -296,6 +296,47 @@ func TestCardChargeIsRefusedWithoutATrace(t *testing.T) {
 	m.charge("k", cardToShop(1, "pm_card_visa")).want(201)
 }
 
+// The answer says whether a person has to decide, and nothing that the processor said.
+func TestCardAttemptsSayWhatAPaymentWaitsFor(t *testing.T) {
+	m, p := onCards(t)
+	path, _ := m.held(p, "k", cardToShop(100, "pm_card_visa"))
+	type attempt struct {
+		Operation, State string
+		RefundID         string `json:"refund_id"`
+	}
+	open := func() []attempt { return readPage[attempt](m.get(path + "/attempts").want(200)).Data }
+	if got := open(); !slices.Equal(got, []attempt{{"charge", "open", ""}}) {
+		t.Errorf("it waits for %v", got)
+	}
+	m.get("/payments/pay_00000000000070008000000000000001/attempts").wantProblem("not_found")
+	p.gate.open()
+	m.awaitStatus(path, "succeeded")
+	if got := open(); len(got) != 0 {
+		t.Errorf("a settled payment waits for %v", got)
+	}
+	p.gate.shut("/refunds")
+	m.noWait(m.first, "r", path+"/refunds", body{"amount": 40}).
+		wantProblem("idempotency_key_in_progress")
+	p.gate.awaitHeld()
+	setState := func(state string) {
+		t.Helper()
+		if _, err := m.db.Pool.Exec(t.Context(), `
+			UPDATE processor_attempts SET state = $1, due_at = clock_timestamp()
+			WHERE state <> 'settled'`, state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	setState("review")
+	got := open()
+	if len(got) != 1 || got[0].Operation != "refund" || got[0].State != "review" ||
+		!strings.HasPrefix(got[0].RefundID, "ref_") {
+		t.Errorf("it waits for %v", got)
+	}
+	setState("open")
+	p.gate.open()
+	m.post("r", path+"/refunds", `{"amount":40}`).want(201)
+}
+
 func TestInstanceWithoutAProcessorTellsOfWaitingPayments(t *testing.T) {
 	m, p := onCards(t)
 	const warning = "card payments wait for their processor"

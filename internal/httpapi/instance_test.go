@@ -92,7 +92,10 @@ func newAPI(
 	config := httpapi.Config{
 		Payments: wired.Payments, Accounts: wired.Accounts, Webhooks: wired.Webhooks,
 		Authenticator: merchants.NewAuthenticator(wired.Pools.General),
-		Ready:         func() error { return nil }, RequestTimeout: 15 * time.Second,
+		CardAttempts: func(ctx context.Context, f cards.Filter) ([]*cards.Attempt, error) {
+			return cards.Unsettled(ctx, wired.Pools.General, f)
+		},
+		Ready: func() error { return nil }, RequestTimeout: 15 * time.Second,
 		Logger: slog.New(slog.NewTextHandler(&wired.Log,
 			&slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

@@ -109,7 +109,8 @@ func setMode(ctx context.Context, adminURL, owner string) error {
 		return asAdmin(ctx, adminURL,
 			`ALTER ROLE `+pgx.Identifier{owner}.Sanitize()+` SET paymentsvc.sharded = 'on'`)
 	default:
-		return fmt.Errorf("%s is %q: it must be %s, or be left out", modeVariable, mode, modeSharded)
+		return fmt.Errorf("%s is %q: it must be %s, or be left out", modeVariable, mode,
+			modeSharded)
 	}
 }
 

@@ -65,7 +65,6 @@ export async function paymentView(id) {
     if (number === asked) {
       const form = editForm(payment, path, showAgain);
       replaceIn(facts, factsOf(payment, keyOf(answer)), refunds, form);
-      showWaiting(waiting, payment);
       if (shown?.status === "processing" && payment.status !== "processing") {
         actions.append(...actionsOn(payment, path, showAgain));
       }
@@ -85,8 +84,10 @@ export async function paymentView(id) {
     const answer = document.hidden ? null : await exchange("GET", path);
     if (answer?.yes && answer.value.version !== shown.version) {
       await showAgain();
-    } else {
-      showWaiting(waiting, shown);
+    }
+    const attempts = document.hidden ? null : await exchange("GET", `${path}/attempts`);
+    if (attempts?.yes) {
+      showWaiting(waiting, attempts.value.data);
     }
     setTimeout(watch, watchIntervalMs);
   }
@@ -101,16 +102,15 @@ export async function paymentView(id) {
 
 const watchIntervalMs = 1_000;
 
-// waitLongMs is far above what a processor that works takes.
-const waitLongMs = 60_000;
-
-// showWaiting says what a processing payment waits for.
-function showWaiting(shown, payment) {
-  const long = Date.now() - Date.parse(payment.created_at) > waitLongMs;
-  const text = payment.status !== "processing" ? "" : long
-    ? "The card processor has not said for a minute what the payment came to. The service goes " +
-      "on asking. If a person has to decide, an operator sees it by paymentsvc attempts list."
-    : "The card processor is being asked. This page changes when it has answered.";
+// showWaiting says what a payment waits for at the card processor.
+function showWaiting(shown, attempts) {
+  const reviewed = attempts.find((attempt) => attempt.state === "review");
+  const text = reviewed
+    ? `A person has to decide about the ${reviewed.operation}. An operator of the service sees it by ` +
+      "paymentsvc attempts list."
+    : attempts.length > 0
+      ? "The card processor is being asked. This page changes when it has answered."
+      : "";
   if (shown.textContent !== text) { // else a screen reader would repeat it
     shown.textContent = text;
   }
