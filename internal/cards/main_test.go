@@ -144,6 +144,7 @@ func (tn *town) instance(edits ...func(*config)) *instance {
 		Pools: pools, Retention: time.Hour,
 		AuthorizationLifetime: time.Duration(c.authorizedMS) * time.Millisecond,
 		AttemptLease:          BeginLease,
+		Sharded:               pgtest.Sharded(),
 		Workers:               c.moneySize, BatchSizeMax: 512, QueueSizeMax: 10_000,
 		Timeout:   10 * time.Second,
 		Logger:    logger,

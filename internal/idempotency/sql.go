@@ -242,26 +242,37 @@ func Reap(ctx context.Context, db database, retention time.Duration, limit int) 
 	// clock is wrong by an hour makes ids that are wrong by an hour. created_at is the
 	// database's and decides, so such answers are reaped that much later, and never
 	// earlier.
-	tag, err := db.Exec(ctx, `
-		DELETE FROM idempotency_answers
-		WHERE (merchant_id, request_id) IN (
-			SELECT old.merchant_id, old.request_id
-			FROM merchants m
-			CROSS JOIN LATERAL (
-				SELECT a.merchant_id, a.request_id
-				FROM idempotency_answers a
-				WHERE a.merchant_id = m.id AND a.request_id < $2 AND a.created_at < $1
-				ORDER BY a.request_id
-				LIMIT $3) old
-			LIMIT $3)`, before, FirstID(before), limit)
+	rows, err := db.Query(ctx, `SELECT id FROM merchants ORDER BY id`)
 	if err != nil {
-		return 0, fmt.Errorf("reaping answers: %w", err)
+		return 0, fmt.Errorf("reading the merchants: %w", err)
 	}
-	return int(tag.RowsAffected()), nil
+	merchants, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return 0, fmt.Errorf("reading the merchants: %w", err)
+	}
+	reaped := 0
+	for _, id := range merchants {
+		tag, err := db.Exec(ctx, `
+			DELETE FROM idempotency_answers
+			WHERE merchant_id = $1 AND request_id IN (
+				SELECT a.request_id
+				FROM idempotency_answers a
+				WHERE a.merchant_id = $1 AND a.request_id < $3 AND a.created_at < $2
+				ORDER BY a.request_id
+				LIMIT $4)`, id, before, FirstID(before), limit-reaped)
+		if err != nil {
+			return reaped, fmt.Errorf("reaping answers: %w", err)
+		}
+		if reaped += int(tag.RowsAffected()); reaped == limit {
+			break
+		}
+	}
+	return reaped, nil
 }
 
 // database is a pool, a connection or a transaction.
 type database interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }

@@ -51,7 +51,7 @@ func put(
 ) (account Account, created bool, err error) {
 	row := conn.QueryRow(ctx, `
 		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit, name, metadata)
-		SELECT $1, $2, $3, $4, $5, $6
+		SELECT $1::bigint, $2::text, $3::text, $4::bigint, $5::text, $6::jsonb
 		WHERE $7::bigint = 0 OR EXISTS (SELECT FROM accounts WHERE merchant_id = $1 AND id = $2)
 		ON CONFLICT (merchant_id, id) DO UPDATE
 		SET status = excluded.status, -- open

@@ -42,6 +42,7 @@ func newServiceWithPool(
 		Workers: options.MoneySize, BatchSizeMax: 512, QueueSizeMax: 10_000,
 		Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
 		AttemptLease: time.Minute, CheckCard: func(ledger.Money) error { return nil },
+		Sharded: pgtest.Sharded(),
 	}
 	for _, edit := range edits {
 		edit(&config)
