@@ -65,18 +65,26 @@ build: ## Compile bin/paymentsvc
 # The packages whose tests run with the race detector.
 RACED = $(PKG)
 ifeq ($(PKG)$(ARGS),./...)
-RACED = $$(go list ./... | grep -v -e '/test/cards$$' -e '/cmd/paymentsvc$$')
+RACED = $$(go list ./... | grep -v -e '/test/cards$$' -e '/test/torture$$' -e '/cmd/paymentsvc$$' \
+	-e '/internal/console$$' -e '/test/conformance$$')
 endif
+
+# The packages with SQL, whose tests also run in sharded mode (internal/postgres/sharded.go).
+SHARDED = $(addprefix ./internal/,payments idempotency ledger outbox webhooks cards)
 
 .PHONY: test
 test: $(GOTESTSUM) ## Run every test of CI, on a real Postgres; select by PKG= and ARGS=
 ifeq ($(PKG)$(ARGS),./...)
 	@tools/need-programs
-	@# These send ten thousand requests, kill forty instances, or start many programs. With the race
-	@# detector they would take minutes, or be fewer.
+	@# These send ten thousand requests, kill forty instances, or start many programs and browsers. With
+	@# the race detector they would take minutes, or be fewer.
 	@$(GOTESTSUM) --format=pkgname-and-test-fails -- -run=Naughty -timeout=5m ./internal/httpapi
 	@$(GOTESTSUM) --format=pkgname-and-test-fails -- -shuffle=on -p=1 -parallel=4 -timeout=5m \
-		./test/cards ./cmd/paymentsvc
+		./test/cards ./test/torture
+	@$(GOTESTSUM) --format=pkgname-and-test-fails -- -shuffle=on -p=2 -parallel=4 -timeout=5m \
+		./cmd/paymentsvc ./internal/console ./test/conformance
+	@TEST_POSTGRES_MODE=sharded $(GOTESTSUM) --format=pkgname-and-test-fails --format-hide-empty-pkg -- \
+		-shuffle=on -p=2 -parallel=4 -timeout=5m $(SHARDED)
 endif
 	@# Packages run one after another, because many measure waiting times; so go list first compiles
 	@# them on all processors. GORACE drops the second that a race-built program sleeps at its end

@@ -40,6 +40,7 @@ func (f processorFlags) withCards(
 		ReadConnections:       2,
 		Processor:             settings,
 		AllowDataLoss:         f.AllowDataLoss,
+		ShardedUntried:        true, // a person has asked for it
 	}, f.DatabaseURL, newLogger(term, slog.LevelError))
 	if err != nil {
 		return err

@@ -40,8 +40,9 @@ type Config struct {
 	NATS      broker.Settings // no URL: no message broker
 	Processor cards.Settings  // no secret key: no card processor
 
-	LogLevel      slog.Level
-	AllowDataLoss bool // run on a database that may lose what it has committed
+	LogLevel       slog.Level
+	AllowDataLoss  bool // run on a database that may lose what it has committed
+	ShardedUntried bool // in sharded mode, also run what was never tried there (sharded.go)
 }
 
 // attributes are the configuration for the log. They hold no secret, and so not the
@@ -77,6 +78,7 @@ func (c *Config) attributes() []any {
 		"processor_timeout", c.Processor.Timeout.String(),
 		"processor_resend_window", c.Processor.ResendWindow.String(),
 		"log_level", c.LogLevel.String(),
+		"sharded_untried", c.ShardedUntried,
 		"allow_data_loss", c.AllowDataLoss,
 	}
 }

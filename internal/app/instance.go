@@ -95,7 +95,7 @@ func New(
 			"general": in.Pools.General, "money": in.Pools.Money, "probe": in.Pools.Probe,
 		},
 	})
-	if in.sharded, err = postgres.IsSharded(ctx, in.Pools.General); err != nil {
+	if err := in.chooseMode(ctx); err != nil {
 		return nil, err
 	}
 	in.Accounts = ledger.NewAccounts(in.Pools.General)
@@ -186,6 +186,9 @@ func (in *Instance) apiConfig() httpapi.Config {
 		RequestTimeout: in.config.RequestTimeout,
 		Logger:         in.logger,
 		Answered:       in.metrics.Answered,
+	}
+	if in.feedOff() {
+		config.Feed, config.Webhooks = nil, nil
 	}
 	if in.tracing != nil {
 		config.Trace = in.tracing.Request

@@ -99,8 +99,10 @@ func (in *Instance) startWorkers() (stop func()) {
 	for _, w := range in.workers() {
 		running.Go(func() { w.run(ctx, in.logger) })
 	}
-	running.Go(func() { in.Webhooks.FanOut(ctx) })
-	running.Go(func() { in.Webhooks.Deliver(ctx) })
+	if !in.feedOff() {
+		running.Go(func() { in.Webhooks.FanOut(ctx) })
+		running.Go(func() { in.Webhooks.Deliver(ctx) })
+	}
 	return func() {
 		cancel()
 		running.Wait()

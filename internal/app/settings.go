@@ -50,8 +50,9 @@ type Settings struct {
 
 	ProcessorSettings
 
-	LogLevel      string `help:"debug, info, warn or error." env:"LOG_LEVEL" default:"info"`
-	AllowDataLoss bool   `help:"${dataloss}" env:"ALLOW_DATA_LOSS"`
+	LogLevel       string `help:"debug, info, warn or error." env:"LOG_LEVEL" default:"info"`
+	AllowDataLoss  bool   `help:"${dataloss}" env:"ALLOW_DATA_LOSS"`
+	ShardedUntried bool   `help:"${untried}" env:"SHARDED_UNTRIED"`
 }
 
 // Help are the texts that Settings name, as variables for the command-line parser.
@@ -100,6 +101,7 @@ var Help = map[string]string{
 	"creds":  "NATS credentials, such as nsc makes.",
 	"natsca": "Certificate authorities of the NATS server, in PEM. (default: the system's)",
 
+	"untried": "In sharded mode, also run what was never tried on a Citus cluster: " + untried + ".",
 	"dataloss": "Run even on a database that may lose committed data " +
 		"(fsync or synchronous_commit is not on).",
 }
@@ -131,6 +133,7 @@ func (f Settings) Parse() (Config, error) {
 		RateLimit:       p.rateLimit(f.RateLimitPerSecond, f.RateLimitBurst),
 		NATS:            p.nats(f.NatsURL, f.NatsCredsFile, f.NatsCAFile),
 		Processor:       p.processor(&f.ProcessorSettings),
+		ShardedUntried:  f.ShardedUntried,
 		AllowDataLoss:   f.AllowDataLoss,
 
 		WebhookAllowPrivate: f.WebhookAllowPrivateAddresses,

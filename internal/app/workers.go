@@ -55,11 +55,10 @@ func (w worker) run(ctx context.Context, logger *slog.Logger) {
 }
 
 func (in *Instance) workers() []worker {
-	return []worker{
+	workers := []worker{
 		{"watching the database", probeInterval, in.health.check},
 		{"watching commits", commitFailingInterval, in.health.checkCommit},
 		{"watching transaction ids", idsInterval, in.health.checkIDs},
-		{"measuring the feed's lag", lagInterval, in.sampleLag},
 		{"expiring authorizations", expireInterval, in.expireAuthorizations},
 		{"recovering card payments", recoverInterval, in.withCards((*cards.Service).Recover)},
 		{"applying early events", earlyInterval, in.withCards((*cards.Service).ApplyEarly)},
@@ -68,15 +67,24 @@ func (in *Instance) workers() []worker {
 			in.deleteEarlyEvents,
 		},
 		{"reaping answers", min(in.config.Retention, reapIntervalMax), in.reapAnswers},
-		{"deleting events", min(in.config.EventRetention, reapIntervalMax), in.deleteEvents},
-		{"reaping webhooks", min(in.config.EventRetention, reapIntervalMax), in.reapWebhooks},
-		{"watching webhooks", webhookWatchInterval, in.Webhooks.Watch},
 		{"watching card payments", cardsWatchInterval, in.withCards((*cards.Service).Watch)},
 		{
 			"reconciling card payments", reconcileInterval,
 			in.withCards((*cards.Service).ReconcileDue),
 		},
 	}
+	if in.feedOff() {
+		return workers
+	}
+	return append(workers,
+		worker{"measuring the feed's lag", lagInterval, in.sampleLag},
+		worker{
+			"deleting events", min(in.config.EventRetention, reapIntervalMax), in.deleteEvents,
+		},
+		worker{
+			"reaping webhooks", min(in.config.EventRetention, reapIntervalMax), in.reapWebhooks,
+		},
+		worker{"watching webhooks", webhookWatchInterval, in.Webhooks.Watch})
 }
 
 // expireAuthorizations frees the money of expired authorizations. It may be late: a

@@ -31,10 +31,10 @@ import (
 type Config struct {
 	Payments       *payments.Service
 	Accounts       *ledger.Accounts
-	Feed           *outbox.Feed
+	Feed           *outbox.Feed // nil: nobody may read it
 	Streams        Streams
-	Webhooks       *webhooks.Service
-	Cards          *cards.Service // nil: there is no card processor
+	Webhooks       *webhooks.Service // nil: there are none
+	Cards          *cards.Service    // nil: there is no card processor
 	CardAttempts   CardAttempts
 	Authenticator  *merchants.Authenticator
 	Ready          func() error  // nil while the instance can charge
@@ -87,9 +87,7 @@ func New(config Config) http.Handler {
 		r.Get("/accounts/{id}/entries", a.handle(a.listEntries))
 		r.Get("/payments", a.handle(a.listPayments))
 		r.Get("/payments/{id}/refunds", a.handle(a.listRefunds))
-		r.Get("/events", a.handle(a.listEvents))
-		r.Get("/webhook-endpoints", a.handle(a.listWebhooks))
-		r.Get("/webhook-endpoints/{id}/attempts", a.handle(a.listAttempts))
+		a.routeEvents(r)
 		r.Group(func(r chi.Router) {
 			r.Use(a.refuseQuery) // the handlers above read their query
 			r.Put("/accounts/{id}", a.handle(a.putAccount))
@@ -102,11 +100,25 @@ func New(config Config) http.Handler {
 			r.Post("/payments/{id}/refunds", a.handle(a.postRefund))
 			r.Get("/payments/{id}/refunds/{refund_id}", a.handle(a.getRefund))
 			r.Get("/payments/{id}/attempts", a.handle(a.listCardAttempts))
-			r.Get("/events/{id}", a.handle(a.getEvent))
-			a.routeWebhooks(r)
 		})
 	})
 	return r
+}
+
+// routeEvents routes what tells of events. Without a feed its paths are not found.
+func (a *api) routeEvents(r chi.Router) {
+	if a.Feed != nil {
+		r.Get("/events", a.handle(a.listEvents))
+		r.With(a.refuseQuery).Get("/events/{id}", a.handle(a.getEvent))
+	}
+	if a.Webhooks != nil {
+		r.Get("/webhook-endpoints", a.handle(a.listWebhooks))
+		r.Get("/webhook-endpoints/{id}/attempts", a.handle(a.listAttempts))
+		r.Group(func(r chi.Router) {
+			r.Use(a.refuseQuery)
+			a.routeWebhooks(r)
+		})
+	}
 }
 
 // handle makes a handler of h, and answers its errors with problems.

@@ -26,7 +26,8 @@ func (m *merchant) oneOfEach() (reads, writes []call) {
 	m.putWebhook("unused", `{"url":"https://example.com"}`).want(201)
 	for _, path := range []string{
 		"/accounts", "/accounts/alice", "/accounts/alice/entries", "/payments", paid,
-		paid + "/refunds", refund, "/events", "/events/" + m.awaitEvents(1)[0].ID,
+		paid + "/refunds", refund, paid + "/attempts", "/events",
+		"/events/" + m.awaitEvents(1)[0].ID,
 		"/webhook-endpoints", "/webhook-endpoints/hook", "/webhook-endpoints/hook/attempts",
 		secretPath,
 	} {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -25,6 +26,18 @@ const (
 	modeVariable = "TEST_POSTGRES_MODE"
 	modeSharded  = "sharded"
 )
+
+// Shard puts the database into sharded mode, for the sessions that begin afterwards.
+func (db *DB) Shard(t testing.TB) {
+	t.Helper()
+	name := pgx.Identifier{db.Pool.Config().ConnConfig.Database}.Sanitize()
+	if err := errors.Join(
+		asAdmin(t.Context(), db.AdminURL,
+			`ALTER DATABASE `+name+` SET paymentsvc.sharded = 'on'`),
+		migrations.Up(t.Context(), db.URL)); err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+}
 
 // Sharded tells whether the databases are in sharded mode.
 func Sharded() bool { return os.Getenv(modeVariable) == modeSharded }
