@@ -16,6 +16,8 @@ type Config struct {
 	WarmUp      float64 `help:"Seconds before each that do not count." default:"1"`
 	Rounds      int     `help:"Measurements of everything; the report has medians." default:"3"`
 	Accounts    int     `help:"Accounts that charges move money between." default:"10000"`
+	Merchants   int     `help:"Merchants that are charged through the service. They share the accounts." default:"1"`
+	Sharded     bool    `help:"Sharded mode: a transaction has charges of one merchant (docs/scale.md)."`
 	Connections []int   `help:"Numbers of connections to the service." default:"64,256"`
 	Clients     []int   `help:"Numbers of clients of pgbench." default:"64,16"`
 	Prices      bool    `help:"Also measure the cost of each guarantee: keys, events and others."`
@@ -33,6 +35,7 @@ func (c Config) check() error {
 	}
 	errs := []error{
 		between("accounts", 2, accountsMax, c.Accounts),
+		between("merchants", 1, max(c.Accounts/2, 1), c.Merchants),
 		between("connections", 1, 1000, c.Connections...),
 		// the server has 200 connections for pgbench, the service and the checks
 		between("clients", 1, 150, c.Clients...),
@@ -41,6 +44,9 @@ func (c Config) check() error {
 	if c.Seconds < 0.1 || c.WarmUp < 0 {
 		errs = append(errs, fmt.Errorf("seconds: %v is below 0.1, or the warm-up %v is below 0",
 			c.Seconds, c.WarmUp))
+	}
+	if c.Merchants > 1 && (c.Prices || c.Onefile != "") {
+		errs = append(errs, errors.New("merchants: prices and onefile have one merchant"))
 	}
 	return errors.Join(errs...)
 }
@@ -82,6 +88,7 @@ func Run(ctx context.Context, c Config, progress *Progress) (report *Report, err
 	report = &Report{
 		Settings: Settings{
 			Rounds: c.Rounds, Seconds: c.Seconds, WarmUpSeconds: c.WarmUp, Accounts: c.Accounts,
+			Merchants: c.Merchants, Sharded: c.Sharded,
 			Connections: c.Connections[0], Clients: c.Clients[0],
 		},
 	}
@@ -102,7 +109,11 @@ func Run(ctx context.Context, c Config, progress *Progress) (report *Report, err
 // compare measures paymentsvc beside the others, and then audits the books.
 func (s *site) compare(ctx context.Context, report *Report, progress *Progress) error {
 	progress.Say("starting a durable Postgres and the service")
-	server, err := s.startServer(ctx, pgserver.Options{DataDir: "durable", Durable: true})
+	options := pgserver.Options{DataDir: "durable", Durable: true}
+	if s.config.Sharded {
+		options.Parameters = map[string]string{"paymentsvc.sharded": "on"}
+	}
+	server, err := s.startServer(ctx, options)
 	if err != nil {
 		return err
 	}

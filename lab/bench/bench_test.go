@@ -106,6 +106,21 @@ func TestWholeRunWithPrices(t *testing.T) {
 	}
 }
 
+func TestMerchantsInShardedModeAreMeasured(t *testing.T) {
+	t.Parallel()
+	run := launch(t, "--merchants=3", "--sharded")
+	await.Until(t, time.Minute, "the run has ended", run.Ended)
+	text := run.Stdout.String()
+	for _, want := range []string{
+		"Sharded mode", "charges 3 merchants", "pgbench -M prepared -j 2 -c 2",
+		"Books: in order",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in:\n%s", want, text)
+		}
+	}
+}
+
 func TestCtrlCLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	for _, moment := range []string{"the service", "1/4 "} { // the start, and pgbench

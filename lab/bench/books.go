@@ -15,12 +15,12 @@ import (
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
-// books are a migrated database with two merchants, which have the same accounts. One
-// is charged through the service, the other by pgbench.
+// books are a migrated database. One merchant, or several, are charged through the
+// service, and another one by pgbench.
 type books struct {
 	url        string
-	apiKey     string // of the first merchant
-	pgbenching int64  // id of the second merchant
+	apiKeys    []string // of the merchants of the service
+	pgbenching int64    // id of the other merchant
 }
 
 func (s *site) newBooks(
@@ -57,19 +57,24 @@ func (s *site) emptyBooks(
 		return b, fmt.Errorf("connecting: %w", err)
 	}
 	defer pool.Close()
-	if _, b.apiKey, err = merchants.Create(ctx, pool, paymentsvcName); err != nil {
-		return b, err
+	for range s.config.Merchants {
+		_, apiKey, err := merchants.Create(ctx, pool, paymentsvcName)
+		if err != nil {
+			return b, err
+		}
+		b.apiKeys = append(b.apiKeys, apiKey)
 	}
 	b.pgbenching, _, err = merchants.Create(ctx, pool, pgbenchName)
 	return b, err
 }
 
 func (s *site) addAccounts(ctx context.Context, b books) error {
-	return execute(ctx, b.url, fmt.Sprintf(`
+	return execute(ctx, b.url, `
 		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit)
 		SELECT m.id, n::text, 'USD', NULL
-		FROM merchants m, generate_series(%d, %d) AS n`,
-		firstAccount, firstAccount+s.config.Accounts-1))
+		FROM merchants m,
+			generate_series($1::int, $1 + CASE WHEN m.name = $2 THEN $3::int ELSE $4 END - 1) AS n`,
+		firstAccount, paymentsvcName, s.config.Accounts/s.config.Merchants, s.config.Accounts)
 }
 
 // Books are the books after the measurements. There is no report of books that are not

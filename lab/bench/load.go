@@ -38,12 +38,15 @@ func accountID(i int) string { return strconv.Itoa(firstAccount + i) }
 type load struct {
 	pattern               Pattern
 	connections, accounts int
+	merchants             int // of the service, which share the accounts; pgbench has one
 	warmUp, duration      time.Duration
 }
 
 func (s *site) load(pattern Pattern, connections int) load {
 	c := s.config
-	return load{pattern, connections, c.Accounts, seconds(c.WarmUp), seconds(c.Seconds)}
+	return load{
+		pattern, connections, c.Accounts, c.Merchants, seconds(c.WarmUp), seconds(c.Seconds),
+	}
 }
 
 // charge charges over HTTP. Each connection sends its next charge after the answer to
@@ -130,11 +133,12 @@ func (c *client) charge() ([]byte, error) {
 	body := fmt.Sprintf(
 		`{"amount":%d,"currency":"USD","source_account":"%s","destination_account":"%s"}`,
 		amount, accountID(source), accountID(destination))
+	apiKeys := c.service.apiKeys
 	c.request = fmt.Appendf(c.request[:0],
 		"POST /payments HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
 			"Content-Type: application/json\r\nIdempotency-Key: %016x%016x\r\n"+
 			"Content-Length: %d\r\n\r\n%s",
-		c.service.address, c.service.apiKey, rand.Uint64(), rand.Uint64(), len(body), body)
+		c.service.address, apiKeys[rand.IntN(len(apiKeys))], rand.Uint64(), rand.Uint64(), len(body), body)
 	if err := c.conn.SetDeadline(time.Now().Add(answerPatience)); err != nil {
 		return nil, err
 	}
@@ -146,10 +150,11 @@ func (c *client) charge() ([]byte, error) {
 
 // accounts chooses the two accounts of a charge.
 func (c *client) accounts() (source, destination int) {
+	accounts := c.load.accounts / c.load.merchants
 	if c.load.pattern == Uniform {
-		source = rand.IntN(c.load.accounts)
+		source = rand.IntN(accounts)
 	}
-	destination = rand.IntN(c.load.accounts - 1)
+	destination = rand.IntN(accounts - 1)
 	if destination >= source {
 		destination++
 	}

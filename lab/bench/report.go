@@ -29,6 +29,8 @@ type Settings struct {
 	Seconds       float64 `json:"seconds"`
 	WarmUpSeconds float64 `json:"warm_up_seconds"`
 	Accounts      int     `json:"accounts"`
+	Merchants     int     `json:"merchants,omitzero"`
+	Sharded       bool    `json:"sharded,omitzero"`
 	Connections   int     `json:"connections"`     // of the prices, and of onefile
 	Clients       int     `json:"pgbench_clients"` // of the pgbench that ratios are taken to
 }
@@ -70,6 +72,13 @@ func (r *Report) WriteText(w io.Writer) error {
 	fmt.Fprintf(&text, "Rounds that alternate: %d, with %v s a measurement after %v s of "+
 		"warm-up. Medians; ratios are taken within a round; µs: CPU time a charge.\n",
 		r.Settings.Rounds, r.Settings.Seconds, r.Settings.WarmUpSeconds)
+	if r.Settings.Sharded {
+		fmt.Fprintln(&text, "Sharded mode: a transaction has charges of one merchant.")
+	}
+	if n := r.Settings.Merchants; n > 1 {
+		fmt.Fprintf(&text, "paymentsvc charges %d merchants in turn, which share the accounts; "+
+			"pgbench charges one.\n", n)
+	}
 	for _, pattern := range []Pattern{Uniform, Hot} {
 		r.writePattern(&text, pattern)
 	}

@@ -17,7 +17,7 @@ import (
 type service struct {
 	*child
 	address string
-	apiKey  string
+	apiKeys []string // of the merchants that are charged
 }
 
 // servingLine is the line that both programs log when they serve.
@@ -45,7 +45,7 @@ func (s *site) startService(
 		process.end(syscall.SIGTERM)
 		return nil
 	})
-	started := &service{child: process, apiKey: b.apiKey}
+	started := &service{child: process, apiKeys: b.apiKeys}
 	var text []byte
 	err = poll(alive, "its address", func() (_ bool, err error) {
 		text, err = os.ReadFile(log.Name())
@@ -80,7 +80,7 @@ func (s *site) startOnefile(ctx context.Context, b books) (*service, error) {
 
 // chargeOnce makes one charge, for its answer.
 func (s *service) chargeOnce(ctx context.Context) ([]byte, error) {
-	c, err := s.dial(ctx, load{accounts: 2})
+	c, err := s.dial(ctx, load{accounts: 2, merchants: 1})
 	if err != nil {
 		return nil, err
 	}

@@ -82,7 +82,7 @@ func (s *service) subscribe(ctx context.Context, receiver string) error {
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Authorization", "Bearer "+s.apiKey)
+	r.Header.Set("Authorization", "Bearer "+s.apiKeys[0])
 	r.Header.Set("Content-Type", "application/json")
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
