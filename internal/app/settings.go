@@ -101,7 +101,8 @@ var Help = map[string]string{
 	"creds":  "NATS credentials, such as nsc makes.",
 	"natsca": "Certificate authorities of the NATS server, in PEM. (default: the system's)",
 
-	"untried": "In sharded mode, also run what was never tried on a Citus cluster: " + untried + ".",
+	"untried": "In sharded mode, also run what was never tried on a Citus cluster: " + untried +
+		".",
 	"dataloss": "Run even on a database that may lose committed data " +
 		"(fsync or synchronous_commit is not on).",
 }

@@ -12,17 +12,18 @@ import (
 // server, and a charge is a local transaction there. docs/scale.md says what that promises.
 //
 // The mode is on if the database has the extension. These are all the differences:
-//   - The schema has two triggers less and one more (migrations/sharded.sql), and
+//   - The schema has two triggers fewer and one more (migrations/sharded.sql), and
 //     migrations/citus.sql distributes the tables.
 //   - A money transaction has operations of one merchant: no statement can lock rows of two
 //     (Lane in payments.New, package groupcommit).
 //   - A plan is made for the values of a statement, because they decide which server it is
 //     for (planForValues, below).
-//   - What was never run on such a cluster is off (app.Config.ShardedUntried).
+//   - What was never run on such a cluster is off (app/sharded.go).
 //
 // The statements are the same in both modes. Those of a batch name the merchant that all of
-// its rows share (unnest.Shared). Background work of all merchants first chooses rows, by a
-// plain SELECT over all servers, and then changes them, a statement for each merchant.
+// its rows share (unnest.Shared). The reaper of answers and the look at busy rows have a
+// statement for each merchant. Webhooks, messages and the recovery of card payments still
+// change rows of several merchants in one statement.
 
 // IsSharded tells whether the database is in sharded mode.
 func IsSharded(ctx context.Context, db Querier) (sharded bool, err error) {

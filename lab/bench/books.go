@@ -73,7 +73,8 @@ func (s *site) addAccounts(ctx context.Context, b books) error {
 		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit)
 		SELECT m.id, n::text, 'USD', NULL
 		FROM merchants m,
-			generate_series($1::int, $1 + CASE WHEN m.name = $2 THEN $3::int ELSE $4 END - 1) AS n`,
+			generate_series($1::int,
+				$1 + CASE WHEN m.name = $2 THEN $3::int ELSE $4 END - 1) AS n`,
 		firstAccount, paymentsvcName, s.config.Accounts/s.config.Merchants, s.config.Accounts)
 }
 

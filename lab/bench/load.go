@@ -138,7 +138,8 @@ func (c *client) charge() ([]byte, error) {
 		"POST /payments HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
 			"Content-Type: application/json\r\nIdempotency-Key: %016x%016x\r\n"+
 			"Content-Length: %d\r\n\r\n%s",
-		c.service.address, apiKeys[rand.IntN(len(apiKeys))], rand.Uint64(), rand.Uint64(), len(body), body)
+		c.service.address, apiKeys[rand.IntN(len(apiKeys))], rand.Uint64(), rand.Uint64(),
+		len(body), body)
 	if err := c.conn.SetDeadline(time.Now().Add(answerPatience)); err != nil {
 		return nil, err
 	}

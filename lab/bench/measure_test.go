@@ -56,7 +56,8 @@ func TestOnlyChargesAnsweredInTheWindowCount(t *testing.T) {
 func TestConfigOutOfRangeIsRefused(t *testing.T) {
 	t.Parallel()
 	err := Config{
-		Accounts: 1, Merchants: 1, Connections: []int{0, 5}, Clients: []int{5, 151}, Rounds: 0, Seconds: 0,
+		Accounts: 1, Merchants: 1, Connections: []int{0, 5}, Clients: []int{5, 151},
+		Rounds: 0, Seconds: 0,
 	}.check()
 	const want = "accounts: [1] is not from 2 to 90000\n" +
 		"connections: [0 5] is not from 1 to 1000\nclients: [5 151] is not from 1 to 150\n" +
