@@ -29,6 +29,9 @@ const paymentOfAttempt = `
 // Unsettled lists attempts that are not settled, the oldest first. It needs no
 // processor.
 func Unsettled(ctx context.Context, db postgres.Querier, f Filter) ([]*Attempt, error) {
+	if f.MerchantID != 0 && f.PaymentID != (uuid.UUID{}) {
+		return unsettledOf(ctx, db, f)
+	}
 	return collectAttempts(ctx, db, `
 		SELECT `+attemptColumns+`
 		FROM (
@@ -40,6 +43,19 @@ func Unsettled(ctx context.Context, db postgres.Querier, f Filter) ([]*Attempt, 
 			AND ($3 = '' OR a.state = $3)
 		ORDER BY a.created_at
 		LIMIT $4`, f.MerchantID, unnest.Nullable(f.PaymentID), string(f.State), f.Limit)
+}
+
+// unsettledOf is Unsettled for one payment of one merchant. The API asks for it often, so
+// it reads no attempt of another payment.
+func unsettledOf(ctx context.Context, db postgres.Querier, f Filter) ([]*Attempt, error) {
+	return collectAttempts(ctx, db, `
+		SELECT `+attemptColumns+`
+		FROM processor_attempts a
+		JOIN payments p ON p.merchant_id = a.merchant_id AND p.id = a.payment_id
+		WHERE a.merchant_id = $1 AND a.payment_id = $2 AND a.state <> 'settled'
+			AND ($3 = '' OR a.state = $3)
+		ORDER BY a.created_at
+		LIMIT $4`, f.MerchantID, f.PaymentID, string(f.State), f.Limit)
 }
 
 // Find reads an attempt whose merchant is not known, or returns ErrNoAttempt. It looks
