@@ -67,10 +67,10 @@ type CardAttempts func(context.Context, cards.Filter) ([]*cards.Attempt, error)
 const cardAttemptsMax = 100
 
 type cardAttemptJSON struct {
-	Operation string    `json:"operation"`
-	State     string    `json:"state"`
-	RefundID  string    `json:"refund_id,omitzero"`
-	CreatedAt time.Time `json:"created_at"`
+	Operation string `json:"operation"`
+	State     string `json:"state"`
+	RefundID  string `json:"refund_id,omitzero"`
+	CreatedAt string `json:"created_at"`
 }
 
 // listCardAttempts says what a payment waits for at the card processor. The processor's
@@ -96,7 +96,7 @@ func (a *api) listCardAttempts(w http.ResponseWriter, r *http.Request) error {
 	for i, attempt := range attempts {
 		list.Data[i] = cardAttemptJSON{
 			Operation: attempt.Operation, State: string(attempt.State),
-			CreatedAt: attempt.CreatedAt.UTC(),
+			CreatedAt: attempt.CreatedAt.UTC().Format(payments.TimeFormat),
 		}
 		if attempt.RefundID != (uuid.UUID{}) {
 			list.Data[i].RefundID = payments.FormatRefundID(attempt.RefundID)

@@ -308,7 +308,6 @@ func TestCardAttemptsSayWhatAPaymentWaitsFor(t *testing.T) {
 	if got := open(); !slices.Equal(got, []attempt{{"charge", "open", ""}}) {
 		t.Errorf("it waits for %v", got)
 	}
-	m.get("/payments/pay_00000000000070008000000000000001/attempts").wantProblem("not_found")
 	p.gate.open()
 	m.awaitStatus(path, "succeeded")
 	if got := open(); len(got) != 0 {
@@ -321,12 +320,16 @@ func TestCardAttemptsSayWhatAPaymentWaitsFor(t *testing.T) {
 	setState := func(state string) {
 		t.Helper()
 		if _, err := m.db.Pool.Exec(t.Context(), `
-			UPDATE processor_attempts SET state = $1, due_at = clock_timestamp()
+			UPDATE processor_attempts SET state = $1, due_at = clock_timestamp(),
+				created_at = date_trunc('second', created_at), problem = 'the processor said: secret'
 			WHERE state <> 'settled'`, state); err != nil {
 			t.Fatal(err)
 		}
 	}
 	setState("review")
+	if got := m.get(path + "/attempts"); strings.Contains(string(got.body), "secret") {
+		got.fail("tells what the processor said")
+	}
 	got := open()
 	if len(got) != 1 || got[0].Operation != "refund" || got[0].State != "review" ||
 		!strings.HasPrefix(got[0].RefundID, "ref_") {
@@ -350,6 +353,10 @@ func TestInstanceWithoutAProcessorTellsOfWaitingPayments(t *testing.T) {
 	}
 	m.noWait(m.other, "k", "/payments", cardToShop(1, "pm_card_visa")).
 		wantProblem("idempotency_key_in_progress")
+	waiting := m.send(m.other, call{method: "GET", path: path + "/attempts"}).want(200)
+	if !strings.Contains(string(waiting.body), `"state":"open"`) {
+		waiting.fail("does not tell of the attempt")
+	}
 	p.gate.open()
 	m.other = m.first
 	m.awaitStatus(path, "succeeded")

@@ -39,6 +39,7 @@ func TestAnotherMerchantsThingsDoNotExist(t *testing.T) {
 		{"DELETE", "/accounts/secret", ""},
 		{"GET", payment, ""},
 		{"GET", payment + "/refunds", ""},
+		{"GET", payment + "/attempts", ""},
 		{"GET", refund, ""},
 		{"GET", "/events/" + event, ""},
 		{"GET", neverAPayment + strings.TrimPrefix(refund, payment), ""},

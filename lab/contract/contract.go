@@ -50,8 +50,9 @@ var Published = sync.OnceValue(func() *Contract {
 	// Callers are told to ignore members that they do not know. Here a member that is
 	// not described is a mistake.
 	for _, name := range []string{
-		"Account", "AccountPage", "BalanceAt", "Entry", "EntryPage", "Event", "EventPage",
-		"Payment", "PaymentPage", "Problem", "ProblemField", "Refund", "RefundPage",
+		"Account", "AccountPage", "BalanceAt", "CardAttempt", "CardAttemptList", "Entry",
+		"EntryPage", "Event", "EventPage", "Payment", "PaymentPage", "Problem", "ProblemField",
+		"Refund", "RefundPage",
 		"WebhookAttempt", "WebhookAttemptPage", "WebhookEndpoint", "WebhookEndpointPage",
 		"WebhookQueued", "WebhookSecret",
 	} {
