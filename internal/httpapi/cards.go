@@ -67,10 +67,12 @@ type CardAttempts func(context.Context, cards.Filter) ([]*cards.Attempt, error)
 const cardAttemptsMax = 100
 
 type cardAttemptJSON struct {
-	Operation string `json:"operation"`
-	State     string `json:"state"`
-	RefundID  string `json:"refund_id,omitzero"`
-	CreatedAt string `json:"created_at"`
+	ID        string  `json:"id"`
+	Operation string  `json:"operation"`
+	State     string  `json:"state"`
+	RefundID  *string `json:"refund_id"` // null: it is no refund
+	Tries     int     `json:"tries"`
+	CreatedAt string  `json:"created_at"`
 }
 
 // listCardAttempts says what a payment waits for at the card processor. The processor's
@@ -95,11 +97,12 @@ func (a *api) listCardAttempts(w http.ResponseWriter, r *http.Request) error {
 	}{make([]cardAttemptJSON, len(attempts))}
 	for i, attempt := range attempts {
 		list.Data[i] = cardAttemptJSON{
-			Operation: attempt.Operation, State: string(attempt.State),
+			ID: attempt.ID.String(), Operation: attempt.Operation,
+			State: string(attempt.State), Tries: attempt.Tries,
 			CreatedAt: attempt.CreatedAt.UTC().Format(payments.TimeFormat),
 		}
 		if attempt.RefundID != (uuid.UUID{}) {
-			list.Data[i].RefundID = payments.FormatRefundID(attempt.RefundID)
+			list.Data[i].RefundID = new(payments.FormatRefundID(attempt.RefundID))
 		}
 	}
 	return writeJSON(w, http.StatusOK, list)

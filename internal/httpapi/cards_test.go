@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/paymentsvc/paymentsvc/internal/cards"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
@@ -301,12 +304,14 @@ func TestCardAttemptsSayWhatAPaymentWaitsFor(t *testing.T) {
 	m, p := onCards(t)
 	path, _ := m.held(p, "k", cardToShop(100, "pm_card_visa"))
 	type attempt struct {
-		Operation, State string
-		RefundID         string `json:"refund_id"`
+		ID, Operation, State string
+		Tries                int
+		RefundID             *string `json:"refund_id"`
 	}
 	open := func() []attempt { return readPage[attempt](m.get(path + "/attempts").want(200)).Data }
-	if got := open(); !slices.Equal(got, []attempt{{"charge", "open", ""}}) {
-		t.Errorf("it waits for %v", got)
+	charge := open()
+	if len(charge) != 1 || charge[0] != (attempt{charge[0].ID, "charge", "open", 0, nil}) {
+		t.Errorf("it waits for %v", charge)
 	}
 	p.gate.open()
 	m.awaitStatus(path, "succeeded")
@@ -320,8 +325,9 @@ func TestCardAttemptsSayWhatAPaymentWaitsFor(t *testing.T) {
 	setState := func(state string) {
 		t.Helper()
 		if _, err := m.db.Pool.Exec(t.Context(), `
-			UPDATE processor_attempts SET state = $1, due_at = clock_timestamp(),
-				created_at = date_trunc('second', created_at), problem = 'the processor said: secret'
+			UPDATE processor_attempts SET state = $1, due_at = clock_timestamp(), tries = 3,
+				created_at = date_trunc('second', created_at),
+				problem = 'the processor said: secret'
 			WHERE state <> 'settled'`, state); err != nil {
 			t.Fatal(err)
 		}
@@ -331,9 +337,13 @@ func TestCardAttemptsSayWhatAPaymentWaitsFor(t *testing.T) {
 		got.fail("tells what the processor said")
 	}
 	got := open()
-	if len(got) != 1 || got[0].Operation != "refund" || got[0].State != "review" ||
-		!strings.HasPrefix(got[0].RefundID, "ref_") {
+	refund := readPage[refundView](m.get(path + "/refunds")).Data[0].ID
+	if len(got) != 1 || got[0].RefundID == nil || *got[0].RefundID != refund ||
+		got[0] != (attempt{got[0].ID, "refund", "review", 3, got[0].RefundID}) {
 		t.Errorf("it waits for %v", got)
+	}
+	if _, err := cards.Find(t.Context(), m.db.Pool, uuid.MustParse(got[0].ID)); err != nil {
+		t.Errorf("an operator does not find %s: %v", got[0].ID, err)
 	}
 	setState("open")
 	p.gate.open()
