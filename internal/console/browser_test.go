@@ -19,6 +19,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/inprocess"
 	"github.com/paymentsvc/paymentsvc/lab/journal"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
+	"github.com/paymentsvc/paymentsvc/lab/simulator"
 )
 
 // patience is for a page to show something, on a machine that may be busy with others.
@@ -77,9 +78,12 @@ func (b *sharedBrowser) end() {
 type tab struct {
 	*testing.T
 	ctx      context.Context
-	url      string     // of the service
-	db       *pgtest.DB // of a service that charges cards
+	url      string // of the service
 	merchant *journal.Merchant
+
+	// of a service that charges cards
+	db        *pgtest.DB
+	processor *simulator.Server
 }
 
 // open opens the console of a service, and enters the merchant's API key.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/paymentsvc/paymentsvc/internal/app"
 	"github.com/paymentsvc/paymentsvc/internal/cards"
+	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/inprocess"
 	"github.com/paymentsvc/paymentsvc/lab/journal"
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
@@ -50,7 +51,7 @@ func newCardTab(t *testing.T, delays simulator.Delays) *tab {
 	})
 	t.Cleanup(running.Wait)
 	c := open(t, in.URL(), journal.NewMerchant(t, in, db.URL))
-	c.db = db
+	c.db, c.processor = db, processor
 	return c
 }
 
@@ -98,17 +99,39 @@ func TestProcessingPaymentResolvesBeforeOnesEyes(t *testing.T) {
 
 // The payment is authorized, and its capture waits for a person.
 func TestPaymentInReviewIsMarkedBeforeOnesEyes(t *testing.T) {
-	c := newCardTab(t, simulator.Delays{Slow: time.Hour})
-	c.fillCard("pm_sim_slow")
+	c := newCardTab(t, simulator.Delays{})
+	c.fillCard("pm_card_visa")
+	c.press("Only hold it, to be captured later")
 	c.press("Charge")
-	c.await("idempotency_key_in_progress")
-	c.visit("/console#/payments/" + c.payments()[0].ID)
-	c.await("The card processor is being asked.")
-	if _, err := c.db.Pool.Exec(c.Context(), `
-		UPDATE processor_attempts SET state = 'review', problem = 'a test'`); err != nil {
+	c.await("Done")
+	id := c.payments()[0].ID
+	c.follow(id, "Payment "+id)
+	if err := c.processor.SetFaults(simulator.Faults{Down: true}); err != nil {
 		c.Fatal(err)
 	}
-	c.await("A person has to decide about the charge.")
+	c.press("Capture")
+	c.await("The card processor is being asked.")
+	change := func(change string) {
+		c.Helper()
+		if _, err := c.db.Pool.Exec(c.Context(), `
+			UPDATE processor_attempts SET `+change+` WHERE operation = 'capture'`); err != nil {
+			c.Fatal(err)
+		}
+	}
+	change(`created_at = created_at - interval '1 hour'`)
+	c.await("The service goes on asking.")
+	change(`state = 'review'`)
+	c.await("A person has to decide about this payment: its capture is in review.")
+	change(`state = 'open', due_at = clock_timestamp()`)
+	if err := c.processor.SetFaults(simulator.Faults{}); err != nil {
+		c.Fatal(err)
+	}
+	c.await("Status\nsucceeded")
+	await.Until(c, patience, "the page stops saying that it waits", func() bool {
+		text := c.text()
+		return !strings.Contains(text, "A person has to decide") &&
+			!strings.Contains(text, "The card processor")
+	})
 }
 
 func TestCardIsHeldCapturedAndDeclined(t *testing.T) {

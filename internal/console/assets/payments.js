@@ -85,9 +85,13 @@ export async function paymentView(id) {
     if (answer?.yes && answer.value.version !== shown.version) {
       await showAgain();
     }
-    const attempts = document.hidden ? null : await exchange("GET", `${path}/attempts`);
-    if (attempts?.yes) {
-      showWaiting(waiting, attempts.value.data);
+    if (ended.includes(shown.status)) {
+      showWaiting(waiting, []);
+    } else if (!document.hidden) {
+      const attempts = await exchange("GET", `${path}/attempts`);
+      if (attempts.yes) {
+        showWaiting(waiting, attempts.value.data);
+      }
     }
     setTimeout(watch, watchIntervalMs);
   }
@@ -102,18 +106,39 @@ export async function paymentView(id) {
 
 const watchIntervalMs = 1_000;
 
+// waitLongMs is far above what a processor that works takes.
+const waitLongMs = 60_000;
+
+// ended are the statuses in which nothing can be at the processor.
+const ended = ["declined", "canceled"];
+
+const operationNames = {
+  charge: "charge", authorize: "authorization", capture: "capture", cancel: "cancellation",
+  expire: "expiry", refund: "refund",
+};
+
 // showWaiting says what a payment waits for at the card processor.
 function showWaiting(shown, attempts) {
-  const reviewed = attempts.find((attempt) => attempt.state === "review");
-  const text = reviewed
-    ? `A person has to decide about the ${reviewed.operation}. An operator of the service sees it by ` +
-      "paymentsvc attempts list."
-    : attempts.length > 0
-      ? "The card processor is being asked. This page changes when it has answered."
-      : "";
+  const text = waitingText(attempts);
   if (shown.textContent !== text) { // else a screen reader would repeat it
     shown.textContent = text;
   }
+}
+
+// waitingText is about the oldest attempt, unless a person has to decide about another one.
+function waitingText([oldest, ...others]) {
+  if (!oldest) {
+    return "";
+  }
+  const reviewed = [oldest, ...others].find((attempt) => attempt.state === "review");
+  if (reviewed) {
+    return "A person has to decide about this payment: its " +
+      `${operationNames[reviewed.operation]} is in review. An operator sees it by paymentsvc ` +
+      "attempts list.";
+  }
+  return Date.now() - Date.parse(oldest.created_at) > waitLongMs
+    ? "The card processor has not answered for a minute. The service goes on asking."
+    : "The card processor is being asked. This page changes when it has answered.";
 }
 
 // mayHaveRefunds is for a payment by card, too, because its refunds can be processing.
