@@ -30,8 +30,8 @@ func QueueClaims(q *pgx.Batch, claims []*Claim) map[uuid.UUID]bool {
 		INSERT INTO idempotency_keys
 			(merchant_id, scope, key, operation, fingerprint, fingerprint_version, request_id,
 				payment_id)
-		SELECT c.merchant_id, c.scope, c.key, c.operation, c.fingerprint, $8, c.request_id,
-			c.payment_id
+		SELECT c.merchant_id, c.scope, c.key, c.operation, c.fingerprint, $8::smallint,
+			c.request_id, c.payment_id
 		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::uuid[],
 				$7::uuid[])
 			AS c (merchant_id, scope, key, operation, fingerprint, request_id, payment_id)
@@ -160,7 +160,7 @@ func QueueAnswers(q *pgx.Batch, records []*Record, at time.Time) {
 	q.Queue(`
 		INSERT INTO idempotency_answers
 			(merchant_id, request_id, status, location, body, created_at)
-		SELECT a.merchant_id, a.request_id, a.status, a.location, a.body, $6
+		SELECT a.merchant_id, a.request_id, a.status, a.location, a.body, $6::timestamptz
 		FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::text[], $5::bytea[])
 			AS a (merchant_id, request_id, status, location, body)`,
 		unnest.Column(records, func(r *Record) int64 { return r.MerchantID }),
@@ -181,7 +181,7 @@ func QueuePending(q *pgx.Batch, claims []*Claim, at time.Time) {
 	}
 	q.Queue(`
 		INSERT INTO idempotency_pending (merchant_id, request_id, created_at)
-		SELECT p.merchant_id, p.request_id, $3
+		SELECT p.merchant_id, p.request_id, $3::timestamptz
 		FROM unnest($1::bigint[], $2::uuid[]) AS p (merchant_id, request_id)`,
 		unnest.Column(claims, func(c *Claim) int64 { return c.MerchantID }),
 		unnest.Column(claims, func(c *Claim) [16]byte { return c.RequestID }),

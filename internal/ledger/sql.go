@@ -131,7 +131,7 @@ func (b *Book) queueEntries(q *pgx.Batch, at time.Time) {
 		INSERT INTO entries (merchant_id, account_id, sequence, journal_id, payment_id, currency,
 			amount, balance_after, at)
 		SELECT e.merchant_id, e.account_id, e.sequence, e.journal_id, e.payment_id, e.currency,
-			e.amount, e.balance_after, $9
+			e.amount, e.balance_after, $9::timestamptz
 		FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::uuid[], $5::uuid[], $6::text[],
 				$7::bigint[], $8::bigint[])
 			AS e (merchant_id, account_id, sequence, journal_id, payment_id, currency,

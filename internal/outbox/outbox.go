@@ -43,7 +43,7 @@ func QueueInsert(q *pgx.Batch, events []Event, at time.Time) {
 		INSERT INTO events (merchant_id, id, type, payment_id, refund_id, payment_version, data,
 			created_at)
 		SELECT e.merchant_id, e.id, e.type, e.payment_id, e.refund_id, e.payment_version,
-			e.data::json, $8
+			e.data::json, $8::timestamptz
 		FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[],
 				$7::text[])
 			AS e (merchant_id, id, type, payment_id, refund_id, payment_version, data)`,

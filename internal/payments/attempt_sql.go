@@ -122,7 +122,7 @@ func queueAttempts(q *pgx.Batch, begun []*attempt, at time.Time) {
 		INSERT INTO processor_attempts (merchant_id, id, operation, payment_id, refund_id,
 			request_id, amount, due_at, created_at)
 		SELECT a.merchant_id, a.id, a.operation, a.payment_id, a.refund_id, a.request_id,
-			a.amount, a.due_at, $9
+			a.amount, a.due_at, $9::timestamptz
 		FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[],
 				$7::bigint[], $8::timestamptz[])
 			AS a (merchant_id, id, operation, payment_id, refund_id, request_id, amount, due_at)`,

@@ -93,7 +93,8 @@ func queuePayments(q *pgx.Batch, created []*Payment, at time.Time) {
 			authorized_until, idempotency_key, payment_method, created_at)
 		SELECT p.merchant_id, p.id, p.status, p.amount, p.currency, p.source_account,
 			p.destination_account, p.amount_captured, p.decline_code, p.reference, p.description,
-			p.metadata::jsonb, p.authorized_until, p.idempotency_key, p.payment_method, $16
+			p.metadata::jsonb, p.authorized_until, p.idempotency_key, p.payment_method,
+			$16::timestamptz
 		FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[],
 				$7::text[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[],
 				$13::timestamptz[], $14::text[], $15::text[])
@@ -177,7 +178,7 @@ func queueRefunds(q *pgx.Batch, refunds []*Refund, at time.Time) {
 		INSERT INTO refunds (merchant_id, payment_id, id, amount, status, decline_code, reason,
 			idempotency_key, created_at)
 		SELECT r.merchant_id, r.payment_id, r.id, r.amount, r.status, r.decline_code, r.reason,
-			r.idempotency_key, $9
+			r.idempotency_key, $9::timestamptz
 		FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[],
 				$7::text[], $8::text[])
 			AS r (merchant_id, payment_id, id, amount, status, decline_code, reason,
