@@ -241,31 +241,35 @@ func Reap(ctx context.Context, db database, retention time.Duration, limit int) 
 	// on created_at is needed, which every charge would pay for. An instance whose
 	// clock is wrong by an hour makes ids that are wrong by an hour. created_at is the
 	// database's and decides, so such answers are reaped that much later, and never
-	// earlier.
-	rows, err := db.Query(ctx, `SELECT id FROM merchants ORDER BY id`)
+	// earlier. The search names all merchants, because the key begins with the
+	// merchant.
+	rows, err := db.Query(ctx, `
+		SELECT merchant_id, request_id
+		FROM idempotency_answers
+		WHERE merchant_id = ANY (ARRAY(SELECT id FROM merchants))
+			AND request_id < $2 AND created_at < $1
+		LIMIT $3`, before, FirstID(before), limit)
 	if err != nil {
-		return 0, fmt.Errorf("reading the merchants: %w", err)
+		return 0, fmt.Errorf("looking for old answers: %w", err)
 	}
-	merchants, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return 0, fmt.Errorf("reading the merchants: %w", err)
+	old := map[int64][][16]byte{}
+	var merchantID int64
+	var requestID [16]byte
+	if _, err := pgx.ForEachRow(rows, []any{&merchantID, &requestID}, func() error {
+		old[merchantID] = append(old[merchantID], requestID)
+		return nil
+	}); err != nil {
+		return 0, fmt.Errorf("looking for old answers: %w", err)
 	}
 	reaped := 0
-	for _, id := range merchants {
+	for merchantID, requestIDs := range old {
 		tag, err := db.Exec(ctx, `
 			DELETE FROM idempotency_answers
-			WHERE merchant_id = $1 AND request_id IN (
-				SELECT a.request_id
-				FROM idempotency_answers a
-				WHERE a.merchant_id = $1 AND a.request_id < $3 AND a.created_at < $2
-				ORDER BY a.request_id
-				LIMIT $4)`, id, before, FirstID(before), limit-reaped)
+			WHERE merchant_id = $1 AND request_id = ANY ($2)`, merchantID, requestIDs)
 		if err != nil {
 			return reaped, fmt.Errorf("reaping answers: %w", err)
 		}
-		if reaped += int(tag.RowsAffected()); reaped == limit {
-			break
-		}
+		reaped += int(tag.RowsAffected())
 	}
 	return reaped, nil
 }

@@ -18,19 +18,16 @@ import (
 // would come before it, so a reader who has seen it would never see them.
 func CheckIDs(ctx context.Context, db postgres.Querier) error {
 	var id, next uint64
+	// It names all merchants, because the primary key begins with the merchant.
 	err := db.QueryRow(ctx, `
-		SELECT greatest(latest.transaction_id, h.transaction_id),
-			pg_snapshot_xmax(pg_current_snapshot())
-		FROM merchants m
-		LEFT JOIN LATERAL (
-			SELECT e.transaction_id
-			FROM events e
-			WHERE e.merchant_id = m.id
-			ORDER BY e.transaction_id DESC, e.id DESC
-			LIMIT 1) latest ON true
-		LEFT JOIN event_horizons h ON h.merchant_id = m.id
-		WHERE greatest(latest.transaction_id, h.transaction_id)
-			>= pg_snapshot_xmax(pg_current_snapshot())
+		SELECT transaction_id, pg_snapshot_xmax(pg_current_snapshot())
+		FROM events
+		WHERE merchant_id = ANY (ARRAY(SELECT id FROM merchants))
+			AND transaction_id >= pg_snapshot_xmax(pg_current_snapshot())
+		UNION ALL
+		SELECT transaction_id, pg_snapshot_xmax(pg_current_snapshot())
+		FROM event_horizons
+		WHERE transaction_id >= pg_snapshot_xmax(pg_current_snapshot())
 		LIMIT 1`).Scan(&id, &next)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

@@ -30,21 +30,28 @@ func (f *feed) deleteExpired(limit int) (deleted int) {
 
 func TestRetentionDeletesTheOldestFirstAndMovesTheHorizon(t *testing.T) {
 	f := newFeed(t)
-	old, kept := `{"n":"old"}`, `{"n":"kept"}`
+	old, older, kept := `{"n":"old"}`, `{"n":"older"}`, `{"n":"kept"}`
 	beginning := f.read(nil, outbox.Filter{}, 10).Next
-	for _, data := range []string{old, old, old, kept, old} {
+	for _, data := range []string{old, older, old, kept, old} {
 		f.write(newEvent("payment.succeeded", data))
 	}
 	stranger := newEvent("payment.succeeded", kept)
 	stranger.MerchantID = 2
 	f.write(stranger)
 	f.backdate(90*day+time.Minute, old)
+	f.backdate(91*day, older)
 	f.backdate(90*day-time.Minute, kept)
 	f.settle()
 	all, _ := f.readAll(nil, outbox.Filter{}, 10)
 
 	if n := f.deleteExpired(2); n != 2 {
 		t.Errorf("a batch of 2 deletes %d", n)
+	}
+	var after bool
+	if err := f.db.Pool.QueryRow(t.Context(), `
+		SELECT created_before > clock_timestamp() - interval '90 days 2 minutes'
+		FROM event_horizons`).Scan(&after); err != nil || !after {
+		t.Errorf("the horizon is after both deleted events: %t, %v", after, err)
 	}
 	// The last deleted event is a good cursor: its reader has missed nothing.
 	rest, _ := f.readAll(new(all[1].Position()), outbox.Filter{}, 10)

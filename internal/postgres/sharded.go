@@ -21,9 +21,11 @@ import (
 //   - What was never run on such a cluster is off (app/sharded.go).
 //
 // The statements are the same in both modes. Those of a batch name the merchant that all of
-// its rows share (unnest.Shared). The reaper of answers and the look at busy rows have a
-// statement for each merchant. Webhooks, messages and the recovery of card payments still
-// change rows of several merchants in one statement.
+// its rows share (unnest.Shared). The reaper of answers, the retention of events and the
+// look at busy rows have a statement for each merchant. Webhooks, messages and the recovery
+// of card payments still change rows of several merchants in one statement. A function in a
+// SELECT is called where the rows are, and in a statement that changes rows, on the
+// coordinator. So only a SELECT asks which transactions of the rows' server still run.
 
 // IsSharded tells whether the database is in sharded mode.
 func IsSharded(ctx context.Context, db Querier) (sharded bool, err error) {

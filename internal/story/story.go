@@ -99,10 +99,9 @@ func (r *reader) find(ctx context.Context, id string) (err error) {
 		return r.findRequest(ctx, requestID)
 	}
 	err = r.QueryRow(ctx, `
-		SELECT m.id
-		FROM merchants m
-		CROSS JOIN LATERAL (
-			SELECT FROM payments p WHERE p.merchant_id = m.id AND p.id = $1 OFFSET 0) AS p`,
+		SELECT merchant_id
+		FROM payments
+		WHERE merchant_id = ANY (ARRAY(SELECT id FROM merchants)) AND id = $1`,
 		r.PaymentID).Scan(&r.MerchantID)
 	return orNotFound(err)
 }
@@ -110,11 +109,9 @@ func (r *reader) find(ctx context.Context, id string) (err error) {
 func (r *reader) findRequest(ctx context.Context, id uuid.UUID) error {
 	var body []byte
 	err := r.QueryRow(ctx, `
-		SELECT m.id, a.body
-		FROM merchants m
-		CROSS JOIN LATERAL (
-			SELECT a.body FROM idempotency_answers a
-			WHERE a.merchant_id = m.id AND a.request_id = $1 OFFSET 0) AS a`,
+		SELECT merchant_id, body
+		FROM idempotency_answers
+		WHERE merchant_id = ANY (ARRAY(SELECT id FROM merchants)) AND request_id = $1`,
 		id).Scan(&r.MerchantID, &body)
 	if err != nil {
 		return orNotFound(err)
