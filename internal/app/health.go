@@ -164,9 +164,6 @@ func (h *health) waitUntilFit(ctx context.Context, patience time.Duration) error
 	defer ticker.Stop()
 	for {
 		err := h.probe(ctx)
-		if err == nil {
-			err = outbox.CheckIDs(ctx, h.pools.General)
-		}
 		if err == nil || !postgres.Unavailable(err) {
 			return err
 		}

@@ -98,6 +98,11 @@ func New(
 	if err := in.chooseMode(ctx); err != nil {
 		return nil, err
 	}
+	if !in.feedOff() {
+		if err := outbox.CheckIDs(ctx, in.Pools.General); err != nil {
+			return nil, err
+		}
+	}
 	in.Accounts = ledger.NewAccounts(in.Pools.General)
 	in.Payments = in.newPayments()
 	in.Feed = outbox.NewFeed(in.Pools.General)

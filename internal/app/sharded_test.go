@@ -39,6 +39,25 @@ func TestUntriedPartsAreOffInShardedMode(t *testing.T) {
 	}
 }
 
+// A node to which a shard was moved has transaction ids of its own. They matter to readers
+// of the feed only.
+func TestShardedInstanceWithoutFeedChargesBesideForeignIDs(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	db.Shard(t)
+	if _, err := db.Pool.Exec(t.Context(), `
+		INSERT INTO event_horizons (merchant_id, transaction_id, event_id, created_before)
+		VALUES (1, '9000000000000000000', gen_random_uuid(), now())`); err != nil {
+		t.Fatal(err)
+	}
+	in := inprocess.Start(t, db.URL, func(c *app.Config) { c.ShardedUntried = false })
+	m := journal.NewMerchant(t, in, db.URL)
+	charged := m.Charge(t.Context(), in.URL(), "k", journal.NewCharge(1))
+	if charged.Status != http.StatusCreated {
+		t.Errorf("the charge is answered %v", charged)
+	}
+}
+
 func TestShardedInstanceRefusesAnUntriedProcessor(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -58,7 +58,6 @@ func (in *Instance) workers() []worker {
 	workers := []worker{
 		{"watching the database", probeInterval, in.health.check},
 		{"watching commits", commitFailingInterval, in.health.checkCommit},
-		{"watching transaction ids", idsInterval, in.health.checkIDs},
 		{"expiring authorizations", expireInterval, in.expireAuthorizations},
 		{"recovering card payments", recoverInterval, in.withCards((*cards.Service).Recover)},
 		{"applying early events", earlyInterval, in.withCards((*cards.Service).ApplyEarly)},
@@ -77,6 +76,7 @@ func (in *Instance) workers() []worker {
 		return workers
 	}
 	return append(workers,
+		worker{"watching transaction ids", idsInterval, in.health.checkIDs},
 		worker{"measuring the feed's lag", lagInterval, in.sampleLag},
 		worker{
 			"deleting events", min(in.config.EventRetention, reapIntervalMax), in.deleteEvents,
