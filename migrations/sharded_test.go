@@ -39,6 +39,35 @@ func TestShardedModeHasGuardsOfItsOwn(t *testing.T) {
 	wantUnfit(t, check(t, sharded), "events_numbered")
 }
 
+// Two triggers are missing in sharded mode. The audit finds the rows that they refuse.
+func TestAuditFindsWhatShardedModeDoesNotRefuse(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	db.Shard(t)
+	execute(t, db.Pool, books)
+	attempts := 0
+	for _, refusal := range refusals {
+		if refusal.by != "payments_claimed_by_key" && refusal.by != "refunds_claimed_by_key" {
+			continue
+		}
+		for _, attempt := range refusal.attempts {
+			attempts++
+			asApplication(t, db, func(tx pgx.Tx) {
+				wantRefused(t, tx, attempt, "")
+				var found int
+				if err := tx.QueryRow(t.Context(),
+					`SELECT count(*) FROM audit.i5_one_payment_per_key`,
+				).Scan(&found); err != nil || found == 0 {
+					t.Errorf("%s: the audit finds %d violations, %v", attempt, found, err)
+				}
+			})
+		}
+	}
+	if attempts == 0 {
+		t.Error("there are no attempts, so this shows nothing")
+	}
+}
+
 // There is no Citus here, so its functions only note what they are asked for. Each table
 // with a merchant has to be distributed, or has to be on every node.
 func TestCitusGetsEveryTableOfAMerchant(t *testing.T) {

@@ -45,6 +45,7 @@ func New(t testing.TB, databaseURL string, changes ...func(*app.Config)) *Instan
 		ReadConnections:       4,
 		LogLevel:              slog.LevelDebug,
 		AllowDataLoss:         true, // the server of pgtest.New runs without fsync
+		ShardedUntried:        true, // the suites are the same in sharded mode
 	}
 	for _, change := range changes {
 		change(&config)
