@@ -37,5 +37,8 @@ SELECT create_distributed_table('webhook_attempts', 'merchant_id', colocate_with
 SELECT create_distributed_table('processor_attempts', 'merchant_id', colocate_with => 'accounts');
 SELECT create_distributed_table('processor_events', 'merchant_id', colocate_with => 'accounts');
 
+-- A trigger and a view call this function on the nodes. Citus only brings along the triggers' own.
+SELECT create_distributed_function('payment_transitions()');
+
 -- Citus makes the views again that read a distributed table, without their rights.
 GRANT SELECT ON ALL TABLES IN SCHEMA audit TO paymentsvc_app;

@@ -85,7 +85,9 @@ func TestCitusGetsEveryTableOfAMerchant(t *testing.T) {
 				'INSERT INTO pg_temp.asked VALUES (name::regclass, NULL)';
 			CREATE FUNCTION create_distributed_table(name text, by text, colocate_with text = '')
 				RETURNS void LANGUAGE sql AS
-				'INSERT INTO pg_temp.asked VALUES (name::regclass, by)'`)
+				'INSERT INTO pg_temp.asked VALUES (name::regclass, by)';
+			CREATE FUNCTION create_distributed_function(name regprocedure) RETURNS void
+				LANGUAGE sql AS ''`)
 		execute(t, tx, `SET LOCAL citus.enable_unsafe_triggers = on`)
 		execute(t, tx, string(script))
 		var wrong []string
