@@ -12,6 +12,8 @@ SELECT citus_add_node('worker2', 5432);
 --     INSERT INTO pg_dist_authinfo (nodeid, rolename, authinfo) VALUES (0, 'paymentsvc_app', 'password=…');
 -- and citus.node_conninfo = 'sslmode=verify-full' for the network between them.
 ALTER ROLE paymentsvc_app LOGIN;
+GRANT CONNECT ON DATABASE paymentsvc TO paymentsvc_app;
+SELECT run_command_on_workers('GRANT CONNECT ON DATABASE paymentsvc TO paymentsvc_app');
 
 -- Without it, Citus refuses tables that have triggers, and the triggers guard the books.
 ALTER DATABASE paymentsvc SET citus.enable_unsafe_triggers = on;

@@ -76,7 +76,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintln(&text, "Sharded mode: a transaction has charges of one merchant.")
 	}
 	if n := r.Settings.Merchants; n > 1 {
-		fmt.Fprintf(&text, "paymentsvc charges %d merchants in turn, which share the accounts; "+
+		fmt.Fprintf(&text, "paymentsvc charges %d merchants at random, which share the accounts; "+
 			"pgbench charges one.\n", n)
 	}
 	for _, pattern := range []Pattern{Uniform, Hot} {
