@@ -75,13 +75,13 @@ func decideExpire(st *state, claim *idempotency.Claim) decision {
 	return st.cancel(claim, CancellationExpired)
 }
 
-// The statement's time bounds what is read of the index. clock_timestamp() could not: it
-// is read for each row.
+// The clock is read once, in a subquery. Read for each row, it could not bound what is
+// read of the index.
 const expiredSQL = `
 	SELECT merchant_id, id
 	FROM payments
 	WHERE status = 'authorized' AND pending_operation IS NULL
-		AND authorized_until <= statement_timestamp()
+		AND authorized_until <= (SELECT clock_timestamp())
 	ORDER BY authorized_until
 	LIMIT $1`
 
