@@ -13,8 +13,8 @@ CREATE TABLE webhook_endpoints (
     previous_secret        text COLLATE "C",
     previous_valid_until   timestamptz,
     version                bigint           NOT NULL DEFAULT 1,
-    since_transaction_id   xid8             NOT NULL DEFAULT pg_current_xact_id(),
-    changed_transaction_id xid8             NOT NULL DEFAULT pg_current_xact_id(),
+    since_transaction_id   xid8             NOT NULL,
+    changed_transaction_id xid8             NOT NULL,
     created_at             timestamptz      NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (merchant_id, id),
     CONSTRAINT webhook_endpoints_uid_unique UNIQUE (merchant_id, uid),
@@ -43,6 +43,21 @@ COMMENT ON COLUMN webhook_endpoints.since_transaction_id IS
 COMMENT ON COLUMN webhook_endpoints.changed_transaction_id IS
     'The last transaction that decided which events go to it: its types or its status. The fan-out has seen that decision at each event of a later transaction, because it reads only below the oldest running one. The audit counts on these.';
 GRANT SELECT, INSERT, UPDATE, DELETE ON webhook_endpoints TO paymentsvc_app;
+
+-- A trigger takes the ids, because in sharded mode a statement would take those of the coordinator.
+CREATE FUNCTION number_subscription() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        NEW.since_transaction_id := pg_current_xact_id();
+        NEW.changed_transaction_id := pg_current_xact_id();
+    ELSIF (NEW.event_types, NEW.status) IS DISTINCT FROM (OLD.event_types, OLD.status) THEN
+        NEW.changed_transaction_id := pg_current_xact_id();
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER webhook_endpoints_numbered BEFORE INSERT OR UPDATE ON webhook_endpoints
+    FOR EACH ROW EXECUTE FUNCTION number_subscription();
 
 CREATE TABLE webhook_deliveries (
     merchant_id     bigint           NOT NULL,

@@ -105,10 +105,11 @@ func New(
 	}
 	in.Accounts = ledger.NewAccounts(in.Pools.General)
 	in.Payments = in.newPayments()
-	in.Feed = outbox.NewFeed(in.Pools.General)
+	in.Feed = outbox.NewFeed(in.Pools.General, in.sharded)
 	in.Webhooks = webhooks.New(webhooks.Config{
 		Pool: in.Pools.General, Feed: in.Feed, Committed: &in.changed, Busy: in.busy,
 		Schedule:              webhooks.DefaultSchedule,
+		Sharded:               in.sharded,
 		AllowPrivateAddresses: config.WebhookAllowPrivate,
 		Logger:                in.logger,
 	})

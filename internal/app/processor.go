@@ -94,6 +94,7 @@ func (in *Instance) openCards(ctx context.Context) (err error) {
 			Called: in.metrics.ProcessorCalled,
 		}),
 		Settings: settings,
+		Sharded:  in.sharded,
 		Logger:   in.logger,
 	})
 	return err

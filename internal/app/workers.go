@@ -8,7 +8,6 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/cards"
 	"github.com/paymentsvc/paymentsvc/internal/idempotency"
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
-	"github.com/paymentsvc/paymentsvc/internal/webhooks"
 )
 
 const (
@@ -142,7 +141,7 @@ func (in *Instance) sampleLag(ctx context.Context) error {
 // reapWebhooks frees the space of old deliveries and attempts.
 func (in *Instance) reapWebhooks(ctx context.Context) error {
 	return untilShort(reapBatchSize, func() (int, error) {
-		return webhooks.Reap(ctx, in.Pools.General, in.config.EventRetention, reapBatchSize)
+		return in.Webhooks.Reap(ctx, in.config.EventRetention, reapBatchSize)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -65,13 +66,24 @@ func (b *Broker) publish(ctx context.Context) error {
 
 // makeCursors gives each new merchant a cursor, at the beginning of its feed.
 func (b *Broker) makeCursors(ctx context.Context) error {
-	_, err := b.Pool.Exec(ctx, `
+	rows, err := b.Pool.Query(ctx, `
+		SELECT id FROM merchants
+		EXCEPT
+		SELECT merchant_id FROM feed_cursors WHERE consumer = $1`, outbox.NATS)
+	if err != nil {
+		return fmt.Errorf("looking for merchants without a cursor: %w", err)
+	}
+	without, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return fmt.Errorf("looking for merchants without a cursor: %w", err)
+	}
+	if len(without) == 0 {
+		return nil
+	}
+	_, err = b.Pool.Exec(ctx, `
 		INSERT INTO feed_cursors (merchant_id, consumer)
-		SELECT m.id, $1
-		FROM merchants m
-		WHERE NOT EXISTS (
-			SELECT FROM feed_cursors c WHERE c.merchant_id = m.id AND c.consumer = $1)
-		ON CONFLICT DO NOTHING`, outbox.NATS)
+		SELECT id, $2 FROM unnest($1::bigint[]) AS id
+		ON CONFLICT (merchant_id, consumer) DO NOTHING`, without, outbox.NATS)
 	if err != nil {
 		return fmt.Errorf("making cursors: %w", err)
 	}
@@ -83,10 +95,7 @@ func (b *Broker) makeCursors(ctx context.Context) error {
 func (b *Broker) publishDue(ctx context.Context) (more bool, err error) {
 	limited, cancel := context.WithTimeout(ctx, leaseLimit)
 	defer cancel()
-	cursors, err := outbox.Lease(limited, b.Pool, outbox.NATS, lease, leasedMax)
-	if err != nil {
-		return false, err
-	}
+	cursors, errLease := b.Feed.Lease(limited, outbox.NATS, lease, leasedMax)
 	more = len(cursors) == leasedMax
 	for i := range cursors {
 		full, err := b.publishPage(limited, &cursors[i])
@@ -97,11 +106,11 @@ func (b *Broker) publishDue(ctx context.Context) (more bool, err error) {
 				// the other merchants' events come first.
 				left = left[1:]
 			}
-			return false, errors.Join(err, b.giveCursorsBack(ctx, left))
+			return false, errors.Join(errLease, err, b.giveCursorsBack(ctx, left))
 		}
 		more = more || full
 	}
-	return more, nil
+	return more, errLease
 }
 
 // publishPage publishes the next events of a merchant, and returns whether there may

@@ -54,6 +54,15 @@ type attemptRef struct {
 	id         uuid.UUID
 }
 
+func (r attemptRef) merchant() int64 { return r.merchantID }
+
+func (r attemptRef) bytes() [16]byte { return r.id }
+
+func scanRef(row pgx.CollectableRow) (r attemptRef, err error) {
+	err = row.Scan(&r.merchantID, &r.id)
+	return r, err
+}
+
 func (a *Attempt) ref() attemptRef { return attemptRef{a.MerchantID, a.ID} }
 
 // age is how long ago the attempt began when it was leased, by the database's clock.
@@ -61,16 +70,23 @@ func (a *Attempt) age(leaseTime time.Duration) time.Duration {
 	return a.DueAt.Add(-leaseTime).Sub(a.CreatedAt)
 }
 
-// attemptColumns reads an attempt a of a payment p. The intent of a capture, cancellation
-// or refund is that of the payment's charge.
+// attemptColumns reads an attempt a of a payment p; paymentOfAttempt looks up that payment.
+// In such a statement, $1 is the merchant of all attempts, or NULL. The intent of a
+// capture, cancellation or refund is that of the payment's charge.
 const attemptColumns = `a.merchant_id, a.id, a.operation, a.payment_id, a.refund_id, a.amount,
 	p.currency, p.payment_method, a.state,
 	coalesce(a.intent_id, (
 		SELECT c.intent_id FROM processor_attempts c
-		WHERE c.merchant_id = a.merchant_id AND c.payment_id = a.payment_id
+		WHERE c.merchant_id = coalesce($1, a.merchant_id) AND c.payment_id = a.payment_id
 			AND c.operation IN ('charge', 'authorize')), ''),
 	a.generation, coalesce(a.decline_code, ''), a.token, a.due_at, a.due_at - clock_timestamp(),
 	a.tries, a.problem, a.created_at`
+
+const paymentOfAttempt = `
+	CROSS JOIN LATERAL (
+		SELECT p.currency, p.payment_method FROM payments p
+		WHERE p.merchant_id = coalesce($1, a.merchant_id) AND p.id = a.payment_id
+		OFFSET 0) AS p`
 
 // scanAttempt reads a row of attemptColumns. asked is a time before the query, from
 // which the rest of the lease counts.
@@ -95,8 +111,7 @@ var ErrNoAttempt = errors.New("there is no such attempt")
 func (s *Service) find(ctx context.Context, ref attemptRef) (*Attempt, error) {
 	return only(collectAttempts(ctx, s.pool, `
 		SELECT `+attemptColumns+`
-		FROM processor_attempts a
-		JOIN payments p ON p.merchant_id = a.merchant_id AND p.id = a.payment_id
+		FROM processor_attempts a`+paymentOfAttempt+`
 		WHERE a.merchant_id = $1 AND a.id = $2`, ref.merchantID, ref.id))
 }
 
@@ -120,35 +135,56 @@ const firstToken = 1
 // because the first one belongs to this instance.
 func (s *Service) leaseFirst(ctx context.Context, ref attemptRef) ([]*Attempt, error) {
 	return collectAttempts(ctx, s.pool, `
-		UPDATE processor_attempts a
-		SET due_at = clock_timestamp() + $3
-		FROM payments p
-		WHERE a.merchant_id = $1 AND a.id = $2
-			AND a.state = 'open' AND a.token = $4 AND a.tries = 0
-			AND p.merchant_id = a.merchant_id AND p.id = a.payment_id
-		RETURNING `+attemptColumns, ref.merchantID, ref.id, s.leaseTime, firstToken)
+		WITH leased AS (
+			UPDATE processor_attempts
+			SET due_at = statement_timestamp() + $3
+			WHERE merchant_id = $1 AND id = $2 AND state = 'open' AND token = $4 AND tries = 0
+			RETURNING *)
+		SELECT `+attemptColumns+`
+		FROM leased a`+paymentOfAttempt, ref.merchantID, ref.id, s.leaseTime, firstToken)
 }
+
+// haveDue are the merchants that have due attempts, but for the excluded ones.
+const haveDue = `
+	SELECT merchant_id FROM processor_attempts
+	WHERE state = 'open' AND due_at <= statement_timestamp() AND merchant_id <> ALL ($1)
+	GROUP BY merchant_id
+	ORDER BY min(due_at)`
 
 // lease leases up to limit due attempts, the oldest first. It skips the attempts that
 // another instance leases at this moment, and all attempts of the excluded merchants.
-func (s *Service) lease(ctx context.Context, limit int, excluded []int64) ([]*Attempt, error) {
+// With an error, it may still have leased some.
+func (s *Service) lease(
+	ctx context.Context, limit int, excluded []int64,
+) (leased []*Attempt, err error) {
+	err = postgres.EachMerchant(ctx, s.pool, s.sharded, haveDue, []any{excluded},
+		func(merchantID *int64) error {
+			more, err := s.leaseOf(ctx, merchantID, limit-len(leased), excluded)
+			leased = append(leased, more...)
+			return err
+		})
+	return leased, err
+}
+
+func (s *Service) leaseOf(
+	ctx context.Context, merchantID *int64, limit int, excluded []int64,
+) ([]*Attempt, error) {
 	return collectAttempts(ctx, s.pool, `
-		UPDATE processor_attempts a
-		SET token = a.token + 1, due_at = clock_timestamp() + $2
-		FROM (
-			SELECT d.ctid AS row, d.merchant_id, d.payment_id
-			FROM processor_attempts d
-			WHERE d.state = 'open' AND d.due_at <= (SELECT clock_timestamp())
-				AND d.merchant_id <> ALL ($3)
-			ORDER BY d.due_at
-			LIMIT $1
-			FOR NO KEY UPDATE SKIP LOCKED) AS due
-		CROSS JOIN LATERAL (
-			SELECT p.currency, p.payment_method FROM payments p
-			WHERE p.merchant_id = due.merchant_id AND p.id = due.payment_id
-			OFFSET 0) AS p
-		WHERE a.ctid = due.row
-		RETURNING `+attemptColumns, limit, s.leaseTime, excluded)
+		WITH leased AS (
+			UPDATE processor_attempts a
+			SET token = a.token + 1, due_at = statement_timestamp() + $3
+			FROM (
+				SELECT d.ctid AS row
+				FROM processor_attempts d
+				WHERE d.merchant_id = coalesce($1, d.merchant_id) AND d.state = 'open'
+					AND d.due_at <= statement_timestamp() AND d.merchant_id <> ALL ($4)
+				ORDER BY d.due_at
+				LIMIT $2
+				FOR NO KEY UPDATE SKIP LOCKED) AS due
+			WHERE a.merchant_id = coalesce($1, a.merchant_id) AND a.ctid = due.row
+			RETURNING a.*)
+		SELECT `+attemptColumns+`
+		FROM leased a`+paymentOfAttempt, merchantID, limit, s.leaseTime, excluded)
 }
 
 func collectAttempts(
@@ -177,7 +213,7 @@ func (s *Service) commit(ctx context.Context, a *Attempt) error {
 	began := time.Now()
 	err := s.write(ctx, a, `
 		UPDATE processor_attempts
-		SET due_at = clock_timestamp() + $4, generation = $5, decline_code = nullif($6, ''),
+		SET due_at = statement_timestamp() + $4, generation = $5, decline_code = nullif($6, ''),
 			intent_id = CASE
 				WHEN operation IN ('charge', 'authorize') THEN coalesce(nullif($7, ''), intent_id)
 			END
@@ -195,7 +231,7 @@ func (s *Service) release(
 ) error {
 	return s.write(ctx, a, `
 		UPDATE processor_attempts
-		SET due_at = clock_timestamp() + $4, tries = tries + 1, problem = $5
+		SET due_at = statement_timestamp() + $4, tries = tries + 1, problem = $5
 		WHERE merchant_id = $1 AND id = $2 AND token = $3 AND state = 'open'`,
 		delay, short(problem))
 }

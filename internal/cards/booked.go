@@ -41,12 +41,13 @@ func (b *booked) charges() bool {
 	return makesIntent(b.operation)
 }
 
-// bookedJoins joins the payment, the other attempts and the refund of attempts a.
+// bookedJoins joins the payment, the other attempts and the refund of attempts a. $1 is the
+// merchant of all of them, or NULL.
 const bookedJoins = `
 	CROSS JOIN LATERAL (
 		SELECT p.id, p.status, p.amount, p.currency, p.amount_captured, p.amount_refunded
 		FROM payments p
-		WHERE p.merchant_id = a.merchant_id AND p.id = a.payment_id
+		WHERE p.merchant_id = coalesce($1, a.merchant_id) AND p.id = a.payment_id
 		OFFSET 0) AS p
 	CROSS JOIN LATERAL (
 		SELECT max(c.intent_id) FILTER (WHERE c.operation IN ('charge', 'authorize')) AS intent_id,
@@ -55,18 +56,16 @@ const bookedJoins = `
 				AS waits_since,
 			coalesce(bool_or(c.state = 'review' AND c.operation <> 'refund'), false) AS in_review
 		FROM processor_attempts c
-		WHERE c.merchant_id = a.merchant_id AND c.payment_id = a.payment_id) AS c
+		WHERE c.merchant_id = coalesce($1, a.merchant_id) AND c.payment_id = a.payment_id) AS c
 	LEFT JOIN LATERAL (
 		SELECT r.status FROM refunds r
-		WHERE r.merchant_id = a.merchant_id AND r.payment_id = a.payment_id AND r.id = a.refund_id
+		WHERE r.merchant_id = coalesce($1, a.merchant_id) AND r.payment_id = a.payment_id
+			AND r.id = a.refund_id
 		OFFSET 0) AS r ON true`
 
 const bookedColumns = `a.merchant_id, a.id, a.operation, a.state, a.created_at, a.amount,
 	coalesce(r.status, ''), p.id, c.charged_at, coalesce(c.intent_id, ''), p.status, p.amount,
 	p.currency, p.amount_captured, p.amount_refunded, c.waits_since, c.in_review`
-
-const bookedAttemptColumns = `a.merchant_id, a.id, a.operation, a.state, a.created_at, a.amount,
-	a.payment_id, a.refund_id`
 
 func scanBooked(row pgx.CollectableRow) (*booked, error) {
 	var b booked
@@ -86,26 +85,28 @@ func scanBooked(row pgx.CollectableRow) (*booked, error) {
 func (s *Service) readBooked(
 	ctx context.Context, refs ...attemptRef,
 ) (map[attemptRef]*booked, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT `+bookedColumns+`
-		FROM unnest($1::bigint[], $2::uuid[]) AS wanted (merchant_id, id)
-		CROSS JOIN LATERAL (
-			SELECT `+bookedAttemptColumns+`
-			FROM processor_attempts a
-			WHERE a.merchant_id = wanted.merchant_id AND a.id = wanted.id
-			OFFSET 0) AS a`+bookedJoins,
-		unnest.Column(refs, func(r attemptRef) int64 { return r.merchantID }),
-		unnest.Column(refs, func(r attemptRef) [16]byte { return r.id }))
-	if err != nil {
-		return nil, fmt.Errorf("reading our books: %w", err)
-	}
-	found, err := pgx.CollectRows(rows, scanBooked)
-	if err != nil {
-		return nil, fmt.Errorf("reading our books: %w", err)
-	}
-	books := make(map[attemptRef]*booked, len(found))
-	for _, b := range found {
-		books[b.ref] = b
+	books := make(map[attemptRef]*booked, len(refs))
+	for _, of := range postgres.ByMerchant(s.sharded, refs, attemptRef.merchant) {
+		rows, err := s.pool.Query(ctx, `
+			SELECT `+bookedColumns+`
+			FROM unnest($2::bigint[], $3::uuid[]) AS wanted (merchant_id, id)
+			CROSS JOIN LATERAL (
+				SELECT a.merchant_id, a.id, a.operation, a.state, a.created_at, a.amount,
+					a.payment_id, a.refund_id
+				FROM processor_attempts a
+				WHERE a.merchant_id = coalesce($1, wanted.merchant_id) AND a.id = wanted.id
+				OFFSET 0) AS a`+bookedJoins, unnest.Shared(of, attemptRef.merchant),
+			unnest.Column(of, attemptRef.merchant), unnest.Column(of, attemptRef.bytes))
+		if err != nil {
+			return nil, fmt.Errorf("reading our books: %w", err)
+		}
+		found, err := pgx.CollectRows(rows, scanBooked)
+		if err != nil {
+			return nil, fmt.Errorf("reading our books: %w", err)
+		}
+		for _, b := range found {
+			books[b.ref] = b
+		}
 	}
 	return books, nil
 }
@@ -115,25 +116,32 @@ func (s *Service) readBooked(
 // It reads only refunds, or all other operations.
 func (s *Service) readBookedBefore(
 	ctx context.Context, since, until time.Time, last attemptRef, refunds bool, limit int,
-) (page []*booked, err error) {
+) ([]*booked, error) {
+	var refs []attemptRef
 	batch := &pgx.Batch{}
 	batch.Queue(postgres.InIndexOrder)
 	batch.Queue(`
-		SELECT `+bookedColumns+`
-		FROM (
-			SELECT `+bookedAttemptColumns+`
-			FROM processor_attempts a
-			WHERE a.created_at >= $1 AND (a.created_at, a.merchant_id, a.id) < ($2, $3, $4)
-				AND (a.operation = 'refund') = $5
-			ORDER BY a.created_at DESC, a.merchant_id DESC, a.id DESC
-			LIMIT $6) AS a`+bookedJoins,
+		SELECT a.merchant_id, a.id
+		FROM processor_attempts a
+		WHERE a.created_at >= $1 AND (a.created_at, a.merchant_id, a.id) < ($2, $3, $4)
+			AND (a.operation = 'refund') = $5
+		ORDER BY a.created_at DESC, a.merchant_id DESC, a.id DESC
+		LIMIT $6`,
 		since, until, last.merchantID, last.id, refunds, limit,
-	).Query(func(rows pgx.Rows) error {
-		page, err = pgx.CollectRows(rows, scanBooked)
+	).Query(func(rows pgx.Rows) (err error) {
+		refs, err = pgx.CollectRows(rows, scanRef)
 		return err
 	})
 	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, fmt.Errorf("reading our books: %w", err)
+	}
+	books, err := s.readBooked(ctx, refs...)
+	if err != nil {
+		return nil, err
+	}
+	page := make([]*booked, len(refs))
+	for i, ref := range refs {
+		page[i] = books[ref]
 	}
 	return page, nil
 }

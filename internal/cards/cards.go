@@ -57,6 +57,7 @@ type Config struct {
 	Payments  *payments.Service
 	Processor *stripe.Client
 	Settings  Settings
+	Sharded   bool // the database's mode, see package postgres
 	Logger    *slog.Logger
 }
 
@@ -70,6 +71,7 @@ type Service struct {
 	timeout      time.Duration
 	leaseTime    time.Duration
 	resendWindow time.Duration
+	sharded      bool
 	logger       *slog.Logger
 
 	waits   *waits
@@ -88,9 +90,10 @@ func New(ctx context.Context, config Config) (*Service, error) {
 		timeout:      config.Settings.Timeout,
 		leaseTime:    LeaseTime(config.Settings.Timeout),
 		resendWindow: config.Settings.ResendWindow,
+		sharded:      config.Sharded,
 		logger:       config.Logger,
 		places:       places{ofMerchant: map[int64]int{}},
-		waits:        newWaits(config.Pool, config.Logger),
+		waits:        newWaits(config),
 	}
 	err := s.pool.QueryRow(ctx, `SELECT id FROM processor_installation`).Scan(&s.installation)
 	if err != nil {

@@ -21,9 +21,8 @@ func TestCallComesAfterWhatItDependsOnIsCommitted(t *testing.T) {
 	g.look = func(step, key string) {
 		leased, err := collectAttempts(t.Context(), in.pool, `
 			SELECT `+attemptColumns+`
-			FROM processor_attempts a
-			JOIN payments p ON p.merchant_id = a.merchant_id AND p.id = a.payment_id
-			WHERE a.state = 'open' AND a.due_at > clock_timestamp() + $1`, in.timeout)
+			FROM processor_attempts a`+paymentOfAttempt+`
+			WHERE a.state = 'open' AND a.due_at > clock_timestamp() + $2`, nil, in.timeout)
 		if err != nil {
 			t.Error(err)
 		}

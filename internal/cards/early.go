@@ -43,6 +43,9 @@ type keptEvent struct {
 	body       []byte
 }
 
+// haveEarly are the merchants with kept events.
+const haveEarly = `SELECT DISTINCT merchant_id FROM processor_events`
+
 const keptColumns = `e.merchant_id, e.id, e.attempt_id, e.body`
 
 func scanKept(row pgx.CollectableRow) (e keptEvent, err error) {
@@ -53,15 +56,19 @@ func scanKept(row pgx.CollectableRow) (e keptEvent, err error) {
 // ApplyEarly applies the kept events whose attempts have begun. Every instance may call it
 // at any time: the event's id is claimed once.
 func (s *Service) ApplyEarly(ctx context.Context) error {
-	_, err := s.applyKept(ctx, `
-		SELECT `+keptColumns+`
-		FROM processor_events e
-		CROSS JOIN LATERAL (
-			SELECT FROM processor_attempts a
-			WHERE a.merchant_id = e.merchant_id AND a.id = e.attempt_id
-			OFFSET 0) AS begun
-		LIMIT $1`, earlyBatchSize)
-	return err
+	return postgres.EachMerchant(ctx, s.pool, s.sharded, haveEarly, nil,
+		func(merchantID *int64) error {
+			_, err := s.applyKept(ctx, `
+				SELECT `+keptColumns+`
+				FROM processor_events e
+				CROSS JOIN LATERAL (
+					SELECT FROM processor_attempts a
+					WHERE a.merchant_id = coalesce($1, e.merchant_id) AND a.id = e.attempt_id
+					OFFSET 0) AS begun
+				WHERE e.merchant_id = coalesce($1, e.merchant_id)
+				LIMIT $2`, merchantID, earlyBatchSize)
+			return err
+		})
 }
 
 // applyEarlyTo applies the kept events of one attempt, before the processor is asked. It
@@ -122,29 +129,37 @@ func (s *Service) applyOne(ctx context.Context, e keptEvent) (reception, error) 
 	return result, nil
 }
 
-// DeleteEarly deletes at most limit events that were kept for longer than the retention,
-// and returns how many. Their payments are at the processor and not in our books:
-// reconciliation reports them.
+// DeleteEarly deletes events that were kept for longer than the retention: at most limit,
+// in sharded mode of each merchant. It returns how many. Their payments are at the
+// processor and not in our books: reconciliation reports them.
 func (s *Service) DeleteEarly(
 	ctx context.Context, retention time.Duration, limit int,
 ) (int, error) {
-	rows, err := s.pool.Query(ctx, `
-		DELETE FROM processor_events e
-		WHERE e.ctid = ANY (ARRAY(
-			SELECT o.ctid FROM processor_events o
-			WHERE o.received_at < clock_timestamp() - $1::interval
-			LIMIT $2))
-		RETURNING e.merchant_id, e.id, e.attempt_id, ''::bytea`, retention, limit)
-	if err != nil {
-		return 0, fmt.Errorf("deleting old events: %w", err)
-	}
-	deleted, err := pgx.CollectRows(rows, scanKept)
-	if err != nil {
-		return 0, fmt.Errorf("deleting old events: %w", err)
-	}
+	var deleted []keptEvent
+	err := postgres.EachMerchant(ctx, s.pool, s.sharded, haveEarly, nil,
+		func(merchantID *int64) error {
+			rows, err := s.pool.Query(ctx, `
+				DELETE FROM processor_events e
+				WHERE e.merchant_id = coalesce($1, e.merchant_id) AND e.ctid = ANY (ARRAY(
+					SELECT o.ctid FROM processor_events o
+					WHERE o.merchant_id = coalesce($1, o.merchant_id)
+						AND o.received_at < statement_timestamp() - $2::interval
+					LIMIT $3))
+				RETURNING e.merchant_id, e.id, e.attempt_id, ''::bytea`,
+				merchantID, retention, limit)
+			if err != nil {
+				return err
+			}
+			events, err := pgx.CollectRows(rows, scanKept)
+			deleted = append(deleted, events...)
+			return err
+		})
 	for _, e := range deleted {
 		s.logger.WarnContext(ctx, "an event's payment never came: see paymentsvc reconcile",
 			"event_id", e.id, "merchant_id", e.merchantID, "attempt_id", e.attemptID)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("deleting old events: %w", err)
 	}
 	return len(deleted), nil
 }

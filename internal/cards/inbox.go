@@ -120,8 +120,7 @@ func (s *Service) attemptOf(ctx context.Context, n notice) (*Attempt, error) {
 			SELECT `+attemptColumns+`
 			FROM processor_attempts named
 			JOIN processor_attempts a
-				ON a.merchant_id = named.merchant_id AND a.payment_id = named.payment_id
-			JOIN payments p ON p.merchant_id = a.merchant_id AND p.id = a.payment_id
+				ON a.merchant_id = $1 AND a.payment_id = named.payment_id`+paymentOfAttempt+`
 			WHERE named.merchant_id = $1 AND named.id = $2
 				AND CASE WHEN $3 THEN a.id = named.id AND a.operation = 'refund'
 					ELSE a.operation <> 'refund' END
@@ -204,9 +203,9 @@ func (s *Service) adopt(ctx context.Context, a *Attempt, intentID string) (bool,
 func (s *Service) nudge(ctx context.Context, a *Attempt) error {
 	_, err := s.pool.Exec(ctx, `
 		UPDATE processor_attempts
-		SET due_at = clock_timestamp()
+		SET due_at = statement_timestamp()
 		WHERE merchant_id = $1 AND id = $2 AND state = 'open' AND tries >= token
-			AND due_at > clock_timestamp()`, a.MerchantID, a.ID)
+			AND due_at > statement_timestamp()`, a.MerchantID, a.ID)
 	if err != nil {
 		return fmt.Errorf("making an attempt due: %w", err)
 	}

@@ -3,8 +3,10 @@ package cards
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/internal/processor/stripe"
@@ -19,30 +21,28 @@ type Filter struct {
 	Limit      int
 }
 
-// paymentOfAttempt looks up the payment of an attempt a.
-const paymentOfAttempt = `
-	CROSS JOIN LATERAL (
-		SELECT p.currency, p.payment_method FROM payments p
-		WHERE p.merchant_id = a.merchant_id AND p.id = a.payment_id
-		OFFSET 0) AS p`
-
 // Unsettled lists attempts that are not settled, the oldest first. It needs no
 // processor.
 func Unsettled(ctx context.Context, db postgres.Querier, f Filter) ([]*Attempt, error) {
 	if f.MerchantID != 0 && f.PaymentID != (uuid.UUID{}) {
 		return unsettledOf(ctx, db, f)
 	}
-	return collectAttempts(ctx, db, `
-		SELECT `+attemptColumns+`
+	attempts, err := readAll(ctx, db, `
+		SELECT a.merchant_id, a.id
 		FROM (
-			SELECT o.ctid FROM processor_attempts o WHERE o.state = 'open'
+			SELECT merchant_id, id, payment_id, state, created_at
+			FROM processor_attempts WHERE state = 'open'
 			UNION ALL
-			SELECT r.ctid FROM processor_attempts r WHERE r.state = 'review') AS unsettled
-		JOIN processor_attempts a ON a.ctid = unsettled.ctid`+paymentOfAttempt+`
+			SELECT merchant_id, id, payment_id, state, created_at
+			FROM processor_attempts WHERE state = 'review') AS a
 		WHERE ($1::bigint = 0 OR a.merchant_id = $1) AND ($2::uuid IS NULL OR a.payment_id = $2)
 			AND ($3 = '' OR a.state = $3)
 		ORDER BY a.created_at
 		LIMIT $4`, f.MerchantID, unnest.Nullable(f.PaymentID), string(f.State), f.Limit)
+	slices.SortStableFunc(attempts, func(a, b *Attempt) int {
+		return a.CreatedAt.Compare(b.CreatedAt)
+	})
+	return attempts, err
 }
 
 // unsettledOf is Unsettled for one payment of one merchant. The API asks for it often, so
@@ -50,25 +50,47 @@ func Unsettled(ctx context.Context, db postgres.Querier, f Filter) ([]*Attempt, 
 func unsettledOf(ctx context.Context, db postgres.Querier, f Filter) ([]*Attempt, error) {
 	return collectAttempts(ctx, db, `
 		SELECT `+attemptColumns+`
-		FROM processor_attempts a
-		JOIN payments p ON p.merchant_id = a.merchant_id AND p.id = a.payment_id
+		FROM processor_attempts a`+paymentOfAttempt+`
 		WHERE a.merchant_id = $1 AND a.payment_id = $2 AND a.state <> 'settled'
 			AND ($3 = '' OR a.state = $3)
 		ORDER BY a.created_at
 		LIMIT $4`, f.MerchantID, f.PaymentID, string(f.State), f.Limit)
 }
 
-// Find reads an attempt whose merchant is not known, or returns ErrNoAttempt. It looks
-// it up by the primary key, once for each merchant.
+// Find reads an attempt whose merchant is not known, or returns ErrNoAttempt. The join
+// lets Postgres look it up by the primary key, once for each merchant.
 func Find(ctx context.Context, db postgres.Querier, id uuid.UUID) (*Attempt, error) {
-	return only(collectAttempts(ctx, db, `
-		SELECT `+attemptColumns+`
+	return only(readAll(ctx, db, `
+		SELECT a.merchant_id, a.id
 		FROM merchants m
-		CROSS JOIN LATERAL (
-			SELECT f.ctid FROM processor_attempts f
-			WHERE f.merchant_id = m.id AND f.id = $1
-			OFFSET 0) AS found
-		JOIN processor_attempts a ON a.ctid = found.ctid`+paymentOfAttempt, id))
+		JOIN processor_attempts a ON a.merchant_id = m.id AND a.id = $1`, id))
+}
+
+// readAll reads the attempts that the query names. It has a statement for each merchant,
+// because in sharded mode a join needs that.
+func readAll(
+	ctx context.Context, db postgres.Querier, query string, args ...any,
+) (attempts []*Attempt, err error) {
+	rows, err := db.Query(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("looking for attempts: %w", err)
+	}
+	refs, err := pgx.CollectRows(rows, scanRef)
+	if err != nil {
+		return nil, fmt.Errorf("looking for attempts: %w", err)
+	}
+	for _, of := range postgres.ByMerchant(true, refs, attemptRef.merchant) {
+		found, err := collectAttempts(ctx, db, `
+			SELECT `+attemptColumns+`
+			FROM processor_attempts a`+paymentOfAttempt+`
+			WHERE a.merchant_id = $1 AND a.id = ANY ($2)`,
+			of[0].merchantID, unnest.Column(of, attemptRef.bytes))
+		if err != nil {
+			return nil, err
+		}
+		attempts = append(attempts, found...)
+	}
+	return attempts, nil
 }
 
 // Look retrieves the attempt's intent and its refunds from the processor. The intent is

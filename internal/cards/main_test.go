@@ -152,6 +152,7 @@ func (tn *town) instance(edits ...func(*config)) *instance {
 	})
 	s, err := New(tn.t.Context(), Config{
 		Pool: pools.General, Payments: engine, Settings: c.Settings, Logger: logger,
+		Sharded: pgtest.Sharded(),
 		Processor: stripe.New(stripe.Config{
 			SecretKey: c.SecretKey, BaseURL: c.URL, Timeout: c.Timeout, Logger: logger,
 		}),

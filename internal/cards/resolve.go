@@ -88,13 +88,14 @@ func (d Decision) check(a *Attempt) error {
 // open, because a write under a lease requires that.
 func (s *Service) leaseForDecision(ctx context.Context, a *Attempt) (*Attempt, error) {
 	leased, err := collectAttempts(ctx, s.pool, `
-		UPDATE processor_attempts a
-		SET state = 'open', token = a.token + 1, due_at = clock_timestamp() + $3
-		FROM payments p
-		WHERE a.merchant_id = $1 AND a.id = $2
-			AND (a.state = 'review' OR a.state = 'open' AND a.due_at <= clock_timestamp())
-			AND p.merchant_id = $1 AND p.id = $4
-		RETURNING `+attemptColumns, a.MerchantID, a.ID, s.leaseTime, a.PaymentID)
+		WITH leased AS (
+			UPDATE processor_attempts
+			SET state = 'open', token = token + 1, due_at = statement_timestamp() + $3
+			WHERE merchant_id = $1 AND id = $2
+				AND (state = 'review' OR state = 'open' AND due_at <= statement_timestamp())
+			RETURNING *)
+		SELECT `+attemptColumns+`
+		FROM leased a`+paymentOfAttempt, a.MerchantID, a.ID, s.leaseTime)
 	switch {
 	case err != nil:
 		return a, err

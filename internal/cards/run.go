@@ -25,14 +25,11 @@ func (s *Service) Recover(ctx context.Context) error {
 			return nil
 		}
 		leased, err := s.lease(ctx, limit, s.places.fullMerchants())
-		if err != nil {
-			return err
-		}
 		for _, a := range leased {
 			s.start(a, false)
 		}
-		if away || len(leased) < limit {
-			return nil
+		if err != nil || away || len(leased) < limit {
+			return err
 		}
 	}
 }

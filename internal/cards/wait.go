@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/internal/unnest"
 )
 
@@ -50,8 +51,9 @@ func (s *Service) Await(
 // waits are the attempts that callers of this instance wait for. One worker polls for
 // all of them, with one statement each time.
 type waits struct {
-	pool   *pgxpool.Pool
-	logger *slog.Logger
+	pool    *pgxpool.Pool
+	sharded bool
+	logger  *slog.Logger
 
 	mu      sync.Mutex
 	waited  map[attemptRef]*wait
@@ -69,8 +71,11 @@ type wait struct {
 	once    sync.Once
 }
 
-func newWaits(pool *pgxpool.Pool, logger *slog.Logger) *waits {
-	w := &waits{pool: pool, logger: logger, waited: map[attemptRef]*wait{}}
+func newWaits(config Config) *waits {
+	w := &waits{
+		pool: config.Pool, sharded: config.Sharded, logger: config.Logger,
+		waited: map[attemptRef]*wait{},
+	}
 	w.running, w.stop = context.WithCancel(context.Background())
 	return w
 }
@@ -147,25 +152,30 @@ func (w *waits) refs() []attemptRef {
 }
 
 // readSettled returns the attempts that are settled.
-func (w *waits) readSettled(refs []attemptRef) ([]attemptRef, error) {
+func (w *waits) readSettled(refs []attemptRef) (settled []attemptRef, err error) {
 	ctx, cancel := context.WithTimeout(w.running, writeTimeout)
 	defer cancel()
-	rows, err := w.pool.Query(ctx, `
-		SELECT a.merchant_id, a.id
-		FROM unnest($1::bigint[], $2::uuid[]) AS wanted (merchant_id, id)
-		CROSS JOIN LATERAL (
-			SELECT a.merchant_id, a.id FROM processor_attempts a
-			WHERE a.merchant_id = wanted.merchant_id AND a.id = wanted.id AND a.state = 'settled'
-			OFFSET 0) AS a`,
-		unnest.Column(refs, func(r attemptRef) int64 { return r.merchantID }),
-		unnest.Column(refs, func(r attemptRef) [16]byte { return r.id }))
-	if err != nil {
-		return nil, err
+	for _, of := range postgres.ByMerchant(w.sharded, refs, attemptRef.merchant) {
+		rows, err := w.pool.Query(ctx, `
+			SELECT a.merchant_id, a.id
+			FROM unnest($1::bigint[], $2::uuid[]) AS wanted (merchant_id, id)
+			CROSS JOIN LATERAL (
+				SELECT a.merchant_id, a.id FROM processor_attempts a
+				WHERE a.merchant_id = coalesce($3, wanted.merchant_id) AND a.id = wanted.id
+					AND a.state = 'settled'
+				OFFSET 0) AS a`,
+			unnest.Column(of, attemptRef.merchant), unnest.Column(of, attemptRef.bytes),
+			unnest.Shared(of, attemptRef.merchant))
+		if err != nil {
+			return settled, err
+		}
+		found, err := pgx.CollectRows(rows, scanRef)
+		if err != nil {
+			return settled, err
+		}
+		settled = append(settled, found...)
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (ref attemptRef, err error) {
-		err = row.Scan(&ref.merchantID, &ref.id)
-		return ref, err
-	})
+	return settled, nil
 }
 
 func (w *waits) close() {

@@ -124,7 +124,7 @@ type polls struct{ atomic.Int64 }
 func (p *polls) TraceQueryStart(
 	ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData,
 ) context.Context {
-	if len(data.Args) == 2 && strings.Contains(data.SQL, "AND a.state = 'settled'") {
+	if len(data.Args) == 3 && strings.Contains(data.SQL, "AND a.state = 'settled'") {
 		merchantIDs, _ := data.Args[0].([]int64)
 		p.Store(int64(len(merchantIDs)))
 	}

@@ -51,23 +51,24 @@ func (s *Service) Stats() Stats {
 
 // Watch reads the state that all instances share, for the metrics.
 func (s *Service) Watch(ctx context.Context) error {
+	const count = `
+		SELECT count(*), greatest(coalesce(clock_timestamp() - min(created_at), '0'), '0')
+		FROM processor_attempts WHERE state = `
 	var seen Stats
 	var until *time.Time
-	err := s.pool.QueryRow(ctx, `
-		SELECT open.n, open.age, review.n, review.age, coalesce(i.reconcile_differences, 0),
-			i.reconciled_until
-		FROM processor_installation i
-		CROSS JOIN (
-			SELECT count(*) AS n,
-				greatest(coalesce(clock_timestamp() - min(a.created_at), '0'), '0') AS age
-			FROM processor_attempts a WHERE a.state = 'open') AS open
-		CROSS JOIN (
-			SELECT count(*) AS n,
-				greatest(coalesce(clock_timestamp() - min(a.created_at), '0'), '0') AS age
-			FROM processor_attempts a WHERE a.state = 'review') AS review`,
-	).Scan(&seen.Open, &seen.OldestOpen, &seen.Review, &seen.OldestReview, &seen.Differences,
-		&until)
-	if err != nil {
+	q := &pgx.Batch{}
+	q.Queue(count + `'open'`).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&seen.Open, &seen.OldestOpen)
+	})
+	q.Queue(count + `'review'`).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&seen.Review, &seen.OldestReview)
+	})
+	q.Queue(`
+		SELECT coalesce(reconcile_differences, 0), reconciled_until FROM processor_installation`,
+	).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&seen.Differences, &until)
+	})
+	if err := s.pool.SendBatch(ctx, q).Close(); err != nil {
 		return fmt.Errorf("counting attempts: %w", err)
 	}
 	if until != nil {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
@@ -29,35 +28,61 @@ type Cursor struct {
 	At         Position
 }
 
+// dueCursors are the merchants whose cursors are free and have events to be handled.
+const dueCursors = `
+	SELECT c.merchant_id FROM feed_cursors c
+	WHERE c.consumer = $1 AND c.leased_until < statement_timestamp() AND ` + hasEvents + `
+	ORDER BY c.leased_until
+	LIMIT $2`
+
+const hasEvents = `(
+	c.transaction_id >= pg_snapshot_xmax(pg_current_snapshot())
+	OR EXISTS (
+		SELECT FROM events e
+		WHERE e.merchant_id = c.merchant_id
+			AND (e.transaction_id, e.id) > (c.transaction_id, c.event_id)
+			AND e.transaction_id < pg_snapshot_xmin(pg_current_snapshot())))`
+
 // Lease gives up to limit cursors, of merchants that have events to be handled, to the
-// caller alone until the lease is over or Advance ends it.
+// caller alone until the lease is over or Advance ends it. With an error, it may still
+// have leased some.
 //
 // It passes over cursors that another instance has leased or locked. A cursor that names
 // a transaction id of the future is given too: its database is an older copy of itself
 // or came from another cluster, and Read says so.
-func Lease(
-	ctx context.Context, pool *pgxpool.Pool, consumer Consumer, lease time.Duration, limit int,
+func (f *Feed) Lease(
+	ctx context.Context, consumer Consumer, lease time.Duration, limit int,
+) (cursors []Cursor, err error) {
+	err = postgres.EachMerchant(ctx, f.pool, f.sharded, dueCursors, []any{consumer, limit},
+		func(merchantID *int64) error {
+			leased, err := f.lease(ctx, consumer, lease, limit-len(cursors), merchantID)
+			cursors = append(cursors, leased...)
+			return err
+		})
+	return cursors, err
+}
+
+// lease leases due cursors of all merchants, or that of one merchant with events.
+func (f *Feed) lease(
+	ctx context.Context, consumer Consumer, lease time.Duration, limit int, merchantID *int64,
 ) (cursors []Cursor, err error) {
 	q := &pgx.Batch{}
 	q.Queue(postgres.NotDurable)
 	q.Queue(`
 		UPDATE feed_cursors c
-		SET leased_until = clock_timestamp() + $2::interval
+		SET leased_until = statement_timestamp() + $2::interval
 		FROM (
 			SELECT c.merchant_id
 			FROM feed_cursors c
-			WHERE c.consumer = $1 AND c.leased_until < clock_timestamp() AND (
-				c.transaction_id >= pg_snapshot_xmax(pg_current_snapshot())
-				OR EXISTS (
-					SELECT FROM events e
-					WHERE e.merchant_id = c.merchant_id
-						AND (e.transaction_id, e.id) > (c.transaction_id, c.event_id)
-						AND e.transaction_id < pg_snapshot_xmin(pg_current_snapshot())))
+			WHERE c.merchant_id = coalesce($4, c.merchant_id) AND c.consumer = $1
+				AND c.leased_until < statement_timestamp()
+				AND ($4 IS NOT NULL OR `+hasEvents+`)
 			ORDER BY c.leased_until
 			LIMIT $3
 			FOR UPDATE SKIP LOCKED) AS due
-		WHERE c.merchant_id = due.merchant_id AND c.consumer = $1
-		RETURNING c.merchant_id, c.transaction_id, c.event_id`, consumer, lease, limit,
+		WHERE c.merchant_id = coalesce($4, due.merchant_id) AND c.consumer = $1
+		RETURNING c.merchant_id, c.transaction_id, c.event_id`,
+		consumer, lease, limit, merchantID,
 	).Query(func(rows pgx.Rows) error {
 		cursors, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Cursor, error) {
 			c := Cursor{Consumer: consumer}
@@ -66,7 +91,7 @@ func Lease(
 		})
 		return err
 	})
-	if err := pool.SendBatch(ctx, q).Close(); err != nil {
+	if err := f.pool.SendBatch(ctx, q).Close(); err != nil {
 		return nil, fmt.Errorf("leasing cursors: %w", err)
 	}
 	return cursors, nil

@@ -11,7 +11,7 @@ import (
 // lease leases a cursor of the consumer; nil if none is due.
 func (f *feed) lease(d time.Duration) *outbox.Cursor {
 	f.Helper()
-	cursors, err := outbox.Lease(f.Context(), f.db.Pool, outbox.Webhooks, d, 10)
+	cursors, err := f.Lease(f.Context(), outbox.Webhooks, d, 10)
 	if err != nil {
 		f.Fatal(err)
 	}

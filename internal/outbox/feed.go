@@ -108,11 +108,13 @@ func (e *Event) JSON() []byte {
 
 // Feed reads events.
 type Feed struct {
-	pool *pgxpool.Pool
+	pool    *pgxpool.Pool
+	sharded bool
 }
 
-// NewFeed reads on connections of the pool.
-func NewFeed(pool *pgxpool.Pool) *Feed { return &Feed{pool: pool} }
+// NewFeed reads on connections of the pool. sharded is the database's mode, see package
+// postgres.
+func NewFeed(pool *pgxpool.Pool, sharded bool) *Feed { return &Feed{pool, sharded} }
 
 // Filter narrows a reading. A field with its zero value does not narrow it.
 type Filter struct {

@@ -35,7 +35,7 @@ func newFeed(t *testing.T) *feed {
 		t.Fatal(err)
 	}
 	t.Cleanup(pools.Close)
-	f := &feed{t, outbox.NewFeed(pools.General), db}
+	f := &feed{t, outbox.NewFeed(pools.General, pgtest.Sharded()), db}
 	f.exec(`INSERT INTO merchants (id, name) VALUES (1, 'one'), (2, 'two')`)
 	return f
 }

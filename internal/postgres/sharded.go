@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -20,12 +21,15 @@ import (
 //     for (planForValues, below).
 //   - What was never run on such a cluster is off (app/sharded.go).
 //
-// The statements are the same in both modes. Those of a batch name the merchant that all of
-// its rows share (unnest.Shared). The reaper of answers, the retention of events and the
-// look at busy rows have a statement for each merchant. Webhooks, messages and the recovery
-// of card payments still change rows of several merchants in one statement. A function in a
-// SELECT is called where the rows are, and in a statement that changes rows, on the
-// coordinator. So only a SELECT asks which transactions of the rows' server still run.
+// The statements are the same in both modes. Each one names the merchant: those of a batch
+// the one that all rows share (unnest.Shared), and those of a background worker the one
+// that it works for (EachMerchant, ByMerchant). For the sake of Citus, they also keep three
+// rules in both modes:
+//   - An UPDATE or DELETE calls no volatile function: not clock_timestamp(), but
+//     statement_timestamp().
+//   - RETURNING, CASE, COALESCE and ON CONFLICT have immutable functions only.
+//   - A function is called where the rows are in a SELECT, and on the coordinator in a
+//     statement that changes rows. So only a SELECT or a trigger asks for transaction ids.
 
 // IsSharded tells whether the database is in sharded mode.
 func IsSharded(ctx context.Context, db Querier) (sharded bool, err error) {
@@ -43,4 +47,51 @@ func planForValues(ctx context.Context, c *pgx.Conn) error {
 		return fmt.Errorf("choosing how statements are planned: %w", err)
 	}
 	return nil
+}
+
+// EachMerchant calls do once with nil, which stands for all merchants. In sharded mode it
+// calls do for each merchant that the query finds: Citus cannot lock or join rows of
+// several merchants in one statement, but it can search all. An error does not keep other
+// merchants from their turn.
+func EachMerchant(
+	ctx context.Context, db Querier, sharded bool, query string, args []any,
+	do func(merchantID *int64) error,
+) error {
+	if !sharded {
+		return do(nil)
+	}
+	rows, err := db.Query(ctx, query, args...)
+	if err != nil {
+		return fmt.Errorf("looking for merchants: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return fmt.Errorf("looking for merchants: %w", err)
+	}
+	var errs []error
+	for _, id := range found {
+		errs = append(errs, do(&id))
+	}
+	return errors.Join(errs...)
+}
+
+// ByMerchant splits rows into those that one statement may have: all, or in sharded mode
+// those of one merchant.
+func ByMerchant[Row any](sharded bool, rows []Row, merchant func(Row) int64) [][]Row {
+	if !sharded {
+		return [][]Row{rows}
+	}
+	var groups [][]Row
+	groupOf := map[int64]int{}
+	for _, row := range rows {
+		id := merchant(row)
+		at, known := groupOf[id]
+		if !known {
+			at = len(groups)
+			groupOf[id] = at
+			groups = append(groups, nil)
+		}
+		groups[at] = append(groups[at], row)
+	}
+	return groups
 }

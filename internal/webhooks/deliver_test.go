@@ -35,7 +35,7 @@ func TestEventArrivesSignedAndByteForByte(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	event, err := outbox.NewFeed(b.pools.General).Get(t.Context(), merchantID, at)
+	event, err := outbox.NewFeed(b.pools.General, false).Get(t.Context(), merchantID, at)
 	if err != nil || !bytes.Equal(event.JSON(), got.body) {
 		t.Errorf("the feed has %s, %v; the receiver got %s", event.JSON(), err, got.body)
 	}

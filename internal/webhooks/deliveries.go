@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
@@ -60,23 +59,14 @@ func (s *Service) Redeliver(
 		return nil, err
 	}
 	err = postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) error {
+		queued, err := queueAgain(ctx, conn, merchantID, at, event.Type, endpointID)
+		if err != nil {
+			return fmt.Errorf("redelivering an event: %w", err)
+		}
 		rows, err := conn.Query(ctx, `
-			WITH queued AS (
-				INSERT INTO webhook_deliveries AS d
-					(merchant_id, endpoint_uid, transaction_id, event_id)
-				SELECT w.merchant_id, w.uid, $2, $3
-				FROM webhook_endpoints w
-				WHERE w.merchant_id = $1 AND w.status = 'enabled'
-					AND (w.event_types IS NULL OR $4 = ANY (w.event_types))
-					AND ($5::text IS NULL OR w.id = $5)
-				ON CONFLICT (merchant_id, endpoint_uid, transaction_id, event_id) DO UPDATE
-				SET status = 'pending', attempts = 0, lease = NULL, begun_at = clock_timestamp(),
-					next_attempt_at = clock_timestamp()
-				RETURNING d.endpoint_uid)
-			SELECT w.id
-			FROM queued
-			JOIN webhook_endpoints w ON w.merchant_id = $1 AND w.uid = queued.endpoint_uid
-			ORDER BY w.id`, merchantID, at.TransactionID, at.ID, event.Type, endpointID)
+			SELECT id FROM webhook_endpoints
+			WHERE merchant_id = $1 AND uid = ANY ($2)
+			ORDER BY id`, merchantID, queued)
 		if err != nil {
 			return fmt.Errorf("redelivering an event: %w", err)
 		}
@@ -87,6 +77,29 @@ func (s *Service) Redeliver(
 	})
 	s.due.Notify()
 	return endpointIDs, err
+}
+
+// queueAgain makes deliveries due that begin the schedule anew, and returns the uids of
+// their endpoints.
+func queueAgain(
+	ctx context.Context, conn *pgx.Conn, merchantID int64, at outbox.Position, eventType string,
+	endpointID *string,
+) ([]uuid.UUID, error) {
+	rows, err := conn.Query(ctx, `
+		INSERT INTO webhook_deliveries AS d (merchant_id, endpoint_uid, transaction_id, event_id)
+		SELECT w.merchant_id, w.uid, $2::xid8, $3::uuid
+		FROM webhook_endpoints w
+		WHERE w.merchant_id = $1 AND w.status = 'enabled'
+			AND (w.event_types IS NULL OR $4 = ANY (w.event_types))
+			AND ($5::text IS NULL OR w.id = $5)
+		ON CONFLICT (merchant_id, endpoint_uid, transaction_id, event_id) DO UPDATE
+		SET status = 'pending', attempts = 0, lease = NULL, begun_at = excluded.begun_at,
+			next_attempt_at = excluded.next_attempt_at
+		RETURNING d.endpoint_uid`, merchantID, at.TransactionID, at.ID, eventType, endpointID)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 }
 
 // Attempt is one try to deliver.
@@ -130,79 +143,4 @@ func (s *Service) Attempts(
 		return nil, fmt.Errorf("listing webhook attempts: %w", err)
 	}
 	return attempts, nil
-}
-
-// Reap deletes deliveries and attempts that are older than the retention, and those of
-// deleted endpoints: up to limit rows of each kind. It returns the largest number. A
-// delivery stays as long as its event, so that nothing looks undelivered.
-func Reap(
-	ctx context.Context, pool *pgxpool.Pool, retention time.Duration, limit int,
-) (most int, err error) {
-	for _, statement := range []string{reapOldAttempts, reapOldDeliveries} {
-		tag, err := pool.Exec(ctx, statement, retention, limit)
-		if err != nil {
-			return 0, fmt.Errorf("reaping webhooks: %w", err)
-		}
-		most = max(most, int(tag.RowsAffected()))
-	}
-	for _, statement := range []string{reapOrphanAttempts, reapOrphanDeliveries} {
-		tag, err := pool.Exec(ctx, statement, limit)
-		if err != nil {
-			return 0, fmt.Errorf("reaping webhooks of deleted endpoints: %w", err)
-		}
-		most = max(most, int(tag.RowsAffected()))
-	}
-	return most, nil
-}
-
-const (
-	reapOldAttempts = `
-		DELETE FROM webhook_attempts
-		WHERE (merchant_id, endpoint_uid, id) IN (
-			SELECT a.merchant_id, a.endpoint_uid, a.id
-			FROM webhook_attempts a
-			WHERE a.at < statement_timestamp() - $1::interval
-			ORDER BY a.at
-			LIMIT $2)`
-	reapOldDeliveries = `
-		DELETE FROM webhook_deliveries
-		WHERE (merchant_id, endpoint_uid, transaction_id, event_id) IN (
-			SELECT d.merchant_id, d.endpoint_uid, d.transaction_id, d.event_id
-			FROM webhook_deliveries d
-			WHERE d.begun_at < statement_timestamp() - $1::interval AND NOT EXISTS (
-				SELECT FROM events e
-				WHERE e.merchant_id = d.merchant_id AND e.transaction_id = d.transaction_id
-					AND e.id = d.event_id)
-			ORDER BY d.begun_at
-			LIMIT $2)`
-)
-
-// The orphans are found by jumping along the primary key from one endpoint to the next.
-var (
-	reapOrphanAttempts   = reapOrphans("webhook_attempts", "id")
-	reapOrphanDeliveries = reapOrphans("webhook_deliveries", "transaction_id, event_id")
-)
-
-func reapOrphans(table, key string) string {
-	return `
-		WITH RECURSIVE seen AS (
-			(SELECT t.merchant_id, t.endpoint_uid FROM ` + table + ` t
-				ORDER BY t.merchant_id, t.endpoint_uid LIMIT 1)
-			UNION ALL
-			SELECT next.merchant_id, next.endpoint_uid
-			FROM seen
-			CROSS JOIN LATERAL (
-				SELECT t.merchant_id, t.endpoint_uid FROM ` + table + ` t
-				WHERE (t.merchant_id, t.endpoint_uid) > (seen.merchant_id, seen.endpoint_uid)
-				ORDER BY t.merchant_id, t.endpoint_uid LIMIT 1) AS next)
-		DELETE FROM ` + table + `
-		WHERE (merchant_id, endpoint_uid, ` + key + `) IN (
-			SELECT t.merchant_id, t.endpoint_uid, ` + key + `
-			FROM seen
-			JOIN ` + table + ` t ON t.merchant_id = seen.merchant_id
-				AND t.endpoint_uid = seen.endpoint_uid
-			WHERE NOT EXISTS (
-				SELECT FROM webhook_endpoints w
-				WHERE w.merchant_id = seen.merchant_id AND w.uid = seen.endpoint_uid)
-			LIMIT $1)`
 }

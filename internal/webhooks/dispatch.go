@@ -142,12 +142,8 @@ func (d *dispatcher) fill(ctx context.Context) {
 		return
 	}
 	leased, err := d.lease(ctx, rooms, limit)
-	if err != nil {
-		if ctx.Err() == nil {
-			d.logger.Warn("leasing webhook deliveries failed and will be tried again", "error",
-				err)
-		}
-		return
+	if err != nil && ctx.Err() == nil {
+		d.logger.Warn("leasing webhook deliveries failed and will be tried again", "error", err)
 	}
 	for _, one := range leased {
 		if one.eventDeleted {

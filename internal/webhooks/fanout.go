@@ -58,11 +58,8 @@ func pause(ctx context.Context, d time.Duration) {
 // FanOutOnce makes the deliveries of one page of events of each merchant that has any.
 // It tells whether there were any.
 func (s *Service) FanOutOnce(ctx context.Context) (found bool, err error) {
-	cursors, err := outbox.Lease(ctx, s.pool, outbox.Webhooks, fanOutLease, fanOutCursors)
-	if err != nil {
-		return false, err
-	}
-	var problems []error
+	cursors, err := s.feed.Lease(ctx, outbox.Webhooks, fanOutLease, fanOutCursors)
+	problems := []error{err}
 	for i := range cursors {
 		if err := s.fanOut(ctx, &cursors[i]); err != nil {
 			problems = append(problems, fmt.Errorf("merchant %d: %w", cursors[i].MerchantID, err))

@@ -3,12 +3,12 @@ package webhooks
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
@@ -45,10 +45,32 @@ type room struct {
 	free int64
 }
 
+// haveDue are the merchants that have due deliveries. Every merchant that ever had an
+// endpoint has the cursor.
+const haveDue = `
+	SELECT c.merchant_id FROM feed_cursors c
+	WHERE c.consumer = $1 AND EXISTS (
+		SELECT FROM webhook_deliveries d
+		WHERE d.merchant_id = c.merchant_id AND d.status = 'pending'
+			AND d.next_attempt_at <= statement_timestamp())`
+
 // lease takes up to limit due deliveries: of each endpoint leasedAtFirst, or as many as
-// the list says. It passes over rows that another instance has locked.
+// the list says. It passes over rows that another instance has locked. With an error, it
+// may still have taken some.
 func (s *Service) lease(
 	ctx context.Context, rooms []room, limit int,
+) (leased []delivery, err error) {
+	err = postgres.EachMerchant(ctx, s.pool, s.sharded, haveDue, []any{outbox.Webhooks},
+		func(merchantID *int64) error {
+			more, err := s.leaseOf(ctx, merchantID, rooms, limit-len(leased))
+			leased = append(leased, more...)
+			return err
+		})
+	return leased, err
+}
+
+func (s *Service) leaseOf(
+	ctx context.Context, merchantID *int64, rooms []room, limit int,
 ) (leased []delivery, err error) {
 	token, leasedAt := uuid.New(), time.Now()
 	q := &pgx.Batch{}
@@ -58,7 +80,7 @@ func (s *Service) lease(
 		unnest.Column(rooms, func(r room) int64 { return r.merchantID }),
 		unnest.Column(rooms, func(r room) [16]byte { return r.uid }),
 		unnest.Column(rooms, func(r room) int64 { return r.free }),
-		leasedAtFirst, limit, token, s.schedule.Lease,
+		leasedAtFirst, limit, token, s.schedule.Lease, merchantID,
 	).Query(func(rows pgx.Rows) error {
 		leased, err = pgx.CollectRows(rows, scanDelivery)
 		return err
@@ -142,42 +164,56 @@ const statusGone = 410
 // lease is not the last one is left alone: another worker has it, or it was sent again
 // by hand.
 func (s *Service) mark(ctx context.Context, results []result) error {
-	q := &pgx.Batch{}
-	q.Queue(postgres.NotDurable)
-	s.queueMarks(q, results)
-	queueAttempts(q, results)
-	for i := range results {
-		if r := &results[i]; r.statusCode == statusGone {
-			// If the version has changed, the URL may be new. Then the endpoint stays
-			// enabled and gets the event.
-			q.Queue(`
-				WITH disabled AS (
-					UPDATE webhook_endpoints
-					SET status = 'disabled', disabled_reason = 'gone', version = version + 1,
-						changed_transaction_id = pg_current_xact_id()
-					WHERE merchant_id = $1 AND uid = $2 AND status = 'enabled' AND version = $3
-					RETURNING merchant_id, uid)
-				UPDATE webhook_deliveries d
-				SET status = 'failed'
-				FROM disabled w
-				WHERE d.merchant_id = w.merchant_id AND d.endpoint_uid = w.uid
-					AND d.transaction_id = $4 AND d.event_id = $5
-					AND d.status = 'pending' AND d.lease IS NULL`,
-				r.merchantID, r.uid, r.endpointVersion, r.at.TransactionID, r.at.ID,
-			).Exec(func(tag pgconn.CommandTag) error {
-				if tag.RowsAffected() > 0 {
-					s.count("failed")
-					s.logger.Warn("a webhook endpoint answered 410 and is disabled",
-						"merchant_id", r.merchantID, "endpoint_id", r.endpointID)
-				}
-				return nil
-			})
+	var errs []error
+	merchant := func(r result) int64 { return r.merchantID }
+	for _, group := range postgres.ByMerchant(s.sharded, results, merchant) {
+		q := &pgx.Batch{}
+		q.Queue(postgres.NotDurable)
+		s.queueMarks(q, group)
+		queueAttempts(q, group)
+		err := s.pool.SendBatch(ctx, q).Close()
+		for i := range group {
+			if err == nil && group[i].statusCode == statusGone {
+				err = s.disable(ctx, &group[i])
+			}
 		}
+		errs = append(errs, err)
 	}
-	if err := s.pool.SendBatch(ctx, q).Close(); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("marking webhook deliveries: %w", err)
 	}
 	return nil
+}
+
+// disable disables an endpoint that has answered 410, and gives up the delivery. If the
+// endpoint's version has changed since, its URL may be new. Then it stays enabled and
+// gets the event.
+func (s *Service) disable(ctx context.Context, r *result) error {
+	disabled := false
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			UPDATE webhook_endpoints
+			SET status = 'disabled', disabled_reason = 'gone', version = version + 1
+			WHERE merchant_id = $1 AND uid = $2 AND status = 'enabled' AND version = $3`,
+			r.merchantID, r.uid, r.endpointVersion)
+		if err != nil || tag.RowsAffected() == 0 {
+			return err
+		}
+		tag, err = tx.Exec(ctx, `
+			UPDATE webhook_deliveries
+			SET status = 'failed'
+			WHERE merchant_id = $1 AND endpoint_uid = $2 AND transaction_id = $3 AND event_id = $4
+				AND status = 'pending' AND lease IS NULL`,
+			r.merchantID, r.uid, r.at.TransactionID, r.at.ID)
+		disabled = tag.RowsAffected() > 0
+		return err
+	})
+	if err == nil && disabled {
+		s.count("failed")
+		s.logger.Warn("a webhook endpoint answered 410 and is disabled",
+			"merchant_id", r.merchantID, "endpoint_id", r.endpointID)
+	}
+	return err
 }
 
 func (s *Service) queueMarks(q *pgx.Batch, results []result) {
@@ -185,25 +221,26 @@ func (s *Service) queueMarks(q *pgx.Batch, results []result) {
 		UPDATE webhook_deliveries d
 		SET lease = NULL,
 			attempts = d.attempts - r.unsent::int,
-			next_attempt_at = clock_timestamp() + r.wait * interval '1 microsecond',
+			next_attempt_at = r.next_attempt_at,
 			status = CASE
-				WHEN r.status = 'pending' AND clock_timestamp()
-					+ r.wait * interval '1 microsecond' > d.begun_at + $9::interval
+				WHEN r.status = 'pending' AND r.next_attempt_at > r.give_up_at
 				THEN 'failed' ELSE r.status END
 		FROM (
-			SELECT r.status, r.wait, r.unsent, r.counts, locked.row
+			SELECT r.status, r.unsent, r.counts, locked.row, locked.give_up_at,
+				statement_timestamp() + r.wait * interval '1 microsecond' AS next_attempt_at
 			FROM unnest($1::bigint[], $2::uuid[], $3::xid8[], $4::uuid[], $5::uuid[], $6::text[],
 					$7::bigint[], $8::boolean[], $10::boolean[])
 				AS r (merchant_id, endpoint_uid, transaction_id, event_id, lease, status, wait,
 					unsent, counts)
 			CROSS JOIN LATERAL (
-				SELECT d.ctid AS row
+				SELECT d.ctid AS row, d.begun_at + $9::interval AS give_up_at
 				FROM webhook_deliveries d
-				WHERE d.merchant_id = r.merchant_id AND d.endpoint_uid = r.endpoint_uid
+				WHERE d.merchant_id = coalesce($11, r.merchant_id)
+					AND d.endpoint_uid = r.endpoint_uid
 					AND d.transaction_id = r.transaction_id AND d.event_id = r.event_id
 					AND d.lease = r.lease
 				FOR UPDATE) AS locked) AS r
-		WHERE d.ctid = r.row
+		WHERE d.merchant_id = coalesce($11, d.merchant_id) AND d.ctid = r.row
 		RETURNING d.status, r.counts`,
 		unnest.Column(results, func(r result) int64 { return r.merchantID }),
 		unnest.Column(results, func(r result) [16]byte { return r.uid }),
@@ -215,6 +252,7 @@ func (s *Service) queueMarks(q *pgx.Batch, results []result) {
 		unnest.Column(results, func(r result) bool { return r.unsent }),
 		s.schedule.GiveUp,
 		unnest.Column(results, func(r result) bool { return r.counts() }),
+		unnest.Shared(results, func(r result) int64 { return r.merchantID }),
 	).Query(func(rows pgx.Rows) error {
 		var status string
 		var counts bool

@@ -1,11 +1,12 @@
--- Leases up to $5 due deliveries: of each endpoint $4, or as many as the list ($1, $2, $3) says.
+-- Leases up to $5 due deliveries, of the merchant $8 or of all (NULL): of each endpoint $4, or as many as
+-- the list ($1, $2, $3) says.
 -- It jumps along the index from one endpoint with pending deliveries to the next, so that a long
 -- queue of one endpoint does not stand before the others. Rows that another worker has locked are
 -- passed over. The lock reads the row again, so a row that was taken meanwhile is left.
 WITH RECURSIVE waiting AS (
     (SELECT d.merchant_id, d.endpoint_uid
         FROM webhook_deliveries d
-        WHERE d.status = 'pending'
+        WHERE d.merchant_id = coalesce($8, d.merchant_id) AND d.status = 'pending'
         ORDER BY d.merchant_id, d.endpoint_uid
         LIMIT 1)
     UNION ALL
@@ -14,7 +15,7 @@ WITH RECURSIVE waiting AS (
     CROSS JOIN LATERAL (
         SELECT d.merchant_id, d.endpoint_uid
         FROM webhook_deliveries d
-        WHERE d.status = 'pending'
+        WHERE d.merchant_id = coalesce($8, d.merchant_id) AND d.status = 'pending'
             AND (d.merchant_id, d.endpoint_uid) > (w.merchant_id, w.endpoint_uid)
         ORDER BY d.merchant_id, d.endpoint_uid
         LIMIT 1) AS next),
@@ -23,7 +24,7 @@ served AS (
     FROM waiting w
     CROSS JOIN LATERAL (
         SELECT FROM webhook_endpoints e
-        WHERE e.merchant_id = w.merchant_id AND e.uid = w.endpoint_uid
+        WHERE e.merchant_id = coalesce($8, w.merchant_id) AND e.uid = w.endpoint_uid
             AND e.status = 'enabled'
         OFFSET 0) AS e
     LEFT JOIN unnest($1::bigint[], $2::uuid[], $3::bigint[])
@@ -35,7 +36,7 @@ due AS (
     CROSS JOIN LATERAL (
         SELECT d.transaction_id, d.event_id
         FROM webhook_deliveries d
-        WHERE d.merchant_id = s.merchant_id AND d.endpoint_uid = s.endpoint_uid
+        WHERE d.merchant_id = coalesce($8, s.merchant_id) AND d.endpoint_uid = s.endpoint_uid
             AND d.status = 'pending' AND d.next_attempt_at <= statement_timestamp()
         ORDER BY d.next_attempt_at, d.transaction_id, d.event_id
         LIMIT s.free) AS d
@@ -43,18 +44,19 @@ due AS (
 leased AS (
     UPDATE webhook_deliveries d
     SET lease = $6, attempts = d.attempts + 1,
-        next_attempt_at = clock_timestamp() + $7::interval
+        next_attempt_at = statement_timestamp() + $7::interval
     FROM (
         SELECT locked.row
         FROM due
         CROSS JOIN LATERAL (
             SELECT d.ctid AS row
             FROM webhook_deliveries d
-            WHERE d.merchant_id = due.merchant_id AND d.endpoint_uid = due.endpoint_uid
+            WHERE d.merchant_id = coalesce($8, due.merchant_id)
+                AND d.endpoint_uid = due.endpoint_uid
                 AND d.transaction_id = due.transaction_id AND d.event_id = due.event_id
                 AND d.status = 'pending' AND d.next_attempt_at <= statement_timestamp()
             FOR UPDATE SKIP LOCKED) AS locked) AS taken
-    WHERE d.ctid = taken.row
+    WHERE d.merchant_id = coalesce($8, d.merchant_id) AND d.ctid = taken.row
     RETURNING d.merchant_id, d.endpoint_uid, d.transaction_id, d.event_id, d.attempts,
         d.is_test, d.begun_at)
 SELECT l.merchant_id, l.endpoint_uid, l.transaction_id, l.event_id, l.attempts, l.is_test,
@@ -66,11 +68,11 @@ CROSS JOIN LATERAL (
         WHEN w.previous_valid_until > statement_timestamp()
         THEN ARRAY[w.secret, w.previous_secret] ELSE ARRAY[w.secret] END AS secrets
     FROM webhook_endpoints w
-    WHERE w.merchant_id = l.merchant_id AND w.uid = l.endpoint_uid
+    WHERE w.merchant_id = coalesce($8, l.merchant_id) AND w.uid = l.endpoint_uid
     OFFSET 0) AS w
 LEFT JOIN LATERAL (
     SELECT e.type, e.payment_id, e.payment_version, e.data, e.created_at
     FROM events e
-    WHERE e.merchant_id = l.merchant_id AND e.transaction_id = l.transaction_id
+    WHERE e.merchant_id = coalesce($8, l.merchant_id) AND e.transaction_id = l.transaction_id
         AND e.id = l.event_id
     OFFSET 0) AS e ON true

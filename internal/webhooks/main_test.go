@@ -88,7 +88,8 @@ func (b *bench) service(changes ...func(*webhooks.Config)) *webhooks.Service {
 	b.t.Helper()
 	config := webhooks.Config{
 		Busy: func() bool { return false },
-		Pool: b.pools.General, Feed: outbox.NewFeed(b.pools.General), Committed: &b.committed,
+		Pool: b.pools.General, Feed: outbox.NewFeed(b.pools.General, pgtest.Sharded()),
+		Sharded: pgtest.Sharded(), Committed: &b.committed,
 		Schedule: quick, AllowPrivateAddresses: true,
 		Logger: slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{
 			Level: slog.LevelDebug,

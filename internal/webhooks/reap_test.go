@@ -26,7 +26,7 @@ func TestReapDeletesWhatIsOldOrOfNoEndpoint(t *testing.T) {
 	want := func(deliveries, attempts int) {
 		t.Helper()
 		for {
-			n, err := webhooks.Reap(t.Context(), b.pools.General, time.Hour, 3)
+			n, err := s.Reap(t.Context(), time.Hour, 3)
 			if err != nil {
 				t.Fatal(err)
 			}

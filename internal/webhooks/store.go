@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
@@ -41,55 +40,86 @@ func (s *Service) Put(
 func put(
 	ctx context.Context, conn *pgx.Conn, ref Ref, terms Terms, condition IfVersion, secret string,
 ) (endpoint Endpoint, created bool, err error) {
-	q := &pgx.Batch{}
-	if condition == 0 {
-		queueCursor(q, ref.MerchantID)
-	}
-	queueHoldCursor(q, ref.MerchantID)
-	q.Queue(`
-		INSERT INTO webhook_endpoints AS w
-			(merchant_id, id, url, event_types, status, disabled_reason, secret)
-		SELECT $1, $2, $3, $4::text[], coalesce($5::text, 'enabled'),
-			CASE WHEN $5 = 'disabled' THEN 'requested' END, coalesce($6::text, $7)
-		WHERE EXISTS (SELECT FROM webhook_endpoints WHERE merchant_id = $1 AND id = $2)
-			OR $8::bigint = 0
-				AND (SELECT count(*) FROM webhook_endpoints WHERE merchant_id = $1) < $9
-		ON CONFLICT (merchant_id, id) DO UPDATE
-		SET url = excluded.url,
-			event_types = excluded.event_types,
-			status = coalesce($5, w.status),
-			disabled_reason = CASE coalesce($5, w.status)
-				WHEN 'disabled' THEN coalesce(w.disabled_reason, 'requested') END,
-			secret = coalesce($6, w.secret),
-			previous_secret = CASE WHEN $6 <> w.secret THEN w.secret ELSE w.previous_secret END,
-			previous_valid_until = CASE WHEN $6 <> w.secret THEN clock_timestamp() + $10::interval
-				ELSE w.previous_valid_until END,
-			changed_transaction_id = CASE
-				WHEN (w.event_types, w.status)
-					IS DISTINCT FROM (excluded.event_types, coalesce($5, w.status))
-				THEN pg_current_xact_id() ELSE w.changed_transaction_id END,
-			version = w.version + ((w.url, w.event_types, w.status, w.secret)
-				IS DISTINCT FROM (excluded.url, excluded.event_types, coalesce($5, w.status),
-					coalesce($6, w.secret)))::int
-		WHERE $8 <= 0 OR w.version = $8
-		RETURNING `+endpointColumns+`, xmax = 0`, // xmax is 0 on a row that this inserted
-		ref.MerchantID, ref.ID, terms.URL, terms.types(), terms.Status, terms.Secret, secret,
-		int64(condition), endpointsMax, rotationPeriod,
-	).QueryRow(func(row pgx.Row) error { return scanEndpoint(row, &endpoint, &created) })
-	err = conn.SendBatch(ctx, q).Close()
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Endpoint{}, false, whyNotPut(ctx, conn, ref, condition)
-	}
-	if err != nil {
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		now, err := holdCursor(ctx, tx, ref.MerchantID)
+		if errors.Is(err, pgx.ErrNoRows) && condition == 0 {
+			if err := makeCursor(ctx, tx, ref.MerchantID); err != nil {
+				return err
+			}
+			now, err = holdCursor(ctx, tx, ref.MerchantID)
+		}
+		if err != nil {
+			return err
+		}
+		err = replace(ctx, tx, ref, terms, condition, now, &endpoint)
+		if errors.Is(err, pgx.ErrNoRows) && condition == 0 {
+			created = true
+			err = insert(ctx, tx, ref, terms, secret, &endpoint)
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return Endpoint{}, false, whyNotPut(ctx, conn, ref)
+	case errors.Is(err, ErrTooMany):
+		return Endpoint{}, false, err
+	case err != nil:
 		return Endpoint{}, false, fmt.Errorf("putting a webhook endpoint: %w", err)
 	}
 	return endpoint, created, nil
 }
 
-func whyNotPut(ctx context.Context, conn *pgx.Conn, ref Ref, condition IfVersion) error {
-	switch _, err := get(ctx, conn, ref); {
-	case errors.Is(err, ErrNotFound) && condition == 0:
+// replace replaces the terms of an endpoint, or returns pgx.ErrNoRows. A new secret
+// leaves the one before valid for a while after now.
+func replace(
+	ctx context.Context, tx pgx.Tx, ref Ref, terms Terms, condition IfVersion, now time.Time,
+	endpoint *Endpoint,
+) error {
+	return scanEndpoint(tx.QueryRow(ctx, `
+		UPDATE webhook_endpoints w
+		SET url = $3,
+			event_types = $4::text[],
+			status = coalesce($5::text, w.status),
+			disabled_reason = CASE coalesce($5, w.status)
+				WHEN 'disabled' THEN coalesce(w.disabled_reason, 'requested') END,
+			secret = coalesce($6::text, w.secret),
+			previous_secret = CASE WHEN $6 <> w.secret THEN w.secret ELSE w.previous_secret END,
+			previous_valid_until = CASE WHEN $6 <> w.secret THEN $7::timestamptz
+				ELSE w.previous_valid_until END,
+			version = w.version + ((w.url, w.event_types, w.status, w.secret)
+				IS DISTINCT FROM ($3, $4::text[], coalesce($5, w.status),
+					coalesce($6, w.secret)))::int
+		WHERE w.merchant_id = $1 AND w.id = $2 AND ($8::bigint <= 0 OR w.version = $8)
+		RETURNING `+endpointColumns,
+		ref.MerchantID, ref.ID, terms.URL, terms.types(), terms.Status, terms.Secret,
+		now.Add(rotationPeriod), int64(condition)), endpoint)
+}
+
+// insert makes an endpoint, or returns ErrTooMany.
+func insert(
+	ctx context.Context, tx pgx.Tx, ref Ref, terms Terms, secret string, endpoint *Endpoint,
+) error {
+	var have int
+	err := tx.QueryRow(ctx, `SELECT count(*) FROM webhook_endpoints WHERE merchant_id = $1`,
+		ref.MerchantID).Scan(&have)
+	switch {
+	case err != nil:
+		return err
+	case have >= endpointsMax:
 		return ErrTooMany
+	}
+	return scanEndpoint(tx.QueryRow(ctx, `
+		INSERT INTO webhook_endpoints
+			(merchant_id, id, url, event_types, status, disabled_reason, secret)
+		VALUES ($1, $2, $3, $4, coalesce($5::text, 'enabled'),
+			CASE WHEN $5 = 'disabled' THEN 'requested' END, coalesce($6::text, $7))
+		RETURNING `+endpointColumns,
+		ref.MerchantID, ref.ID, terms.URL, terms.types(), terms.Status, terms.Secret, secret,
+	), endpoint)
+}
+
+func whyNotPut(ctx context.Context, conn *pgx.Conn, ref Ref) error {
+	switch _, err := get(ctx, conn, ref); {
 	case errors.Is(err, ErrNotFound):
 		return ErrNoVersion
 	case err != nil:
@@ -98,54 +128,66 @@ func whyNotPut(ctx context.Context, conn *pgx.Conn, ref Ref, condition IfVersion
 	return ErrVersionMismatch
 }
 
-// queueCursor makes the fan-out's cursor of a merchant that has none, at the end of its
+// makeCursor makes the fan-out's cursor of a merchant that has none, at the end of its
 // feed. Events of transactions that still run come after it.
-func queueCursor(q *pgx.Batch, merchantID int64) {
+func makeCursor(ctx context.Context, tx pgx.Tx, merchantID int64) error {
+	var last outbox.Position
+	q := &pgx.Batch{}
 	q.Queue(postgres.InIndexOrder)
 	q.Queue(`
+		(SELECT 1 AS choice, e.transaction_id, e.id
+			FROM events e
+			WHERE e.merchant_id = $1
+				AND e.transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+			ORDER BY e.transaction_id DESC, e.id DESC
+			LIMIT 1)
+		UNION ALL
+		SELECT 2, h.transaction_id, h.event_id FROM event_horizons h WHERE h.merchant_id = $1
+		ORDER BY choice
+		LIMIT 1`, merchantID,
+	).Query(func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{nil, &last.TransactionID, (*[16]byte)(&last.ID)},
+			func() error { return nil })
+		return err
+	})
+	if err := tx.SendBatch(ctx, q).Close(); err != nil {
+		return fmt.Errorf("reading the end of the feed: %w", err)
+	}
+	_, err := tx.Exec(ctx, `
 		INSERT INTO feed_cursors (merchant_id, consumer, transaction_id, event_id)
-		SELECT $1, $2, last.transaction_id, last.event_id
-		FROM (
-			(SELECT 1 AS choice, e.transaction_id, e.id AS event_id
-				FROM events e
-				WHERE e.merchant_id = $1
-					AND e.transaction_id < pg_snapshot_xmin(pg_current_snapshot())
-				ORDER BY e.transaction_id DESC, e.id DESC
-				LIMIT 1)
-			UNION ALL
-			SELECT 2, h.transaction_id, h.event_id FROM event_horizons h WHERE h.merchant_id = $1
-			UNION ALL
-			SELECT 3, '0', '00000000-0000-0000-0000-000000000000'
-			) AS last
-		WHERE NOT EXISTS (
-			SELECT FROM feed_cursors WHERE merchant_id = $1 AND consumer = $2)
-		ORDER BY last.choice
-		LIMIT 1
-		ON CONFLICT (merchant_id, consumer) DO NOTHING`, merchantID, outbox.Webhooks)
+		VALUES ($1, $2, $3, $4)
+		ON CONFLICT (merchant_id, consumer) DO NOTHING`,
+		merchantID, outbox.Webhooks, last.TransactionID, last.ID)
+	return err
 }
 
-// queueHoldCursor makes other changes of the merchant's set of endpoints wait. The
-// fan-out's workers pass over a cursor that is held.
-func queueHoldCursor(q *pgx.Batch, merchantID int64) {
-	q.Queue(`SELECT FROM feed_cursors WHERE merchant_id = $1 AND consumer = $2 FOR UPDATE`,
-		merchantID, outbox.Webhooks)
+// holdCursor makes other changes of the merchant's set of endpoints wait until the end of
+// the transaction. The fan-out's workers pass over a cursor that is held. It returns the
+// database's time, or pgx.ErrNoRows if the merchant has no cursor.
+func holdCursor(ctx context.Context, tx pgx.Tx, merchantID int64) (now time.Time, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT clock_timestamp() FROM feed_cursors
+		WHERE merchant_id = $1 AND consumer = $2
+		FOR UPDATE`, merchantID, outbox.Webhooks).Scan(&now)
+	return now, err
 }
 
 // Delete deletes the endpoint. What is to be delivered to it is not sent any more.
 func (s *Service) Delete(ctx context.Context, ref Ref, condition IfVersion) error {
 	return postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) error {
-		q := &pgx.Batch{}
-		queueHoldCursor(q, ref.MerchantID)
 		deleted := false
-		q.Queue(`
-			DELETE FROM webhook_endpoints
-			WHERE merchant_id = $1 AND id = $2 AND ($3::bigint <= 0 OR version = $3)`,
-			ref.MerchantID, ref.ID, int64(condition),
-		).Exec(func(tag pgconn.CommandTag) error {
+		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			if _, err := holdCursor(ctx, tx, ref.MerchantID); err != nil {
+				return err
+			}
+			tag, err := tx.Exec(ctx, `
+				DELETE FROM webhook_endpoints
+				WHERE merchant_id = $1 AND id = $2 AND ($3::bigint <= 0 OR version = $3)`,
+				ref.MerchantID, ref.ID, int64(condition))
 			deleted = tag.RowsAffected() == 1
-			return nil
+			return err
 		})
-		if err := conn.SendBatch(ctx, q).Close(); err != nil {
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("deleting a webhook endpoint: %w", err)
 		}
 		if deleted {
@@ -212,9 +254,6 @@ type Secret struct {
 	Version            int64 // of the endpoint
 }
 
-const secretColumns = `secret, version,
-	CASE WHEN previous_valid_until > clock_timestamp() THEN previous_valid_until END`
-
 func scanSecret(row pgx.Row) (secret Secret, err error) {
 	var until *time.Time
 	err = row.Scan(&secret.Text, &secret.Version, &until)
@@ -227,7 +266,8 @@ func scanSecret(row pgx.Row) (secret Secret, err error) {
 // Secret reads the secret of an endpoint.
 func (s *Service) Secret(ctx context.Context, ref Ref) (Secret, error) {
 	secret, err := scanSecret(s.pool.QueryRow(ctx, `
-		SELECT `+secretColumns+`
+		SELECT secret, version,
+			CASE WHEN previous_valid_until > clock_timestamp() THEN previous_valid_until END
 		FROM webhook_endpoints
 		WHERE merchant_id = $1 AND id = $2`, ref.MerchantID, ref.ID))
 	switch {
@@ -253,10 +293,10 @@ func (s *Service) Rotate(
 		secret, err = scanSecret(conn.QueryRow(ctx, `
 			UPDATE webhook_endpoints
 			SET secret = $3, previous_secret = secret, version = version + 1,
-				previous_valid_until = clock_timestamp() + $4::interval
+				previous_valid_until = statement_timestamp() + $4::interval
 			WHERE merchant_id = $1 AND id = $2 AND ($5::bigint <= 0 OR version = $5)
-			RETURNING `+secretColumns, ref.MerchantID, ref.ID, newSecret(), rotationPeriod,
-			int64(condition)))
+			RETURNING secret, version, previous_valid_until`,
+			ref.MerchantID, ref.ID, newSecret(), rotationPeriod, int64(condition)))
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			if _, err := get(ctx, conn, ref); err != nil {
@@ -274,10 +314,8 @@ func (s *Service) Rotate(
 const endpointColumns = `merchant_id, id, url, event_types, status,
 	coalesce(disabled_reason, ''), version, created_at, uid`
 
-func scanEndpoint(row pgx.Row, e *Endpoint, more ...any) error {
-	columns := []any{
+func scanEndpoint(row pgx.Row, e *Endpoint) error {
+	return row.Scan(
 		&e.MerchantID, &e.ID, &e.URL, &e.EventTypes, &e.Status, &e.DisabledReason, &e.Version,
-		&e.CreatedAt, (*[16]byte)(&e.uid),
-	}
-	return row.Scan(append(columns, more...)...)
+		&e.CreatedAt, (*[16]byte)(&e.uid))
 }

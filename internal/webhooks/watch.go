@@ -4,17 +4,36 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/paymentsvc/paymentsvc/internal/outbox"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
 // Watch measures how late the most overdue delivery is, for the metrics. A delivery that
 // waits for its next try is not late, and one of a disabled endpoint is not due.
 func (s *Service) Watch(ctx context.Context) error {
-	var late time.Duration
-	if err := s.pool.QueryRow(ctx, `
+	var latest time.Duration
+	err := postgres.EachMerchant(ctx, s.pool, s.sharded, haveDue, []any{outbox.Webhooks},
+		func(merchantID *int64) error {
+			late, err := s.oldestDue(ctx, merchantID)
+			latest = max(latest, late)
+			return err
+		})
+	if err != nil {
+		return fmt.Errorf("looking for late webhooks: %w", err)
+	}
+	s.counts.oldestDue.Store(int64(latest))
+	return nil
+}
+
+func (s *Service) oldestDue(
+	ctx context.Context, merchantID *int64,
+) (late time.Duration, err error) {
+	err = s.pool.QueryRow(ctx, `
 		WITH RECURSIVE waiting AS (
 			(SELECT d.merchant_id, d.endpoint_uid, d.next_attempt_at
 				FROM webhook_deliveries d
-				WHERE d.status = 'pending'
+				WHERE d.merchant_id = coalesce($1, d.merchant_id) AND d.status = 'pending'
 				ORDER BY d.merchant_id, d.endpoint_uid, d.next_attempt_at
 				LIMIT 1)
 			UNION ALL
@@ -23,19 +42,16 @@ func (s *Service) Watch(ctx context.Context) error {
 			CROSS JOIN LATERAL (
 				SELECT d.merchant_id, d.endpoint_uid, d.next_attempt_at
 				FROM webhook_deliveries d
-				WHERE d.status = 'pending'
+				WHERE d.merchant_id = coalesce($1, d.merchant_id) AND d.status = 'pending'
 					AND (d.merchant_id, d.endpoint_uid) > (w.merchant_id, w.endpoint_uid)
 				ORDER BY d.merchant_id, d.endpoint_uid, d.next_attempt_at
 				LIMIT 1) AS next)
-		SELECT greatest(clock_timestamp() - min(w.next_attempt_at), interval '0')
+		SELECT coalesce(clock_timestamp() - min(w.next_attempt_at), interval '0')
 		FROM waiting w
 		CROSS JOIN LATERAL (
 			SELECT FROM webhook_endpoints e
-			WHERE e.merchant_id = w.merchant_id AND e.uid = w.endpoint_uid
+			WHERE e.merchant_id = coalesce($1, w.merchant_id) AND e.uid = w.endpoint_uid
 				AND e.status = 'enabled'
-			OFFSET 0) AS e`).Scan(&late); err != nil {
-		return fmt.Errorf("looking for late webhooks: %w", err)
-	}
-	s.counts.oldestDue.Store(int64(late))
-	return nil
+			OFFSET 0) AS e`, merchantID).Scan(&late)
+	return late, err
 }

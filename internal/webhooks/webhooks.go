@@ -11,13 +11,14 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
 )
 
-// Config of a Service. Every field but AllowPrivateAddresses is required.
+// Config of a Service. Every field but Sharded and AllowPrivateAddresses is required.
 type Config struct {
 	Pool      *pgxpool.Pool
 	Feed      *outbox.Feed
 	Committed *outbox.Signal // something was committed by this instance
 	Busy      func() bool    // charges wait for the database
 	Schedule  Schedule
+	Sharded   bool // the database's mode, see package postgres
 	// AllowPrivateAddresses lets receivers be on this machine and in private networks.
 	AllowPrivateAddresses bool
 	Logger                *slog.Logger
@@ -50,6 +51,7 @@ type Service struct {
 	committed *outbox.Signal
 	busy      func() bool
 	schedule  Schedule
+	sharded   bool
 	client    *http.Client
 	logger    *slog.Logger
 
@@ -61,7 +63,8 @@ type Service struct {
 func New(c Config) *Service {
 	return &Service{
 		pool: c.Pool, feed: c.Feed, committed: c.Committed, busy: c.Busy, schedule: c.Schedule,
-		client: newClient(c.Schedule.Timeout, c.AllowPrivateAddresses), logger: c.Logger,
+		sharded: c.Sharded, logger: c.Logger,
+		client: newClient(c.Schedule.Timeout, c.AllowPrivateAddresses),
 	}
 }
 
