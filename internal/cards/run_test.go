@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/paymentsvc/paymentsvc/internal/payments"
 	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/simulator"
 )
@@ -144,5 +145,46 @@ func TestCloseHandsAttemptsOver(t *testing.T) {
 				t.Errorf("a replay after Close: %v", err)
 			}
 		})
+	}
+}
+
+func TestEveryMerchantIsServed(t *testing.T) {
+	tn := newTown(t)
+	in := tn.instance()
+	charge := charging(byCard("pm_card_visa"))
+	in.begin("k", charge)
+	second := callerWith("k")
+	second.Key.MerchantID = 2
+	if _, err := charge(in, second); err == nil {
+		t.Fatal("it did not begin")
+	}
+	unsettled, err := Unsettled(t.Context(), in.pool, Filter{Limit: 10})
+	if err != nil || len(unsettled) != 2 {
+		t.Fatalf("%d attempts are unsettled, want 2 (%v)", len(unsettled), err)
+	}
+	for _, want := range unsettled {
+		a, err := Find(t.Context(), in.pool, want.ID)
+		if err != nil || a.MerchantID != want.MerchantID || a.PaymentMethod != "pm_card_visa" {
+			t.Errorf("found %+v, %v", a, err)
+		}
+	}
+	tn.makeDue()
+	if err := in.Recover(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, caller := range []payments.Caller{callerWith("k"), second} {
+		if reply, err := in.sendAs(caller, charge, patience); err != nil || reply.Status != 201 {
+			t.Errorf("merchant %d: %d %v", caller.Key.MerchantID, reply.Status, err)
+		}
+	}
+	tn.execute(`
+		INSERT INTO processor_events (merchant_id, id, attempt_id, body, received_at)
+		SELECT m, 'evt', gen_random_uuid(), '{}', now() - interval '2 hours'
+		FROM generate_series(1, 2) AS m`)
+	if err := in.ApplyEarly(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n, err := in.DeleteEarly(t.Context(), time.Hour, 10); err != nil || n != 2 {
+		t.Errorf("%d kept events are deleted, want 2 (%v)", n, err)
 	}
 }

@@ -116,11 +116,13 @@ func Keys(ctx context.Context, db *pgxpool.Pool, merchantID int64) ([]Key, error
 func Revoke(ctx context.Context, db *pgxpool.Pool, id uuid.UUID) (key Key, err error) {
 	// This reads all keys: no index begins with the id. There are few keys, and a person
 	// runs this.
+	if _, err := db.Exec(ctx, `
+		UPDATE api_keys SET revoked_at = statement_timestamp()
+		WHERE id = $1 AND revoked_at IS NULL`, id); err != nil {
+		return Key{}, fmt.Errorf("revoking API key: %w", err)
+	}
 	err = db.QueryRow(ctx, `
-		UPDATE api_keys
-		SET revoked_at = coalesce(revoked_at, clock_timestamp())
-		WHERE id = $1
-		RETURNING merchant_id, id, read_only, created_at, revoked_at`, id,
+		SELECT merchant_id, id, read_only, created_at, revoked_at FROM api_keys WHERE id = $1`, id,
 	).Scan(&key.MerchantID, &key.ID, &key.ReadOnly, &key.CreatedAt, &key.RevokedAt)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

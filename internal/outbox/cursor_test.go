@@ -104,3 +104,24 @@ func TestCursorOfALostFutureIsLeasedAndLost(t *testing.T) {
 		t.Errorf("it reads %v", err)
 	}
 }
+
+func TestCursorsOfSeveralMerchantsAreLeased(t *testing.T) {
+	f := newFeed(t)
+	f.exec(`
+		INSERT INTO feed_cursors (merchant_id, consumer)
+		VALUES (1, 'webhooks'), (2, 'webhooks'), (1, 'nats'), (2, 'nats')`)
+	ofSecond := newEvent("payment.succeeded", `{}`)
+	ofSecond.MerchantID = 2
+	f.write(newEvent("payment.succeeded", `{}`), ofSecond)
+	f.settle()
+	for _, limit := range []int{1, 10} {
+		cursors, err := f.Lease(t.Context(), outbox.Webhooks, time.Minute, limit)
+		if err != nil || len(cursors) != 1 {
+			t.Errorf("%d cursors are leased with the limit %d, want 1 (%v)", len(cursors), limit, err)
+		}
+	}
+	cursors, err := f.Lease(t.Context(), outbox.NATS, time.Minute, 10)
+	if err != nil || len(cursors) != 2 || cursors[0].MerchantID == cursors[1].MerchantID {
+		t.Errorf("%+v are leased, want those of both merchants (%v)", cursors, err)
+	}
+}

@@ -2,7 +2,9 @@ package webhooks_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/paymentsvc/paymentsvc/internal/webhooks"
 	"github.com/paymentsvc/paymentsvc/lab/await"
@@ -97,5 +99,46 @@ func TestLostCursorGoesOnFromTheOldestKeptEvent(t *testing.T) {
 	to.await(t, ids)
 	if s.Stats().CursorsLost != 1 || b.log.Count("cursor is lost") != 1 {
 		t.Errorf("%d cursors lost", s.Stats().CursorsLost)
+	}
+}
+
+func TestEveryMerchantIsServed(t *testing.T) {
+	b := newBench(t)
+	s := b.service()
+	first, second := newReceiver(t, nil), newReceiver(t, nil)
+	b.put(s, "shop", webhooks.Terms{URL: first.URL})
+	ofSecond := webhooks.Ref{MerchantID: 2, ID: "shop"}
+	if _, _, _, err := s.Put(t.Context(), ofSecond, webhooks.Terms{URL: second.URL}, 0); err != nil {
+		t.Fatal(err)
+	}
+	b.insert(5, "payment.succeeded")
+	b.execute(`
+		INSERT INTO events (merchant_id, id, type, payment_id, payment_version, data, created_at)
+		SELECT 2, id, type, payment_id, payment_version, data, created_at FROM events`)
+	b.awaitSettled()
+	if _, err := s.FanOutOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Watch(t.Context()); err != nil || s.Stats().OldestDue <= 0 {
+		t.Errorf("the oldest due delivery is %v late, %v", s.Stats().OldestDue, err)
+	}
+	stop := b.run(s)
+	await.Until(t, patience, "all are marked", func() bool {
+		return b.count(`SELECT count(*) FROM webhook_deliveries WHERE status = 'delivered'`) == 10
+	})
+	stop()
+	if n, m := len(first.got()), len(second.got()); n != 5 || m != 5 {
+		t.Errorf("the receivers got %d and %d events, want 5 each", n, m)
+	}
+	if strings.Contains(b.log.String(), "WARN") {
+		t.Error("see the log")
+	}
+	b.wantNoneLost()
+	b.execute(`DELETE FROM webhook_endpoints`)
+	if n, err := s.Reap(t.Context(), time.Hour, 1000); err != nil || n < 5 {
+		t.Errorf("%d rows are reaped, %v", n, err)
+	}
+	if n := b.count(`SELECT count(*) FROM webhook_deliveries`); n != 0 {
+		t.Errorf("%d deliveries of deleted endpoints are left", n)
 	}
 }

@@ -60,7 +60,7 @@ leased AS (
     RETURNING d.merchant_id, d.endpoint_uid, d.transaction_id, d.event_id, d.attempts,
         d.is_test, d.begun_at)
 SELECT l.merchant_id, l.endpoint_uid, l.transaction_id, l.event_id, l.attempts, l.is_test,
-    l.begun_at, w.id, w.version, w.url, w.secrets, clock_timestamp(),
+    l.begun_at, w.id, w.version, w.url, w.secrets, statement_timestamp(),
     e.type, e.payment_id, e.payment_version, e.data, e.created_at
 FROM leased l
 CROSS JOIN LATERAL (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	_ "embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ const (
 	modeVariable = "TEST_POSTGRES_MODE"
 	modeSharded  = "sharded"
 )
+
+//go:embed sharded.sql
+var shardedSQL string
 
 // Shard puts the database into sharded mode, for the sessions that begin afterwards.
 func (db *DB) Shard(t testing.TB) {
@@ -90,7 +94,7 @@ type migrator struct{ adminURL string }
 // Hash changes with every change of a migration.
 func (migrator) Hash() (string, error) {
 	hash := sha256.New()
-	fmt.Fprintln(hash, os.Getenv(modeVariable))
+	fmt.Fprintln(hash, os.Getenv(modeVariable), shardedSQL)
 	err := fs.WalkDir(migrations.FS, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -110,7 +114,10 @@ func (m migrator) Migrate(ctx context.Context, _ *sql.DB, template pgtestdb.Conf
 	if err := setMode(ctx, m.adminURL, template.User); err != nil {
 		return err
 	}
-	return migrations.Up(ctx, template.URL())
+	if err := migrations.Up(ctx, template.URL()); err != nil || !Sharded() {
+		return err
+	}
+	return asAdmin(ctx, template.URL(), shardedSQL)
 }
 
 // setMode puts all sessions of the owner into the mode.

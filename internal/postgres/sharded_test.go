@@ -1,0 +1,75 @@
+package postgres_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// These functions may not be in a statement that changes rows in sharded mode: Citus
+// refuses the volatile ones, and calls the others on the wrong server.
+var (
+	changes   = regexp.MustCompile(`(?s)\bUPDATE\s+\w+.*\bSET\b|\bDELETE\s+FROM\b`)
+	forbidden = regexp.MustCompile(
+		`clock_timestamp|gen_random_uuid|\brandom\(|pg_current_xact_id|pg_snapshot_xm`)
+)
+
+// local are tables that are not distributed.
+var local = regexp.MustCompile(`\b(processor_installation|idempotency_reaper)\b`)
+
+func TestChangesCallNoFunctionThatCitusRefuses(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	for where, sql := range statements(t) {
+		if !changes.MatchString(sql) || local.MatchString(sql) {
+			continue
+		}
+		seen++
+		if name := forbidden.FindString(sql); name != "" {
+			t.Errorf("%s: a statement that changes rows calls %s", where, name)
+		}
+	}
+	if seen < 20 {
+		t.Errorf("only %d statements were found", seen)
+	}
+}
+
+// statements are the texts of the service that may be SQL, by their places.
+func statements(t *testing.T) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	files := token.NewFileSet()
+	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil || strings.HasSuffix(path, "_test.go"):
+			return err
+		case strings.HasSuffix(path, ".sql"):
+			content, err := os.ReadFile(path)
+			texts[path] = string(content)
+			return err
+		case !strings.HasSuffix(path, ".go"):
+			return nil
+		}
+		file, err := parser.ParseFile(files, path, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(node ast.Node) bool {
+			if text, ok := node.(*ast.BasicLit); ok && text.Kind == token.STRING {
+				texts[files.Position(text.Pos()).String()] = text.Value
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return texts
+}
