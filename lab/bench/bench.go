@@ -16,7 +16,7 @@ type Config struct {
 	WarmUp      float64 `help:"Seconds before each that do not count." default:"1"`
 	Rounds      int     `help:"Measurements of everything; the report has medians." default:"3"`
 	Accounts    int     `help:"Accounts that charges move money between." default:"10000"`
-	Merchants   int     `help:"Merchants of the service, which share the accounts." default:"1"`
+	Merchants   int     `help:"Merchants to charge, which share the accounts." default:"1"`
 	Sharded     bool    `help:"Sharded mode: a transaction has charges of one merchant."`
 	Connections []int   `help:"Numbers of connections to the service." default:"64,256"`
 	Clients     []int   `help:"Numbers of clients of pgbench." default:"64,16"`

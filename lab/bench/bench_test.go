@@ -112,7 +112,7 @@ func TestMerchantsInShardedModeAreMeasured(t *testing.T) {
 	await.Until(t, time.Minute, "the run has ended", run.Ended)
 	text := run.Stdout.String()
 	for _, want := range []string{
-		"Sharded mode", "charges 3 merchants", "pgbench -M prepared -j 2 -c 2",
+		"Sharded mode", "charge 3 merchants", "pgbench -M prepared -j 2 -c 2",
 		"Books: in order",
 	} {
 		if !strings.Contains(text, want) {

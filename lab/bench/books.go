@@ -16,11 +16,11 @@ import (
 )
 
 // books are a migrated database. One merchant, or several, are charged through the
-// service, and another one by pgbench.
+// service, and as many others by pgbench.
 type books struct {
 	url        string
 	apiKeys    []string // of the merchants of the service
-	pgbenching int64    // id of the other merchant
+	pgbenching int64    // id of the first merchant of pgbench
 }
 
 func (s *site) newBooks(
@@ -64,18 +64,33 @@ func (s *site) emptyBooks(
 		}
 		b.apiKeys = append(b.apiKeys, apiKey)
 	}
-	b.pgbenching, _, err = merchants.Create(ctx, pool, pgbenchName)
+	b.pgbenching, err = createForPgbench(ctx, pool, s.config.Merchants)
 	return b, err
+}
+
+// createForPgbench makes merchants with consecutive ids, and returns the first. pgbench
+// has no lists: it can choose a merchant at random only from a range of numbers.
+func createForPgbench(ctx context.Context, pool *pgxpool.Pool, n int) (first int64, err error) {
+	first, _, err = merchants.Create(ctx, pool, pgbenchName)
+	if err != nil {
+		return 0, err
+	}
+	_, err = pool.Exec(ctx, `
+		INSERT INTO merchants (id, name)
+		SELECT $1::bigint + n, $2
+		FROM generate_series(1, $3::int - 1) AS n`, first, pgbenchName, n)
+	if err != nil {
+		return 0, fmt.Errorf("creating the merchants of pgbench: %w", err)
+	}
+	return first, nil
 }
 
 func (s *site) addAccounts(ctx context.Context, b books) error {
 	return execute(ctx, b.url, `
 		INSERT INTO accounts (merchant_id, id, currency, overdraft_limit)
 		SELECT m.id, n::text, 'USD', NULL
-		FROM merchants m,
-			generate_series($1::int,
-				$1 + CASE WHEN m.name = $2 THEN $3::int ELSE $4 END - 1) AS n`,
-		firstAccount, paymentsvcName, s.config.Accounts/s.config.Merchants, s.config.Accounts)
+		FROM merchants m, generate_series($1::int, $2) AS n`,
+		firstAccount, firstAccount+s.config.Accounts/s.config.Merchants-1)
 }
 
 // Books are the books after the measurements. There is no report of books that are not

@@ -17,6 +17,8 @@
 //   - examples/onefile, if its program is given: one transaction for each charge, over
 //     HTTP.
 //
+// With several merchants, paymentsvc and pgbench choose one at random for each charge.
+//
 // Afterwards the books must be in order, and they must hold exactly the charges that
 // were answered. A benchmark that loses or doubles a charge is void.
 //

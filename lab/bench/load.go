@@ -36,16 +36,18 @@ func accountID(i int) string { return strconv.Itoa(firstAccount + i) }
 
 // load is the load of one measurement.
 type load struct {
-	pattern               Pattern
-	connections, accounts int
-	merchants             int // of the service, which share the accounts; pgbench has one
-	warmUp, duration      time.Duration
+	pattern          Pattern
+	connections      int
+	merchants        int // chosen at random for each charge
+	accounts         int // of each merchant
+	warmUp, duration time.Duration
 }
 
 func (s *site) load(pattern Pattern, connections int) load {
 	c := s.config
 	return load{
-		pattern, connections, c.Accounts, c.Merchants, seconds(c.WarmUp), seconds(c.Seconds),
+		pattern, connections, c.Merchants, c.Accounts / c.Merchants,
+		seconds(c.WarmUp), seconds(c.Seconds),
 	}
 }
 
@@ -151,11 +153,10 @@ func (c *client) charge() ([]byte, error) {
 
 // accounts chooses the two accounts of a charge.
 func (c *client) accounts() (source, destination int) {
-	accounts := c.load.accounts / c.load.merchants
 	if c.load.pattern == Uniform {
-		source = rand.IntN(accounts)
+		source = rand.IntN(c.load.accounts)
 	}
-	destination = rand.IntN(accounts - 1)
+	destination = rand.IntN(c.load.accounts - 1)
 	if destination >= source {
 		destination++
 	}

@@ -13,7 +13,7 @@ import (
 func TestAccountsFollowThePattern(t *testing.T) {
 	t.Parallel()
 	for _, pattern := range []Pattern{Uniform, Hot} {
-		c := client{load: load{accounts: 5, merchants: 1, pattern: pattern}}
+		c := client{load: load{accounts: 5, pattern: pattern}}
 		sources, destinations, cold := map[int]bool{}, map[int]bool{}, 0
 		for range 200 {
 			source, destination := c.accounts()
@@ -64,7 +64,7 @@ func TestWrongAnswerEndsTheMeasurement(t *testing.T) {
 			}))
 			t.Cleanup(server.Close)
 			s := &service{address: server.Listener.Addr().String(), apiKeys: []string{"key"}}
-			c, err := s.dial(t.Context(), load{accounts: 5, merchants: 1})
+			c, err := s.dial(t.Context(), load{accounts: 5})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -39,22 +39,22 @@ func findBinaries(ctx context.Context) (pgserver.Binaries, error) {
 	return binaries, nil
 }
 
-// pgbench charges by transactions of its own, on the books of one merchant.
+// pgbench charges by transactions of its own, on the books of its own merchants.
 type pgbench struct {
-	program    string
-	scratch    string // the directory of its logs
-	url        string
-	merchantID int64
-	answer     []byte // stored with every charge
-	options    string // of its sessions, beside sessionOptions
-	without    string // "keys" or "events": left out
-	runs       int    // so far, so that no id is used twice
+	program       string
+	scratch       string // the directory of its logs
+	url           string
+	firstMerchant int64  // the ids of the others follow
+	answer        []byte // stored with every charge
+	options       string // of its sessions, beside sessionOptions
+	without       string // "keys" or "events": left out
+	runs          int    // so far, so that no id is used twice
 }
 
 func (s *site) newPgbench(b books) *pgbench {
 	return &pgbench{
 		program: s.binaries.Program("pgbench"), scratch: s.dir, url: b.url,
-		merchantID: b.pgbenching, answer: s.answer,
+		firstMerchant: b.pgbenching, answer: s.answer,
 	}
 }
 
@@ -72,7 +72,7 @@ func (p *pgbench) charge(
 	command := exec.Command(p.program, p.arguments(dir, l)...)
 	p.runs++
 	var output bytes.Buffer
-	command.Stdin = bytes.NewReader(pgbenchScript)
+	command.Stdin = bytes.NewReader(p.script(l))
 	command.Stdout, command.Stderr = &output, &output
 	// The URL has a password. It is not an argument, which every user could read.
 	process, alive, err := startChild(ctx, command,
@@ -110,6 +110,16 @@ func (p *pgbench) awaitConnections(ctx context.Context, n int) error {
 	})
 }
 
+// script is pgbench.sql, after a line that chooses the merchant if there are several.
+func (p *pgbench) script(l load) []byte {
+	if l.merchants == 1 {
+		return pgbenchScript
+	}
+	choice := fmt.Sprintf("\\set merchant random(%d, %d)\n",
+		p.firstMerchant, p.firstMerchant+int64(l.merchants)-1)
+	return append([]byte(choice), pgbenchScript...)
+}
+
 const pgbenchRunMin = 100 // pgbench.sql writes the number of a run with three digits
 
 func (p *pgbench) arguments(dir string, l load) []string {
@@ -118,7 +128,7 @@ func (p *pgbench) arguments(dir string, l load) []string {
 		"--no-vacuum", "--protocol=prepared", "--jobs=2",
 		"--client=" + strconv.Itoa(l.connections), "--time=86400",
 		"--log", "--log-prefix=" + filepath.Join(dir, "log"), "--file=-",
-		"--define=merchant=" + strconv.FormatInt(p.merchantID, 10),
+		"--define=merchant=" + strconv.FormatInt(p.firstMerchant, 10),
 		"--define=run=" + strconv.Itoa(pgbenchRunMin+p.runs),
 		"--define=counter=0",
 		"--define=first_account=" + accountID(0),

@@ -2,7 +2,7 @@
 -- paymentsvc into the same tables, statement by statement. It leaves out the decision.
 --
 -- The variables:
---   merchant
+--   merchant       if there are several, a line before this script chooses it
 --   run            100 to 999; differs between runs, so that ids do
 --   counter        0
 --   first_account  and last_account: the range of ids

@@ -76,8 +76,8 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintln(&text, "Sharded mode: a transaction has charges of one merchant.")
 	}
 	if n := r.Settings.Merchants; n > 1 {
-		fmt.Fprintf(&text, "paymentsvc charges %d merchants at random, which share the accounts; "+
-			"pgbench charges one.\n", n)
+		fmt.Fprintf(&text, "paymentsvc and pgbench charge %d merchants at random, which share "+
+			"the accounts; in the hot pattern, each has its own hot account.\n", n)
 	}
 	for _, pattern := range []Pattern{Uniform, Hot} {
 		r.writePattern(&text, pattern)

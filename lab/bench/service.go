@@ -80,7 +80,7 @@ func (s *site) startOnefile(ctx context.Context, b books) (*service, error) {
 
 // chargeOnce makes one charge, for its answer.
 func (s *service) chargeOnce(ctx context.Context) ([]byte, error) {
-	c, err := s.dial(ctx, load{accounts: 2, merchants: 1})
+	c, err := s.dial(ctx, load{accounts: 2})
 	if err != nil {
 		return nil, err
 	}
