@@ -64,7 +64,8 @@ type contender struct {
 	load load
 	subject
 	server   *pgserver.Server
-	measured []Measurement // one of each round
+	measured []Measurement   // one of each round
+	quiet    []time.Duration // the latencies of a quiet merchant, of all rounds
 }
 
 func (c *contender) String() string {
@@ -176,11 +177,12 @@ func (s *site) alternate(ctx context.Context, contenders []*contender, progress 
 		if err := execute(ctx, c.server.URL(), `CHECKPOINT`); err != nil {
 			return err
 		}
-		measured, err := c.measure(ctx)
+		measured, quiet, err := c.measure(ctx)
 		if err != nil {
 			return fmt.Errorf("measuring %v: %w", c, err)
 		}
 		c.measured = append(c.measured, measured)
+		c.quiet = append(c.quiet, quiet...)
 		progress.Step(step+1, total, fmt.Sprintf("%v: %s/s", c, thousands(measured.RatePerSecond)))
 	}
 	return nil

@@ -55,6 +55,23 @@ func launch(t *testing.T, args ...string) *service.Child {
 	}, args...)...)
 }
 
+func readFile(t *testing.T, dir, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func readReport(t *testing.T, dir string) (report bench.Report) {
+	t.Helper()
+	if err := json.Unmarshal(readFile(t, dir, "bench.json"), &report); err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
 func TestWholeRunWithPrices(t *testing.T) {
 	t.Parallel()
 	out, onefile := t.TempDir(), filepath.Join(t.TempDir(), "onefile")
@@ -67,15 +84,8 @@ func TestWholeRunWithPrices(t *testing.T) {
 	if code := run.ExitCode(); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
-	read := func(name string) []byte {
-		text, err := os.ReadFile(filepath.Join(out, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return text
-	}
 	text := run.Stdout.String()
-	if written := read("bench.txt"); string(written) != text {
+	if written := readFile(t, out, "bench.txt"); string(written) != text {
 		t.Errorf("bench.txt is not the output:\n%s\n%s", written, text)
 	}
 	for _, want := range []string{
@@ -86,11 +96,8 @@ func TestWholeRunWithPrices(t *testing.T) {
 			t.Errorf("%q is not in:\n%s", want, text)
 		}
 	}
-	read("bench.svg")
-	var report bench.Report
-	if err := json.Unmarshal(read("bench.json"), &report); err != nil {
-		t.Fatal(err)
-	}
+	readFile(t, out, "bench.svg")
+	report := readReport(t, out)
 	if len(report.Results) != 6 || len(report.Prices) != 11 || report.PeakMemoryBytes == 0 ||
 		report.Books.Charges == 0 || report.Books.Charges != report.Books.Payments {
 		t.Errorf("the report is not whole: %+v", report)
@@ -108,15 +115,22 @@ func TestWholeRunWithPrices(t *testing.T) {
 
 func TestMerchantsInShardedModeAreMeasured(t *testing.T) {
 	t.Parallel()
-	run := launch(t, "--merchants=3", "--sharded")
+	out := t.TempDir()
+	// longer than the others: the quiet merchant has one connection
+	run := launch(t, "--merchants=3", "--sharded", "--seconds=1", "--out", out)
 	await.Until(t, time.Minute, "the run has ended", run.Ended)
 	text := run.Stdout.String()
 	for _, want := range []string{
 		"Sharded mode", "charge 3 merchants", "pgbench -M prepared -j 2 -c 2",
-		"Books: in order",
+		"A quiet merchant beside 4 connections: median ", "Books: in order",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in:\n%s", want, text)
+		}
+	}
+	for _, r := range readReport(t, out).Results {
+		if (r.Contender == "paymentsvc") != (r.Quiet.Charges > 0) {
+			t.Errorf("charges of the quiet merchant: %+v", r)
 		}
 	}
 }

@@ -16,10 +16,12 @@ import (
 )
 
 // books are a migrated database. One merchant, or several, are charged through the
-// service, and as many others by pgbench.
+// service, and as many others by pgbench. If they are several, the service also has a
+// quiet merchant.
 type books struct {
 	url        string
 	apiKeys    []string // of the merchants of the service
+	quietKey   string   // the API key of the quiet merchant; empty: there is none
 	pgbenching int64    // id of the first merchant of pgbench
 }
 
@@ -63,6 +65,11 @@ func (s *site) emptyBooks(
 			return b, err
 		}
 		b.apiKeys = append(b.apiKeys, apiKey)
+	}
+	if s.config.Merchants > 1 {
+		if _, b.quietKey, err = merchants.Create(ctx, pool, paymentsvcName); err != nil {
+			return b, err
+		}
 	}
 	b.pgbenching, err = createForPgbench(ctx, pool, s.config.Merchants)
 	return b, err

@@ -52,9 +52,14 @@ func (s *site) load(pattern Pattern, connections int) load {
 }
 
 // charge charges over HTTP. Each connection sends its next charge after the answer to
-// the last. The first wrong answer ends the measurement.
+// the last. A quiet merchant has one more connection. The first wrong answer ends the
+// measurement.
 func (s *service) charge(ctx context.Context, l load, observe observer) ([]charge, error) {
-	clients := make([]*client, l.connections)
+	n := l.connections
+	if s.quietKey != "" {
+		n++
+	}
+	clients := make([]*client, n)
 	for i := range clients {
 		c, err := s.dial(ctx, l)
 		if err != nil {
@@ -62,6 +67,10 @@ func (s *service) charge(ctx context.Context, l load, observe observer) ([]charg
 		}
 		defer c.close() //nolint:revive // for all clients, after the loop that uses them
 		clients[i] = c
+	}
+	if s.quietKey != "" {
+		last := clients[n-1]
+		last.apiKeys, last.interval = []string{s.quietKey}, quietInterval
 	}
 	var stopped atomic.Bool
 	group, ctx := errgroup.WithContext(ctx)
@@ -85,6 +94,10 @@ func (s *service) charge(ctx context.Context, l load, observe observer) ([]charg
 	return all, observed
 }
 
+// quietInterval is the time from one charge of a quiet merchant to the next. It is short
+// because a measurement takes a few seconds, and long enough to add little to the load.
+const quietInterval = 50 * time.Millisecond
+
 // answerPatience is the time that an answer may take.
 const answerPatience = 30 * time.Second
 
@@ -96,13 +109,15 @@ const amountMin, amountMax = 1000, 9999
 // much CPU time for a request as the whole service. Its http.ReadResponse alone doubles
 // the CPU time of this client.
 type client struct {
-	service *service
-	load    load
-	conn    net.Conn
-	reader  *bufio.Reader
-	request []byte // its memory is used again, and that of head
-	head    []byte // of the last answer
-	charges []charge
+	service  *service
+	apiKeys  []string      // of the merchants that it charges
+	interval time.Duration // from one charge to the next; 0: it does not pause
+	load     load
+	conn     net.Conn
+	reader   *bufio.Reader
+	request  []byte // its memory is used again, and that of head
+	head     []byte // of the last answer
+	charges  []charge
 }
 
 func (s *service) dial(ctx context.Context, l load) (*client, error) {
@@ -110,7 +125,9 @@ func (s *service) dial(ctx context.Context, l load) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
-	return &client{service: s, load: l, conn: conn, reader: bufio.NewReader(conn)}, nil
+	return &client{
+		service: s, apiKeys: s.apiKeys, load: l, conn: conn, reader: bufio.NewReader(conn),
+	}, nil
 }
 
 func (c *client) close() { _ = c.conn.Close() }
@@ -123,7 +140,8 @@ func (c *client) chargeUntil(stopped *atomic.Bool) error {
 			return fmt.Errorf("charging: %w", err)
 		}
 		now := time.Now()
-		c.charges = append(c.charges, charge{at: now, took: now.Sub(sent)})
+		c.charges = append(c.charges, charge{now, now.Sub(sent), c.interval > 0})
+		time.Sleep(c.interval - now.Sub(sent)) // returns at once if that is not positive
 	}
 	return nil
 }
@@ -135,12 +153,11 @@ func (c *client) charge() ([]byte, error) {
 	body := fmt.Sprintf(
 		`{"amount":%d,"currency":"USD","source_account":"%s","destination_account":"%s"}`,
 		amount, accountID(source), accountID(destination))
-	apiKeys := c.service.apiKeys
 	c.request = fmt.Appendf(c.request[:0],
 		"POST /payments HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
 			"Content-Type: application/json\r\nIdempotency-Key: %016x%016x\r\n"+
 			"Content-Length: %d\r\n\r\n%s",
-		c.service.address, apiKeys[rand.IntN(len(apiKeys))], rand.Uint64(), rand.Uint64(),
+		c.service.address, c.apiKeys[rand.IntN(len(c.apiKeys))], rand.Uint64(), rand.Uint64(),
 		len(body), body)
 	if err := c.conn.SetDeadline(time.Now().Add(answerPatience)); err != nil {
 		return nil, err

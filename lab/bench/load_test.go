@@ -1,13 +1,19 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/paymentsvc/paymentsvc/lab/await"
 )
 
 func TestAccountsFollowThePattern(t *testing.T) {
@@ -32,6 +38,53 @@ func TestAccountsFollowThePattern(t *testing.T) {
 	}
 }
 
+// chargeable is a service that answers every charge by this function.
+func chargeable(
+	t *testing.T, answer func(w http.ResponseWriter, r *http.Request, amount int),
+) *service {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var charged struct {
+			Amount int `json:"amount"`
+		}
+		if err := json.UnmarshalRead(r.Body, &charged); err != nil {
+			t.Error(err)
+		}
+		answer(w, r, charged.Amount)
+	}))
+	t.Cleanup(server.Close)
+	return &service{address: server.Listener.Addr().String(), apiKeys: []string{"key"}}
+}
+
+func TestQuietMerchantIsOneMoreAndPauses(t *testing.T) {
+	t.Parallel()
+	var quiet atomic.Int64
+	s := chargeable(t, func(w http.ResponseWriter, r *http.Request, amount int) {
+		if r.Header.Get("Authorization") == "Bearer quiet" {
+			quiet.Add(1)
+		}
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprintf(w, `{"amount":%d,"currency":"USD"}`, amount)
+	})
+	s.quietKey = "quiet"
+	begin := time.Now()
+	charges, err := s.charge(t.Context(), load{connections: 2, accounts: 5},
+		func(context.Context, int) error {
+			await.Until(t, time.Minute, "three quiet charges", func() bool {
+				return quiet.Load() >= 3
+			})
+			return nil
+		})
+	if took := time.Since(begin); err != nil || took < 2*quietInterval {
+		t.Errorf("three charges took %v, %v", took, err)
+	}
+	busy := len(charges) - int(quiet.Load())
+	charges = slices.DeleteFunc(charges, func(c charge) bool { return c.quiet })
+	if len(charges) != busy || busy == 0 {
+		t.Errorf("%d charges of the load, want %d", len(charges), busy)
+	}
+}
+
 func TestWrongAnswerEndsTheMeasurement(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]func(w http.ResponseWriter, amount int){
@@ -51,19 +104,9 @@ func TestWrongAnswerEndsTheMeasurement(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter,
-				r *http.Request,
-			) {
-				var charged struct {
-					Amount int `json:"amount"`
-				}
-				if err := json.UnmarshalRead(r.Body, &charged); err != nil {
-					t.Error(err)
-				}
-				answer(w, charged.Amount)
-			}))
-			t.Cleanup(server.Close)
-			s := &service{address: server.Listener.Addr().String(), apiKeys: []string{"key"}}
+			s := chargeable(t, func(w http.ResponseWriter, _ *http.Request, amount int) {
+				answer(w, amount)
+			})
 			c, err := s.dial(t.Context(), load{accounts: 5})
 			if err != nil {
 				t.Fatal(err)

@@ -36,8 +36,9 @@ type observer func(ctx context.Context, clientPID int) error
 
 // charge is one charge that was answered.
 type charge struct {
-	at   time.Time // of the answer
-	took time.Duration
+	at    time.Time // of the answer
+	took  time.Duration
+	quiet bool // of the quiet merchant
 }
 
 // window is the time in which charges count, and the CPU seconds used in it.
@@ -46,8 +47,9 @@ type window struct {
 	postgres, service, client float64
 }
 
-// measure charges for the warm-up and the duration. Only the duration counts.
-func (c *contender) measure(ctx context.Context) (Measurement, error) {
+// measure charges for the warm-up and the duration. Only the duration counts. It also
+// returns the latencies of a quiet merchant.
+func (c *contender) measure(ctx context.Context) (Measurement, []time.Duration, error) {
 	var w window
 	charges, err := c.charge(ctx, c.load, func(ctx context.Context, clientPID int) error {
 		if err := sleep(ctx, c.load.warmUp); err != nil {
@@ -67,7 +69,7 @@ func (c *contender) measure(ctx context.Context) (Measurement, error) {
 		return err
 	})
 	if err != nil {
-		return Measurement{}, err
+		return Measurement{}, nil, err
 	}
 	return w.measurement(charges)
 }
@@ -81,29 +83,36 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// measurement counts the charges that were answered in the window.
-func (w window) measurement(charges []charge) (Measurement, error) {
+// measurement counts the charges that were answered in the window. It returns the
+// latencies of the quiet merchant separately: the rate and the percentiles leave them out.
+// The CPU time is that of all charges.
+func (w window) measurement(charges []charge) (_ Measurement, quiet []time.Duration, _ error) {
 	var latencies []time.Duration
 	for _, c := range charges {
-		if !c.at.Before(w.begin) && c.at.Before(w.end) {
+		switch {
+		case c.at.Before(w.begin) || !c.at.Before(w.end):
+		case c.quiet:
+			quiet = append(quiet, c.took)
+		default:
 			latencies = append(latencies, c.took)
 		}
 	}
 	n := len(latencies)
 	if n == 0 {
-		return Measurement{}, fmt.Errorf("no charge within %v", w.end.Sub(w.begin))
+		return Measurement{}, nil, fmt.Errorf("no charge within %v", w.end.Sub(w.begin))
 	}
 	slices.Sort(latencies)
+	micros := func(seconds float64) float64 { return seconds * 1e6 / float64(n+len(quiet)) }
 	return Measurement{
 		RatePerSecond:  float64(n) / w.end.Sub(w.begin).Seconds(),
 		P50Millis:      percentile(latencies, 50),
 		P99Millis:      percentile(latencies, 99),
-		PostgresMicros: w.postgres * 1e6 / float64(n),
-		ServiceMicros:  w.service * 1e6 / float64(n),
-		ClientMicros:   w.client * 1e6 / float64(n),
+		PostgresMicros: micros(w.postgres),
+		ServiceMicros:  micros(w.service),
+		ClientMicros:   micros(w.client),
 		Charges:        n,
 		Made:           len(charges),
-	}, nil
+	}, quiet, nil
 }
 
 // percentile is the smallest value that p percent of the sorted values do not exceed

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"os/exec"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -33,22 +34,28 @@ func TestOnlyChargesAnsweredInTheWindowCount(t *testing.T) {
 	begin := time.Unix(1_000_000, 0)
 	end := begin.Add(2 * time.Second)
 	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
-	w := window{begin: begin, end: end, postgres: 3e-6, service: 6e-6}
-	got, err := w.measurement([]charge{
-		{begin.Add(-1), ms(900)},
-		{begin, ms(1)},
-		{begin.Add(ms(1500)), ms(3)},
-		{end.Add(-1), ms(2)},
-		{end, ms(900)},
+	w := window{begin: begin, end: end, postgres: 4e-6, service: 8e-6}
+	got, quiet, err := w.measurement([]charge{
+		{begin.Add(-1), ms(900), false},
+		{begin, ms(1), false},
+		{begin.Add(ms(1500)), ms(3), false},
+		{end.Add(-1), ms(2), false},
+		{end, ms(900), false},
+		{begin.Add(-1), ms(800), true},
+		{begin, ms(5), true},
+		{end, ms(800), true},
 	})
 	want := Measurement{
-		Made: 5, Charges: 3, RatePerSecond: 1.5, P50Millis: 2, P99Millis: 3,
+		Made: 8, Charges: 3, RatePerSecond: 1.5, P50Millis: 2, P99Millis: 3,
 		PostgresMicros: 1, ServiceMicros: 2,
 	}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
-	if got, err := w.measurement(nil); err == nil {
+	if !slices.Equal(quiet, []time.Duration{ms(5)}) {
+		t.Errorf("latencies of the quiet merchant: got %v", quiet)
+	}
+	if got, _, err := w.measurement(nil); err == nil {
 		t.Errorf("no charge at all is measured as %+v", got)
 	}
 }

@@ -78,6 +78,8 @@ func (r *Report) WriteText(w io.Writer) error {
 	if n := r.Settings.Merchants; n > 1 {
 		fmt.Fprintf(&text, "paymentsvc and pgbench charge %d merchants at random, which share "+
 			"the accounts; in the hot pattern, each has its own hot account.\n", n)
+		fmt.Fprintf(&text, "Beside the load, a quiet merchant sends paymentsvc one charge every "+
+			"%d ms; the table leaves it out.\n", quietInterval.Milliseconds())
 	}
 	for _, pattern := range []Pattern{Uniform, Hot} {
 		r.writePattern(&text, pattern)
@@ -109,6 +111,25 @@ func (r *Report) writePattern(w io.Writer, pattern Pattern) {
 				micros(m.PostgresMicros), serviceMicros(result.Contender, m),
 				micros(m.ClientMicros))
 		}
+	}
+	if r.Settings.Merchants > 1 {
+		r.writeQuiet(w, pattern)
+	}
+}
+
+// writeQuiet writes what a busy neighbour costs a quiet merchant.
+func (r *Report) writeQuiet(w io.Writer, pattern Pattern) {
+	fmt.Fprintln(w)
+	for _, result := range r.Results {
+		if result.Pattern != pattern || result.Contender != paymentsvcName {
+			continue
+		}
+		latency := "no charge was answered in time"
+		if q := result.Quiet; q.Charges > 0 {
+			latency = fmt.Sprintf("median %.1f ms, maximum %.1f ms, of %d charges",
+				q.P50Millis, q.MaxMillis, q.Charges)
+		}
+		fmt.Fprintf(w, "A quiet merchant beside %d connections: %s\n", result.Connections, latency)
 	}
 }
 

@@ -1,5 +1,10 @@
 package bench
 
+import (
+	"slices"
+	"time"
+)
+
 // Result is one contender under one load. A ratio compares the rate with pgbench's under
 // the same pattern. It is the median of the ratios of all rounds.
 type Result struct {
@@ -9,7 +14,16 @@ type Result struct {
 	Median             Measurement   `json:"median"`                // of each figure by itself
 	RatioToPgbench     float64       `json:"ratio_to_pgbench"`      // with Settings.Clients
 	RatioToPgbenchBest float64       `json:"ratio_to_pgbench_best"` // with the best number
+	Quiet              Quiet         `json:"quiet_merchant,omitzero"`
 	Rounds             []Measurement `json:"rounds"`
+}
+
+// Quiet is the latency of a quiet merchant beside the load, over all rounds. A p99 would
+// need more charges than a short run has.
+type Quiet struct {
+	Charges   int     `json:"charges"` // answered within the windows
+	P50Millis float64 `json:"p50_ms"`
+	MaxMillis float64 `json:"max_ms"`
 }
 
 // Price is a charge without one guarantee, beside the same charge with all guarantees.
@@ -31,7 +45,8 @@ func results(contenders []*contender) (all []Result) {
 		}
 		all = append(all, Result{
 			c.name, c.load.pattern, c.load.connections,
-			medianOf(c.measured), c.ratio(rivals[0]), c.ratio(rivals...), c.measured,
+			medianOf(c.measured), c.ratio(rivals[0]), c.ratio(rivals...), quietOf(c.quiet),
+			c.measured,
 		})
 	}
 	return all
@@ -48,6 +63,14 @@ func (c *contender) ratio(rivals ...*contender) float64 {
 		ratios = append(ratios, m.RatePerSecond/best)
 	}
 	return median(ratios)
+}
+
+func quietOf(latencies []time.Duration) Quiet {
+	if len(latencies) == 0 {
+		return Quiet{}
+	}
+	sorted := slices.Sorted(slices.Values(latencies))
+	return Quiet{len(sorted), percentile(sorted, 50), percentile(sorted, 100)}
 }
 
 // prices compares each variant with everything on, which is the first of its subject.

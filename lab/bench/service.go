@@ -16,8 +16,9 @@ import (
 // service is a process that takes charges over HTTP: paymentsvc, or examples/onefile.
 type service struct {
 	*child
-	address string
-	apiKeys []string // of the merchants that are charged
+	address  string
+	apiKeys  []string // of the merchants that are charged
+	quietKey string   // the API key of the quiet merchant; empty: there is none
 }
 
 // servingLine is the line that both programs log when they serve.
@@ -45,7 +46,7 @@ func (s *site) startService(
 		process.end(syscall.SIGTERM)
 		return nil
 	})
-	started := &service{child: process, apiKeys: b.apiKeys}
+	started := &service{child: process, apiKeys: b.apiKeys, quietKey: b.quietKey}
 	var text []byte
 	err = poll(alive, "its address", func() (_ bool, err error) {
 		text, err = os.ReadFile(log.Name())
