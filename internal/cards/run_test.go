@@ -152,7 +152,7 @@ func TestEveryMerchantIsServed(t *testing.T) {
 	tn := newTown(t)
 	in := tn.instance()
 	charge := charging(byCard("pm_card_visa"))
-	in.begin("k", charge)
+	_ = in.begin("k", charge)
 	second := callerWith("k")
 	second.Key.MerchantID = 2
 	if _, err := charge(in, second); err == nil {

@@ -117,7 +117,7 @@ func TestCursorsOfSeveralMerchantsAreLeased(t *testing.T) {
 	for _, limit := range []int{1, 10} {
 		cursors, err := f.Lease(t.Context(), outbox.Webhooks, time.Minute, limit)
 		if err != nil || len(cursors) != 1 {
-			t.Errorf("%d cursors are leased with the limit %d, want 1 (%v)", len(cursors), limit, err)
+			t.Errorf("limit %d: %d cursors are leased, want 1 (%v)", limit, len(cursors), err)
 		}
 	}
 	cursors, err := f.Lease(t.Context(), outbox.NATS, time.Minute, 10)

@@ -108,7 +108,8 @@ func TestEveryMerchantIsServed(t *testing.T) {
 	first, second := newReceiver(t, nil), newReceiver(t, nil)
 	b.put(s, "shop", webhooks.Terms{URL: first.URL})
 	ofSecond := webhooks.Ref{MerchantID: 2, ID: "shop"}
-	if _, _, _, err := s.Put(t.Context(), ofSecond, webhooks.Terms{URL: second.URL}, 0); err != nil {
+	_, _, _, err := s.Put(t.Context(), ofSecond, webhooks.Terms{URL: second.URL}, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
 	b.insert(5, "payment.succeeded")
