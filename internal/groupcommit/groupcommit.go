@@ -12,8 +12,9 @@
 // the commit made of it. What that means for each of them is for the caller to say.
 //
 // By default, a batch has whatever items wait. With [Config].Lane it has items of one lane
-// only. Then the lanes take turns, a batch each, so that a lane with many items delays the
-// others by no more than the batches that are under way.
+// only. Then the lanes take turns, a batch each. The next turn is that of the lane whose
+// last turn was the longest ago. So a lane that has few items waits for the batches that
+// are under way, and not for those of the lanes that always have more.
 //
 // The package knows nothing of what is committed. It is safe for one reason: an item is
 // handed back only after the commit function returned. If that function cannot find out
@@ -21,9 +22,11 @@
 package groupcommit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -88,20 +91,24 @@ type Group[K, T comparable] struct {
 	config Config[T]
 	done   sync.WaitGroup // the workers
 
-	mu      sync.Mutex            // guards everything below
-	work    sync.Cond             // a slot was queued, or the group was closed
-	lanes   map[int64]*lane[K, T] // those with queued slots
-	turns   []*lane[K, T]         // the same lanes: the first one is next
-	slots   map[K]*slot[K, T]     // the queued ones: a slot leaves when it is taken into a batch
-	waiting int                   // callers in queued slots
+	mu      sync.Mutex // guards everything below
+	work    sync.Cond  // a slot was queued, or the group was closed
+	lanes   map[int64]*lane[K, T]
+	turns   []*lane[K, T]     // lanes with queued slots, ascending by lastTurn
+	turn    uint64            // the number of turns so far
+	slots   map[K]*slot[K, T] // the queued ones: a slot leaves when it is taken into a batch
+	waiting int               // callers in queued slots
 	closed  bool
 }
 
 // lane is a part of the queue whose slots may share a batch.
 type lane[K, T comparable] struct {
-	id    int64
-	queue []*slot[K, T]
+	queue    []*slot[K, T]
+	lastTurn uint64 // 0: there was none, or it was long ago
 }
+
+// lanesMax is how many lanes there are before those without slots are forgotten.
+const lanesMax = 10_000
 
 // slot is one key's place in the queue, or in a batch. Once it is taken it belongs to
 // the worker that took it, until ready is closed. Its callers then read the item.
@@ -174,20 +181,35 @@ func (g *Group[K, T]) enqueue(key K, item T) (*slot[K, T], error) {
 		ready: make(chan struct{}),
 	}
 	g.slots[key] = s
+	if len(s.lane.queue) == 0 {
+		g.giveTurn(s.lane)
+	}
 	s.lane.queue = append(s.lane.queue, s)
 	g.work.Signal()
 	return s, nil
 }
 
-// lane is the lane for another slot. The caller holds the lock.
+// lane is the lane with the id. The caller holds the lock.
 func (g *Group[K, T]) lane(id int64) *lane[K, T] {
 	l := g.lanes[id]
 	if l == nil {
-		l = &lane[K, T]{id: id}
+		if len(g.lanes) >= lanesMax {
+			maps.DeleteFunc(g.lanes, func(_ int64, idle *lane[K, T]) bool {
+				return len(idle.queue) == 0
+			})
+		}
+		l = &lane[K, T]{}
 		g.lanes[id] = l
-		g.turns = append(g.turns, l)
 	}
 	return l
+}
+
+// giveTurn puts the lane behind those whose last turn was before its own. The caller holds
+// the lock.
+func (g *Group[K, T]) giveTurn(l *lane[K, T]) {
+	at, _ := slices.BinarySearchFunc(g.turns, l.lastTurn+1,
+		func(other *lane[K, T], turn uint64) int { return cmp.Compare(other.lastTurn, turn) })
+	g.turns = slices.Insert(g.turns, at, l)
 }
 
 // leave takes a caller out of a queued slot. An empty slot leaves the queue, where it
@@ -205,7 +227,6 @@ func (g *Group[K, T]) leave(s *slot[K, T], item T) error {
 		s.lane.queue = slices.DeleteFunc(s.lane.queue,
 			func(other *slot[K, T]) bool { return other == s })
 		if len(s.lane.queue) == 0 {
-			delete(g.lanes, s.lane.id)
 			g.turns = slices.DeleteFunc(g.turns,
 				func(other *lane[K, T]) bool { return other == s.lane })
 		}
@@ -259,6 +280,8 @@ func (g *Group[K, T]) takeQueued() []*slot[K, T] {
 	}
 	next := g.turns[0]
 	g.turns = slices.Delete(g.turns, 0, 1)
+	g.turn++
+	next.lastTurn = g.turn
 	n := min(len(next.queue), g.config.BatchSizeMax)
 	batch := make([]*slot[K, T], 0, n)
 	for _, s := range next.queue[:n] {
@@ -270,9 +293,7 @@ func (g *Group[K, T]) takeQueued() []*slot[K, T] {
 	}
 	next.queue = slices.Delete(next.queue, 0, n)
 	if len(next.queue) > 0 {
-		g.turns = append(g.turns, next)
-	} else {
-		delete(g.lanes, next.id)
+		g.giveTurn(next)
 	}
 	return batch
 }

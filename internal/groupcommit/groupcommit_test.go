@@ -267,6 +267,26 @@ func TestABatchHasOneLaneAndTheLanesTakeTurns(t *testing.T) {
 	})
 }
 
+// A lane with a rare item goes before the lanes that always have some.
+func TestTheLaneWithTheOldestTurnIsNext(t *testing.T) {
+	withGroup(t, byTens, func(t *testing.T, d *disk, group *itemGroup) {
+		var calls []*call
+		for _, value := range []int{90, 10, 20, 11, 21, 30} {
+			calls = append(calls, do(t.Context(), group, fmt.Sprint(value), value))
+			if value == 20 { // one batch after another, so that 1 and 2 have had turns
+				d.release(2)
+				<-calls[0].done
+				<-calls[1].done
+			}
+		}
+		d.release(len(calls) - 2)
+		for _, c := range calls {
+			<-c.done
+		}
+		wantBatches(t, d, []int{90}, []int{10}, []int{20}, []int{30}, []int{11}, []int{21})
+	})
+}
+
 func TestALaneThatAllCallersHaveLeftTakesNoTurn(t *testing.T) {
 	withGroup(t, byTens, func(t *testing.T, d *disk, group *itemGroup) {
 		busy := do(t.Context(), group, "busy", 90)

@@ -66,7 +66,7 @@ func (s *site) emptyBooks(
 		}
 		b.apiKeys = append(b.apiKeys, apiKey)
 	}
-	if s.config.Merchants > 1 {
+	if s.config.Merchants > 1 || s.config.Sharded {
 		if _, b.quietKey, err = merchants.Create(ctx, pool, paymentsvcName); err != nil {
 			return b, err
 		}

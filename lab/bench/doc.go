@@ -18,8 +18,8 @@
 //     HTTP.
 //
 // With several merchants, paymentsvc and pgbench choose one at random for each charge.
-// Beside the load of paymentsvc, a quiet merchant then sends a charge from time to time.
-// Its latency shows what a busy neighbour costs a quiet merchant.
+// Then, and in sharded mode, a quiet merchant sends a charge from time to time beside the
+// load of paymentsvc. Its latency shows what a busy neighbour costs it.
 //
 // Afterwards the books must be in order, and they must hold exactly the charges that
 // were answered. A benchmark that loses or doubles a charge is void.

@@ -95,8 +95,9 @@ func (s *service) charge(ctx context.Context, l load, observe observer) ([]charg
 }
 
 // quietInterval is the time from one charge of a quiet merchant to the next. It is short
-// because a measurement takes a few seconds, and long enough to add little to the load.
-const quietInterval = 50 * time.Millisecond
+// because a measurement takes a few seconds. With hundreds of merchants, it is about what
+// each of them gets.
+const quietInterval = 250 * time.Millisecond
 
 // answerPatience is the time that an answer may take.
 const answerPatience = 30 * time.Second

@@ -35,6 +35,9 @@ type Settings struct {
 	Clients       int     `json:"pgbench_clients"` // of the pgbench that ratios are taken to
 }
 
+// hasQuiet tells whether a quiet merchant charges beside the load.
+func (s *Settings) hasQuiet() bool { return s.Merchants > 1 || s.Sharded }
+
 // WriteFiles writes the report to a directory, as bench.txt, bench.json and bench.svg.
 func (r *Report) WriteFiles(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil { // for everybody to read
@@ -78,6 +81,8 @@ func (r *Report) WriteText(w io.Writer) error {
 	if n := r.Settings.Merchants; n > 1 {
 		fmt.Fprintf(&text, "paymentsvc and pgbench charge %d merchants at random, which share "+
 			"the accounts; in the hot pattern, each has its own hot account.\n", n)
+	}
+	if r.Settings.hasQuiet() {
 		fmt.Fprintf(&text, "Beside the load, a quiet merchant sends paymentsvc one charge every "+
 			"%d ms; the table leaves it out.\n", quietInterval.Milliseconds())
 	}
@@ -112,7 +117,7 @@ func (r *Report) writePattern(w io.Writer, pattern Pattern) {
 				micros(m.ClientMicros))
 		}
 	}
-	if r.Settings.Merchants > 1 {
+	if r.Settings.hasQuiet() {
 		r.writeQuiet(w, pattern)
 	}
 }

@@ -62,7 +62,7 @@ func TestReportTellsTheLatencyOfAQuietMerchant(t *testing.T) {
 	r := Report{Settings: Settings{Merchants: 2}, Results: results(contenders)}
 	for write, all := range map[string][]string{
 		"bench.txt": {
-			"sends paymentsvc one charge every 50 ms",
+			"sends paymentsvc one charge every 250 ms",
 			"quiet merchant beside 64 connections: median 3.0 ms, maximum 20.0 ms, of 3 charges\n",
 			"quiet merchant beside 256 connections: no charge was answered in time\n",
 		},
