@@ -58,19 +58,24 @@ func TestShardedInstanceWithoutFeedChargesBesideForeignIDs(t *testing.T) {
 	}
 }
 
-func TestShardedInstanceRefusesAnUntriedProcessor(t *testing.T) {
+func TestShardedInstanceRefusesUntriedParts(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	db.Shard(t)
-	config := app.Config{
-		Workers: 1, BatchSizeMax: 1, QueueSizeMax: 1, ReadConnections: 2, AllowDataLoss: true,
-	}
-	config.Processor.SecretKey = "sk_test_1"
-	in, err := app.New(t.Context(), config, db.URL, slog.New(slog.DiscardHandler))
-	if err == nil {
-		in.Close()
-	}
-	if err == nil || !strings.Contains(err.Error(), "SHARDED_UNTRIED=true") {
-		t.Errorf("it came to %v", err)
+	for name, set := range map[string]func(*app.Config){
+		"a card processor": func(c *app.Config) { c.Processor.SecretKey = "sk_test_1" },
+		"a broker":         func(c *app.Config) { c.NATS.URL = "nats://127.0.0.1:1" },
+	} {
+		config := app.Config{
+			Workers: 1, BatchSizeMax: 1, QueueSizeMax: 1, ReadConnections: 2, AllowDataLoss: true,
+		}
+		set(&config)
+		in, err := app.New(t.Context(), config, db.URL, slog.New(slog.DiscardHandler))
+		if err == nil {
+			in.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "SHARDED_UNTRIED=true") {
+			t.Errorf("with %s it came to %v", name, err)
+		}
 	}
 }
