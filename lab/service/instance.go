@@ -41,6 +41,7 @@ func Serve(t testing.TB, databaseURL string, settings ...string) *Instance {
 	settings = append([]string{
 		"DATABASE_URL=" + databaseURL, "LISTEN_ADDR=127.0.0.1:0",
 		"ADMIN_ADDR=127.0.0.1:0",
+		"SHARDED_UNTRIED=true", // the suites are the same in sharded mode
 	}, settings...)
 	return &Instance{Child: Launch(t, settings, "serve")}
 }
