@@ -75,7 +75,8 @@ endif
 MANY = Naughty|DescribedRequest
 
 # The packages with SQL, whose tests also run in sharded mode (internal/postgres/sharded.go).
-SHARDED = $(addprefix ./internal/,payments idempotency ledger outbox webhooks cards) ./test/messages
+SHARDED = $(addprefix ./internal/,payments idempotency ledger outbox webhooks cards merchants postgres audit) \
+	./test/messages
 
 .PHONY: test
 test: $(GOTESTSUM) ## Run every test of CI, on a real Postgres; select by PKG= and ARGS=

@@ -188,3 +188,22 @@ func TestEveryMerchantIsServed(t *testing.T) {
 		t.Errorf("%d kept events are deleted, want 2 (%v)", n, err)
 	}
 }
+
+func TestUnsettledAttemptsOfOnePaymentAreListedAlone(t *testing.T) {
+	tn := newTown(t)
+	in := tn.instance()
+	charge := charging(byCard("pm_card_visa"))
+	_, wanted := in.begin("k0", charge), in.begin("k1", charge)
+	of := tn.attempt(in, "k1").PaymentID
+	for _, f := range []Filter{
+		{MerchantID: merchantID, PaymentID: of, Limit: 10}, {PaymentID: of, Limit: 10},
+	} {
+		got, err := Unsettled(t.Context(), in.pool, f)
+		if err != nil || len(got) != 1 || got[0].ID != wanted.AttemptID {
+			t.Errorf("%+v lists %d attempts, want the one of k1 (%v)", f, len(got), err)
+		}
+	}
+	tn.instance().recovering()
+	in.finish("k0", charge)
+	in.finish("k1", charge)
+}
