@@ -176,7 +176,7 @@ func (s *Service) leaseOf(
 			FROM (
 				SELECT d.ctid AS row
 				FROM processor_attempts d
-				WHERE d.merchant_id = coalesce($1, d.merchant_id) AND d.state = 'open'
+				WHERE ($1::bigint IS NULL OR d.merchant_id = $1) AND d.state = 'open'
 					AND d.due_at <= statement_timestamp() AND d.merchant_id <> ALL ($4)
 				ORDER BY d.due_at
 				LIMIT $2

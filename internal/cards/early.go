@@ -65,7 +65,7 @@ func (s *Service) ApplyEarly(ctx context.Context) error {
 					SELECT FROM processor_attempts a
 					WHERE a.merchant_id = coalesce($1, e.merchant_id) AND a.id = e.attempt_id
 					OFFSET 0) AS begun
-				WHERE e.merchant_id = coalesce($1, e.merchant_id)
+				WHERE ($1::bigint IS NULL OR e.merchant_id = $1)
 				LIMIT $2`, merchantID, earlyBatchSize)
 			return err
 		})
@@ -142,7 +142,7 @@ func (s *Service) DeleteEarly(
 				DELETE FROM processor_events e
 				WHERE e.merchant_id = coalesce($1, e.merchant_id) AND e.ctid = ANY (ARRAY(
 					SELECT o.ctid FROM processor_events o
-					WHERE o.merchant_id = coalesce($1, o.merchant_id)
+					WHERE ($1::bigint IS NULL OR o.merchant_id = $1)
 						AND o.received_at < statement_timestamp() - $2::interval
 					LIMIT $3))
 				RETURNING e.merchant_id, e.id, e.attempt_id, ''::bytea`,

@@ -74,7 +74,7 @@ func (f *Feed) lease(
 		FROM (
 			SELECT c.merchant_id
 			FROM feed_cursors c
-			WHERE c.merchant_id = coalesce($4, c.merchant_id) AND c.consumer = $1
+			WHERE ($4::bigint IS NULL OR c.merchant_id = $4) AND c.consumer = $1
 				AND c.leased_until < statement_timestamp()
 				AND ($4 IS NOT NULL OR `+hasEvents+`)
 			ORDER BY c.leased_until

@@ -53,6 +53,13 @@ func planForValues(ctx context.Context, c *pgx.Conn) error {
 // calls do for each merchant that the query finds: Citus cannot lock or join rows of
 // several merchants in one statement, but it can search all. An error does not keep other
 // merchants from their turn.
+//
+// A statement of do takes the merchant as a parameter. It searches by
+//
+//	($1::bigint IS NULL OR t.merchant_id = $1)
+//
+// which is no condition at all, or one on a constant, before a plan is made. A row whose
+// key is known is looked up as package unnest says.
 func EachMerchant(
 	ctx context.Context, db Querier, sharded bool, query string, args []any,
 	do func(merchantID *int64) error,

@@ -40,6 +40,33 @@ func TestChangesCallNoFunctionThatCitusRefuses(t *testing.T) {
 	}
 }
 
+// ownColumn is a condition of this form on the same table t, as it searches rows of one
+// merchant or of all:
+//
+//	t.merchant_id = coalesce($1, t.merchant_id)
+//
+// Without a merchant, Postgres expects it of one row in 200. Then it prefers to read and
+// sort all rows to reading the first ones along an index. It does no harm beside a ctid.
+var ownColumn = regexp.MustCompile(
+	`(\w*\.?)merchant_id = coalesce\(\$\d+, (\w*\.?)merchant_id\)(\s+AND \w*\.?ctid )?`)
+
+func TestSearchesOfAllMerchantsHaveNoConditionOnThem(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	for where, sql := range statements(t) {
+		for _, found := range ownColumn.FindAllStringSubmatch(sql, -1) {
+			seen++
+			if found[1] == found[2] && found[3] == "" {
+				t.Errorf("%s: %s, want ($1::bigint IS NULL OR %smerchant_id = $1)", where,
+					found[0], found[1])
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("only %d conditions were found", seen)
+	}
+}
+
 // statements are the texts of the service that may be SQL, by their places.
 func statements(t *testing.T) map[string]string {
 	t.Helper()

@@ -6,7 +6,7 @@
 WITH RECURSIVE waiting AS (
     (SELECT d.merchant_id, d.endpoint_uid
         FROM webhook_deliveries d
-        WHERE d.merchant_id = coalesce($8, d.merchant_id) AND d.status = 'pending'
+        WHERE ($8::bigint IS NULL OR d.merchant_id = $8) AND d.status = 'pending'
         ORDER BY d.merchant_id, d.endpoint_uid
         LIMIT 1)
     UNION ALL
@@ -15,7 +15,7 @@ WITH RECURSIVE waiting AS (
     CROSS JOIN LATERAL (
         SELECT d.merchant_id, d.endpoint_uid
         FROM webhook_deliveries d
-        WHERE d.merchant_id = coalesce($8, d.merchant_id) AND d.status = 'pending'
+        WHERE ($8::bigint IS NULL OR d.merchant_id = $8) AND d.status = 'pending'
             AND (d.merchant_id, d.endpoint_uid) > (w.merchant_id, w.endpoint_uid)
         ORDER BY d.merchant_id, d.endpoint_uid
         LIMIT 1) AS next),

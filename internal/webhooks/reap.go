@@ -42,20 +42,20 @@ func (s *Service) Reap(
 const (
 	reapOldAttempts = `
 		DELETE FROM webhook_attempts
-		WHERE merchant_id = coalesce($1, merchant_id) AND (merchant_id, endpoint_uid, id) IN (
+		WHERE ($1::bigint IS NULL OR merchant_id = $1) AND (merchant_id, endpoint_uid, id) IN (
 			SELECT a.merchant_id, a.endpoint_uid, a.id
 			FROM webhook_attempts a
-			WHERE a.merchant_id = coalesce($1, a.merchant_id)
+			WHERE ($1::bigint IS NULL OR a.merchant_id = $1)
 				AND a.at < statement_timestamp() - $3::interval
 			ORDER BY a.at
 			LIMIT $2)`
 	reapOldDeliveries = `
 		DELETE FROM webhook_deliveries
-		WHERE merchant_id = coalesce($1, merchant_id)
+		WHERE ($1::bigint IS NULL OR merchant_id = $1)
 			AND (merchant_id, endpoint_uid, transaction_id, event_id) IN (
 				SELECT d.merchant_id, d.endpoint_uid, d.transaction_id, d.event_id
 				FROM webhook_deliveries d
-				WHERE d.merchant_id = coalesce($1, d.merchant_id)
+				WHERE ($1::bigint IS NULL OR d.merchant_id = $1)
 					AND d.begun_at < statement_timestamp() - $3::interval AND NOT EXISTS (
 						SELECT FROM events e
 						WHERE e.merchant_id = coalesce($1, d.merchant_id)
@@ -74,18 +74,18 @@ func reapOrphans(table, key string) string {
 	return `
 		WITH RECURSIVE seen AS (
 			(SELECT t.merchant_id, t.endpoint_uid FROM ` + table + ` t
-				WHERE t.merchant_id = coalesce($1, t.merchant_id)
+				WHERE ($1::bigint IS NULL OR t.merchant_id = $1)
 				ORDER BY t.merchant_id, t.endpoint_uid LIMIT 1)
 			UNION ALL
 			SELECT next.merchant_id, next.endpoint_uid
 			FROM seen
 			CROSS JOIN LATERAL (
 				SELECT t.merchant_id, t.endpoint_uid FROM ` + table + ` t
-				WHERE t.merchant_id = coalesce($1, t.merchant_id)
+				WHERE ($1::bigint IS NULL OR t.merchant_id = $1)
 					AND (t.merchant_id, t.endpoint_uid) > (seen.merchant_id, seen.endpoint_uid)
 				ORDER BY t.merchant_id, t.endpoint_uid LIMIT 1) AS next)
 		DELETE FROM ` + table + `
-		WHERE merchant_id = coalesce($1, merchant_id)
+		WHERE ($1::bigint IS NULL OR merchant_id = $1)
 			AND (merchant_id, endpoint_uid, ` + key + `) IN (
 				SELECT t.merchant_id, t.endpoint_uid, ` + key + `
 				FROM seen

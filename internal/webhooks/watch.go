@@ -33,7 +33,7 @@ func (s *Service) oldestDue(
 		WITH RECURSIVE waiting AS (
 			(SELECT d.merchant_id, d.endpoint_uid, d.next_attempt_at
 				FROM webhook_deliveries d
-				WHERE d.merchant_id = coalesce($1, d.merchant_id) AND d.status = 'pending'
+				WHERE ($1::bigint IS NULL OR d.merchant_id = $1) AND d.status = 'pending'
 				ORDER BY d.merchant_id, d.endpoint_uid, d.next_attempt_at
 				LIMIT 1)
 			UNION ALL
@@ -42,7 +42,7 @@ func (s *Service) oldestDue(
 			CROSS JOIN LATERAL (
 				SELECT d.merchant_id, d.endpoint_uid, d.next_attempt_at
 				FROM webhook_deliveries d
-				WHERE d.merchant_id = coalesce($1, d.merchant_id) AND d.status = 'pending'
+				WHERE ($1::bigint IS NULL OR d.merchant_id = $1) AND d.status = 'pending'
 					AND (d.merchant_id, d.endpoint_uid) > (w.merchant_id, w.endpoint_uid)
 				ORDER BY d.merchant_id, d.endpoint_uid, d.next_attempt_at
 				LIMIT 1) AS next)
