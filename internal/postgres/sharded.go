@@ -23,11 +23,14 @@ import (
 //
 // The statements are the same in both modes. Each one names the merchant: those of a batch
 // the one that all rows share (unnest.Shared), and those of a background worker the one
-// that it works for (EachMerchant, ByMerchant). For the sake of Citus, they also keep three
+// that it works for (EachMerchant, ByMerchant). For the sake of Citus, they also keep four
 // rules in both modes:
 //   - An UPDATE or DELETE calls no volatile function: not clock_timestamp(), but
 //     statement_timestamp().
 //   - RETURNING, CASE, COALESCE and ON CONFLICT have immutable functions only.
+//   - An UPDATE makes no new value of a column and a stable function, such as the sum of a
+//     time and an interval. A subquery may, if it has a lock, LIMIT or OFFSET: the planner
+//     merges every other one with the UPDATE.
 //   - A function is called where the rows are in a SELECT, and on the coordinator in a
 //     statement that changes rows. So only a SELECT or a trigger asks for transaction ids.
 

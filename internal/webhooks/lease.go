@@ -216,6 +216,8 @@ func (s *Service) disable(ctx context.Context, r *result) error {
 	return err
 }
 
+// queueMarks computes times where the rows are locked, and not in SET: see package
+// postgres, sharded.go.
 func (s *Service) queueMarks(q *pgx.Batch, results []result) {
 	q.Queue(`
 		UPDATE webhook_deliveries d
@@ -227,13 +229,14 @@ func (s *Service) queueMarks(q *pgx.Batch, results []result) {
 				THEN 'failed' ELSE r.status END
 		FROM (
 			SELECT r.status, r.unsent, r.counts, locked.row, locked.give_up_at,
-				statement_timestamp() + r.wait * interval '1 microsecond' AS next_attempt_at
+				locked.next_attempt_at
 			FROM unnest($1::bigint[], $2::uuid[], $3::xid8[], $4::uuid[], $5::uuid[], $6::text[],
 					$7::bigint[], $8::boolean[], $10::boolean[])
 				AS r (merchant_id, endpoint_uid, transaction_id, event_id, lease, status, wait,
 					unsent, counts)
 			CROSS JOIN LATERAL (
-				SELECT d.ctid AS row, d.begun_at + $9::interval AS give_up_at
+				SELECT d.ctid AS row, d.begun_at + $9::interval AS give_up_at,
+					statement_timestamp() + r.wait * interval '1 microsecond' AS next_attempt_at
 				FROM webhook_deliveries d
 				WHERE d.merchant_id = coalesce($11, r.merchant_id)
 					AND d.endpoint_uid = r.endpoint_uid
