@@ -96,6 +96,7 @@ type Group[K, T comparable] struct {
 	lanes   map[int64]*lane[K, T]
 	turns   []*lane[K, T]     // lanes with queued slots, ascending by lastTurn
 	turn    uint64            // the number of turns so far
+	forgot  uint64            // the last turn before idle lanes were forgotten
 	slots   map[K]*slot[K, T] // the queued ones: a slot leaves when it is taken into a batch
 	waiting int               // callers in queued slots
 	closed  bool
@@ -104,7 +105,7 @@ type Group[K, T comparable] struct {
 // lane is a part of the queue whose slots may share a batch.
 type lane[K, T comparable] struct {
 	queue    []*slot[K, T]
-	lastTurn uint64 // 0: there was none, or it was long ago
+	lastTurn uint64 // of a new lane: forgot, because it may have had one before
 }
 
 // lanesMax is how many lanes there are before those without slots are forgotten.
@@ -197,8 +198,9 @@ func (g *Group[K, T]) lane(id int64) *lane[K, T] {
 			maps.DeleteFunc(g.lanes, func(_ int64, idle *lane[K, T]) bool {
 				return len(idle.queue) == 0
 			})
+			g.forgot = g.turn
 		}
-		l = &lane[K, T]{}
+		l = &lane[K, T]{lastTurn: g.forgot}
 		g.lanes[id] = l
 	}
 	return l

@@ -287,6 +287,28 @@ func TestTheLaneWithTheOldestTurnIsNext(t *testing.T) {
 	})
 }
 
+// However many lanes are new, or look new because they were forgotten.
+func TestNoLaneWaitsForever(t *testing.T) {
+	withGroup(t, func(c *groupcommit.Config[*item]) {
+		c.Lane = func(it *item) int64 { return int64(it.value) }
+	}, func(t *testing.T, d *disk, group *itemGroup) {
+		do(t.Context(), group, "first", 1)
+		waits := do(t.Context(), group, "second", 1)
+		for value := range 11_000 {
+			do(t.Context(), group, fmt.Sprint(value), 10+value)
+			if value > 0 { // one of them always waits
+				d.release(1)
+				synctest.Wait()
+			}
+		}
+		select {
+		case <-waits.done:
+		default:
+			t.Error("11,000 lanes have had a turn, and the one that waits longest has not")
+		}
+	})
+}
+
 func TestALaneThatAllCallersHaveLeftTakesNoTurn(t *testing.T) {
 	withGroup(t, byTens, func(t *testing.T, d *disk, group *itemGroup) {
 		busy := do(t.Context(), group, "busy", 90)
