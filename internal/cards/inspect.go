@@ -39,6 +39,9 @@ func Unsettled(ctx context.Context, db postgres.Querier, f Filter) ([]*Attempt, 
 			AND ($3 = '' OR a.state = $3)
 		ORDER BY a.created_at
 		LIMIT $4`, f.MerchantID, unnest.Nullable(f.PaymentID), string(f.State), f.Limit)
+	attempts = slices.DeleteFunc(attempts, func(a *Attempt) bool { // it has changed meanwhile
+		return a.State == StateSettled || f.State != "" && a.State != f.State
+	})
 	slices.SortStableFunc(attempts, func(a, b *Attempt) int {
 		return a.CreatedAt.Compare(b.CreatedAt)
 	})

@@ -1,11 +1,15 @@
 package cards
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/paymentsvc/paymentsvc/internal/payments"
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
 	"github.com/paymentsvc/paymentsvc/lab/await"
 	"github.com/paymentsvc/paymentsvc/lab/simulator"
 )
@@ -145,6 +149,37 @@ func TestCloseHandsAttemptsOver(t *testing.T) {
 				t.Errorf("a replay after Close: %v", err)
 			}
 		})
+	}
+}
+
+// between does something before the second query.
+type between struct {
+	postgres.Querier
+	queries int
+	do      func()
+}
+
+func (b *between) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	if b.queries++; b.queries == 2 {
+		b.do()
+	}
+	return b.Querier.Query(ctx, sql, args...)
+}
+
+func TestUnsettledLeavesOutWhatIsSettledMeanwhile(t *testing.T) {
+	tn := newTown(t)
+	in := tn.instance()
+	_ = in.begin("k", charging(byCard("pm_card_visa")))
+	db := &between{Querier: in.pool, do: func() {
+		tn.makeDue()
+		if err := in.Recover(t.Context()); err != nil {
+			t.Error(err)
+		}
+		tn.awaitState(in, "k", StateSettled)
+	}}
+	unsettled, err := Unsettled(t.Context(), db, Filter{Limit: 10})
+	if err != nil || len(unsettled) != 0 || db.queries != 2 {
+		t.Errorf("after %d queries, %+v are unsettled (%v)", db.queries, unsettled, err)
 	}
 }
 
