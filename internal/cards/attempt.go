@@ -159,6 +159,9 @@ func (s *Service) lease(
 ) (leased []*Attempt, err error) {
 	err = postgres.EachMerchant(ctx, s.pool, s.sharded, haveDue, []any{excluded},
 		func(merchantID *int64) error {
+			if len(leased) == limit {
+				return nil
+			}
 			more, err := s.leaseOf(ctx, merchantID, limit-len(leased), excluded)
 			leased = append(leased, more...)
 			return err

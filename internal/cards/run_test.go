@@ -3,6 +3,8 @@ package cards
 import (
 	"context"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -180,6 +182,50 @@ func TestUnsettledLeavesOutWhatIsSettledMeanwhile(t *testing.T) {
 	unsettled, err := Unsettled(t.Context(), db, Filter{Limit: 10})
 	if err != nil || len(unsettled) != 0 || db.queries != 2 {
 		t.Errorf("after %d queries, %+v are unsettled (%v)", db.queries, unsettled, err)
+	}
+}
+
+// leases counts the statements that lease due attempts.
+type leases struct{ atomic.Int64 }
+
+func (l *leases) TraceQueryStart(
+	ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData,
+) context.Context {
+	if strings.Contains(data.SQL, "SKIP LOCKED") {
+		l.Add(1)
+	}
+	return ctx
+}
+
+func (*leases) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// In sharded mode, each merchant's attempts are leased by a statement.
+func TestNoStatementIsSentWhenEnoughIsLeased(t *testing.T) {
+	tn := newTown(t)
+	var sent leases
+	in := tn.instance(func(c *config) { c.tracer = &sent })
+	for _, id := range []int64{1, 2} {
+		caller := callerWith("k")
+		caller.Key.MerchantID = id
+		if _, err := charging(byCard("pm_card_visa"))(in, caller); err == nil {
+			t.Fatal("it did not begin")
+		}
+	}
+	tn.makeDue()
+	leased, err := in.lease(t.Context(), 1, []int64{})
+	if err != nil || len(leased) != 1 || sent.Load() != 1 {
+		t.Errorf("%d statements have leased %d attempts, want 1 and 1 (%v)", sent.Load(),
+			len(leased), err)
+	}
+	tn.makeDue()
+	in.recovering()
+	for _, id := range []int64{1, 2} {
+		caller := callerWith("k")
+		caller.Key.MerchantID = id
+		reply, err := in.sendAs(caller, charging(byCard("pm_card_visa")), patience)
+		if err != nil || reply.Status != 201 {
+			t.Errorf("merchant %d: %d %v", id, reply.Status, err)
+		}
 	}
 }
 

@@ -62,6 +62,9 @@ func (s *Service) lease(
 ) (leased []delivery, err error) {
 	err = postgres.EachMerchant(ctx, s.pool, s.sharded, haveDue, []any{outbox.Webhooks},
 		func(merchantID *int64) error {
+			if len(leased) == limit {
+				return nil
+			}
 			more, err := s.leaseOf(ctx, merchantID, rooms, limit-len(leased))
 			leased = append(leased, more...)
 			return err
