@@ -80,6 +80,9 @@ func EachMerchant(
 	}
 	var errs []error
 	for _, id := range found {
+		if ctx.Err() != nil {
+			break
+		}
 		errs = append(errs, do(&id))
 	}
 	return errors.Join(errs...)
