@@ -74,7 +74,8 @@ endif
 # Tests of internal/httpapi that send thousands of requests, one after another.
 MANY = Naughty|DescribedRequest
 
-# The packages with SQL, whose tests also run in sharded mode (internal/postgres/sharded.go).
+# The packages with SQL, whose tests also run in sharded mode (internal/postgres/sharded.go). They run two at
+# a time. HangingReceiver is left out, because it compares two measured times.
 SHARDED = $(addprefix ./internal/,payments idempotency ledger outbox webhooks cards merchants postgres audit) \
 	./test/messages
 

@@ -653,8 +653,11 @@ func TestEveryGuardIsSeenToRefuse(t *testing.T) {
 	}
 	for _, guard := range guardsOf(t, pgtest.New(t)) {
 		name, _, _ := strings.Cut(guard, ": ")
-		if _, object, inTable := strings.Cut(name, "."); inTable &&
-			!slices.Contains(seen, object) {
+		_, object, inTable := strings.Cut(name, ".")
+		if object == "webhook_endpoints_numbered" { // it sets ids, and refuses nothing
+			continue
+		}
+		if inTable && !slices.Contains(seen, object) {
 			t.Errorf("no case is refused by %s", name)
 		}
 	}

@@ -14,22 +14,22 @@ SELECT citus_add_node('worker2', 5432);
 ALTER ROLE paymentsvc_app LOGIN;
 GRANT CONNECT ON DATABASE paymentsvc TO paymentsvc_app;
 
--- What Citus may not repeat on the workers: the owner creates schemas there, and tables that have triggers. Without
--- citus.enable_unsafe_triggers it would refuse such tables, and the triggers guard the books. The coordinator's setting
--- comes last: docker-compose.yml takes it as the sign that all of this is done.
+-- Citus may not repeat these commands on the workers, so this runs them there. The owner of a database may create
+-- schemas in it. Without citus.enable_unsafe_triggers, Citus refuses tables with triggers, and the triggers guard the
+-- books. The coordinator's setting comes last: docker-compose.yml takes it as the sign that all of this is done.
 DO $$
 DECLARE
     command text;
-    failed  text;
+    problem text;
 BEGIN
     FOREACH command IN ARRAY ARRAY[
         'ALTER DATABASE paymentsvc OWNER TO paymentsvc_owner',
         'GRANT CONNECT ON DATABASE paymentsvc TO paymentsvc_app',
         'ALTER DATABASE paymentsvc SET citus.enable_unsafe_triggers = on']
     LOOP
-        SELECT result INTO failed FROM run_command_on_workers(command) WHERE NOT success LIMIT 1;
+        SELECT result INTO problem FROM run_command_on_workers(command) WHERE NOT success LIMIT 1;
         IF FOUND THEN
-            RAISE EXCEPTION '% failed on a worker: %', command, failed;
+            RAISE EXCEPTION '% failed on a worker: %', command, problem;
         END IF;
     END LOOP;
 END

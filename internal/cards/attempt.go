@@ -82,6 +82,10 @@ const attemptColumns = `a.merchant_id, a.id, a.operation, a.payment_id, a.refund
 	a.generation, coalesce(a.decline_code, ''), a.token, a.due_at, a.due_at - clock_timestamp(),
 	a.tries, a.problem, a.created_at`
 
+// leasedColumns is what an UPDATE returns for attemptColumns.
+const leasedColumns = `merchant_id, id, operation, payment_id, refund_id, amount, state,
+	intent_id, generation, decline_code, token, due_at, tries, problem, created_at`
+
 const paymentOfAttempt = `
 	CROSS JOIN LATERAL (
 		SELECT p.currency, p.payment_method FROM payments p
@@ -139,13 +143,13 @@ func (s *Service) leaseFirst(ctx context.Context, ref attemptRef) ([]*Attempt, e
 			UPDATE processor_attempts
 			SET due_at = statement_timestamp() + $3
 			WHERE merchant_id = $1 AND id = $2 AND state = 'open' AND token = $4 AND tries = 0
-			RETURNING *)
+			RETURNING `+leasedColumns+`)
 		SELECT `+attemptColumns+`
 		FROM leased a`+paymentOfAttempt, ref.merchantID, ref.id, s.leaseTime, firstToken)
 }
 
-// haveDue are the merchants that have due attempts, but for the excluded ones.
-const haveDue = `
+// merchantsDue finds the merchants with due attempts, except the excluded ones.
+const merchantsDue = `
 	SELECT merchant_id FROM processor_attempts
 	WHERE state = 'open' AND due_at <= statement_timestamp() AND merchant_id <> ALL ($1)
 	GROUP BY merchant_id
@@ -157,7 +161,7 @@ const haveDue = `
 func (s *Service) lease(
 	ctx context.Context, limit int, excluded []int64,
 ) (leased []*Attempt, err error) {
-	err = postgres.EachMerchant(ctx, s.pool, s.sharded, haveDue, []any{excluded},
+	err = postgres.EachMerchant(ctx, s.pool, s.sharded, merchantsDue, []any{excluded},
 		func(merchantID *int64) error {
 			if len(leased) == limit {
 				return nil
@@ -185,7 +189,7 @@ func (s *Service) leaseOf(
 				LIMIT $2
 				FOR NO KEY UPDATE SKIP LOCKED) AS due
 			WHERE a.merchant_id = coalesce($1, a.merchant_id) AND a.ctid = due.row
-			RETURNING a.*)
+			RETURNING `+leasedColumns+`)
 		SELECT `+attemptColumns+`
 		FROM leased a`+paymentOfAttempt, merchantID, limit, s.leaseTime, excluded)
 }

@@ -86,7 +86,7 @@ func (s *Service) readBooked(
 	ctx context.Context, refs ...attemptRef,
 ) (map[attemptRef]*booked, error) {
 	books := make(map[attemptRef]*booked, len(refs))
-	for _, of := range postgres.ByMerchant(s.sharded, refs, attemptRef.merchant) {
+	for _, group := range postgres.ByMerchant(s.sharded, refs, attemptRef.merchant) {
 		rows, err := s.pool.Query(ctx, `
 			SELECT `+bookedColumns+`
 			FROM unnest($2::bigint[], $3::uuid[]) AS wanted (merchant_id, id)
@@ -95,8 +95,8 @@ func (s *Service) readBooked(
 					a.payment_id, a.refund_id
 				FROM processor_attempts a
 				WHERE a.merchant_id = coalesce($1, wanted.merchant_id) AND a.id = wanted.id
-				OFFSET 0) AS a`+bookedJoins, unnest.Shared(of, attemptRef.merchant),
-			unnest.Column(of, attemptRef.merchant), unnest.Column(of, attemptRef.bytes))
+				OFFSET 0) AS a`+bookedJoins, unnest.Shared(group, attemptRef.merchant),
+			unnest.Column(group, attemptRef.merchant), unnest.Column(group, attemptRef.bytes))
 		if err != nil {
 			return nil, fmt.Errorf("reading our books: %w", err)
 		}

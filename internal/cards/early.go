@@ -43,8 +43,8 @@ type keptEvent struct {
 	body       []byte
 }
 
-// haveEarly are the merchants with kept events.
-const haveEarly = `SELECT DISTINCT merchant_id FROM processor_events`
+// merchantsWithEarly finds the merchants with kept events.
+const merchantsWithEarly = `SELECT DISTINCT merchant_id FROM processor_events`
 
 const keptColumns = `e.merchant_id, e.id, e.attempt_id, e.body`
 
@@ -56,7 +56,7 @@ func scanKept(row pgx.CollectableRow) (e keptEvent, err error) {
 // ApplyEarly applies the kept events whose attempts have begun. Every instance may call it
 // at any time: the event's id is claimed once.
 func (s *Service) ApplyEarly(ctx context.Context) error {
-	return postgres.EachMerchant(ctx, s.pool, s.sharded, haveEarly, nil,
+	return postgres.EachMerchant(ctx, s.pool, s.sharded, merchantsWithEarly, nil,
 		func(merchantID *int64) error {
 			_, err := s.applyKept(ctx, `
 				SELECT `+keptColumns+`
@@ -136,7 +136,7 @@ func (s *Service) DeleteEarly(
 	ctx context.Context, retention time.Duration, limit int,
 ) (int, error) {
 	var deleted []keptEvent
-	err := postgres.EachMerchant(ctx, s.pool, s.sharded, haveEarly, nil,
+	err := postgres.EachMerchant(ctx, s.pool, s.sharded, merchantsWithEarly, nil,
 		func(merchantID *int64) error {
 			rows, err := s.pool.Query(ctx, `
 				DELETE FROM processor_events e

@@ -82,12 +82,12 @@ func readAll(
 	if err != nil {
 		return nil, fmt.Errorf("looking for attempts: %w", err)
 	}
-	for _, of := range postgres.ByMerchant(true, refs, attemptRef.merchant) {
+	for _, group := range postgres.ByMerchant(true, refs, attemptRef.merchant) {
 		found, err := collectAttempts(ctx, db, `
 			SELECT `+attemptColumns+`
 			FROM processor_attempts a`+paymentOfAttempt+`
 			WHERE a.merchant_id = $1 AND a.id = ANY ($2)`,
-			of[0].merchantID, unnest.Column(of, attemptRef.bytes))
+			group[0].merchantID, unnest.Column(group, attemptRef.bytes))
 		if err != nil {
 			return nil, err
 		}

@@ -93,7 +93,7 @@ func (s *Service) leaseForDecision(ctx context.Context, a *Attempt) (*Attempt, e
 			SET state = 'open', token = token + 1, due_at = statement_timestamp() + $3
 			WHERE merchant_id = $1 AND id = $2
 				AND (state = 'review' OR state = 'open' AND due_at <= statement_timestamp())
-			RETURNING *)
+			RETURNING `+leasedColumns+`)
 		SELECT `+attemptColumns+`
 		FROM leased a`+paymentOfAttempt, a.MerchantID, a.ID, s.leaseTime)
 	switch {

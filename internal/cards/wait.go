@@ -49,7 +49,7 @@ func (s *Service) Await(
 }
 
 // waits are the attempts that callers of this instance wait for. One worker polls for
-// all of them, with one statement each time.
+// all of them: with one statement, or in sharded mode with one for each merchant.
 type waits struct {
 	pool    *pgxpool.Pool
 	sharded bool
@@ -155,7 +155,7 @@ func (w *waits) refs() []attemptRef {
 func (w *waits) readSettled(refs []attemptRef) (settled []attemptRef, err error) {
 	ctx, cancel := context.WithTimeout(w.running, writeTimeout)
 	defer cancel()
-	for _, of := range postgres.ByMerchant(w.sharded, refs, attemptRef.merchant) {
+	for _, group := range postgres.ByMerchant(w.sharded, refs, attemptRef.merchant) {
 		rows, err := w.pool.Query(ctx, `
 			SELECT a.merchant_id, a.id
 			FROM unnest($1::bigint[], $2::uuid[]) AS wanted (merchant_id, id)
@@ -164,8 +164,8 @@ func (w *waits) readSettled(refs []attemptRef) (settled []attemptRef, err error)
 				WHERE a.merchant_id = coalesce($3, wanted.merchant_id) AND a.id = wanted.id
 					AND a.state = 'settled'
 				OFFSET 0) AS a`,
-			unnest.Column(of, attemptRef.merchant), unnest.Column(of, attemptRef.bytes),
-			unnest.Shared(of, attemptRef.merchant))
+			unnest.Column(group, attemptRef.merchant), unnest.Column(group, attemptRef.bytes),
+			unnest.Shared(group, attemptRef.merchant))
 		if err != nil {
 			return settled, err
 		}

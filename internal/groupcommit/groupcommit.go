@@ -91,14 +91,14 @@ type Group[K, T comparable] struct {
 	config Config[T]
 	done   sync.WaitGroup // the workers
 
-	mu      sync.Mutex // guards everything below
-	work    sync.Cond  // a slot was queued, or the group was closed
-	lanes   map[int64]*lane[K, T]
-	turns   []*lane[K, T]     // lanes with queued slots, ascending by lastTurn
-	turn    uint64            // the number of turns so far
-	forgot  uint64            // the last turn before idle lanes were forgotten
-	slots   map[K]*slot[K, T] // the queued ones: a slot leaves when it is taken into a batch
-	waiting int               // callers in queued slots
+	mu      sync.Mutex            // guards everything below
+	work    sync.Cond             // a slot was queued, or the group was closed
+	lanes   map[int64]*lane[K, T] // by id; lanesMax limits those without slots
+	turns   []*lane[K, T]         // lanes with queued slots, ascending by lastTurn
+	turn    uint64                // the number of turns so far
+	forgot  uint64                // the turn at which lanes were forgotten last
+	slots   map[K]*slot[K, T]     // the queued ones: a slot leaves when it is taken into a batch
+	waiting int                   // callers in queued slots
 	closed  bool
 }
 
@@ -108,7 +108,8 @@ type lane[K, T comparable] struct {
 	lastTurn uint64 // of a new lane: forgot, because it may have had one before
 }
 
-// lanesMax is how many lanes there are before those without slots are forgotten.
+// lanesMax bounds the memory for lanes without slots. When there are that many lanes, those
+// without slots are forgotten. A forgotten lane counts as one that had its turn just then.
 const lanesMax = 10_000
 
 // slot is one key's place in the queue, or in a batch. Once it is taken it belongs to
@@ -183,7 +184,7 @@ func (g *Group[K, T]) enqueue(key K, item T) (*slot[K, T], error) {
 	}
 	g.slots[key] = s
 	if len(s.lane.queue) == 0 {
-		g.giveTurn(s.lane)
+		g.queueLane(s.lane)
 	}
 	s.lane.queue = append(s.lane.queue, s)
 	g.work.Signal()
@@ -206,9 +207,9 @@ func (g *Group[K, T]) lane(id int64) *lane[K, T] {
 	return l
 }
 
-// giveTurn puts the lane behind those whose last turn was before its own. The caller holds
-// the lock.
-func (g *Group[K, T]) giveTurn(l *lane[K, T]) {
+// queueLane puts the lane into the order of turns, behind the lanes whose last turn is as
+// old as its own or older. The caller holds the lock.
+func (g *Group[K, T]) queueLane(l *lane[K, T]) {
 	at, _ := slices.BinarySearchFunc(g.turns, l.lastTurn+1,
 		func(other *lane[K, T], turn uint64) int { return cmp.Compare(other.lastTurn, turn) })
 	g.turns = slices.Insert(g.turns, at, l)
@@ -295,7 +296,7 @@ func (g *Group[K, T]) takeQueued() []*slot[K, T] {
 	}
 	next.queue = slices.Delete(next.queue, 0, n)
 	if len(next.queue) > 0 {
-		g.giveTurn(next)
+		g.queueLane(next)
 	}
 	return batch
 }

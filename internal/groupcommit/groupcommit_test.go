@@ -309,6 +309,28 @@ func TestNoLaneWaitsForever(t *testing.T) {
 	})
 }
 
+// Without that, the memory would grow with the number of lanes that ever had an item.
+func TestLanesWithoutItemsAreForgotten(t *testing.T) {
+	const lanes = 10_000
+	withGroup(t, byTens, func(t *testing.T, d *disk, group *itemGroup) {
+		for lane := range lanes {
+			d.release(1)
+			<-do(t.Context(), group, "k", lane*10).done
+		}
+		calls := []*call{do(t.Context(), group, "one more", lanes*10)}
+		for _, lane := range []int{2, 1} { // lane 2 had its turn later than lane 1
+			calls = append(calls, do(t.Context(), group, fmt.Sprint(lane), lane*10))
+		}
+		d.release(len(calls))
+		for _, c := range calls {
+			<-c.done
+		}
+		if last := d.committed()[lanes+1:]; last[0][0] != 20 {
+			t.Errorf("batches %v: their turns are not forgotten", last)
+		}
+	})
+}
+
 func TestALaneThatAllCallersHaveLeftTakesNoTurn(t *testing.T) {
 	withGroup(t, byTens, func(t *testing.T, d *disk, group *itemGroup) {
 		busy := do(t.Context(), group, "busy", 90)

@@ -28,13 +28,14 @@ type Cursor struct {
 	At         Position
 }
 
-// dueCursors are the merchants whose cursors are free and have events to be handled.
-const dueCursors = `
+// merchantsDue finds the merchants whose cursors are free and have events to be handled.
+const merchantsDue = `
 	SELECT c.merchant_id FROM feed_cursors c
 	WHERE c.consumer = $1 AND c.leased_until < statement_timestamp() AND ` + hasEvents + `
 	ORDER BY c.leased_until
 	LIMIT $2`
 
+// hasEvents tells whether events come after a cursor c, or its id is of the future.
 const hasEvents = `(
 	c.transaction_id >= pg_snapshot_xmax(pg_current_snapshot())
 	OR EXISTS (
@@ -53,7 +54,7 @@ const hasEvents = `(
 func (f *Feed) Lease(
 	ctx context.Context, consumer Consumer, lease time.Duration, limit int,
 ) (cursors []Cursor, err error) {
-	err = postgres.EachMerchant(ctx, f.pool, f.sharded, dueCursors, []any{consumer, limit},
+	err = postgres.EachMerchant(ctx, f.pool, f.sharded, merchantsDue, []any{consumer, limit},
 		func(merchantID *int64) error {
 			leased, err := f.lease(ctx, consumer, lease, limit-len(cursors), merchantID)
 			cursors = append(cursors, leased...)
@@ -62,7 +63,9 @@ func (f *Feed) Lease(
 	return cursors, err
 }
 
-// lease leases due cursors of all merchants, or that of one merchant with events.
+// lease leases due cursors of all merchants, or that of one merchant. Of that one, the
+// search has seen that it has events. This does not look again: Citus would call the
+// functions of hasEvents on the coordinator, which has other transaction ids.
 func (f *Feed) lease(
 	ctx context.Context, consumer Consumer, lease time.Duration, limit int, merchantID *int64,
 ) (cursors []Cursor, err error) {

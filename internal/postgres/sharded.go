@@ -21,18 +21,23 @@ import (
 //     for (planForValues, below).
 //   - What was never run on such a cluster is off (app/sharded.go).
 //
-// The statements are the same in both modes. Each one names the merchant: those of a batch
-// the one that all rows share (unnest.Shared), and those of a background worker the one
-// that it works for (EachMerchant, ByMerchant). For the sake of Citus, they also keep four
-// rules in both modes:
-//   - An UPDATE or DELETE calls no volatile function: not clock_timestamp(), but
-//     statement_timestamp().
-//   - RETURNING, CASE, COALESCE and ON CONFLICT have immutable functions only.
-//   - An UPDATE makes no new value of a column and a stable function, such as the sum of a
-//     time and an interval. A subquery may, if it has a lock, LIMIT or OFFSET: the planner
+//   - Background work has a statement for each merchant (EachMerchant, ByMerchant), and on one
+//     Postgres a statement for all.
+//
+// The text of the statements is the same in both modes. A statement that locks or changes
+// rows names the merchant, and so does one with a LATERAL look-up. In a batch, that is the
+// merchant that all rows share (unnest.Shared). A plain SELECT may search all merchants.
+//
+// Citus also has rules for an UPDATE or DELETE, alone or in a WITH. The statements follow
+// them in both modes:
+//   - It calls no volatile function: not clock_timestamp(), but statement_timestamp().
+//   - In its RETURNING, CASE and COALESCE, and in ON CONFLICT, all functions are immutable.
+//   - Its SET has no column in a call of a stable function, such as the sum of a time and an
+//     interval. A subquery may have that if it has a lock, LIMIT or OFFSET: the planner
 //     merges every other one with the UPDATE.
-//   - A function is called where the rows are in a SELECT, and on the coordinator in a
-//     statement that changes rows. So only a SELECT or a trigger asks for transaction ids.
+//   - It must not depend on a transaction id. Citus calls the functions of a statement that
+//     writes on the coordinator, which has other ids than the server of the rows. A plain
+//     SELECT and a trigger get the ids of that server.
 
 // IsSharded tells whether the database is in sharded mode.
 func IsSharded(ctx context.Context, db Querier) (sharded bool, err error) {
@@ -52,10 +57,9 @@ func planForValues(ctx context.Context, c *pgx.Conn) error {
 	return nil
 }
 
-// EachMerchant calls do once with nil, which stands for all merchants. In sharded mode it
-// calls do for each merchant that the query finds: Citus cannot lock or join rows of
-// several merchants in one statement, but it can search all. An error does not keep other
-// merchants from their turn.
+// EachMerchant calls do for each merchant that the query finds, because Citus refuses a
+// statement that locks rows of several merchants. On one Postgres it calls do once, with
+// nil: all merchants. After an error it goes on with the next merchant.
 //
 // A statement of do takes the merchant as a parameter. It searches by
 //
@@ -83,13 +87,15 @@ func EachMerchant(
 		if ctx.Err() != nil {
 			break
 		}
-		errs = append(errs, do(&id))
+		if err := do(&id); err != nil {
+			errs = append(errs, fmt.Errorf("merchant %d: %w", id, err))
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// ByMerchant splits rows into those that one statement may have: all, or in sharded mode
-// those of one merchant.
+// ByMerchant splits rows into groups for a statement each: in sharded mode those of one
+// merchant, and on one Postgres all.
 func ByMerchant[Row any](sharded bool, rows []Row, merchant func(Row) int64) [][]Row {
 	if !sharded {
 		return [][]Row{rows}

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -8,12 +9,65 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/paymentsvc/paymentsvc/internal/postgres"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-// These functions may not be in a statement that changes rows in sharded mode: Citus
-// refuses the volatile ones, and calls the others on the wrong server.
+// 0 stands for all merchants.
+func TestEachMerchantHasItsTurnDespiteErrors(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	errFirst := errors.New("the first fails")
+	for _, test := range []struct {
+		sharded bool
+		want    []int64
+		message string
+	}{
+		{false, []int64{0}, "the first fails"},
+		{true, []int64{7, 8, 9}, "merchant 7: the first fails"},
+	} {
+		var called []int64
+		err := postgres.EachMerchant(t.Context(), db.Pool, test.sharded,
+			`SELECT generate_series($1::bigint, 9)`, []any{7}, func(merchantID *int64) error {
+				if merchantID == nil {
+					merchantID = new(int64)
+				}
+				called = append(called, *merchantID)
+				if len(called) == 1 {
+					return errFirst
+				}
+				return nil
+			})
+		if !slices.Equal(called, test.want) {
+			t.Errorf("sharded %t: called for %v, want %v", test.sharded, called, test.want)
+		}
+		if !errors.Is(err, errFirst) || err.Error() != test.message {
+			t.Errorf("sharded %t: %v, want %q", test.sharded, err, test.message)
+		}
+	}
+}
+
+func TestRowsAreSplitByMerchantInShardedModeOnly(t *testing.T) {
+	t.Parallel()
+	rows := []int64{11, 21, 12, 31, 22} // the merchant is the tens digit
+	merchant := func(row int64) int64 { return row / 10 }
+	for sharded, want := range map[bool][][]int64{
+		false: {rows},
+		true:  {{11, 12}, {21, 22}, {31}},
+	} {
+		got := postgres.ByMerchant(sharded, rows, merchant)
+		if !slices.EqualFunc(got, want, slices.Equal) {
+			t.Errorf("sharded %t: %v, want %v", sharded, got, want)
+		}
+	}
+}
+
+// These functions may not be in an UPDATE or DELETE: Citus refuses the volatile ones, and
+// calls the others on the wrong server.
 var (
 	changes   = regexp.MustCompile(`(?s)\bUPDATE\s+\w+.*\bSET\b|\bDELETE\s+FROM\b`)
 	forbidden = regexp.MustCompile(
@@ -23,6 +77,8 @@ var (
 // local are tables that are not distributed.
 var local = regexp.MustCompile(`\b(processor_installation|idempotency_reaper)\b`)
 
+// The test reads each string by itself. It does not see a function in a constant that a
+// statement is put together from, such as hasEvents in package outbox.
 func TestChangesCallNoFunctionThatCitusRefuses(t *testing.T) {
 	t.Parallel()
 	seen := 0

@@ -12,6 +12,7 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/outbox"
 	"github.com/paymentsvc/paymentsvc/internal/webhooks"
 	"github.com/paymentsvc/paymentsvc/lab/await"
+	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
 // The receiver verifies with the library of Standard Webhooks, over the bytes that the
@@ -35,7 +36,8 @@ func TestEventArrivesSignedAndByteForByte(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	event, err := outbox.NewFeed(b.pools.General, false).Get(t.Context(), merchantID, at)
+	feed := outbox.NewFeed(b.pools.General, pgtest.Sharded())
+	event, err := feed.Get(t.Context(), merchantID, at)
 	if err != nil || !bytes.Equal(event.JSON(), got.body) {
 		t.Errorf("the feed has %s, %v; the receiver got %s", event.JSON(), err, got.body)
 	}
@@ -111,7 +113,7 @@ func TestDeathBetweenSendAndMarkSendsAgain(t *testing.T) {
 	ids := b.insert(1, "payment.succeeded")
 	to.await(t, ids)
 	await.Until(t, patience, "the mark has failed", func() bool {
-		return strings.Contains(b.log.String(), "were sent and not marked")
+		return strings.Contains(b.log.String(), "not all are marked")
 	})
 	stop()
 	if n := b.count(`SELECT count(*) FROM webhook_deliveries WHERE status = 'pending'`); n != 1 {
@@ -314,6 +316,22 @@ func TestTestEventIsSentAndSigned(t *testing.T) {
 	if want := `{"id":"` + at.EventID() + `","type":"webhook.test",`; !strings.HasPrefix(
 		string(got.body), want) {
 		t.Errorf("it is %s", got.body)
+	}
+}
+
+// The mark gives up the delivery already, because its time is over.
+func TestAnswer410AtTheLastTryIsCountedAndLogged(t *testing.T) {
+	b := newBench(t)
+	to := newReceiver(t, status(http.StatusGone))
+	s := b.service(func(c *webhooks.Config) { c.Schedule.GiveUp = time.Millisecond })
+	b.put(s, "shop", webhooks.Terms{URL: to.URL})
+	b.run(s)
+	b.insert(1, "payment.succeeded")
+	await.Until(t, patience, "the log says that it is disabled", func() bool {
+		return strings.Contains(b.log.String(), "answered 410 and is disabled")
+	})
+	if n := s.Stats().GivenUp; n != 1 {
+		t.Errorf("%d deliveries are given up, want 1", n)
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 // SendTest queues a test event for the endpoint, and returns where it stands.
 func (s *Service) SendTest(ctx context.Context, ref Ref) (at outbox.Position, err error) {
 	err = postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) error {
+		// In sharded mode the transaction id is one of the coordinator. That does no harm,
+		// because the event id alone is unique, and a test event is not in the feed.
 		err := conn.QueryRow(ctx, `
 			INSERT INTO webhook_deliveries
 				(merchant_id, endpoint_uid, transaction_id, event_id, is_test)

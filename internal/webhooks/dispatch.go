@@ -244,8 +244,8 @@ func (d *dispatcher) settle(r *result) {
 	}
 }
 
-// write marks the results, and gives back what was not sent. If it fails, all of them are
-// sent again when their leases end.
+// write marks the results, and gives back what was not sent. If that fails, those that
+// are not marked are sent again when their leases end.
 func (d *dispatcher) write(results []result) {
 	results = append(results, d.unsent...)
 	d.unsent = nil
@@ -255,7 +255,7 @@ func (d *dispatcher) write(results []result) {
 	ctx, cancel := context.WithTimeout(context.Background(), markTimeout)
 	defer cancel()
 	if err := d.mark(ctx, results); err != nil {
-		d.logger.Warn("webhooks were sent and not marked, so they will be sent again",
+		d.logger.Warn("webhooks were sent, but not all are marked: the others will be sent again",
 			"number", len(results), "error", err)
 	}
 }

@@ -132,7 +132,7 @@ func TestEveryMerchantIsServed(t *testing.T) {
 		t.Errorf("the receivers got %d and %d events, want 5 each", n, m)
 	}
 	if strings.Contains(b.log.String(), "WARN") {
-		t.Error("see the log")
+		t.Error("there are warnings in the log")
 	}
 	b.wantNoneLost()
 	b.execute(`DELETE FROM webhook_endpoints`)

@@ -1,5 +1,5 @@
--- Leases up to $5 due deliveries, of the merchant $8 or of all (NULL): of each endpoint $4, or as many as
--- the list ($1, $2, $3) says.
+-- Leases up to $5 due deliveries: of each endpoint $4, or as many as the list ($1, $2, $3) says. $8 is
+-- their merchant, or NULL for all merchants.
 -- It jumps along the index from one endpoint with pending deliveries to the next, so that a long
 -- queue of one endpoint does not stand before the others. Rows that another worker has locked are
 -- passed over. The lock reads the row again, so a row that was taken meanwhile is left.

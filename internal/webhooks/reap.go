@@ -10,8 +10,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/internal/postgres"
 )
 
-// haveHadEndpoints are the merchants that ever had an endpoint: those with a cursor.
-const haveHadEndpoints = `SELECT merchant_id FROM feed_cursors WHERE consumer = $1`
+// merchantsWithCursor finds the merchants that ever had an endpoint.
+const merchantsWithCursor = `SELECT merchant_id FROM feed_cursors WHERE consumer = $1`
 
 // Reap deletes deliveries and attempts that are older than the retention, and those of
 // deleted endpoints: up to limit rows of each kind, in sharded mode of each merchant. It
@@ -28,7 +28,7 @@ func (s *Service) Reap(
 		most = max(most, int(tag.RowsAffected()))
 		return nil
 	}
-	err = postgres.EachMerchant(ctx, s.pool, s.sharded, haveHadEndpoints,
+	err = postgres.EachMerchant(ctx, s.pool, s.sharded, merchantsWithCursor,
 		[]any{outbox.Webhooks}, func(merchantID *int64) error {
 			return errors.Join(
 				reap(reapOldAttempts, merchantID, limit, retention),

@@ -51,10 +51,10 @@ func put(
 		if err != nil {
 			return err
 		}
-		err = replace(ctx, tx, ref, terms, condition, now, &endpoint)
+		endpoint, err = replace(ctx, tx, ref, terms, condition, now)
 		if errors.Is(err, pgx.ErrNoRows) && condition == 0 {
 			created = true
-			err = insert(ctx, tx, ref, terms, secret, &endpoint)
+			endpoint, err = insert(ctx, tx, ref, terms, secret)
 		}
 		return err
 	})
@@ -73,8 +73,7 @@ func put(
 // leaves the one before valid for a while after now.
 func replace(
 	ctx context.Context, tx pgx.Tx, ref Ref, terms Terms, condition IfVersion, now time.Time,
-	endpoint *Endpoint,
-) error {
+) (Endpoint, error) {
 	return scanEndpoint(tx.QueryRow(ctx, `
 		UPDATE webhook_endpoints w
 		SET url = $3,
@@ -92,21 +91,21 @@ func replace(
 		WHERE w.merchant_id = $1 AND w.id = $2 AND ($8::bigint <= 0 OR w.version = $8)
 		RETURNING `+endpointColumns,
 		ref.MerchantID, ref.ID, terms.URL, terms.types(), terms.Status, terms.Secret,
-		now.Add(rotationPeriod), int64(condition)), endpoint)
+		now.Add(rotationPeriod), int64(condition)))
 }
 
 // insert makes an endpoint, or returns ErrTooMany.
 func insert(
-	ctx context.Context, tx pgx.Tx, ref Ref, terms Terms, secret string, endpoint *Endpoint,
-) error {
+	ctx context.Context, tx pgx.Tx, ref Ref, terms Terms, secret string,
+) (Endpoint, error) {
 	var have int
 	err := tx.QueryRow(ctx, `SELECT count(*) FROM webhook_endpoints WHERE merchant_id = $1`,
 		ref.MerchantID).Scan(&have)
 	switch {
 	case err != nil:
-		return err
+		return Endpoint{}, err
 	case have >= endpointsMax:
-		return ErrTooMany
+		return Endpoint{}, ErrTooMany
 	}
 	return scanEndpoint(tx.QueryRow(ctx, `
 		INSERT INTO webhook_endpoints
@@ -114,8 +113,7 @@ func insert(
 		VALUES ($1, $2, $3, $4, coalesce($5::text, 'enabled'),
 			CASE WHEN $5 = 'disabled' THEN 'requested' END, coalesce($6::text, $7))
 		RETURNING `+endpointColumns,
-		ref.MerchantID, ref.ID, terms.URL, terms.types(), terms.Status, terms.Secret, secret,
-	), endpoint)
+		ref.MerchantID, ref.ID, terms.URL, terms.types(), terms.Status, terms.Secret, secret))
 }
 
 func whyNotPut(ctx context.Context, conn *pgx.Conn, ref Ref) error {
@@ -209,10 +207,10 @@ func get(ctx context.Context, db postgres.Querier, ref Ref) (endpoint Endpoint, 
 	if !ValidID(ref.ID) {
 		return Endpoint{}, ErrNotFound
 	}
-	err = scanEndpoint(db.QueryRow(ctx, `
+	endpoint, err = scanEndpoint(db.QueryRow(ctx, `
 		SELECT `+endpointColumns+`
 		FROM webhook_endpoints
-		WHERE merchant_id = $1 AND id = $2`, ref.MerchantID, ref.ID), &endpoint)
+		WHERE merchant_id = $1 AND id = $2`, ref.MerchantID, ref.ID))
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return Endpoint{}, ErrNotFound
@@ -236,9 +234,8 @@ func (s *Service) List(
 	if err != nil {
 		return nil, fmt.Errorf("listing webhook endpoints: %w", err)
 	}
-	endpoints, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e Endpoint, err error) {
-		err = scanEndpoint(row, &e)
-		return e, err
+	endpoints, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Endpoint, error) {
+		return scanEndpoint(row)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listing webhook endpoints: %w", err)
@@ -246,76 +243,12 @@ func (s *Service) List(
 	return endpoints, nil
 }
 
-// Secret is what an endpoint's deliveries are signed with.
-type Secret struct {
-	Text string
-	// PreviousValidUntil is until when the one before signs too; zero: it does not.
-	PreviousValidUntil time.Time
-	Version            int64 // of the endpoint
-}
-
-func scanSecret(row pgx.Row) (secret Secret, err error) {
-	var until *time.Time
-	err = row.Scan(&secret.Text, &secret.Version, &until)
-	if until != nil {
-		secret.PreviousValidUntil = *until
-	}
-	return secret, err
-}
-
-// Secret reads the secret of an endpoint.
-func (s *Service) Secret(ctx context.Context, ref Ref) (Secret, error) {
-	secret, err := scanSecret(s.pool.QueryRow(ctx, `
-		SELECT secret, version,
-			CASE WHEN previous_valid_until > clock_timestamp() THEN previous_valid_until END
-		FROM webhook_endpoints
-		WHERE merchant_id = $1 AND id = $2`, ref.MerchantID, ref.ID))
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return Secret{}, ErrNotFound
-	case err != nil:
-		return Secret{}, fmt.Errorf("reading a webhook secret: %w", err)
-	}
-	return secret, nil
-}
-
-// Rotate makes a new secret. The one before signs too for a while.
-func (s *Service) Rotate(
-	ctx context.Context, ref Ref, condition IfVersion,
-) (secret Secret, err error) {
-	if condition == 0 {
-		if _, err := s.Get(ctx, ref); err != nil {
-			return Secret{}, err
-		}
-		return Secret{}, ErrVersionRequired
-	}
-	err = postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) (err error) {
-		secret, err = scanSecret(conn.QueryRow(ctx, `
-			UPDATE webhook_endpoints
-			SET secret = $3, previous_secret = secret, version = version + 1,
-				previous_valid_until = statement_timestamp() + $4::interval
-			WHERE merchant_id = $1 AND id = $2 AND ($5::bigint <= 0 OR version = $5)
-			RETURNING secret, version, previous_valid_until`,
-			ref.MerchantID, ref.ID, newSecret(), rotationPeriod, int64(condition)))
-		switch {
-		case errors.Is(err, pgx.ErrNoRows):
-			if _, err := get(ctx, conn, ref); err != nil {
-				return err
-			}
-			return ErrVersionMismatch
-		case err != nil:
-			return fmt.Errorf("rotating a webhook secret: %w", err)
-		}
-		return nil
-	})
-	return secret, err
-}
-
 const endpointColumns = `merchant_id, id, url, event_types, status,
 	coalesce(disabled_reason, ''), version, created_at, uid`
 
-func scanEndpoint(row pgx.Row, e *Endpoint) error {
-	return row.Scan(
+func scanEndpoint(row pgx.Row) (e Endpoint, err error) {
+	err = row.Scan(
 		&e.MerchantID, &e.ID, &e.URL, &e.EventTypes, &e.Status, &e.DisabledReason, &e.Version,
 		&e.CreatedAt, (*[16]byte)(&e.uid))
+	return e, err
 }

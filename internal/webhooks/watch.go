@@ -12,17 +12,17 @@ import (
 // Watch measures how late the most overdue delivery is, for the metrics. A delivery that
 // waits for its next try is not late, and one of a disabled endpoint is not due.
 func (s *Service) Watch(ctx context.Context) error {
-	var latest time.Duration
-	err := postgres.EachMerchant(ctx, s.pool, s.sharded, haveDue, []any{outbox.Webhooks},
+	var oldest time.Duration
+	err := postgres.EachMerchant(ctx, s.pool, s.sharded, merchantsDue, []any{outbox.Webhooks},
 		func(merchantID *int64) error {
 			late, err := s.oldestDue(ctx, merchantID)
-			latest = max(latest, late)
+			oldest = max(oldest, late)
 			return err
 		})
 	if err != nil {
 		return fmt.Errorf("looking for late webhooks: %w", err)
 	}
-	s.counts.oldestDue.Store(int64(latest))
+	s.counts.oldestDue.Store(int64(oldest))
 	return nil
 }
 

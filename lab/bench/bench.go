@@ -86,13 +86,7 @@ func Run(ctx context.Context, c Config, progress *Progress) (report *Report, err
 		progress.Say("removing the data")
 		err = errors.Join(err, s.close())
 	}()
-	report = &Report{
-		Settings: Settings{
-			Rounds: c.Rounds, Seconds: c.Seconds, WarmUpSeconds: c.WarmUp, Accounts: c.Accounts,
-			Merchants: c.Merchants, Sharded: c.Sharded,
-			Connections: c.Connections[0], Clients: c.Clients[0],
-		},
-	}
+	report = &Report{Settings: c.settings()}
 	if report.Machine, err = s.machine(); err != nil {
 		return nil, err
 	}

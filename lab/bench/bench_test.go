@@ -116,7 +116,7 @@ func TestWholeRunWithPrices(t *testing.T) {
 func TestMerchantsInShardedModeAreMeasured(t *testing.T) {
 	t.Parallel()
 	out := t.TempDir()
-	// longer than the others: the quiet merchant has one connection
+	// A whole second, because the quiet merchant sends only one charge every 250 ms.
 	run := launch(t, "--merchants=3", "--sharded", "--seconds=1", "--out", out)
 	await.Until(t, time.Minute, "the run has ended", run.Ended)
 	text := run.Stdout.String()

@@ -15,9 +15,8 @@ import (
 	"github.com/paymentsvc/paymentsvc/migrations"
 )
 
-// books are a migrated database. One merchant, or several, are charged through the
-// service, and as many others by pgbench. If they are several, the service also has a
-// quiet merchant.
+// books are a migrated database. The service charges some merchants, and pgbench charges
+// as many others. The service may also have a quiet merchant (Settings.hasQuiet).
 type books struct {
 	url        string
 	apiKeys    []string // of the merchants of the service
@@ -66,7 +65,7 @@ func (s *site) emptyBooks(
 		}
 		b.apiKeys = append(b.apiKeys, apiKey)
 	}
-	if s.config.Merchants > 1 || s.config.Sharded {
+	if s.config.settings().hasQuiet() {
 		if _, b.quietKey, err = merchants.Create(ctx, pool, paymentsvcName); err != nil {
 			return b, err
 		}

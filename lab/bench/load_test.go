@@ -38,8 +38,8 @@ func TestAccountsFollowThePattern(t *testing.T) {
 	}
 }
 
-// chargeable is a service that answers every charge by this function.
-func chargeable(
+// stubService is a service whose answers come from this function.
+func stubService(
 	t *testing.T, answer func(w http.ResponseWriter, r *http.Request, amount int),
 ) *service {
 	t.Helper()
@@ -59,7 +59,7 @@ func chargeable(
 func TestQuietMerchantIsOneMoreAndPauses(t *testing.T) {
 	t.Parallel()
 	var quiet atomic.Int64
-	s := chargeable(t, func(w http.ResponseWriter, r *http.Request, amount int) {
+	s := stubService(t, func(w http.ResponseWriter, r *http.Request, amount int) {
 		if r.Header.Get("Authorization") == "Bearer quiet" {
 			quiet.Add(1)
 		}
@@ -104,7 +104,7 @@ func TestWrongAnswerEndsTheMeasurement(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := chargeable(t, func(w http.ResponseWriter, _ *http.Request, amount int) {
+			s := stubService(t, func(w http.ResponseWriter, _ *http.Request, amount int) {
 				answer(w, amount)
 			})
 			c, err := s.dial(t.Context(), load{accounts: 5})

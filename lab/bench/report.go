@@ -35,8 +35,16 @@ type Settings struct {
 	Clients       int     `json:"pgbench_clients"` // of the pgbench that ratios are taken to
 }
 
+func (c Config) settings() Settings {
+	return Settings{
+		Rounds: c.Rounds, Seconds: c.Seconds, WarmUpSeconds: c.WarmUp, Accounts: c.Accounts,
+		Merchants: c.Merchants, Sharded: c.Sharded,
+		Connections: c.Connections[0], Clients: c.Clients[0],
+	}
+}
+
 // hasQuiet tells whether a quiet merchant charges beside the load.
-func (s *Settings) hasQuiet() bool { return s.Merchants > 1 || s.Sharded }
+func (s Settings) hasQuiet() bool { return s.Merchants > 1 || s.Sharded }
 
 // WriteFiles writes the report to a directory, as bench.txt, bench.json and bench.svg.
 func (r *Report) WriteFiles(dir string) error {
@@ -129,7 +137,7 @@ func (r *Report) writeQuiet(w io.Writer, pattern Pattern) {
 		if result.Pattern != pattern || result.Contender != paymentsvcName {
 			continue
 		}
-		latency := "no charge was answered in time"
+		latency := "no answer during the measurement"
 		if q := result.Quiet; q.Charges > 0 {
 			latency = fmt.Sprintf("median %.1f ms, maximum %.1f ms, of %d charges",
 				q.P50Millis, q.MaxMillis, q.Charges)

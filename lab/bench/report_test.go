@@ -64,7 +64,7 @@ func TestReportTellsTheLatencyOfAQuietMerchant(t *testing.T) {
 		"bench.txt": {
 			"sends paymentsvc one charge every 250 ms",
 			"quiet merchant beside 64 connections: median 3.0 ms, maximum 20.0 ms, of 3 charges\n",
-			"quiet merchant beside 256 connections: no charge was answered in time\n",
+			"quiet merchant beside 256 connections: no answer during the measurement\n",
 		},
 		"bench.json": {`"charges": 3,`, `"max_ms": 20`},
 	} {

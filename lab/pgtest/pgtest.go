@@ -27,7 +27,7 @@
 //
 // TEST_POSTGRES_MODE=sharded puts the databases into sharded mode (internal/postgres/
 // sharded.go), as far as a Postgres without Citus can be. Of the rules that Citus makes for
-// statements, one is enforced then: a statement changes rows of one merchant only.
+// statements, one is enforced then: an UPDATE or DELETE changes rows of one merchant only.
 //
 // With none the tests fail rather than being skipped: they would prove nothing.
 package pgtest

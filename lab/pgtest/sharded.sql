@@ -1,5 +1,5 @@
--- Like Citus, refuses statements of the service that change rows of several merchants. Tests may send such
--- statements.
+-- Like Citus, this refuses an UPDATE or DELETE of the service that changes rows of several merchants. The
+-- statements of the tests themselves may do so.
 
 CREATE FUNCTION refuse_several_merchants() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
