@@ -18,8 +18,11 @@ import (
 
 var update = flag.Bool("update", false, "write the generated files anew instead of comparing them")
 
+// These tests are about the schema on one Postgres. Those of sharded mode switch it on.
+//
 // golang-migrate reads ahead. Its readers stay when a migration fails.
 func TestMain(m *testing.M) {
+	pgtest.OnOnePostgres()
 	const reader = "github.com/golang-migrate/migrate/v4.(*Migration).Buffer"
 	pgtest.Main(m, goleak.IgnoreAnyFunction(reader))
 }

@@ -9,7 +9,11 @@ import (
 	"github.com/paymentsvc/paymentsvc/lab/pgtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+// A benchmark switches sharded mode on by itself.
+func TestMain(m *testing.M) {
+	pgtest.OnOnePostgres()
+	pgtest.Main(m)
+}
 
 func TestLogLinesOfPgbench(t *testing.T) {
 	t.Parallel()

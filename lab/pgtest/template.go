@@ -43,6 +43,9 @@ func (db *DB) Shard(t testing.TB) {
 	}
 }
 
+// OnOnePostgres leaves the mode out of a package's tests. It comes before Main.
+func OnOnePostgres() { _ = os.Unsetenv(modeVariable) }
+
 // Sharded tells whether the databases are in sharded mode.
 func Sharded() bool { return os.Getenv(modeVariable) == modeSharded }
 
