@@ -20,7 +20,6 @@ import (
 //   - A plan is made for the values of a statement, because they decide which server it is
 //     for (planForValues, below).
 //   - What was never run on such a cluster is off (app/sharded.go).
-//
 //   - Background work has a statement for each merchant (EachMerchant, ByMerchant), and on one
 //     Postgres a statement for all.
 //
@@ -84,7 +83,8 @@ func EachMerchant(
 	}
 	var errs []error
 	for _, id := range found {
-		if ctx.Err() != nil {
+		if err := ctx.Err(); err != nil {
+			errs = append(errs, err)
 			break
 		}
 		if err := do(&id); err != nil {

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"errors"
 	"go/ast"
 	"go/parser"
@@ -155,4 +156,21 @@ func statements(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	return texts
+}
+
+// What was not done is not reported as done.
+func TestEachMerchantEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	err := postgres.EachMerchant(ctx, db.Pool, true, `SELECT generate_series(1, 3)::bigint`, nil,
+		func(*int64) error {
+			calls++
+			cancel()
+			return nil
+		})
+	if calls != 1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%d calls, %v", calls, err)
+	}
 }

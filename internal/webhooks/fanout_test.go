@@ -143,3 +143,22 @@ func TestEveryMerchantIsServed(t *testing.T) {
 		t.Errorf("%d deliveries of deleted endpoints are left", n)
 	}
 }
+
+// A person may delete a cursor, for example after a shard was moved.
+func TestEndpointWithoutCursorCanBeChangedAndDeleted(t *testing.T) {
+	b := newBench(t)
+	s := b.service()
+	terms := webhooks.Terms{URL: "https://example.com"}
+	ref := webhooks.Ref{MerchantID: merchantID, ID: "shop"}
+	b.put(s, "shop", terms)
+	b.execute(`DELETE FROM feed_cursors`)
+	terms.URL = "https://example.org"
+	endpoint, _, _, err := s.Put(t.Context(), ref, terms, 1)
+	if err != nil || endpoint.Version != 2 {
+		t.Errorf("the change came to version %d, %v", endpoint.Version, err)
+	}
+	b.execute(`DELETE FROM feed_cursors`)
+	if err := s.Delete(t.Context(), ref, 0); err != nil {
+		t.Error(err)
+	}
+}

@@ -42,7 +42,7 @@ func put(
 ) (endpoint Endpoint, created bool, err error) {
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		now, err := holdCursor(ctx, tx, ref.MerchantID)
-		if errors.Is(err, pgx.ErrNoRows) && condition == 0 {
+		if errors.Is(err, pgx.ErrNoRows) {
 			if err := makeCursor(ctx, tx, ref.MerchantID); err != nil {
 				return err
 			}
@@ -175,7 +175,8 @@ func (s *Service) Delete(ctx context.Context, ref Ref, condition IfVersion) erro
 	return postgres.Confirm(ctx, s.pool, func(conn *pgx.Conn) error {
 		deleted := false
 		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			if _, err := holdCursor(ctx, tx, ref.MerchantID); err != nil {
+			_, err := holdCursor(ctx, tx, ref.MerchantID)
+			if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 				return err
 			}
 			tag, err := tx.Exec(ctx, `
@@ -185,7 +186,7 @@ func (s *Service) Delete(ctx context.Context, ref Ref, condition IfVersion) erro
 			deleted = tag.RowsAffected() == 1
 			return err
 		})
-		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		if err != nil {
 			return fmt.Errorf("deleting a webhook endpoint: %w", err)
 		}
 		if deleted {
